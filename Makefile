@@ -1,0 +1,80 @@
+# `make` shows what there is. Everything is made below .venv and .riskline; `make clean` removes both.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The Python that makes .venv: the first of these that starts and is new enough. PYTHON=/path/to/python overrides it.
+PYTHON ?=
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
+NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+KERNEL := shared/model/_kernel.so
+UP_FLAGS ?=
+
+# What `make lock` resolves for: one file each for Python 3.11 and later on Linux and macOS.
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock"
+
+.PHONY: help install run test lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed $(KERNEL) ## Make .venv with the locked packages, the project and its C kernel
+
+run: install ## Start everything and show how to try it; Ctrl-C stops it (UP_FLAGS="--port 9000 --workers 2")
+	@exec $(BIN)/riskline up $(UP_FLAGS)
+
+# Each step says its name first, so that a failure shows where it happened.
+test: install ## Lint, types, import rules, then unit, integration and end-to-end tests
+	@set -e; step() { printf '\n== %s\n' "$$*"; "$$@"; }; \
+	step $(BIN)/ruff check .; \
+	step $(BIN)/ruff format --check .; \
+	step $(BIN)/mypy; \
+	step $(BIN)/lint-imports; \
+	step $(BIN)/pytest tests/unit; \
+	step $(BIN)/pytest tests --ignore=tests/unit --ignore=tests/bench
+
+lock: ## Resolve the lock files anew (needs uv)
+	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
+	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
+	$(LOCK) --extra train --extra files pyproject.toml -c requirements-dev.txt -o requirements-train.txt
+	$(LOCK) requirements-build.in -c requirements-dev.txt -o requirements-build.txt
+	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
+
+clean: ## Remove .venv, .riskline (models and data!) and caches
+	rm -rf $(VENV) .riskline build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -f shared/model/_kernel.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ruff and friends are in requirements-dev.txt; the project itself is built by the locked hatchling, without isolation,
+# so that nothing is installed that has no hash.
+$(VENV)/.installed: requirements-dev.txt pyproject.toml
+	@set -e; python='$(PYTHON)'; \
+	for candidate in $${python:-$(PYTHONS)}; do \
+		if "$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; else python=; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'riskline: no Python 3.11 or later with venv found ($(if $(PYTHON),$(PYTHON),$(PYTHONS))): install one' \
+			'(Debian: apt install python3.11-venv), or name it: make PYTHON=/path/to/python3.11' >&2; exit 1; \
+	fi; \
+	echo "installing into $(VENV) ($$("$$python" --version), a minute the first time)"; \
+	[ -x $(BIN)/python ] || "$$python" -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# No compiler: the ziglang wheel is one (100 MB, so only then).
+$(KERNEL): $(VENV)/.installed shared/model/kernel.c shared/model/build.py
+	@if [ -z "$${CC:-}" ] && ! command -v cc gcc clang >/dev/null; then \
+		echo 'no C compiler found: installing ziglang for it'; \
+		$(PIP) install --require-hashes -r requirements-zig.txt; \
+	fi
+	@$(BIN)/python -m shared.model.build
+	@touch $@

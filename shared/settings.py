@@ -1,0 +1,130 @@
+"""The only reader of the environment: every setting, its default, its check and its documentation."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class Settings(BaseSettings):
+    """What an operator can set; read from `RISKLINE_*` variables (and `REDIS_URL`)."""
+
+    model_config = SettingsConfigDict(env_prefix="RISKLINE_", frozen=True, extra="ignore")
+
+    redis_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("redis_url", "REDIS_URL"),
+        description="The Redis to use (`redis://`, `rediss://`, `unix://`); unset, `riskline up` starts one.",
+    )
+    data: Path = Field(
+        default=Path(".riskline"), description="The directory of this installation's state: models, Redis's files."
+    )
+    models: Path | None = Field(
+        default=None, description="The directory of model bundles; `models` in the data directory."
+    )
+    model_version: str | None = Field(
+        default=None, description="Serve this model version instead of the active one; for bundles baked into an image."
+    )
+    transaction: str = Field(
+        default="shared.transaction:Transaction", description="The transaction class, as `package.module:Class`."
+    )
+    host: str = Field(default="127.0.0.1", description="The address on which the API listens.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="The port on which the API listens.")
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="API processes that share the port.")
+    auth: Literal["keys", "off"] = Field(
+        default="keys",
+        description="`off` lets anybody in who reaches the port; without it and without keys only loopback is served.",
+    )
+    result_ttl: Annotated[int, Field(ge=1)] = Field(
+        default=86_400, description="Seconds for which a decision, and so its idempotency, is kept."
+    )
+    feed_length: Annotated[int, Field(ge=1)] = Field(
+        default=1_000_000, description="Decisions kept in the feed; older ones leave it."
+    )
+    queue_limit: Annotated[int, Field(ge=1)] = Field(
+        default=1_000_000, description="Undecided transactions beyond which submissions are answered 503."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=65_536, description="The largest request body of a single transaction, in bytes."
+    )
+    record_buffer: Annotated[int, Field(ge=0)] = Field(
+        default=100_000, description="Synchronous decisions kept in memory while Redis is away, to be recorded later."
+    )
+    redis_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=2.0, description="Seconds after which the API takes a Redis that does not answer for unreachable."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least log level shown."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(REDIS_SCHEMES):
+            raise ValueError(f"must begin with one of {', '.join(REDIS_SCHEMES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _only_loopback_without_keys(self) -> Self:
+        if self.auth != "off" and not _is_loopback(self.host):
+            raise ValueError(
+                f"RISKLINE_HOST={self.host} can be reached from other machines and no API keys are set; "
+                "set RISKLINE_AUTH=off if something in front of it checks who may call"
+            )
+        return self
+
+    @property
+    def models_dir(self) -> Path:
+        """Where the model bundles are."""
+        return self.models if self.models is not None else self.data / "models"
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which another process has these settings."""
+        return {variable_name(name): str(value) for name, value in self if value is not None}
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from the environment; an override that is not None outranks it.
+
+    Raises:
+        SettingsError: names each variable with a wrong value, what is wrong with it, and the default.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem["loc"], problem["msg"]) for problem in error.errors())) from None
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a settings field."""
+    return "REDIS_URL" if field == "redis_url" else f"RISKLINE_{field.upper()}"
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    if not location:
+        return message
+    field = str(location[0]).lower()
+    default = Settings.model_fields[field].default
+    return (
+        f"{variable_name(field)}: {message[0].lower()}{message[1:]} (default: {'none' if default is None else default})"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
