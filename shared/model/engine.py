@@ -1,0 +1,118 @@
+"""The scoring kernel behind a Python object: rows to probabilities and contributions."""
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.assessment import Rows
+from shared.errors import InstallationError
+from shared.model.build import LIBRARY
+from shared.model.trees import LEAF, Scoring, Trees
+
+NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
+"""The kernel's node."""
+
+BLOCK = 64
+"""The kernel's rows a block: sizes its scratch space."""
+
+
+class _CModel(ctypes.Structure):
+    _fields_ = (
+        ("nodes", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("roots", ctypes.c_void_p),
+        ("trees", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("round_inputs", ctypes.c_int32),
+        ("mean", ctypes.c_int32),
+        ("sigmoid", ctypes.c_int32),
+        ("initial", ctypes.c_double),
+        ("scale", ctypes.c_double),
+        ("offset", ctypes.c_double),
+    )
+
+
+class Engine:
+    """A tree ensemble in the kernel's layout; one thread at a time."""
+
+    def __init__(self, trees: Trees, scoring: Scoring, *, width: int) -> None:
+        self._width = width
+        self._nodes, self._values, self._roots = _packed(trees)
+        self._model = _CModel(
+            nodes=self._nodes.ctypes.data,
+            values=self._values.ctypes.data,
+            roots=self._roots.ctypes.data,
+            trees=len(self._roots),
+            width=width,
+            round_inputs=scoring.inputs == "float32",
+            mean=scoring.aggregation == "mean",
+            sigmoid=scoring.link == "sigmoid",
+            initial=scoring.initial,
+            scale=scoring.scale,
+            offset=scoring.offset,
+        )
+        self._address = ctypes.addressof(self._model)
+        self._score_one, self._score, self._explain = _kernel(LIBRARY)
+        self._row = ctypes.create_string_buffer(8 * width)
+        self._row_address = ctypes.addressof(self._row)
+        self._pack = struct.Struct(f"{width}d").pack_into
+        self._scratch = np.empty(BLOCK * width)
+
+    def score_one(self, features: Sequence[float]) -> float:
+        """The probability of one feature vector; bit for bit what `score` gives for the same row."""
+        self._pack(self._row, 0, *features)
+        probability: float = self._score_one(self._address, self._row_address)
+        return probability
+
+    def score(self, rows: Rows) -> Rows:
+        """The probabilities, shape (n,), of rows of shape (n, features)."""
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        scores = np.empty(len(rows))
+        self._score(self._address, rows.ctypes.data, len(rows), scores.ctypes.data, self._scratch.ctypes.data)
+        return scores
+
+    def explain(self, rows: Rows) -> Rows:
+        """The contributions, shape (n, features), in the space before the link: probability or log-odds."""
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        contributions = np.empty((len(rows), self._width))
+        self._explain(self._address, rows.ctypes.data, len(rows), contributions.ctypes.data)
+        return contributions
+
+
+@cache
+def _kernel(path: Path) -> tuple[Any, Any, Any]:
+    try:
+        # one row is scored without letting go of the interpreter's lock, which would cost as much as the score
+        holding, releasing = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
+    except OSError as error:
+        raise InstallationError(
+            f"the scoring kernel cannot be loaded ({error}): run `make install`, or `python -m shared.model.build`"
+        ) from error
+    address, count = ctypes.c_void_p, ctypes.c_int64
+    score_one, score, explain = holding.riskline_score_one, releasing.riskline_score, releasing.riskline_explain
+    score_one.argtypes, score_one.restype = (address, address), ctypes.c_double
+    score.argtypes, score.restype = (address, address, count, address, address), None
+    explain.argtypes, explain.restype = (address, address, count, address), None
+    return score_one, score, explain
+
+
+def _packed(trees: Trees) -> tuple[Any, Rows, Any]:
+    """The nodes level by level, so that siblings lie side by side: nodes, values and roots of the kernel's layout."""
+    order = [trees.roots.astype(np.int64)]
+    while len(order[-1]):
+        inner = order[-1][trees.feature[order[-1]] != LEAF]
+        order.append(np.stack([trees.left[inner], trees.right[inner]], axis=1).ravel().astype(np.int64))
+    old = np.concatenate(order)
+    new = np.empty(len(old), dtype=np.int32)
+    new[old] = np.arange(len(old), dtype=np.int32)
+    is_leaf = trees.feature[old] == LEAF
+    nodes = np.empty(len(old), dtype=NODE)
+    nodes["key"] = np.where(is_leaf, trees.value[old], trees.threshold[old])
+    nodes["feature"] = trees.feature[old]
+    nodes["left"] = np.where(is_leaf, 0, new[trees.left[old]])
+    return nodes, np.ascontiguousarray(trees.value[old]), np.arange(len(trees.roots), dtype=np.int32)

@@ -1,0 +1,116 @@
+"""Which model versions there are, and which one serves: a directory of bundles and a file that names the active one."""
+
+import os
+from pathlib import Path
+
+from shared.errors import BundleError
+from shared.model.bundle import Manifest, ServingModel, load_model, read_manifest
+
+ACTIVE, PREVIOUS = "active", "previous"
+"""Files with one version each; replaced by a rename, so that nobody reads half a name."""
+
+
+class Registry:
+    """The bundles of an installation. With a pinned version, that one serves whatever is active."""
+
+    def __init__(self, models_dir: Path, *, pinned_version: str | None = None) -> None:
+        self._models_dir = models_dir
+        self._pinned_version = pinned_version
+
+    def versions(self) -> list[str]:
+        """The versions that are here, oldest first."""
+        if not self._models_dir.is_dir():
+            return []
+        return sorted(
+            path.name for path in self._models_dir.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
+
+    def active_version(self) -> str | None:
+        """The version that should serve."""
+        return self._pinned_version if self._pinned_version is not None else self._named(ACTIVE)
+
+    def manifest(self, version: str) -> Manifest:
+        """What a version says of itself.
+
+        Raises:
+            BundleError: it is not here or its manifest cannot be read.
+        """
+        return read_manifest(self._directory(version))
+
+    def load_active(self, feature_names: tuple[str, ...]) -> ServingModel:
+        """The model that should serve.
+
+        Raises:
+            BundleError: none is active, or it is damaged, or it was made for other features.
+        """
+        version = self.active_version()
+        if version is None:
+            raise BundleError(self._nothing_active())
+        return self.load(version, feature_names)
+
+    def load(self, version: str, feature_names: tuple[str, ...] | None = None) -> ServingModel:
+        """One version, checked.
+
+        Raises:
+            BundleError: it is not here, or damaged, or made for other features than these.
+        """
+        model = load_model(self._directory(version))
+        if feature_names is not None and model.feature_names != feature_names:
+            raise BundleError(
+                f"model {version} was made for the features {', '.join(model.feature_names)}, the transaction class "
+                f"has {', '.join(feature_names)}; set RISKLINE_TRANSACTION to its class, or activate another version"
+            )
+        return model
+
+    def activate(self, version: str, feature_names: tuple[str, ...] | None = None) -> None:
+        """Makes a version the active one, after its checks.
+
+        Raises:
+            BundleError: it cannot serve; the active one stays.
+        """
+        self.load(version, feature_names)
+        active = self._named(ACTIVE)
+        if active == version:
+            return
+        if active is not None:
+            self._name(PREVIOUS, active)
+        self._name(ACTIVE, version)
+
+    def rollback(self) -> str:
+        """Makes the version active that was so before; answers which.
+
+        Raises:
+            BundleError: there is none, or it cannot serve; the active one stays.
+        """
+        previous = self._named(PREVIOUS)
+        if previous is None:
+            raise BundleError("no version was active before this one: choose one by `riskline models activate VERSION`")
+        self.activate(previous)
+        return previous
+
+    def _directory(self, version: str) -> Path:
+        if Path(version).name != version or version.startswith("."):
+            raise BundleError(
+                f"{version!r} is not the name of a model version; `riskline models list` shows those here"
+            )
+        return self._models_dir / version
+
+    def _nothing_active(self) -> str:
+        if self.versions():
+            return f"no model in {self._models_dir} is active: choose one by `riskline models activate VERSION`"
+        return f"no model in {self._models_dir}: make one by `riskline train FILE`"
+
+    def _named(self, pointer: str) -> str | None:
+        try:
+            return (self._models_dir / pointer).read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(
+                f"{self._models_dir / pointer} cannot be read ({error}): activate a version anew"
+            ) from None
+
+    def _name(self, pointer: str, version: str) -> None:
+        unfinished = self._models_dir / f".{pointer}.{os.getpid()}"
+        unfinished.write_text(version + "\n", encoding="utf-8")
+        unfinished.replace(self._models_dir / pointer)

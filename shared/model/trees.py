@@ -1,0 +1,85 @@
+"""A tree ensemble as flat arrays: what a bundle holds, checked before the kernel ever walks it."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_WIDTH = 4096
+"""The kernel's own bound on features."""
+
+MAX_NODES = 50_000_000
+"""About 1.6 GB in the kernel's layout: more is taken for a damaged file."""
+
+LEAF = -1
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+
+
+class Scoring(BaseModel):
+    """How the trees' outputs become a probability: link(scale * (initial + sum or mean of leaves) + offset)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    inputs: Literal["float32", "float64"]
+    aggregation: Literal["mean", "sum"]
+    link: Literal["identity", "sigmoid"]
+    initial: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+    base: float = Field(
+        description="What the contributions are added to: the score of a row of which nothing is known."
+    )
+
+
+@dataclass(frozen=True)
+class Trees:
+    """All trees' nodes, one behind the other: at each index a split, or a leaf (feature -1, children -1).
+
+    `value` is what is known at a node: a leaf's output, and the mean of the leaves below an inner node. A row goes left
+    where its feature is at or below the threshold. A child's index is above its parent's.
+    """
+
+    feature: Ints
+    threshold: Floats
+    left: Ints
+    right: Ints
+    value: Floats
+    roots: Ints
+
+    def problem(self, width: int) -> str | None:
+        """Why these arrays cannot be walked with rows of this width; None where they can."""
+        nodes = len(self.feature)
+        for field in fields(self):
+            array = getattr(self, field.name)
+            wanted = np.float64 if field.name in ("threshold", "value") else np.int32
+            if array.ndim != 1 or array.dtype != wanted:
+                return f"the array {field.name} is not a row of {np.dtype(wanted)}"
+            if field.name != "roots" and len(array) != nodes:
+                return f"the array {field.name} has {len(array)} nodes, the array feature {nodes}"
+            if array.dtype == np.float64 and not np.isfinite(array).all():
+                return f"the array {field.name} has values that are not finite"
+        if not 0 < width <= MAX_WIDTH:
+            return f"{width} features are not between 1 and {MAX_WIDTH}"
+        if not len(self.roots) or nodes > MAX_NODES:
+            return "there are no trees" if not len(self.roots) else f"{nodes} nodes are more than {MAX_NODES}"
+        return self._structural_problem(width, nodes)
+
+    def _structural_problem(self, width: int, nodes: int) -> str | None:
+        if self.roots.min() < 0 or self.roots.max() >= nodes:
+            return "a root is not among the nodes"
+        if self.feature.min() < LEAF or self.feature.max() >= width:
+            return f"a node asks for a feature that is not among the {width}"
+        inner = np.flatnonzero(self.feature != LEAF)
+        parents = np.zeros(nodes, dtype=np.int64)
+        for children in (self.left[inner], self.right[inner]):
+            if (children <= inner).any() or (children >= nodes).any():
+                return "a child does not come after its parent"
+            np.add.at(parents, children, 1)
+        np.add.at(parents, self.roots, 1)
+        if (parents != 1).any():
+            return "a node belongs to no tree or to several"
+        return None

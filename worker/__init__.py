@@ -1,0 +1,1 @@
+"""The scoring worker: off the request path, fed by RQ tickets."""

@@ -1,0 +1,1 @@
+"""Training, evaluation and import: the only place that imports scikit-learn or unpickles."""

@@ -1,0 +1,31 @@
+"""How good a model is on labelled rows that it has not seen."""
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from shared.assessment import Rows
+
+
+def evaluate(labels: np.ndarray, probabilities: Rows, *, threshold: float) -> dict[str, float | int | None]:
+    """ROC-AUC and average precision, and at the threshold precision, recall and the four counts.
+
+    Precision is None where nothing is declined. Rows are declined strictly above the threshold.
+    """
+    declined = probabilities > threshold
+    fraud = labels.astype(bool)
+    true_positives = int((declined & fraud).sum())
+    false_positives = int((declined & ~fraud).sum())
+    false_negatives = int((~declined & fraud).sum())
+    return {
+        "rows": len(labels),
+        "frauds": int(fraud.sum()),
+        "roc_auc": float(roc_auc_score(labels, probabilities)),
+        "average_precision": float(average_precision_score(labels, probabilities)),
+        "threshold": threshold,
+        "precision": true_positives / int(declined.sum()) if declined.any() else None,
+        "recall": true_positives / int(fraud.sum()),
+        "true_positives": true_positives,
+        "false_positives": false_positives,
+        "false_negatives": false_negatives,
+        "true_negatives": int((~declined & ~fraud).sum()),
+    }

@@ -1,0 +1,64 @@
+"""From a labelled file to a model version: fit, prove that the bundle scores as the estimator does, evaluate, write."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.errors import BundleError
+from shared.model.bundle import Manifest, quantiles, write_bundle
+from shared.model.engine import Engine
+from shared.policy import Thresholds
+from worker.training.evaluate import evaluate
+from worker.training.fit import Algorithm, Fitted, fit, libraries
+from worker.training.labelled import Labelled
+
+MAX_DIFFERENCE = 1e-9
+"""Between the kernel and the estimator; a forest has none at all."""
+
+PARITY_ROWS = 20_000
+
+
+def train(
+    training: Labelled,
+    test: Labelled,
+    *,
+    features: tuple[str, ...],
+    algorithm: Algorithm,
+    thresholds: Thresholds,
+    seed: int,
+    created_at: str,
+    models_dir: Path,
+) -> Manifest:
+    """Makes a model version from `training`, measured on `test`.
+
+    Raises:
+        BundleError: the bundle would score otherwise than the estimator, or cannot be written.
+    """
+    fitted = fit(training, algorithm, seed=seed)
+    engine = Engine(fitted.trees, fitted.scoring, width=len(features))
+    difference = _largest_difference(fitted, engine, test)
+    if difference > MAX_DIFFERENCE:
+        raise BundleError(f"the kernel scores up to {difference:.2g} otherwise than scikit-learn; nothing was written")
+    metrics: dict[str, Any] = evaluate(test.labels, engine.score(test.rows), threshold=thresholds.decline)
+    return write_bundle(
+        models_dir,
+        trees=fitted.trees,
+        scoring=fitted.scoring,
+        features=features,
+        thresholds=thresholds,
+        estimator=type(fitted.estimator).__name__,
+        libraries=libraries(),
+        created_at=created_at,
+        training={**training.described(), "seed": seed, "test": test.described()},
+        metrics={**metrics, "largest_difference_to_estimator": difference},
+        reference={
+            "features": {name: quantiles(training.rows[:, i]) for i, name in enumerate(features)},
+            "score": quantiles(engine.score(training.rows)),
+        },
+    )
+
+
+def _largest_difference(fitted: Fitted, engine: Engine, test: Labelled) -> float:
+    rows = test.rows[:PARITY_ROWS]
+    return float(np.abs(engine.score(rows) - fitted.probabilities(rows)).max())
