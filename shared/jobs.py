@@ -1,0 +1,39 @@
+"""The RQ jobs: their queues, functions by path, and limits. RQ carries tickets only: "there is work"."""
+
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from shared.store.connection import redis_faults_named
+
+SCORING_QUEUE = "riskline-scoring"
+DRAIN_JOB = "worker.jobs.drain"
+
+TICKET_TIMEOUT_SECONDS = 120
+"""RQ's own limit on a ticket's job: far above its time slice, so that it only ends a worker that hangs."""
+
+TICKET_FAILURE_TTL_SECONDS = 86_400
+"""How long RQ shows a ticket whose job failed."""
+
+
+class Tickets:
+    """Makes sure that a ticket waits where transactions do, so that some worker comes for them."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._queue = Queue(SCORING_QUEUE, connection=redis, serializer=JSONSerializer)
+
+    def ensure(self) -> None:
+        """Enqueues a ticket unless one waits already: a ticket that waits will claim whatever waits by then.
+
+        Raises:
+            StoreUnavailableError: Redis failed; the sweep of any worker will make up for it.
+        """
+        with redis_faults_named():
+            if self._queue.count == 0:
+                self._queue.enqueue_call(
+                    DRAIN_JOB,
+                    timeout=TICKET_TIMEOUT_SECONDS,
+                    result_ttl=0,
+                    failure_ttl=TICKET_FAILURE_TTL_SECONDS,
+                    description="drain the waiting transactions",
+                )

@@ -1,0 +1,1 @@
+"""Transactions in Redis: records, the lists that move them, and the feed of decisions."""

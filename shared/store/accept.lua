@@ -1,0 +1,29 @@
+-- accept: makes transactions known, undecided and waiting, each id once.
+-- KEYS: undecided, waiting.  ARGV: record key prefix, queue limit, then id and record by turns.
+-- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has.
+local undecided, waiting = KEYS[1], KEYS[2]
+local prefix, limit = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local room = limit - redis.call('ZCARD', undecided)
+local answers, scored, ids = {}, {}, {}
+for i = 3, #ARGV, 2 do
+  local id, record = ARGV[i], ARGV[i + 1]
+  local known = redis.call('GET', prefix .. id)
+  if known then
+    answers[#answers + 1] = known
+  elseif #ids >= room then
+    answers[#answers + 1] = '!'
+  else
+    redis.call('SET', prefix .. id, record)
+    scored[#scored + 1] = now
+    scored[#scored + 1] = id
+    ids[#ids + 1] = id
+    answers[#answers + 1] = ''
+  end
+end
+if #ids > 0 then
+  redis.call('ZADD', undecided, unpack(scored))
+  redis.call('RPUSH', waiting, unpack(ids))
+end
+return answers

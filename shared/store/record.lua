@@ -1,0 +1,14 @@
+-- record: keeps decisions that the synchronous door has already given; an id that is known stays as it is.
+-- KEYS: feed.  ARGV: record key prefix, TTL in s, feed length, then id, record and decision by turns.
+-- Answers how many were new.
+local feed = KEYS[1]
+local prefix, ttl, length = ARGV[1], ARGV[2], ARGV[3]
+local recorded = 0
+for i = 4, #ARGV, 3 do
+  local id, record, decision = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if redis.call('SET', prefix .. id, record, 'NX', 'EX', ttl) then
+    redis.call('XADD', feed, 'MAXLEN', '~', length, '*', 'd', decision)
+    recorded = recorded + 1
+  end
+end
+return recorded

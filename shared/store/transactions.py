@@ -1,0 +1,162 @@
+"""The transactions in Redis: accepted, claimed, decided, swept, each operation one atomic call a batch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import orjson
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.store import scripts
+from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
+from shared.store.records import Outcome, Record, Submission
+
+ACCEPT_BATCH = 512
+"""Transactions in one accept call: bounded so that no call holds up Redis for more than a few milliseconds."""
+
+ACCEPTED: Record = {}
+"""What `accept` answers for a transaction that is new: there was no record."""
+
+NO_ROOM: Record = {"full": True}
+"""What `accept` answers where the queue limit is reached."""
+
+
+class TransactionIntake(Protocol):
+    """What the HTTP service asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+
+    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+        """Makes new transactions known, undecided and waiting: ACCEPTED, NO_ROOM or the record an id already has."""
+
+    async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
+        """The records; None where there is none (any more)."""
+
+    async def record(self, outcomes: Sequence[Outcome]) -> int:
+        """Keeps what the synchronous door decided; how many were new."""
+
+
+class TransactionQueue(Protocol):
+    """What a worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+
+    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> list[tuple[str, Record | None]]:
+        """Takes up to `count` waiting transactions, after what the claimer already holds, and renews its lease."""
+
+    def wait(self, claimer: str, *, timeout_seconds: float) -> bool:
+        """Blocks until a transaction waits and takes it for the claimer; False where none came in time."""
+
+    def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
+        """Writes outcomes of undecided transactions and lets go of all claims; how many this call decided."""
+
+    def sweep(self) -> tuple[int, int]:
+        """Gives back what claimers hold whose lease is over: how many that were, and how many wait now."""
+
+    def leave(self, claimer: str) -> int:
+        """Gives back what this claimer holds, at its end; how many that were."""
+
+
+class RedisIntake:
+    """TransactionIntake over Redis."""
+
+    def __init__(self, redis: AsyncRedis, *, result_ttl_seconds: int, feed_length: int, queue_limit: int) -> None:
+        self._redis = redis
+        self._keys = Keys()
+        self._result_ttl_seconds = result_ttl_seconds
+        self._feed_length = feed_length
+        self._queue_limit = queue_limit
+
+    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+        """See TransactionIntake."""
+        args: list[scripts.Arg] = [self._keys.transaction_prefix, self._queue_limit]
+        for submission in submissions:
+            args += (submission.transaction_id, submission.record)
+        with redis_faults_named():
+            answers = await scripts.run_async(self._redis, "accept", [self._keys.undecided, self._keys.waiting], args)
+        return [_accept_answer(answer) for answer in answers]
+
+    async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
+        """See TransactionIntake."""
+        with redis_faults_named():
+            found = await self._redis.mget([self._keys.transaction(each) for each in transaction_ids])
+        return [None if record is None else orjson.loads(record) for record in found]
+
+    async def record(self, outcomes: Sequence[Outcome]) -> int:
+        """See TransactionIntake."""
+        args: list[scripts.Arg] = [self._keys.transaction_prefix, self._result_ttl_seconds, self._feed_length]
+        for outcome in outcomes:
+            args += (outcome.transaction_id, outcome.record, outcome.decision)
+        with redis_faults_named():
+            return int(await scripts.run_async(self._redis, "record", [self._keys.feed], args))
+
+
+class RedisQueue:
+    """TransactionQueue over Redis."""
+
+    def __init__(self, redis: Redis, *, result_ttl_seconds: int, feed_length: int) -> None:
+        self._redis = redis
+        self._keys = Keys()
+        self._result_ttl_seconds = result_ttl_seconds
+        self._feed_length = feed_length
+
+    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> list[tuple[str, Record | None]]:
+        """See TransactionQueue."""
+        keys = [self._keys.waiting, self._keys.claimed(claimer), self._keys.claimers]
+        args: list[scripts.Arg] = [self._keys.transaction_prefix, claimer, count, int(lease_seconds * 1000)]
+        with redis_faults_named():
+            flat = scripts.run(self._redis, "claim", keys, args)
+        return [
+            (transaction_id.decode(), orjson.loads(record) if record else None)
+            for transaction_id, record in zip(flat[::2], flat[1::2], strict=True)
+        ]
+
+    def wait(self, claimer: str, *, timeout_seconds: float) -> bool:
+        """See TransactionQueue."""
+        with redis_faults_named():
+            taken = self._redis.blmove(
+                self._keys.waiting,
+                self._keys.claimed(claimer),
+                timeout_seconds,  # type: ignore[arg-type]  # Redis takes fractions of a second, the stubs don't
+                "LEFT",
+                "RIGHT",
+            )
+        return taken is not None
+
+    def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
+        """See TransactionQueue."""
+        keys = [self._keys.undecided, self._keys.claimed(claimer), self._keys.feed]
+        args: list[scripts.Arg] = [
+            self._keys.transaction_prefix,
+            self._result_ttl_seconds,
+            self._feed_length,
+            self._keys.decided_channel,
+        ]
+        for outcome in outcomes:
+            args += (outcome.transaction_id, outcome.record, outcome.decision)
+        with redis_faults_named():
+            return int(scripts.run(self._redis, "decide", keys, args))
+
+    def sweep(self) -> tuple[int, int]:
+        """See TransactionQueue."""
+        return self._give_back()
+
+    def leave(self, claimer: str) -> int:
+        """See TransactionQueue."""
+        return self._give_back(claimer)[0]
+
+    def _give_back(self, *leaving: str) -> tuple[int, int]:
+        with redis_faults_named():
+            given_back, waiting = scripts.run(
+                self._redis,
+                "sweep",
+                [self._keys.claimers, self._keys.waiting],
+                [self._keys.claimed_prefix, *leaving],
+            )
+        return int(given_back), int(waiting)
+
+
+def _accept_answer(answer: bytes) -> Record:
+    if answer == b"":
+        return ACCEPTED
+    if answer == b"!":
+        return NO_ROOM
+    record: Record = orjson.loads(answer)
+    return record
