@@ -1,0 +1,1 @@
+"""The HTTP service: validates, scores in-process or enqueues."""

@@ -1,0 +1,69 @@
+"""What runs beside the requests: waking waiters, recording decisions, following the active model."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from redis.asyncio import Redis
+
+from ingest.recording import Recorder
+from ingest.submission import Submitter
+from ingest.waiting import Waiting
+from shared.errors import StoreUnavailableError
+from shared.log import get_logger
+from shared.model.serving import Serving
+
+log = get_logger(__name__)
+
+MODEL_POLL_SECONDS = 1.0
+"""How soon an activated model version serves."""
+
+
+class Background:
+    """Falcon middleware that starts the tasks with the server and ends them in order with it."""
+
+    def __init__(
+        self,
+        *,
+        serving: Serving,
+        waiting: Waiting,
+        submitter: Submitter,
+        recorder: Recorder,
+        redis: Redis,
+        close: Callable[[], None],
+    ) -> None:
+        self._serving = serving
+        self._waiting = waiting
+        self._submitter = submitter
+        self._recorder = recorder
+        self._redis = redis
+        self._close = close
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Loads the model and starts the tasks."""
+        self._serving.refresh()
+        running: tuple[Coroutine[Any, Any, None], ...] = (
+            self._waiting.listen(self._redis),
+            self._recorder.run(),
+            self._follow_model(),
+        )
+        self._tasks = [asyncio.create_task(each) for each in running]
+
+    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Finishes commits and recordings, then lets go of Redis."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._submitter.close()
+        try:
+            await self._recorder.flush()
+        except StoreUnavailableError:
+            log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
+        await self._redis.aclose()
+        self._close()
+
+    async def _follow_model(self) -> None:
+        while True:
+            await asyncio.sleep(MODEL_POLL_SECONDS)
+            await asyncio.to_thread(self._serving.refresh)

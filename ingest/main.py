@@ -1,0 +1,113 @@
+"""The composition root of an API process."""
+
+import asyncio
+import os
+import tempfile
+from importlib.metadata import version
+from typing import Any
+
+import uvicorn
+
+from ingest.app import create_app
+from ingest.lifespan import Background
+from ingest.recording import Recorder
+from ingest.submission import Submitter
+from ingest.waiting import Waiting
+from shared.errors import SettingsError
+from shared.jobs import SCORING_QUEUE, Tickets
+from shared.log import configure_logging
+from shared.metrics import MULTIPROCESS_VARIABLE
+from shared.model.registry import Registry
+from shared.model.serving import Serving
+from shared.settings import Settings, load_settings
+from shared.store.connection import connect, connect_async, redis_faults_named
+from shared.store.transactions import RedisIntake
+from shared.transaction import load_transaction_class
+
+SHUTDOWN_SECONDS = 10
+"""How long requests under way may take once the process was told to stop."""
+
+TICKET_QUEUE_KEY = f"rq:queue:{SCORING_QUEUE}"
+
+
+def build(settings: Settings) -> Any:
+    """The app with its real collaborators; connects and loads when the server starts it.
+
+    Raises:
+        SettingsError: a setting is missing or names something that is not there.
+    """
+    if settings.redis_url is None:
+        raise SettingsError("REDIS_URL is not set: name a Redis, or use `riskline up`, which starts one")
+    transaction_class = load_transaction_class(settings.transaction)
+    redis = connect_async(settings.redis_url, timeout_seconds=settings.redis_timeout)
+    ticket_redis = connect(settings.redis_url, timeout_seconds=settings.redis_timeout, retries=1)
+    tickets = Tickets(ticket_redis)
+    intake = RedisIntake(
+        redis,
+        result_ttl_seconds=settings.result_ttl,
+        feed_length=settings.feed_length,
+        queue_limit=settings.queue_limit,
+    )
+
+    async def ensure_ticket() -> None:
+        with redis_faults_named():
+            if await redis.llen(TICKET_QUEUE_KEY) == 0:
+                await asyncio.to_thread(tickets.ensure)
+
+    serving = Serving(
+        Registry(settings.models_dir, pinned_version=settings.model_version), transaction_class.feature_names()
+    )
+    submitter = Submitter(intake, ensure_ticket=ensure_ticket)
+    waiting = Waiting(intake)
+    recorder = Recorder(intake, capacity=settings.record_buffer)
+    return create_app(
+        transaction_class=transaction_class,
+        serving=serving,
+        submitter=submitter,
+        waiting=waiting,
+        recorder=recorder,
+        redis=redis,
+        max_body_bytes=settings.max_body_bytes,
+        version=version("riskline"),
+        lifespan=Background(
+            serving=serving,
+            waiting=waiting,
+            submitter=submitter,
+            recorder=recorder,
+            redis=redis,
+            close=ticket_redis.close,
+        ),
+    )
+
+
+def application() -> Any:
+    """The app from the environment, for a server that imports it (`uvicorn --factory ingest.main:application`)."""
+    settings = load_settings()
+    configure_logging(settings)
+    return build(settings)
+
+
+def run(settings: Settings) -> None:
+    """Serves HTTP until told to stop.
+
+    Raises:
+        SettingsError: a setting is missing or names something that is not there.
+    """
+    configure_logging(settings)
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "loop": "uvloop",
+        "http": "httptools",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
+    }
+    if settings.processes == 1:
+        uvicorn.run(build(settings), **options)
+        return
+    build(settings)
+    with tempfile.TemporaryDirectory(prefix="riskline-metrics-") as metrics_dir:
+        os.environ.update(settings.environment(), **{MULTIPROCESS_VARIABLE: metrics_dir})
+        uvicorn.run("ingest.main:application", factory=True, workers=settings.processes, **options)

@@ -1,0 +1,67 @@
+"""What every request passes: its id, and its place in the metrics."""
+
+import re
+import time
+from secrets import token_hex
+from typing import Any
+
+import falcon.asgi
+
+from shared.metrics import REQUEST_SECONDS, REQUESTS
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, level 1."""
+
+
+class RequestIdMiddleware:
+    """Gives each request an id, the caller's where it is sane, and returns it with the answer."""
+
+    async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
+        """Takes the caller's id and trace, or makes an id."""
+        given = req.get_header("X-Request-ID")
+        req.context.request_id = given if given and REQUEST_ID.fullmatch(given) else token_hex(16)
+        trace = req.get_header("traceparent")
+        req.context.traceparent = trace if trace and TRACEPARENT.fullmatch(trace) else None
+
+    async def process_response(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        _resource: object,
+        _succeeded: bool,  # noqa: FBT001
+    ) -> None:
+        """Returns the id."""
+        resp.set_header("X-Request-ID", req.context.request_id)
+
+
+class MetricsMiddleware:
+    """Counts and times requests by their route's template."""
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, str, Any], Any] = {}
+        self._timers: dict[str, Any] = {}
+
+    async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
+        """Starts the clock."""
+        req.context.started = time.perf_counter()
+
+    async def process_response(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        _resource: object,
+        _succeeded: bool,  # noqa: FBT001
+    ) -> None:
+        """Counts the answer."""
+        route = req.uri_template or "unknown"
+        key = (route, req.method, resp.status)
+        counter = self._counters.get(key)
+        if counter is None:
+            status = str(falcon.http_status_to_code(resp.status))
+            counter = self._counters[key] = REQUESTS.labels(route, req.method, status)
+        counter.inc()
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = REQUEST_SECONDS.labels(route)
+        timer.observe(time.perf_counter() - req.context.started)

@@ -1,0 +1,149 @@
+"""What the operations of the OpenAPI document are put together from: schemas, headers, parameters, examples."""
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema, to_json
+
+from ingest.bodies import MAX_WAIT_SECONDS
+from ingest.problems import TYPE_PREFIX
+from ingest.schemas import Accepted, Health, Liveness, Problem, Readiness, TransactionState
+from shared.decision import Decision, Reason
+from shared.lifecycle import Status
+from shared.policy import Action
+from shared.transaction import TransactionModel
+
+Json = dict[str, Any]
+
+SCHEMA_PATH = "#/components/schemas/{model}"
+ANSWERS = (Accepted, Decision, Health, Liveness, Problem, Readiness, TransactionState)
+
+SUBMITTED_AT = "2026-11-24T03:15:07.098Z"
+SCORED_AT = "2026-11-24T03:15:07.123Z"
+MODEL_VERSION = "20261124T031500-3f9a2c1b"
+
+PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "not-json": (400, "The body is not JSON", "The body cannot be read as JSON: EOF while parsing a value."),
+    "unknown-transaction": (404, "Unknown transaction", "No transaction with this id was submitted, or it expired."),
+    "conflict": (409, "The transaction_id is taken by another transaction", "It was submitted with another body."),
+    "body-too-large": (413, "The body is too large", "A body may have up to 65536 bytes."),
+    "unsupported-media-type": (415, "The body must be JSON", "Send the header Content-Type: application/json."),
+    "invalid-transaction": (422, "The transaction is not valid", "2 fields are not as they must be; see errors."),
+    "invalid-parameter": (422, "A query parameter is not valid", "A query parameter has a value it cannot have."),
+    "no-model": (503, "No model serves", "No usable model is active; GET /health/ready says why."),
+    "store-unavailable": (503, "Transactions cannot be queued now", "Redis cannot be reached or takes no writes."),
+    "queue-full": (503, "Too many transactions wait for a decision", "The queue limit is reached."),
+}
+"""Status, title and an example's detail of each problem that an operation names."""
+
+HEADERS: dict[str, Json] = {
+    "X-Request-ID": {
+        "description": "The request's own `X-Request-ID` where it sent a sane one, else a new id.",
+        "schema": {"type": "string"},
+    },
+    "Location": {
+        "description": "Where the transaction's state is.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 0}},
+    "Preference-Applied": {
+        "description": "The wait that was granted (RFC 7240), where one was asked for.",
+        "schema": {"type": "string"},
+    },
+}
+
+EXPLAIN: Json = {
+    "name": "explain",
+    "in": "query",
+    "description": "Give reasons whatever the action; without it an APPROVE has none.",
+    "schema": {"type": "boolean", "default": False},
+}
+PREFER: Json = {
+    "name": "Prefer",
+    "in": "header",
+    "description": f"`wait=N` (RFC 7240) waits N seconds, at most {MAX_WAIT_SECONDS:.0f}, for the decision.",
+    "schema": {"type": "string"},
+    "examples": {"wait": {"value": "wait=10"}},
+}
+WAIT: Json = {
+    "name": "wait",
+    "in": "query",
+    "description": "Seconds to wait for the decision before answering with what is known.",
+    "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
+}
+
+
+class _WireSchema(GenerateJsonSchema):
+    """JSON Schema of what is sent: no title that repeats a name, nothing null that is left out of answers instead."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """A field's name says as much as a title made of it."""
+        del schema
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """An answer's field that defaults to None is there with a value, or is not there."""
+        inner = schema["schema"]
+        if self.mode == "serialization" and inner["type"] == "nullable" and schema.get("default", ...) is None:
+            return self.generate_inner(inner["schema"])
+        return super().default_schema(schema)
+
+
+def schemas_of(transaction_class: type[TransactionModel]) -> tuple[dict[type, Json], Json]:
+    """A reference to each class's schema, and the schemas; pydantic renames classes that share a name."""
+    references, document = TypeAdapter.json_schemas(
+        [
+            (transaction_class, "validation", TypeAdapter(transaction_class)),
+            *[(answer, "serialization", TypeAdapter(answer)) for answer in ANSWERS],
+        ],
+        ref_template=SCHEMA_PATH,
+        schema_generator=_WireSchema,
+    )
+    return {key: reference for (key, _mode), reference in references.items()}, document["$defs"]
+
+
+class Samples:
+    """Example bodies for one transaction class."""
+
+    def __init__(self, transaction_class: type[TransactionModel]) -> None:
+        self._id = {"transaction_id": "TXN-99827364"}
+        self._features = transaction_class.feature_names()
+        self.transaction = _first_examples(transaction_class)
+        feature = self._features[0]
+        value = 1.0 if self.transaction is None else float(self.transaction[feature])
+        self.decision = Decision(
+            **self._id,
+            fraud_probability=0.9214,
+            action=Action.DECLINE,
+            model_version=MODEL_VERSION,
+            scored_at=SCORED_AT,
+            reasons=(Reason(feature, value, 0.3127),),
+        ).to_dict()
+        self.accepted: Json = {**self._id, "status": Status.QUEUED.value, "submitted_at": SUBMITTED_AT}
+        self.queued: Json = {**self.accepted, "decision": None, "callback": None}
+        self.scored: Json = {**self.queued, "status": Status.SCORED.value, "decision": self.decision}
+        self.failed: Json = {**self.queued, "status": Status.FAILED.value, "error": "The worker died on it 3 times."}
+
+    def problem(self, name: str, instance: str) -> Json:
+        """The problem of this name, at this path."""
+        status, title, detail = PROBLEMS[name]
+        problem: Json = {"type": TYPE_PREFIX + name, "title": title, "status": status, "detail": detail}
+        problem["instance"] = instance.replace("{transaction_id}", self._id["transaction_id"])
+        if name == "invalid-transaction":
+            problem["errors"] = [
+                {"pointer": f"/{self._features[0]}", "detail": "Input should be a valid number"},
+                {"pointer": "/no_such_field", "detail": "Unknown field"},
+            ]
+        return problem
+
+
+def _first_examples(transaction_class: type[TransactionModel]) -> Json | None:
+    """A transaction of the fields' first examples; None where they do not make a valid one."""
+    fields = transaction_class.model_fields.items()
+    example = {name: field.examples[0] for name, field in fields if field.examples}
+    try:
+        transaction_class.parse(to_json(example))
+    except ValidationError:
+        return None
+    return {**{name: field.default for name, field in fields if not field.is_required()}, **example}

@@ -1,0 +1,202 @@
+"""Every error answer: `application/problem+json` (RFC 9457), from one table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+import falcon.asgi
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.errors import BundleError, ConflictError, QueueFullError, StoreUnavailableError
+from shared.log import get_logger
+
+log = get_logger(__name__)
+
+MEDIA_PROBLEM = "application/problem+json"
+TYPE_PREFIX = "urn:riskline:problem:"
+RETRY_AFTER_SECONDS = 1
+"""What clients are told while Redis is away or no model serves: both are noticed within a second of their end."""
+
+FULL_RETRY_AFTER_SECONDS = 5
+"""What clients are told while the queue is full: it has to drain first."""
+
+
+class Problem(falcon.HTTPError):
+    """An error answer with a stable type, and the wrong fields where the body had some."""
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        name: str,
+        title: str,
+        detail: str,
+        errors: list[dict[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, title=title, description=detail, headers=dict(headers) if headers else None)
+        self.name = name
+        self.errors = errors
+
+
+def body_too_large(max_body_bytes: int) -> Problem:
+    """413: the body is over the limit."""
+    return Problem(
+        status=413,
+        name="body-too-large",
+        title="The body is too large",
+        detail=f"A body may have up to {max_body_bytes} bytes.",
+    )
+
+
+def not_json_content(content_type: str | None) -> Problem:
+    """415: the body is declared as something else than JSON."""
+    given = "none" if content_type is None else "another one"
+    return Problem(
+        status=415,
+        name="unsupported-media-type",
+        title="The body must be JSON",
+        detail=f"Send the header Content-Type: application/json; the request had {given}.",
+    )
+
+
+def not_found(transaction_id: str) -> Problem:
+    """404: nobody submitted this transaction, or its result has expired."""
+    del transaction_id
+    return Problem(
+        status=404,
+        name="unknown-transaction",
+        title="Unknown transaction",
+        detail="No transaction with this id was submitted, or its result has expired.",
+    )
+
+
+def bad_parameter(name: str, rule: str) -> Problem:
+    """422: a query parameter has a wrong value."""
+    return Problem(
+        status=422,
+        name="invalid-parameter",
+        title="A query parameter is not valid",
+        detail=f"The query parameter {name} must be {rule}.",
+    )
+
+
+def invalid_transaction(error: ValidationError) -> Problem:
+    """400 where the body is not JSON, else 422 with each wrong field."""
+    details = error.errors(include_url=False, include_context=False, include_input=True)
+    if details[0]["type"] == "json_invalid":
+        reason = details[0]["msg"].removeprefix("Invalid JSON: ")
+        return Problem(
+            status=400,
+            name="not-json",
+            title="The body is not JSON",
+            detail=f"The body cannot be read as JSON: {reason}.",
+        )
+    errors = [{"pointer": _pointer(detail["loc"]), "detail": _detail(detail)} for detail in details]
+    noun = "field is" if len(errors) == 1 else "fields are"
+    return Problem(
+        status=422,
+        name="invalid-transaction",
+        title="The transaction is not valid",
+        detail=f"{len(errors)} {noun} not as they must be; see errors."
+        if len(errors) > 1
+        else f"{errors[0]['pointer'] or 'the body'}: {errors[0]['detail']}.",
+        errors=errors,
+    )
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _detail(detail: ErrorDetails) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "Unknown field"
+    return detail["msg"]
+
+
+def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
+    status = falcon.http_status_to_code(error.status)
+    reason = falcon.code_to_http_status(status).partition(" ")[2]
+    name = error.name if isinstance(error, Problem) else reason.lower().replace(" ", "-")
+    problem: dict[str, Any] = {
+        "type": TYPE_PREFIX + name,
+        "title": error.title if isinstance(error, Problem) else reason,
+        "status": status,
+        "detail": error.description or _DETAILS.get(status, reason),
+        "instance": req.path,
+    }
+    if isinstance(error, Problem) and error.errors is not None:
+        problem["errors"] = error.errors
+    resp.data = orjson.dumps(problem)
+    resp.content_type = MEDIA_PROBLEM
+
+
+_DETAILS = {
+    404: "There is nothing at this path; see /docs for what there is.",
+    405: "This path does not take this method; the header Allow lists those it takes.",
+}
+
+
+async def _on_validation_error(_req: Any, _resp: Any, error: ValidationError, _params: Any) -> None:
+    raise invalid_transaction(error)
+
+
+async def _on_store_unavailable(_req: Any, _resp: Any, _error: StoreUnavailableError, _params: Any) -> None:
+    raise Problem(
+        status=503,
+        name="store-unavailable",
+        title="Transactions cannot be queued now",
+        detail="Redis cannot be reached or does not take writes. Repeat the request: the same transaction_id is never "
+        "taken twice. POST /score-transaction answers without Redis.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: Any) -> None:
+    raise Problem(
+        status=503,
+        name="queue-full",
+        title="Too many transactions wait for a decision",
+        detail=str(error),
+        headers={"Retry-After": str(FULL_RETRY_AFTER_SECONDS)},
+    )
+
+
+async def _on_no_model(_req: Any, _resp: Any, _error: BundleError, _params: Any) -> None:
+    raise Problem(
+        status=503,
+        name="no-model",
+        title="No model serves",
+        detail="No usable model is active; GET /health/ready says why.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any) -> None:
+    raise Problem(
+        status=409, name="conflict", title="The transaction_id is taken by another transaction", detail=str(error)
+    )
+
+
+async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception, _params: Any) -> None:
+    log.error("request failed", path=req.path, method=req.method, error=type(error).__name__, exc_info=error)
+    raise Problem(
+        status=500,
+        name="internal-error",
+        title="The request failed",
+        detail="This is a fault of the service; its log has the reason under the request id of this answer.",
+    )
+
+
+def add_problem_handlers(app: Any) -> None:
+    """Makes a Falcon app answer every error as a problem."""
+    app.set_error_serializer(_serialize)
+    app.add_error_handler(Exception, _on_unexpected)
+    app.add_error_handler(ValidationError, _on_validation_error)
+    app.add_error_handler(StoreUnavailableError, _on_store_unavailable)
+    app.add_error_handler(QueueFullError, _on_queue_full)
+    app.add_error_handler(BundleError, _on_no_model)
+    app.add_error_handler(ConflictError, _on_conflict)

@@ -1,0 +1,102 @@
+"""The OpenAPI document, and a page to browse it that needs no other host."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import falcon
+import falcon.asgi
+import orjson
+
+STATIC_DIR = Path(__file__).parent.parent / "static"
+UI_PACKAGE = "offapi"
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that the page loads."""
+
+    path: Path
+    content_type: str
+
+
+class OpenApiResource:
+    """GET /openapi.json."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._encoded = orjson.dumps(document)
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 and the document; behind a path prefix it names that as its server."""
+        resp.data = self._encoded
+        if req.root_path:
+            resp.data = orjson.dumps({**self._document, "servers": [{"url": req.root_path}]})
+
+
+class DocsResource:
+    """GET /docs and GET /docs/assets/{name}."""
+
+    def __init__(self, *, page: Path, assets: dict[str, Asset]) -> None:
+        self._page = page.read_bytes()
+        self._assets = assets
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 and the page."""
+        resp.data = self._page
+        resp.content_type = "text/html; charset=utf-8"
+        resp.set_headers({"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"})
+
+    async def on_get_asset(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, name: str) -> None:
+        """200 and the file, 304 where the browser has it, 404 where the page has none of this name."""
+        if name not in self._assets:
+            raise falcon.HTTPNotFound
+        asset = self._assets[name]
+        data, tag = await asyncio.to_thread(_read, asset.path)
+        resp.set_headers({"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"})
+        resp.etag = tag
+        if tag in (req.if_none_match or ()):
+            resp.status = falcon.HTTP_304
+            return
+        resp.data = data
+        resp.content_type = asset.content_type
+
+
+@cache
+def _read(path: Path) -> tuple[bytes, falcon.ETag]:
+    """A file and its tag; read when the page is first opened, since most processes never serve it."""
+    data = path.read_bytes()
+    return data, falcon.ETag(sha256(data).hexdigest()[:32])
+
+
+def _ui_dir() -> Path:
+    """Where the user interface's files are; found without importing the package, which holds 40 MB of them."""
+    spec = find_spec(UI_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"the package {UI_PACKAGE} of the page /docs is not installed", name=UI_PACKAGE)
+    return Path(spec.origin).parent
+
+
+def add_docs_routes(app: Any, document: dict[str, Any]) -> None:
+    """Serves the document at /openapi.json and the page at /docs."""
+    ui_dir = _ui_dir()
+    docs = DocsResource(
+        page=STATIC_DIR / "docs.html",
+        assets={
+            "docs.js": Asset(STATIC_DIR / "docs.js", "text/javascript; charset=utf-8"),
+            "swagger-ui-bundle.js": Asset(ui_dir / "swagger_bundle.js", "text/javascript; charset=utf-8"),
+            "swagger-ui.css": Asset(ui_dir / "swagger_style.css", "text/css; charset=utf-8"),
+        },
+    )
+    app.add_route("/openapi.json", OpenApiResource(document))
+    app.add_route("/docs", docs)
+    app.add_route("/docs/assets/{name}", docs, suffix="asset")

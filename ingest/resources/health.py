@@ -1,0 +1,77 @@
+"""Is the service up, can it decide, can it queue; and its metrics."""
+
+from typing import Any
+
+import falcon
+import falcon.asgi
+import orjson
+from redis.asyncio import Redis
+
+from ingest.recording import Recorder
+from shared.errors import StoreUnavailableError
+from shared.metrics import exposition
+from shared.model.serving import Serving
+from shared.store.connection import redis_faults_named
+
+
+class HealthResource:
+    """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
+
+    def __init__(self, *, serving: Serving, redis: Redis, recorder: Recorder) -> None:
+        self._serving = serving
+        self._redis = redis
+        self._recorder = recorder
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
+        model = self._serving.model
+        health: dict[str, Any] = {
+            "status": "unhealthy" if model is None else "healthy",
+            "model_loaded": model is not None,
+            "model_version": None if model is None else model.version,
+        }
+        if model is None:
+            resp.status = falcon.HTTP_503
+            health["detail"] = self._serving.problem
+        resp.data = orjson.dumps(health)
+
+    async def on_get_live(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 while the process answers."""
+        resp.data = b'{"status":"live"}'
+
+    async def on_get_ready(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 where a model serves and Redis answers, else 503 with what is missing."""
+        redis_problem = await self._redis_problem()
+        model = self._serving.model
+        missing = [name for name, gone in (("model", model is None), ("redis", redis_problem is not None)) if gone]
+        if missing:
+            resp.status = falcon.HTTP_503
+        resp.data = orjson.dumps(
+            {
+                "status": "unready" if missing else "ready",
+                "missing": missing,
+                "checks": {
+                    "model": "ok" if model is not None else self._serving.problem,
+                    "redis": redis_problem or "ok",
+                },
+                "model_version": None if model is None else model.version,
+                "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
+            }
+        )
+
+    async def _redis_problem(self) -> str | None:
+        try:
+            with redis_faults_named():
+                await self._redis.ping()
+        except StoreUnavailableError as error:
+            return str(error)
+        return None
+
+
+class MetricsResource:
+    """GET /metrics."""
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 and the metrics as Prometheus text."""
+        resp.data = exposition()
+        resp.content_type = "text/plain; version=0.0.4; charset=utf-8"

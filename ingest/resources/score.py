@@ -1,0 +1,36 @@
+"""POST /score-transaction: the decision at once, in this process."""
+
+import falcon.asgi
+import orjson
+
+from ingest.bodies import explain_wanted, read_json_body
+from ingest.recording import Recorder
+from shared.assessment import assess_one
+from shared.clock import utc_now
+from shared.metrics import DECISIONS
+from shared.model.serving import Serving
+from shared.policy import Action
+from shared.transaction import TransactionModel
+
+
+class ScoreResource:
+    """Validates, assesses and answers; what is recorded comes after."""
+
+    def __init__(
+        self, *, transaction_class: type[TransactionModel], serving: Serving, recorder: Recorder, max_body_bytes: int
+    ) -> None:
+        self._transaction_class = transaction_class
+        self._serving = serving
+        self._recorder = recorder
+        self._max_body_bytes = max_body_bytes
+        self._counters = {action: DECISIONS.labels("sync", action.value) for action in Action}
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 and the decision."""
+        body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
+        transaction = self._transaction_class.parse(body)
+        model = self._serving.require()
+        decision = assess_one(transaction, model, scored_at=utc_now(), explain=explain_wanted(req))
+        self._recorder.add(transaction, decision)
+        self._counters[decision.action].inc()
+        resp.data = orjson.dumps(decision.to_dict())

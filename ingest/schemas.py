@@ -1,0 +1,88 @@
+"""The bodies of answers as pydantic models: what the OpenAPI document says of them; responders write them by hand.
+
+A field whose default is None is left out of an answer where it says nothing; one that can be null has no default.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from shared.decision import Decision
+from shared.lifecycle import Status
+from shared.transaction import TransactionId
+
+Timestamp = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}, description="UTC, RFC 3339, with milliseconds.")
+]
+ModelVersion = Annotated[str | None, Field(description="The version that serves; null where none does.")]
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong with the body, and where."""
+
+    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field; empty for the whole body.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error answer (RFC 9457)."""
+
+    type: str = Field(
+        json_schema_extra={"format": "uri"}, description="What kind of problem: stable, to be compared by programs."
+    )
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong this time and what to do, for a person.")
+    instance: str = Field(json_schema_extra={"format": "uri-reference"}, description="The path of the request.")
+    errors: list[FieldProblem] | None = Field(default=None, description="Each field of the body that is wrong.")
+
+
+class Accepted(BaseModel):
+    """A transaction that is safely queued."""
+
+    transaction_id: TransactionId
+    status: Literal[Status.QUEUED]
+    submitted_at: Timestamp
+
+
+class TransactionState(BaseModel):
+    """What became of a transaction."""
+
+    transaction_id: TransactionId
+    status: Status
+    submitted_at: Timestamp
+    decision: Decision | None
+    callback: dict[str, Any] | None = Field(description="What became of its callback; null where there is none.")
+    error: str | None = Field(default=None, description="Why it failed, where it did.")
+
+
+class Health(BaseModel):
+    """Whether transactions can be scored."""
+
+    status: Literal["healthy", "unhealthy"]
+    model_loaded: bool
+    model_version: ModelVersion
+    detail: str | None = Field(default=None, description="Why no model serves, and what to do.")
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class Recordings(BaseModel):
+    """Synchronous decisions on their way into Redis."""
+
+    pending: int = Field(ge=0, description="Kept in memory, to be recorded.")
+    dropped: int = Field(ge=0, description="Answered but never recorded: the buffer was full.")
+
+
+class Readiness(BaseModel):
+    """Whether transactions can be scored and queued, and what is missing."""
+
+    status: Literal["ready", "unready"]
+    missing: list[str] = Field(description="The names of the checks that fail.")
+    checks: dict[str, str] = Field(description="For each check `ok`, or what is wrong and what to do.")
+    model_version: ModelVersion
+    recordings: Recordings

@@ -1,0 +1,59 @@
+"""The app over the store in memory and a model without a file, for tests of the doors."""
+
+import asyncio
+from typing import Any
+
+import fakeredis
+from falcon import testing
+
+from ingest.app import create_app
+from ingest.recording import Recorder
+from ingest.submission import Submitter
+from ingest.waiting import Waiting
+from shared.model.serving import Serving
+from shared.store.memory import MemoryStore
+from shared.transaction import Transaction
+from tests.factories import AmountModel, FixedSource
+from worker.drain import drain
+
+MAX_BODY_BYTES = 4096
+
+
+class Api:
+    """An app, its collaborators, and a client for it."""
+
+    def __init__(self, model: Any = None, *, queue_limit: int = 1000, record_capacity: int = 10) -> None:
+        self.store = MemoryStore(queue_limit=queue_limit)
+        self.tickets = 0
+        self.serving = Serving(FixedSource(AmountModel() if model is None else model), Transaction.feature_names())
+        self.serving.refresh()
+        self.recorder = Recorder(self.store, capacity=record_capacity)
+        self.waiting = Waiting(self.store)
+        self.app = create_app(
+            transaction_class=Transaction,
+            serving=self.serving,
+            submitter=Submitter(self.store, ensure_ticket=self._ensure_ticket),
+            waiting=self.waiting,
+            recorder=self.recorder,
+            redis=fakeredis.FakeAsyncRedis(),
+            max_body_bytes=MAX_BODY_BYTES,
+            version="1.2.3",
+        )
+        self.client = testing.TestClient(self.app)
+
+    async def _ensure_ticket(self) -> None:
+        self.tickets += 1
+
+    def work(self) -> int:
+        """Decides what waits, as a worker does."""
+        return drain(
+            self.store,
+            claimer="w1",
+            model=self.serving.require,
+            transaction_class=Transaction,
+            time_is_over=lambda: False,
+        )
+
+    def record(self) -> None:
+        """Records what the synchronous door decided, as the task beside the requests does."""
+        asyncio.run(self.recorder.flush())

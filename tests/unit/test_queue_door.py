@@ -1,0 +1,166 @@
+import asyncio
+
+import pytest
+from falcon import testing
+
+from tests.factories import transaction_json
+from tests.unit.api import Api
+
+
+def test_a_submission_is_answered_202_once_it_is_in_the_store() -> None:
+    api = Api()
+
+    answer = api.client.simulate_post("/transactions", json=transaction_json())
+
+    assert answer.status_code == 202
+    assert answer.headers["location"] == "/transactions/TXN-99827364"
+    assert answer.headers["retry-after"] == "1"
+    assert set(answer.json) == {"transaction_id", "status", "submitted_at"}
+    assert answer.json["status"] == "queued"
+    assert api.store.waiting == ["TXN-99827364"]
+    assert api.tickets == 1
+
+
+def test_a_queued_transaction_is_decided_by_a_worker_as_the_other_door_decides_it() -> None:
+    api = Api()
+    location = api.client.simulate_post("/transactions", json=transaction_json(amount=9000)).headers["location"]
+
+    assert api.work() == 1
+
+    state = api.client.simulate_get(location).json
+    at_once = api.client.simulate_post("/score-transaction", json=transaction_json(amount=9000)).json
+    assert state["status"] == "scored"
+    assert {**state["decision"], "scored_at": None} == {**at_once, "scored_at": None}
+
+
+def test_an_explanation_asked_for_at_submission_is_in_the_decision() -> None:
+    api = Api()
+    api.client.simulate_post("/transactions?explain=true", json=transaction_json(amount=1))
+    api.work()
+
+    decision = api.client.simulate_get("/transactions/TXN-99827364").json["decision"]
+
+    assert decision["reasons"][0]["feature"] == "amount"
+
+
+def test_the_same_submission_again_changes_nothing() -> None:
+    api = Api()
+    first = api.client.simulate_post("/transactions", json=transaction_json())
+
+    again = api.client.simulate_post("/transactions", json=transaction_json(customer_age=24.0))
+    api.work()
+    decided = api.client.simulate_post("/transactions", json=transaction_json())
+
+    assert (again.status_code, again.json) == (202, first.json)
+    assert decided.status_code == 200
+    assert decided.json["decision"]["transaction_id"] == "TXN-99827364"
+    assert len(api.store.feed) == 1
+
+
+def test_the_same_id_with_another_body_is_a_conflict() -> None:
+    api = Api()
+    api.client.simulate_post("/transactions", json=transaction_json())
+
+    answer = api.client.simulate_post("/transactions", json=transaction_json(amount=1))
+
+    assert answer.status_code == 409
+    assert answer.json["type"] == "urn:riskline:problem:conflict"
+
+
+def test_submissions_beyond_the_queue_limit_are_told_to_come_again() -> None:
+    api = Api(queue_limit=1)
+    api.client.simulate_post("/transactions", json=transaction_json(transaction_id="a"))
+
+    answer = api.client.simulate_post("/transactions", json=transaction_json(transaction_id="b"))
+
+    assert answer.status_code == 503
+    assert answer.json["type"] == "urn:riskline:problem:queue-full"
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_without_redis_a_submission_is_refused_and_later_accepted() -> None:
+    api = Api()
+    api.store.away = True
+
+    refused = api.client.simulate_post("/transactions", json=transaction_json())
+    polled = api.client.simulate_get("/transactions/TXN-99827364")
+    api.store.away = False
+    accepted = api.client.simulate_post("/transactions", json=transaction_json())
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.json["type"] == "urn:riskline:problem:store-unavailable"
+    assert polled.status_code == 503
+    assert accepted.status_code == 202
+
+
+def test_an_unknown_transaction_is_404() -> None:
+    answer = Api().client.simulate_get("/transactions/nobody")
+
+    assert answer.status_code == 404
+    assert answer.json["type"] == "urn:riskline:problem:unknown-transaction"
+
+
+@pytest.mark.parametrize("wait", ["-1", "31", "soon", "nan", "inf"])
+def test_a_wrong_wait_is_refused(wait: str) -> None:
+    assert Api().client.simulate_get("/transactions/a", params={"wait": wait}).status_code == 422
+
+
+async def test_concurrent_submissions_share_a_commit_and_each_gets_its_own_answer() -> None:
+    api = Api()
+    sizes: list[int] = []
+    accept = api.store.accept
+
+    async def slow_accept(submissions):  # type: ignore[no-untyped-def]
+        sizes.append(len(submissions))
+        await asyncio.sleep(0.01)
+        return await accept(submissions)
+
+    api.store.accept = slow_accept  # type: ignore[method-assign]
+    async with testing.ASGIConductor(api.app) as client:
+        answers = await asyncio.gather(
+            *[client.simulate_post("/transactions", json=transaction_json(transaction_id=str(i))) for i in range(50)]
+        )
+
+    assert [answer.json["transaction_id"] for answer in answers] == [str(i) for i in range(50)]
+    assert sum(sizes) == 50
+    assert len(sizes) <= 2
+
+
+async def test_a_client_that_prefers_to_wait_gets_the_decision() -> None:
+    api = Api()
+    async with testing.ASGIConductor(api.app) as client:
+        submitted = asyncio.create_task(
+            client.simulate_post("/transactions", json=transaction_json(), headers={"Prefer": "wait=10"})
+        )
+        while not api.store.waiting:
+            await asyncio.sleep(0.001)
+        api.work()
+        api.waiting.wake(["TXN-99827364"])
+        answer = await submitted
+
+    assert answer.status_code == 200
+    assert answer.headers["preference-applied"] == "wait=10"
+    assert answer.json["decision"]["transaction_id"] == "TXN-99827364"
+
+
+async def test_a_wait_that_is_over_gives_202() -> None:
+    async with testing.ASGIConductor(Api().app) as client:
+        answer = await client.simulate_post(
+            "/transactions", json=transaction_json(), headers={"Prefer": "respond-async, wait=0"}
+        )
+
+    assert answer.status_code == 202
+
+
+async def test_a_long_poll_ends_with_the_decision_even_where_its_wake_up_was_lost() -> None:
+    api = Api()
+    async with testing.ASGIConductor(api.app) as client:
+        await client.simulate_post("/transactions", json=transaction_json())
+        polled = asyncio.create_task(client.simulate_get("/transactions/TXN-99827364?wait=10"))
+        await asyncio.sleep(0.01)
+        api.work()
+        await api.waiting.recheck()
+        answer = await polled
+
+    assert answer.json["status"] == "scored"
+    assert api.waiting._waiters == {}
