@@ -1,0 +1,97 @@
+"""Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
+
+from collections.abc import Callable, Sequence
+
+from pydantic import ValidationError
+
+from shared.assessment import Model, assess, assess_one
+from shared.clock import utc_now
+from shared.decision import Decision
+from shared.lifecycle import Status
+from shared.log import get_logger
+from shared.store.records import Outcome, Record, decided, failed
+from shared.store.transactions import TransactionQueue
+from shared.transaction import TransactionModel
+
+log = get_logger(__name__)
+
+BATCH = 256
+"""Transactions claimed at once: larger ones gain little throughput and hold up Redis and latency."""
+
+LEASE_SECONDS = 5.0
+"""How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
+
+HOT_SECONDS = 1.0
+"""How long to wait for more before going back to RQ, which costs 7 ms a ticket."""
+
+Claimed = Sequence[tuple[str, Record | None]]
+
+
+def drain(
+    queue: TransactionQueue,
+    *,
+    claimer: str,
+    model: Callable[[], Model],
+    transaction_class: type[TransactionModel],
+    time_is_over: Callable[[], bool],
+) -> int:
+    """Decides what waits, until nothing has come for a moment or the time is over; how many were decided.
+
+    Raises:
+        StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
+    """
+    total = 0
+    while not time_is_over():
+        claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS)
+        if claimed:
+            total += queue.decide(claimer, outcomes(claimed, model=model(), transaction_class=transaction_class))
+        if len(claimed) < BATCH and not queue.wait(claimer, timeout_seconds=HOT_SECONDS):
+            break
+    queue.leave(claimer)
+    return total
+
+
+def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[TransactionModel]) -> list[Outcome]:
+    """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
+    results: list[Outcome] = []
+    transactions: list[TransactionModel] = []
+    records: list[Record] = []
+    for transaction_id, record in claimed:
+        if record is None or record["status"] != Status.QUEUED:
+            results.append(Outcome(transaction_id, b"", b""))
+            continue
+        try:
+            transactions.append(transaction_class.from_row(record["transaction"]))
+            records.append(record)
+        except ValidationError as error:
+            fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
+            log.warning("transaction failed", transaction_id=transaction_id, fields=fields, **_trace(record))
+            reason = f"the record does not fit the transaction class in: {', '.join(fields)}"
+            results.append(failed(transaction_id, record, reason))
+    scored_at = utc_now()
+    try:
+        explain = [i for i, record in enumerate(records) if record.get("explain")]
+        decisions: list[Decision] = assess(transactions, model, scored_at=scored_at, explain=explain)
+    except Exception as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
+        log.warning("batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__)
+        return results + [
+            _outcome_alone(transaction, record, model, scored_at)
+            for transaction, record in zip(transactions, records, strict=True)
+        ]
+    for record, decision in zip(records, decisions, strict=True):
+        log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
+        results.append(decided(record, decision))
+    return results
+
+
+def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, scored_at: str) -> Outcome:
+    try:
+        decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
+    except Exception as error:
+        log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
+        return failed(transaction.transaction_id, record, f"the model raised {type(error).__name__}")
+    return decided(record, decision)
+
+
+def _trace(record: Record) -> dict[str, str]:
+    return {name: record[name] for name in ("request_id", "traceparent") if name in record}
