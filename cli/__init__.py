@@ -1,0 +1,1 @@
+"""The `riskline` command: thin commands over the other rooms."""

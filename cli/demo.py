@@ -1,0 +1,72 @@
+"""What a first start shows: a model made from simulated transactions, and a request to try."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from cli.supervisor import TETHER
+from shared.errors import InstallationError
+from shared.model.registry import Registry
+from shared.settings import Settings
+from shared.transaction import TransactionModel
+
+TRAINING_PACKAGES = ("sklearn", "joblib", "treelite", "polars")
+
+
+def cli_command(*words: str) -> list[str]:
+    """The command line of another `riskline` process; never takes modules from the current directory."""
+    return [sys.executable, "-P", "-m", "cli", *words]
+
+
+def cli_environment(settings: Settings) -> dict[str, str]:
+    """The environment in which it has these settings and finds the code that runs here."""
+    root = str(Path(__file__).resolve().parent.parent)
+    search_path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, **settings.environment(), "PYTHONPATH": search_path}
+
+
+def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
+    """Makes and activates a model from simulated transactions where the installation has none at all.
+
+    Raises:
+        InstallationError: what training needs is not installed, or it failed.
+    """
+    if settings.model_version is not None or Registry(settings.models_dir).versions():
+        return
+    missing = [name for name in TRAINING_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InstallationError(
+            f"no model in {settings.models_dir}, and none can be trained here without {', '.join(missing)}: "
+            "`pip install 'riskline[train,files]'`, or copy a bundle there and `riskline models activate` it"
+        )
+    say(f"no model in {settings.models_dir}: making one from simulated transactions, once")
+    environment = cli_environment(settings)
+    with tempfile.TemporaryDirectory(prefix="riskline-demo-") as directory:
+        sample = str(Path(directory) / "transactions.csv.gz")
+        for words in (("data", sample), ("train", sample)):
+            _run_to_its_end(words, environment)
+
+
+def _run_to_its_end(words: tuple[str, ...], environment: dict[str, str]) -> None:
+    tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), "15"]
+    status = subprocess.run([*tether, *cli_command(*words)], env=environment, check=False).returncode
+    if status != 0:
+        raise InstallationError(f"`riskline {words[0]}` failed (exit code {status}); its own message stands above")
+
+
+def example_body(transaction_class: type[TransactionModel]) -> dict[str, object]:
+    """A transaction made of the examples of its fields."""
+    fields = transaction_class.model_fields
+    return {name: field.examples[0] if field.examples else 1 for name, field in fields.items()}
+
+
+def example_call(base_url: str, transaction_class: type[TransactionModel]) -> str:
+    """A request to paste into a shell."""
+    body = shlex.quote(json.dumps(example_body(transaction_class)))
+    return f"curl -s {base_url}/score-transaction -H 'Content-Type: application/json' -d {body}"

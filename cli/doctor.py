@@ -1,0 +1,200 @@
+"""`riskline doctor`: what is wrong with this installation, and what to do about it."""
+
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from cli.installation import DataOption, Installation, installation_settings
+from shared.errors import BundleError, InstallationError, RisklineError
+from shared.model.build import LIBRARY
+from shared.settings import Settings
+
+OLDEST_PYTHON = (3, 11)
+
+OLDEST_REDIS = (6, 2)
+
+EXTRAS = {
+    "train": (("sklearn", "joblib", "treelite"), "`riskline train` and `models import`"),
+    "files": (("polars",), "`riskline score`, `train` and `evaluate`"),
+}
+
+WANTED_REDIS = {
+    "appendonly": ("yes", "accepted transactions are lost when Redis restarts"),
+    "appendfsync": ("always", "the last second's accepted transactions are lost at a power cut"),
+    "maxmemory-policy": ("noeviction", "Redis may drop accepted transactions when its memory is full"),
+}
+
+
+class Verdict(StrEnum):
+    """How serious a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    *, data: DataOption = None, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """Say what is wrong with this installation and what to do; exit 1 where something fails."""
+    findings = list(diagnose(data=data))
+    healthy = all(finding.verdict is not Verdict.FAIL for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"healthy": healthy, "checks": [asdict(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.verdict:<5}{finding.check:<10}{finding.detail}")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def diagnose(**overrides: object) -> Iterator[Finding]:
+    """The findings, one after another; the settings come first, as all that follows depends on them."""
+    yield _check_python()
+    try:
+        settings = installation_settings(**overrides)
+    except RisklineError as error:
+        yield Finding("settings", Verdict.FAIL, str(error))
+        return
+    yield Finding("settings", Verdict.OK, f"valid; the data directory is {settings.data}")
+    yield _check_data(settings)
+    yield _check_kernel()
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_redis, _check_port)
+    for check in checks:
+        yield from check(settings)
+    yield from _check_extras()
+
+
+def _check_python() -> Finding:
+    running = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Finding("python", Verdict.FAIL, f"{running} is too old: install 3.11 or later")
+    return Finding("python", Verdict.OK, running)
+
+
+def _check_data(settings: Settings) -> Finding:
+    directory = settings.data.resolve()
+    while not directory.exists():
+        directory = directory.parent
+    if not os.access(directory, os.W_OK):
+        return Finding("data", Verdict.FAIL, f"{directory} is not writable: name another directory with --data")
+    state = Installation(settings.data).running_state()
+    return Finding("data", Verdict.OK, "writable" + (f"; `riskline up` runs (pid {state.pid})" if state else ""))
+
+
+def _check_kernel() -> Finding:
+    try:
+        ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        advice = "run `make install`, or `python -m shared.model.build`"
+        return Finding("kernel", Verdict.FAIL, f"cannot be loaded ({error}): {advice}")
+    return Finding("kernel", Verdict.OK, f"built ({LIBRARY})")
+
+
+def _check_model(settings: Settings) -> Iterator[Finding]:
+    # numpy: `riskline --help` shall not wait for it
+    from shared.model.registry import Registry  # noqa: PLC0415
+    from shared.transaction import load_transaction_class  # noqa: PLC0415
+
+    registry = Registry(settings.models_dir, pinned_version=settings.model_version)
+    try:
+        model = registry.load_active(load_transaction_class(settings.transaction).feature_names())
+    except BundleError as error:
+        never_made = settings.model_version is None and not registry.versions()
+        hint = "; `riskline up` makes one from simulated transactions" if never_made else ""
+        yield Finding("model", Verdict.WARN if never_made else Verdict.FAIL, f"{error}{hint}")
+    except RisklineError as error:
+        yield Finding("model", Verdict.FAIL, str(error))
+    else:
+        yield Finding("model", Verdict.OK, f"{model.version} serves from {settings.models_dir}")
+
+
+def _check_redis(settings: Settings) -> Iterator[Finding]:
+    # redis-py: `riskline --help` shall not wait for it
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    from cli.redis_server import find_server, probe  # noqa: PLC0415
+    from cli.up import without_password  # noqa: PLC0415
+
+    if settings.redis_url is None:
+        try:
+            server = find_server(Installation(settings.data).redis_dir)
+        except InstallationError as error:
+            yield Finding("redis", Verdict.FAIL, str(error))
+        else:
+            yield Finding("redis", Verdict.OK, f"none runs; `riskline up` starts {server}")
+        return
+    url = without_password(settings.redis_url)
+    redis = probe(settings.redis_url, timeout_seconds=5.0)
+    try:
+        info = redis.info("server")
+    except (RedisError, OSError) as error:
+        yield Finding("redis", Verdict.FAIL, f"does not answer at {url} ({error}): start it, or correct REDIS_URL")
+        return
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        yield Finding("redis", Verdict.FAIL, f"{version} at {url} is too old: 6.2 is the least")
+        return
+    yield Finding("redis", Verdict.OK, f"{version} answers at {url}")
+    for name, (wanted, danger) in WANTED_REDIS.items():
+        try:
+            found = redis.config_get(name).get(name)
+        except RedisError:
+            yield Finding("redis", Verdict.WARN, f"does not let us read {name}: see that it is {wanted}, else {danger}")
+            continue
+        if found == wanted:
+            yield Finding("redis", Verdict.OK, f"{name} {found}")
+        else:
+            # a promise of the API is broken without a file; the others are a choice one may make
+            verdict = Verdict.WARN if name == "appendfsync" and found == "everysec" else Verdict.FAIL
+            yield Finding("redis", verdict, f"{name} is {found}: {danger}; set `{name} {wanted}`")
+
+
+def _check_port(settings: Settings) -> Iterator[Finding]:
+    # redis-py, as above
+    from cli.up import Readiness, free_port  # noqa: PLC0415
+
+    state = Installation(settings.data).running_state()
+    if state is not None:
+        ready = Readiness(state.host, state.port).reached()
+        detail = f"{state.port} is ours and " + ("ready" if ready else "not ready: see /health/ready")
+        yield Finding("port", Verdict.OK if ready else Verdict.FAIL, detail)
+        return
+    try:
+        free_port(settings.host, settings.port)
+    except InstallationError as error:
+        yield Finding("port", Verdict.FAIL, str(error))
+    else:
+        yield Finding("port", Verdict.OK, f"{settings.port} on {settings.host} is free")
+
+
+def _check_extras() -> Iterator[Finding]:
+    for extra, (modules, use) in EXTRAS.items():
+        missing = [name for name in modules if find_spec(name) is None]
+        if missing:
+            detail = f"{', '.join(missing)} not installed; {use} need `pip install 'riskline[{extra}]'`"
+            yield Finding(extra, Verdict.WARN, detail)
+        else:
+            yield Finding(extra, Verdict.OK, f"installed, for {use}")

@@ -1,0 +1,150 @@
+"""One data directory is one installation: where its files are, who runs it, and which Redis it uses."""
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from shared.errors import InstallationError
+from shared.settings import Settings, load_settings
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="The installation's directory (RISKLINE_DATA, default .riskline).", show_default=False),
+]
+
+
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_SECONDS = 0.02
+"""A command that looks whether an `up` runs holds the lock for microseconds."""
+
+
+@dataclass(frozen=True)
+class RunningState:
+    """What a running `riskline up` tells other commands."""
+
+    pid: int
+    host: str
+    port: int
+    redis_url: str
+    redis_started: bool
+    children: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The files of one data directory that are not the model's."""
+
+    data: Path
+
+    @property
+    def run_dir(self) -> Path:
+        """What only means something while `riskline up` runs."""
+        return self.data / "run"
+
+    @property
+    def redis_dir(self) -> Path:
+        """The append-only file of the Redis that `riskline up` starts."""
+        return self.data / "redis"
+
+    @property
+    def state_file(self) -> Path:
+        """Written by `riskline up` once its processes run."""
+        return self.run_dir / "state.json"
+
+    def create(self) -> None:
+        """Makes the directories, readable by their owner only.
+
+        Raises:
+            InstallationError: the directory cannot be made or written to.
+        """
+        try:
+            for directory in (self.data, self.run_dir, self.redis_dir):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InstallationError(
+                f"the data directory {self.data} cannot be used ({error.strerror}): name another one with --data"
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            InstallationError: another process holds it.
+        """
+        self.create()
+        with (self.run_dir / "lock").open("a+") as lock:
+            if not _try_lock(lock):
+                lock.seek(0)
+                raise InstallationError(
+                    f"`riskline up` already runs on {self.data} (pid {lock.read().strip() or 'unknown'}): "
+                    "stop it, or name another directory with --data"
+                )
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def is_locked(self) -> bool:
+        """Whether a `riskline up` runs on this directory."""
+        try:
+            with (self.run_dir / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def write_state(self, state: RunningState) -> None:
+        """Replaces the state file in one step."""
+        with tempfile.NamedTemporaryFile("w", dir=self.run_dir, delete=False) as file:
+            json.dump(asdict(state), file)
+        Path(file.name).replace(self.state_file)
+
+    def last_state(self) -> RunningState | None:
+        """What the last `riskline up` wrote, whether or not it still runs."""
+        try:
+            return RunningState(**json.loads(self.state_file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def running_state(self) -> RunningState | None:
+        """What the running `riskline up` wrote; None where none runs."""
+        return self.last_state() if self.is_locked() else None
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    for _ in range(LOCK_ATTEMPTS):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(LOCK_PAUSE_SECONDS)
+    return False
+
+
+def running_redis_url(data_dir: Path) -> str | None:
+    """The Redis of the `riskline up` that runs on this data directory, if one does."""
+    state = Installation(data_dir).running_state()
+    return None if state is None else state.redis_url
+
+
+def installation_settings(**overrides: object) -> Settings:
+    """The settings; where no Redis is named, the one of the `riskline up` that runs on the data directory.
+
+    Raises:
+        SettingsError: a setting has a value that cannot be used.
+    """
+    settings = load_settings(**overrides)
+    if settings.redis_url is not None:
+        return settings
+    return load_settings(**{**overrides, "redis_url": running_redis_url(settings.data)})

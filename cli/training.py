@@ -1,0 +1,204 @@
+"""`riskline data`, `train` and `evaluate`: from a labelled file to a model version.
+
+What they need (polars, scikit-learn) takes a second to import and is not there where Riskline only serves, so it is
+imported when they run.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from cli.installation import DataOption
+from cli.terminal import rows_progress, stderr
+from shared.clock import utc_now
+from shared.errors import InstallationError
+from shared.model.bundle import Manifest
+from shared.model.registry import Registry
+from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
+from shared.settings import Settings, load_settings
+from shared.transaction import load_transaction_class
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]
+LabelOption = Annotated[str, typer.Option("--label", help="The column that is 1 for fraud and 0 otherwise.")]
+SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that are no transactions.")]
+ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, max=1, help="Decline strictly above it.")]
+NEEDS = "needs packages that only serving does not: `pip install 'riskline[train,files]'`, or `make install`"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("data")(data)
+    app.command("train")(train)
+    app.command("evaluate")(evaluate)
+
+
+def data(
+    *,
+    out: Annotated[Path, typer.Argument(help="The file to write: .csv, .csv.gz, .ndjson or .parquet.")] = Path(
+        "transactions.csv.gz"
+    ),
+    rows: Annotated[int, typer.Option("--rows", min=1000, help="How many transactions.")] = 60_000,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
+) -> None:
+    """Write a sample of labelled transactions made by a simulator (not bank data)."""
+    try:
+        from worker.training.dataset import ENDINGS  # noqa: PLC0415  # see the top of the file
+        from worker.training.simulate import simulate  # noqa: PLC0415  # same
+    except ImportError as error:
+        raise InstallationError(f"`riskline data` {NEEDS} ({error})") from error
+    if not out.name.endswith(ENDINGS):
+        raise typer.BadParameter(f"the name must end in {', '.join(ENDINGS)}", param_hint="OUT")
+    frame = simulate(rows=rows, seed=seed)
+    try:
+        if out.name.endswith(".parquet"):
+            frame.write_parquet(out)
+        elif out.name.endswith(".ndjson"):
+            frame.write_ndjson(out)
+        else:
+            frame.write_csv(out, compression="gzip" if out.name.endswith(".gz") else "uncompressed")
+    except OSError as error:
+        raise InstallationError(f"{out} cannot be written: {error}") from error
+    frauds = int(frame[frame.columns[-1]].sum())
+    stderr.print(f"{out}: {rows:,} simulated transactions, {frauds:,} of them fraud ({frauds / rows:.2%})")
+
+
+def train(
+    *,
+    file: FileArgument,
+    algorithm: Annotated[
+        str, typer.Option("--algorithm", help="random-forest, hist-gradient-boosting or isolation-forest.")
+    ] = "random-forest",
+    test_from: Annotated[
+        datetime | None,
+        typer.Option("--test-from", formats=["%Y-%m-%d"], help="Test on rows from this day, train on those before."),
+    ] = None,
+    skip_bad_rows: SkipOption = False,
+    label: LabelOption = "is_fraud",
+    decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
+    review_threshold: Annotated[
+        float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed and file give the same trees.")] = 0,
+    activate: Annotated[
+        bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on a labelled file, print how good it is, and keep it as a version."""
+    try:
+        from worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
+        from worker.training.labelled import read_labelled, split  # noqa: PLC0415  # same
+        from worker.training.train import train as train_model  # noqa: PLC0415  # same
+    except ImportError as error:
+        raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
+    if algorithm not in list(Algorithm):
+        raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
+    if review_threshold is not None and review_threshold > decline_threshold:
+        raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    with rows_progress() as progress:
+        reading = progress.add_task(f"reading {file.name}")
+        labelled = read_labelled(
+            file,
+            transaction_class,
+            label=label,
+            skip_bad_rows=skip_bad_rows,
+            progress=lambda rows: progress.advance(reading, rows),
+        )
+        training, test = split(labelled, test_from=None if test_from is None else test_from.date(), seed=seed)
+        progress.add_task(f"fitting {algorithm} on {len(training.rows):,} rows")
+        manifest = train_model(
+            training,
+            test,
+            features=transaction_class.feature_names(),
+            algorithm=Algorithm(algorithm),
+            thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
+            seed=seed,
+            created_at=utc_now(),
+            models_dir=settings.models_dir,
+        )
+    active = _activate_if_wanted(settings, manifest.version, wanted=activate)
+    if labelled.refusals.total:
+        stderr.print(f"left out {labelled.refusals.total:,} rows that are no transactions:", highlight=False)
+        for reason, count in labelled.refusals.by_reason.most_common():
+            stderr.print(f"  {count:,} x {reason}", highlight=False)
+        stderr.print(labelled.refusals.listed(), highlight=False)
+    if as_json:
+        shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    typer.echo(_report(manifest))
+    typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}")
+
+
+def evaluate(
+    *,
+    file: FileArgument,
+    model: Annotated[str | None, typer.Option("--model", help="A version (default: the one that serves).")] = None,
+    skip_bad_rows: SkipOption = False,
+    label: LabelOption = "is_fraud",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model version on a labelled file."""
+    try:
+        from worker.training.evaluate import evaluate as evaluate_model  # noqa: PLC0415  # see the top of the file
+        from worker.training.labelled import read_labelled  # noqa: PLC0415  # same
+    except ImportError as error:
+        raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
+    serving = registry.load_active(transaction_class.feature_names())
+    with rows_progress() as progress:
+        reading = progress.add_task(f"reading {file.name}")
+        labelled = read_labelled(
+            file,
+            transaction_class,
+            label=label,
+            skip_bad_rows=skip_bad_rows,
+            progress=lambda rows: progress.advance(reading, rows),
+        )
+    metrics = evaluate_model(labelled.labels, serving.score(labelled.rows), threshold=serving.thresholds.decline)
+    if as_json:
+        typer.echo(orjson.dumps({"model_version": serving.version, **metrics}, option=orjson.OPT_INDENT_2))
+        return
+    typer.echo(f"model {serving.version} on {file.name}")
+    typer.echo(_metrics(metrics))
+
+
+def _activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None) -> bool:
+    registry = Registry(settings.models_dir)
+    if wanted is None:
+        wanted = registry.active_version() is None
+    if wanted:
+        registry.activate(version)
+    return wanted
+
+
+def _report(manifest: Manifest) -> str:
+    training, test = manifest.training, manifest.training["test"]
+    return (
+        f"model {manifest.version}: {manifest.estimator}\n"
+        f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud), "
+        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n" + _metrics(manifest.metrics)
+    )
+
+
+def _metrics(metrics: dict[str, Any]) -> str:
+    precision = "-" if metrics["precision"] is None else f"{metrics['precision']:.4f}"
+    return "\n".join(
+        (
+            f"  ROC-AUC            {metrics['roc_auc']:.4f}",
+            f"  average precision  {metrics['average_precision']:.4f}",
+            f"  above {metrics['threshold']:g} (declined)",
+            f"    precision        {precision}  ({metrics['false_positives']:,} good ones declined)",
+            f"    recall           {metrics['recall']:.4f}  ({metrics['false_negatives']:,} frauds approved)",
+        )
+    )

@@ -1,0 +1,266 @@
+"""The whole service in one terminal: Redis, API and workers, started, watched and stopped together."""
+
+import errno
+import http.client
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from redis.exceptions import RedisError
+
+from cli.demo import cli_command, cli_environment, ensure_model, example_call
+from cli.installation import Installation, RunningState
+from cli.redis_server import command, end_leftover, find_server, probe, socket_path, wait_until_ready
+from cli.supervisor import Child, Supervisor
+from shared.errors import InstallationError
+from shared.settings import Settings, load_settings
+from shared.transaction import TransactionModel, load_transaction_class
+
+API_STOP_SECONDS = 13.0
+"""More than the API itself gives its requests under way."""
+
+WORKER_STOP_SECONDS = 15.0
+
+REDIS_STOP_SECONDS = 10.0
+
+READY_POLL_SECONDS = 0.1
+
+IMPATIENT_POLLS = 300
+"""Polls without readiness after which we say what is missing: 30 s."""
+
+QUEUES = ("scoring",)
+"""What workers are started for; one queue a process."""
+
+
+def say(message: str) -> None:
+    """One line for whoever sits at the terminal."""
+    print(f"riskline: {message}", file=sys.stderr, flush=True)  # noqa: T201  # what the command says
+
+
+def run_up(settings: Settings, *, workers: int) -> None:
+    """Runs everything until it is told to stop.
+
+    Raises:
+        InstallationError: something that is needed is missing or in use; everything that was started is stopped.
+        SettingsError: a setting names something that is not there.
+    """
+    transaction_class = load_transaction_class(settings.transaction)
+    installation = Installation(settings.data.resolve())
+    with installation.locked():
+        settings = load_settings(
+            **{
+                **settings.model_dump(),
+                "data": installation.data,
+                "models": settings.models_dir.resolve(),
+                "port": free_port(settings.host, settings.port),
+            }
+        )
+        redis = None if settings.redis_url is not None else EmbeddedRedis(installation)
+        supervisor = Supervisor(say=say)
+        try:
+            ensure_model(settings, say=say)
+            with supervisor.running():
+                _serve(settings, workers, supervisor, redis, transaction_class)
+                say("stopping")
+        finally:
+            if redis is not None:
+                redis.clean_up()
+            installation.state_file.unlink(missing_ok=True)
+
+
+def _serve(
+    settings: Settings,
+    workers: int,
+    supervisor: Supervisor,
+    redis: "EmbeddedRedis | None",
+    transaction_class: type[TransactionModel],
+) -> None:
+    if redis is not None:
+        redis.start(supervisor)
+        settings = settings.model_copy(update={"redis_url": redis.url})
+    else:
+        _require_redis(str(settings.redis_url))
+    installation = Installation(settings.data)
+
+    def tell() -> None:
+        installation.write_state(
+            RunningState(
+                pid=os.getpid(),
+                host=settings.host,
+                port=settings.port,
+                redis_url=str(settings.redis_url),
+                redis_started=redis is not None,
+                children={child.name: child.pid for child in supervisor.children()},
+            )
+        )
+
+    environment = cli_environment(settings)
+    supervisor.changed = tell
+    supervisor.start(
+        *(
+            Child(
+                name=f"{queue} worker {number}",
+                command=cli_command("worker", "--queue", queue),
+                environment=environment,
+                stop_seconds=WORKER_STOP_SECONDS,
+                # without Redis it could not say goodbye and would wait for it
+                orphaned_signal=signal.SIGKILL,
+            )
+            for queue in QUEUES
+            for number in range(1, workers + 1)
+        )
+    )
+    supervisor.start(
+        Child(name="API", command=cli_command("api"), environment=environment, stop_seconds=API_STOP_SECONDS)
+    )
+    tell()
+    readiness = Readiness(settings.host, settings.port)
+    if supervisor.watch(until=readiness.reached, poll_seconds=READY_POLL_SECONDS):
+        supervisor.note_all_work()
+        print(banner(settings, transaction_class), flush=True)  # noqa: T201  # what the command says
+        supervisor.watch()
+
+
+@dataclass
+class EmbeddedRedis:
+    """The Redis that is started for this installation; finding it fails before anything runs."""
+
+    installation: Installation
+    url: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._server = find_server(self.installation.redis_dir)
+        last = self.installation.last_state()
+        if last is not None and last.redis_started and end_leftover(last.redis_url):
+            say("ended the Redis that an earlier run had left")
+        self._socket = socket_path(self.installation.run_dir)
+        self.url = f"unix://{quote(str(self._socket))}"
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Starts it and returns once it has loaded its data.
+
+        Raises:
+            InstallationError: it does not start; says why.
+        """
+        log_file = self.installation.run_dir / "redis.log"
+        log_file.unlink(missing_ok=True)
+        child = Child(
+            name="Redis",
+            command=command(
+                self._server, redis_dir=self.installation.redis_dir, socket=self._socket, log_file=log_file
+            ),
+            stop_seconds=REDIS_STOP_SECONDS,
+            complaint=f"its log is {log_file}",
+        )
+        supervisor.start(child)
+        wait_until_ready(self.url, exit_status=child.exit_status, log_file=log_file)
+
+    def clean_up(self) -> None:
+        """Removes the socket, and its directory where that is a temporary one."""
+        if self._socket.parent == self.installation.run_dir:
+            self._socket.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
+
+
+def _require_redis(url: str) -> None:
+    try:
+        probe(url, timeout_seconds=5.0).ping()
+    except (RedisError, OSError) as error:
+        raise InstallationError(
+            f"no Redis answers at {without_password(url)} ({error}): start it, or unset REDIS_URL to have one started"
+        ) from error
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or one that is free for 0.
+
+    Raises:
+        InstallationError: the port is in use, or the address is not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            chosen: int = trial.getsockname()[1]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InstallationError(
+                f"port {port} on {host} is in use: stop what listens there, or choose another with --port "
+                "(0 picks a free one)"
+            ) from error
+        raise InstallationError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+    return chosen
+
+
+def base_url(host: str, port: int) -> str:
+    """Where a browser on this machine finds the API."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
+@dataclass
+class Readiness:
+    """Asks the API whether everything is there; says once what is missing if that takes long."""
+
+    host: str
+    port: int
+    say: Callable[[str], None] = say
+    polls: int = 0
+
+    def reached(self) -> bool:
+        """Whether /health/ready answers 200 now."""
+        self.polls += 1
+        answer = "the API does not answer"
+        parts = urlsplit(base_url(self.host, self.port))
+        connection = http.client.HTTPConnection(str(parts.hostname), self.port, timeout=2.0)
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/health/ready")
+            response = connection.getresponse()
+            answer = response.read(2000).decode(errors="replace")
+            if response.status == http.client.OK:
+                connection.close()
+                return True
+        connection.close()
+        if self.polls == IMPATIENT_POLLS:
+            self.say(f"still not ready: {answer}")
+        return False
+
+
+def banner(settings: Settings, transaction_class: type[TransactionModel]) -> str:
+    """What is shown once everything runs."""
+    url = base_url(settings.host, settings.port)
+    return (
+        f"\nRiskline is ready (Ctrl-C stops everything)\n"
+        f"  API      {url}\n"
+        f"  docs     {url}/docs\n"
+        f"  health   {url}/health/ready\n"
+        f"  data     {settings.data}\n\n"
+        f"Try it:\n  {example_call(url, transaction_class)}\n"
+    )
+
+
+def pin_bundle(model: str | None) -> dict[str, object]:
+    """The settings that make `--model` serve: a bundle's directory, or a version of the installation."""
+    if model is None:
+        return {}
+    directory = Path(model)
+    if (directory / "manifest.json").is_file():
+        return {"models": directory.resolve().parent, "model_version": directory.resolve().name}
+    return {"model_version": model}
