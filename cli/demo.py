@@ -53,6 +53,15 @@ def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
             _run_to_its_end(words, environment)
 
 
+def require_model(settings: Settings, transaction_class: type[TransactionModel]) -> None:
+    """Loads the model that would serve, so that a damaged one is named once, before anything runs.
+
+    Raises:
+        BundleError: none is active, or it cannot serve.
+    """
+    Registry(settings.models_dir, pinned_version=settings.model_version).load_active(transaction_class.feature_names())
+
+
 def _run_to_its_end(words: tuple[str, ...], environment: dict[str, str]) -> None:
     tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), "15"]
     status = subprocess.run([*tether, *cli_command(*words)], env=environment, check=False).returncode

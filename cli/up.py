@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from redis.exceptions import RedisError
 
-from cli.demo import cli_command, cli_environment, ensure_model, example_call
+from cli.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from cli.installation import Installation, RunningState
 from cli.redis_server import command, end_leftover, find_server, probe, socket_path, wait_until_ready
 from cli.supervisor import Child, Supervisor
@@ -66,6 +66,7 @@ def run_up(settings: Settings, *, workers: int) -> None:
         supervisor = Supervisor(say=say)
         try:
             ensure_model(settings, say=say)
+            require_model(settings, transaction_class)
             with supervisor.running():
                 _serve(settings, workers, supervisor, redis, transaction_class)
                 say("stopping")

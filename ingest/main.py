@@ -101,6 +101,8 @@ def run(settings: Settings) -> None:
         "http": "httptools",
         "log_config": None,
         "access_log": False,
+        "proxy_headers": False,
+        "ws": "none",
         "server_header": False,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
     }

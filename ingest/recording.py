@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 
-from shared.decision import Decision
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import RECORDED, RECORDINGS_DROPPED, RECORDINGS_PENDING, REDIS_FAULTS
@@ -14,10 +13,10 @@ from shared.transaction import TransactionModel
 log = get_logger(__name__)
 
 BATCH = 256
-"""Decisions recorded in one call: a few milliseconds of the event loop between two answers would be too many."""
+"""Decisions recorded in one call: more would hold up the event loop for milliseconds between two answers."""
 
-LINGER_SECONDS = 0.005
-"""How long a first decision waits for company."""
+LINGER_SECONDS = 0.05
+"""How long a first decision waits for company: each call costs Redis a write to disk, so few are better than many."""
 
 RETRY_SECONDS = 0.5
 """How long to wait between two attempts while Redis is away."""
@@ -29,7 +28,7 @@ class Recorder:
     def __init__(self, intake: TransactionIntake, *, capacity: int) -> None:
         self._intake = intake
         self._capacity = capacity
-        self._buffer: deque[tuple[TransactionModel, Decision]] = deque()
+        self._buffer: deque[tuple[TransactionModel, str, bytes]] = deque()
         self._filled = asyncio.Event()
         self.dropped = 0
         self.away = False
@@ -39,13 +38,13 @@ class Recorder:
         """Decisions in the buffer."""
         return len(self._buffer)
 
-    def add(self, transaction: TransactionModel, decision: Decision) -> None:
-        """Takes a decision to be recorded, or counts it as dropped where the buffer is full."""
+    def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
+        """Takes a decision, as it was answered, to be recorded, or counts it as dropped where the buffer is full."""
         if len(self._buffer) >= self._capacity:
             self.dropped += 1
             RECORDINGS_DROPPED.inc()
             return
-        self._buffer.append((transaction, decision))
+        self._buffer.append((transaction, scored_at, shown))
         if not self._filled.is_set():
             self._filled.set()
 
@@ -72,7 +71,9 @@ class Recorder:
         while self._buffer:
             batch = [self._buffer[i] for i in range(min(BATCH, len(self._buffer)))]
             RECORDINGS_PENDING.set(len(self._buffer))
-            await self._intake.record([decided_at_once(transaction, decision) for transaction, decision in batch])
+            await self._intake.record(
+                [decided_at_once(transaction, scored_at=at, shown=shown) for transaction, at, shown in batch]
+            )
             for _ in batch:
                 self._buffer.popleft()
             RECORDED.inc(len(batch))

@@ -12,7 +12,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own variable: set before this module is imported where several processes share a port."""

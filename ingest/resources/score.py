@@ -31,6 +31,6 @@ class ScoreResource:
         transaction = self._transaction_class.parse(body)
         model = self._serving.require()
         decision = assess_one(transaction, model, scored_at=utc_now(), explain=explain_wanted(req))
-        self._recorder.add(transaction, decision)
-        self._counters[decision.action].inc()
         resp.data = orjson.dumps(decision.to_dict())
+        self._recorder.add(transaction, scored_at=decision.scored_at, shown=resp.data)
+        self._counters[decision.action].inc()

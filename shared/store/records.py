@@ -57,17 +57,16 @@ def queued_record(
     return Submission(transaction.transaction_id, orjson.dumps(record))
 
 
-def decided_at_once(transaction: TransactionModel, decision: Decision) -> Outcome:
-    """The record of a transaction that the synchronous door decided."""
-    shown = orjson.dumps(decision.to_dict())
+def decided_at_once(transaction: TransactionModel, *, scored_at: str, shown: bytes) -> Outcome:
+    """The record of a transaction that the synchronous door decided; `shown` is the decision as it was answered."""
     record = {
         "v": RECORD_VERSION,
         "status": next_status(None, Event.DECIDE),
-        "submitted_at": decision.scored_at,
+        "submitted_at": scored_at,
         "transaction": orjson.Fragment(transaction.to_json()),
         "decision": orjson.Fragment(shown),
     }
-    return Outcome(decision.transaction_id, orjson.dumps(record), shown)
+    return Outcome(transaction.transaction_id, orjson.dumps(record), shown)
 
 
 def decided(record: Record, decision: Decision) -> Outcome:

@@ -1,8 +1,10 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from falcon import testing
 
+from shared.store.records import Record, Submission
 from tests.factories import transaction_json
 from tests.unit.api import Api
 
@@ -110,7 +112,7 @@ async def test_concurrent_submissions_share_a_commit_and_each_gets_its_own_answe
     sizes: list[int] = []
     accept = api.store.accept
 
-    async def slow_accept(submissions):  # type: ignore[no-untyped-def]
+    async def slow_accept(submissions: Sequence[Submission]) -> list[Record]:
         sizes.append(len(submissions))
         await asyncio.sleep(0.01)
         return await accept(submissions)
@@ -132,8 +134,7 @@ async def test_a_client_that_prefers_to_wait_gets_the_decision() -> None:
         submitted = asyncio.create_task(
             client.simulate_post("/transactions", json=transaction_json(), headers={"Prefer": "wait=10"})
         )
-        while not api.store.waiting:
-            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
         api.work()
         api.waiting.wake(["TXN-99827364"])
         answer = await submitted

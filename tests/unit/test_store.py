@@ -12,7 +12,7 @@ from shared.decision import Decision
 from shared.errors import LifecycleError
 from shared.policy import Action
 from shared.store.memory import MemoryStore
-from shared.store.records import Submission, decided, decided_at_once, failed, queued_record, state_of
+from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record, state_of
 from shared.store.transactions import ACCEPTED, NO_ROOM, RedisIntake, RedisQueue
 from tests.factories import a_transaction
 
@@ -74,6 +74,11 @@ def a_submission(transaction_id: str = "a", **changes: Any) -> Submission:
 
 def a_decision(transaction_id: str = "a", probability: float = 0.1) -> Decision:
     return Decision(transaction_id, probability, Action.APPROVE, "v1", NOW)
+
+
+def at_once(transaction_id: str) -> Outcome:
+    shown = orjson.dumps(a_decision(transaction_id).to_dict())
+    return decided_at_once(a_transaction(transaction_id=transaction_id), scored_at=NOW, shown=shown)
 
 
 def outcome_of(store: Store, transaction_id: str = "a", probability: float = 0.1) -> Any:
@@ -210,9 +215,7 @@ def test_a_failed_transaction_keeps_its_reason_and_is_not_decided(store: Store) 
 def test_a_synchronous_decision_is_recorded_unless_the_id_is_known(store: Store) -> None:
     store.accept(a_submission("a"))
 
-    new = store.record(
-        *[decided_at_once(a_transaction(transaction_id=id_), a_decision(id_)) for id_ in ("a", "b", "b")]
-    )
+    new = store.record(*[at_once(id_) for id_ in ("a", "b", "b")])
 
     assert new == 1
     assert store.get("a")["status"] == "queued"
@@ -243,7 +246,7 @@ def test_all_keys_are_ours_and_have_a_bound() -> None:
     store.queue.decide("w1", [outcome_of(store)])
     store.claim(count=1)
 
-    assert {key.decode() for key in redis.keys()} == {
+    assert {key.decode() for key in redis.keys("*")} == {
         "riskline:{0}:tx:a",
         "riskline:{0}:tx:b",
         "riskline:{0}:undecided",

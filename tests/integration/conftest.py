@@ -1,0 +1,49 @@
+"""What tests with real processes share: an environment of their own and a model that needs no training."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.model.bundle import write_bundle
+from shared.model.registry import Registry
+from shared.model.trees import LEAF, Scoring, Trees
+from shared.policy import Thresholds
+from shared.transaction import Transaction
+
+
+def write_stump(models_dir: Path) -> str:
+    """Writes and activates a model of one split: amounts up to 1,000 are at 0.1, above at 0.9."""
+    manifest = write_bundle(
+        models_dir,
+        trees=Trees(
+            feature=np.array([0, LEAF, LEAF], dtype=np.int32),
+            threshold=np.array([1000.0, 0.0, 0.0]),
+            left=np.array([1, LEAF, LEAF], dtype=np.int32),
+            right=np.array([2, LEAF, LEAF], dtype=np.int32),
+            value=np.array([0.5, 0.1, 0.9]),
+            roots=np.array([0], dtype=np.int32),
+        ),
+        scoring=Scoring(inputs="float64", aggregation="mean", link="identity", base=0.5),
+        features=Transaction.feature_names(),
+        thresholds=Thresholds(),
+        estimator="stump",
+        libraries={},
+        created_at="2026-11-24T03:15:00Z",
+        training={},
+        metrics={},
+        reference={},
+    )
+    Registry(models_dir).activate(manifest.version)
+    return manifest.version
+
+
+@pytest.fixture(scope="session")
+def demo_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment without this machine's settings, in which there is a model."""
+    models = tmp_path_factory.mktemp("models")
+    write_stump(models)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
+    # port 0: another test, or whatever else runs here, may have 8000
+    return {**inherited, "RISKLINE_MODELS": str(models), "RISKLINE_PORT": "0"}

@@ -1,0 +1,111 @@
+"""A real `riskline up` for tests: started on a free port, its output kept, nothing of it left behind."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+PAUSE_SECONDS = 0.02
+
+
+def riskline(*words: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    command = [sys.executable, "-m", "cli", *words]
+    return subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=60, check=False)
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = STOP_SECONDS) -> Any:
+    """The first true value of the condition; fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(PAUSE_SECONDS)
+    raise AssertionError(f"not within {seconds} s: {condition}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class RunningUp:
+    """`riskline up` on a data directory, ready when entered, gone when left."""
+
+    def __init__(self, data: Path, *, environment: Mapping[str, str], flags: tuple[str, ...] = ()) -> None:
+        self.data = data
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "up", "--port", "0", "--data", str(data), *flags],
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        try:
+            eventually(lambda: self.said("Riskline is ready") or self.process.poll() is not None, seconds=START_SECONDS)
+            assert self.said("Riskline is ready"), "".join(self.lines)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pids = self.pids()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(STOP_SECONDS)
+        for pid in pids:
+            eventually(lambda pid=pid: not is_alive(pid))
+        self._reader.join(STOP_SECONDS)
+        self.process.stdout.close()
+
+    def _read(self) -> None:
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    def said(self, words: str) -> bool:
+        """Whether a line of the output has these words."""
+        return any(words in line for line in self.lines)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What it tells other commands."""
+        return json.loads((self.data / "run" / "state.json").read_bytes())
+
+    def pids(self) -> list[int]:
+        """Its children's ids; none once it has ended."""
+        try:
+            return list(self.state["children"].values())
+        except FileNotFoundError:
+            return []
+
+    def kill(self, name: str) -> int:
+        """Kills a child without a word and gives its id."""
+        pid = self.state["children"][name]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.state["port"], timeout=10)
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        return response.status, json.loads(answer)

@@ -1,0 +1,262 @@
+"""What a user sees when Redis goes away, a worker is killed, or the model is damaged; real processes, real Redis."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.redis_server import command, find_server, probe, wait_until_ready
+from tests.factories import transaction_json
+from tests.integration.conftest import write_stump
+from tests.integration.running import RunningUp, eventually, riskline
+
+pytestmark = pytest.mark.integration
+
+GUIDE = Path(__file__).parents[3] / "shared" / "guide" / "guide.txt"
+
+
+class OwnRedis:
+    """A Redis of the test's own, which it can take away and bring back."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self.url = f"unix://{directory / 's'}"
+        self.start()
+
+    def start(self) -> None:
+        log_file = self._directory / "log"
+        words = command(
+            find_server(self._directory), redis_dir=self._directory, socket=self._directory / "s", log_file=log_file
+        )
+        self._process = subprocess.Popen(words)
+        wait_until_ready(self.url, exit_status=self._process.poll, log_file=log_file)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    server = OwnRedis(tmp_path_factory.mktemp("r") / "d")
+    yield server
+    server.stop()
+
+
+def client_of(up: RunningUp) -> httpx.Client:
+    return httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35)
+
+
+def test_with_redis_down_the_sync_door_answers_and_the_async_door_says_when_to_come_again(
+    tmp_path: Path, demo_environment: dict[str, str], redis: OwnRedis
+) -> None:
+    environment = {**demo_environment, "REDIS_URL": redis.url}
+    with RunningUp(tmp_path, environment=environment) as up, client_of(up) as client:
+        redis.stop()
+
+        scored = client.post("/score-transaction", json=transaction_json(transaction_id="sync"))
+        refused = client.post("/transactions", json=transaction_json(transaction_id="async"))
+        ready = client.get("/health/ready")
+
+        assert scored.status_code == 200
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) >= 1
+        assert (ready.status_code, ready.json()["missing"]) == (503, ["redis"])
+        assert client.get("/health").status_code == 200
+
+        redis.start()
+
+        eventually(lambda: client.get("/health/ready").status_code == 200)
+        accepted = client.post(
+            "/transactions", json=transaction_json(transaction_id="async"), headers={"Prefer": "wait=30"}
+        )
+        assert accepted.json()["status"] == "scored"
+        eventually(lambda: client.get("/transactions/sync").status_code == 200)
+        assert client.get("/transactions/sync").json()["decision"] == scored.json()
+
+
+def test_workers_killed_at_any_moment_lose_nothing_and_decide_once(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    flags = ("--workers", "2")
+    with RunningUp(tmp_path, environment=demo_environment, flags=flags) as up, client_of(up) as client:
+        for i in range(600):
+            assert client.post("/transactions", json=transaction_json(transaction_id=f"t{i}")).status_code == 202
+            if i % 150 == 75:
+                up.kill(f"scoring worker {1 + i // 150 % 2}")
+
+        states = [client.get(f"/transactions/t{i}", params={"wait": 30}).json() for i in range(600)]
+        store = probe(up.state["redis_url"])
+        feed = [json.loads(fields[b"d"])["transaction_id"] for _, fields in store.xrange("riskline:{0}:decisions")]
+        left = store.zcard("riskline:{0}:undecided")
+        store.close()
+
+    assert {state["status"] for state in states} == {"scored"}
+    assert sorted(feed) == sorted(f"t{i}" for i in range(600))
+    assert left == 0
+
+
+def test_a_claim_of_a_worker_that_stopped_breathing_is_decided_by_another(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    with RunningUp(tmp_path, environment=demo_environment) as up, client_of(up) as client:
+        store = probe(up.state["redis_url"])
+        client.post("/transactions", json=transaction_json(transaction_id="first"), headers={"Prefer": "wait=30"})
+        eventually(lambda: store.zcard("riskline:{0}:claimers") == 0)
+        record = store.get("riskline:{0}:tx:first").decode().replace("first", "held").replace("scored", "queued")
+        store.set("riskline:{0}:tx:held", record)
+        store.zadd("riskline:{0}:undecided", {"held": time.time() * 1000})
+        store.rpush("riskline:{0}:claimed:gone", "held")
+        store.zadd("riskline:{0}:claimers", {"gone": time.time() * 1000 + 500})
+
+        state = client.get("/transactions/held", params={"wait": 10}).json()
+        store.close()
+
+    assert state["status"] == "scored"
+
+
+def test_metrics_are_right_with_several_processes(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    flags = ("--processes", "2")
+    with RunningUp(tmp_path, environment=demo_environment, flags=flags) as up:
+        for i in range(40):
+            with client_of(up) as client:
+                client.post("/score-transaction", json=transaction_json(transaction_id=str(i), amount=2000))
+        with client_of(up) as client:
+            text = client.get("/metrics").text
+
+    assert 'riskline_decisions_total{action="DECLINE",door="sync"} 40.0' in text
+
+
+def test_a_newly_activated_model_serves_without_a_restart(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    models = tmp_path / "models"
+    first = write_stump(models)
+    environment = {**demo_environment, "RISKLINE_MODELS": str(models)}
+    with RunningUp(tmp_path / "data", environment=environment) as up, client_of(up) as client:
+        assert client.get("/health").json()["model_version"] == first
+        second = copied_version(models, first)
+        assert riskline("models", "activate", second, environment=environment).returncode == 0
+
+        eventually(lambda: client.get("/health").json()["model_version"] == second)
+        eventually(lambda: submitted(client).json()["decision"]["model_version"] == second)
+
+
+def copied_version(models: Path, version: str) -> str:
+    """The same model under a later version's name."""
+    later = "20270101" + version[8:]
+    shutil.copytree(models / version, models / later)
+    manifest = models / later / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(version, later))
+    return later
+
+
+def submitted(client: httpx.Client) -> httpx.Response:
+    transaction_id = f"swap-{time.monotonic_ns()}"
+    return client.post(
+        "/transactions", json=transaction_json(transaction_id=transaction_id), headers={"Prefer": "wait=30"}
+    )
+
+
+def no_model(models: Path) -> str:
+    models.mkdir()
+    return "riskline train"
+
+
+def truncated_model(models: Path) -> str:
+    trees = models / write_stump(models) / "trees.npz"
+    trees.write_bytes(trees.read_bytes()[:-20])
+    return "trees.npz"
+
+
+def wrong_hash(models: Path) -> str:
+    manifest = models / write_stump(models) / "manifest.json"
+    manifest.write_text(re.sub(r'("trees.npz": ?")........', r"\g<1>00000000", manifest.read_text()))
+    return "sha256"
+
+
+@pytest.mark.parametrize("damage", [no_model, truncated_model, wrong_hash])
+def test_a_worker_without_a_usable_model_ends_with_one_line_that_says_what_to_do(
+    tmp_path: Path, demo_environment: dict[str, str], damage: Any
+) -> None:
+    words = damage(tmp_path / "models")
+    environment = {**demo_environment, "RISKLINE_MODELS": str(tmp_path / "models"), "REDIS_URL": "redis://127.0.0.1:1"}
+
+    ended = riskline("worker", environment=environment)
+
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 1
+    assert last.startswith("riskline: ")
+    assert words in last
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("damage", [truncated_model, wrong_hash])
+def test_up_with_a_damaged_model_does_not_start_and_says_why(
+    tmp_path: Path, demo_environment: dict[str, str], damage: Any
+) -> None:
+    words = damage(tmp_path / "models")
+    environment = {**demo_environment, "RISKLINE_MODELS": str(tmp_path / "models")}
+
+    ended = riskline("up", "--port", "0", "--data", str(tmp_path / "data"), environment=environment)
+
+    assert ended.returncode == 1
+    assert words in ended.stderr.strip().splitlines()[-1]
+
+
+def test_an_api_without_a_model_is_unhealthy_until_there_is_one(
+    tmp_path: Path, demo_environment: dict[str, str], redis: OwnRedis
+) -> None:
+    models = tmp_path / "models"
+    environment = {**demo_environment, "RISKLINE_MODELS": str(models), "REDIS_URL": redis.url}
+    with running_api(environment, port=18_431) as client:
+        assert client.get("/health").json()["status"] == "unhealthy"
+        assert client.post("/score-transaction", json=transaction_json()).status_code == 503
+
+        write_stump(models)
+
+        eventually(lambda: client.get("/health/ready").status_code == 200)
+        assert client.post("/score-transaction", json=transaction_json()).status_code == 200
+
+
+@contextmanager
+def running_api(environment: Mapping[str, str], *, port: int) -> Iterator[httpx.Client]:
+    process = subprocess.Popen([sys.executable, "-m", "cli", "api", "--port", str(port)], env=dict(environment))
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            eventually(lambda: answers(client))
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not beside this clone")
+def test_the_guides_own_request_gets_the_guides_answer(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    call = re.search(r"^curl -X POST .*?\}'", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    assert call is not None
+    with RunningUp(tmp_path, environment=demo_environment) as up:
+        url = f"http://127.0.0.1:{up.state['port']}/"
+        words = shlex.split(re.sub(r"https://[^/]+/", url, call.group()).replace("\\\n", " "))
+        answer = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+
+    assert answer["transaction_id"] == "TXN-99827364"
+    assert 0 <= answer["fraud_probability"] <= 1
+    assert answer["action"] in ("APPROVE", "DECLINE")
