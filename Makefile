@@ -21,10 +21,10 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock"
 
-.PHONY: help install run test lock clean
+.PHONY: help install run test parity bench-guide lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed $(KERNEL) ## Make .venv with the locked packages, the project and its C kernel
 
@@ -40,6 +40,16 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/lint-imports; \
 	step $(BIN)/pytest tests/unit; \
 	step $(BIN)/pytest tests --ignore=tests/unit --ignore=tests/bench
+
+parity: install ## Every row of the test month through all three doors (a few minutes; make test takes a sample)
+	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py
+
+# Where the guide and its data are; the figures in the README are this command's.
+GUIDE ?= ../shared/guide
+GUIDE_DATA ?= ../shared/data/transactions.csv.gz
+
+bench-guide: install ## Measure the synchronous door against the guide's app (needs wrk)
+	$(BIN)/python tests/bench/against_the_guide.py --guide $(GUIDE) --data $(GUIDE_DATA)
 
 lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt

@@ -77,15 +77,16 @@ def show(*, version: VersionArgument, data: DataOption = None) -> None:
 def activate(*, version: VersionArgument, data: DataOption = None) -> None:
     """Serve a version; API and workers take it up within seconds, without a restart."""
     settings = load_settings(data=data)
-    features = load_transaction_class(settings.transaction).feature_names()
-    Registry(settings.models_dir).activate(version, features)
+    Registry(settings.models_dir).activate(version, load_transaction_class(settings.transaction).feature_names())
     typer.echo(f"active: {version}", err=True)
 
 
 @models.command("rollback")
 def rollback(*, data: DataOption = None) -> None:
     """Serve the version again that was active before."""
-    typer.echo(f"active: {Registry(load_settings(data=data).models_dir).rollback()}", err=True)
+    settings = load_settings(data=data)
+    features = load_transaction_class(settings.transaction).feature_names()
+    typer.echo(f"active: {Registry(settings.models_dir).rollback(features)}", err=True)
 
 
 @models.command("verify")

@@ -63,7 +63,8 @@ def data(
     except OSError as error:
         raise InstallationError(f"{out} cannot be written: {error}") from error
     frauds = int(frame[frame.columns[-1]].sum())
-    stderr.print(f"{out}: {rows:,} simulated transactions, {frauds:,} of them fraud ({frauds / rows:.2%})")
+    said = f"{out}: {rows:,} simulated transactions, {frauds:,} of them fraud ({frauds / rows:.2%})"
+    stderr.print(said, highlight=False, soft_wrap=True)
 
 
 def train(
