@@ -97,7 +97,8 @@ class RunningUp:
 
     def kill(self, name: str) -> int:
         """Kills a child without a word and gives its id."""
-        pid = self.state["children"][name]
+        # 0 while it is being started again, which os.kill would take for our own group
+        pid = eventually(lambda: self.state["children"][name])
         os.kill(pid, signal.SIGKILL)
         return pid
 

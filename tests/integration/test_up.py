@@ -108,13 +108,13 @@ def test_two_directories_do_not_meet(up: RunningUp, tmp_path: Path, demo_environ
 def test_an_api_that_never_starts_ends_everything_with_a_reason(
     tmp_path: Path, demo_environment: dict[str, str]
 ) -> None:
-    broken = {**demo_environment, "RISKLINE_MODEL_VERSION": "no-such-version"}
+    (tmp_path / "sitecustomize.py").write_text("import os, sys\nif 'api' in sys.orig_argv:\n    os._exit(1)\n")
+    broken = {**demo_environment, "PYTHONPATH": str(tmp_path)}
 
     ended = riskline("up", "--port", "0", "--data", str(tmp_path), environment=broken)
 
     assert ended.returncode == 1
-    assert "ended 5 times soon after its start (exit code 1)" in ended.stderr
-    assert "no-such-version" in ended.stderr
+    assert "API ended 5 times soon after its start (exit code 1)" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
