@@ -14,7 +14,7 @@ from cli.supervisor import TETHER
 from shared.errors import InstallationError
 from shared.model.registry import Registry
 from shared.settings import Settings
-from shared.transaction import TransactionModel
+from shared.transaction import Transaction, TransactionModel, load_transaction_class
 
 TRAINING_PACKAGES = ("sklearn", "joblib", "treelite", "polars")
 
@@ -39,6 +39,11 @@ def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
     """
     if settings.model_version is not None or Registry(settings.models_dir).versions():
         return
+    if load_transaction_class(settings.transaction) is not Transaction:
+        raise InstallationError(
+            f"no model in {settings.models_dir}, and the demo model knows the built-in transaction only: "
+            "make one for yours by `riskline train FILE`"
+        )
     missing = [name for name in TRAINING_PACKAGES if find_spec(name) is None]
     if missing:
         raise InstallationError(
@@ -78,4 +83,4 @@ def example_body(transaction_class: type[TransactionModel]) -> dict[str, object]
 def example_call(base_url: str, transaction_class: type[TransactionModel]) -> str:
     """A request to paste into a shell."""
     body = shlex.quote(json.dumps(example_body(transaction_class)))
-    return f"curl -s {base_url}/score-transaction -H 'Content-Type: application/json' -d {body}"
+    return f"curl -s '{base_url}/score-transaction?explain=true' -H 'Content-Type: application/json' -d {body}"

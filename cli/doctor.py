@@ -22,7 +22,7 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_REDIS = (6, 2)
 
 EXTRAS = {
-    "train": (("sklearn", "joblib", "treelite"), "`riskline train` and `models import`"),
+    "train": (("sklearn", "joblib", "treelite"), "`riskline train`"),
     "files": (("polars",), "`riskline score`, `train` and `evaluate`"),
 }
 

@@ -67,7 +67,7 @@ def score(
         )
     if out is not None and unfinished is not None:
         unfinished.replace(out)
-    stderr.print(f"{decided:,} decisions by model {serving.version}", highlight=False)
+    stderr.print(f"{decided:,} decisions by model {serving.version}")
     if refusals.total:
         stderr.print(
             f"left out {refusals.total:,} rows that are no transactions:\n{refusals.listed()}", highlight=False

@@ -4,6 +4,7 @@ What they need (polars, scikit-learn) takes a second to import and is not there 
 imported when they run.
 """
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,16 +127,17 @@ def train(
         )
     active = _activate_if_wanted(settings, manifest.version, wanted=activate)
     if labelled.refusals.total:
-        stderr.print(f"left out {labelled.refusals.total:,} rows that are no transactions:", highlight=False)
+        stderr.print(f"left out {labelled.refusals.total:,} rows that are no transactions:")
         for reason, count in labelled.refusals.by_reason.most_common():
-            stderr.print(f"  {count:,} x {reason}", highlight=False)
-        stderr.print(labelled.refusals.listed(), highlight=False)
+            stderr.print(f"  {count:,} x {reason}")
+        stderr.print(labelled.refusals.listed())
     if as_json:
         shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     typer.echo(_report(manifest))
-    typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}")
+    where = "" if data is None else f" --data {shlex.quote(str(data))}"
+    typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
 
 
 def evaluate(
@@ -200,6 +202,6 @@ def _metrics(metrics: dict[str, Any]) -> str:
             f"  average precision  {metrics['average_precision']:.4f}",
             f"  above {metrics['threshold']:g} (declined)",
             f"    precision        {precision}  ({metrics['false_positives']:,} good ones declined)",
-            f"    recall           {metrics['recall']:.4f}  ({metrics['false_negatives']:,} frauds approved)",
+            f"    recall           {metrics['recall']:.4f}  ({metrics['false_negatives']:,} frauds not declined)",
         )
     )

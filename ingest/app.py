@@ -48,7 +48,7 @@ def create_app(
             transaction_class=transaction_class, submitter=submitter, waiting=waiting, max_body_bytes=max_body_bytes
         ),
     )
-    app.add_route("/transactions/{transaction_id}", TransactionResource(waiting=waiting))
+    app.add_route("/transactions/{transaction_id}", TransactionResource(waiting=waiting, recorder=recorder))
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")

@@ -30,6 +30,7 @@ class Recorder:
         self._capacity = capacity
         self._buffer: deque[tuple[TransactionModel, str, bytes]] = deque()
         self._filled = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self.dropped = 0
         self.away = False
 
@@ -68,6 +69,10 @@ class Recorder:
         Raises:
             StoreUnavailableError: Redis failed; what was not recorded stays in the buffer.
         """
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         while self._buffer:
             batch = [self._buffer[i] for i in range(min(BATCH, len(self._buffer)))]
             RECORDINGS_PENDING.set(len(self._buffer))

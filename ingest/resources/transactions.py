@@ -6,6 +6,7 @@ import orjson
 
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
 from ingest.problems import not_found
+from ingest.recording import Recorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.clock import utc_now
@@ -59,13 +60,17 @@ class TransactionsResource:
 class TransactionResource:
     """GET /transactions/{transaction_id}."""
 
-    def __init__(self, *, waiting: Waiting) -> None:
+    def __init__(self, *, waiting: Waiting, recorder: Recorder) -> None:
         self._waiting = waiting
+        self._recorder = recorder
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
         """200 and the transaction's state, at once or after `?wait=N` seconds at the latest."""
         wait_seconds = wait_parameter_seconds(req)
         record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
+        if record is None and self._recorder.pending:
+            await self._recorder.flush()
+            record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
         if record is None:
             raise not_found(transaction_id)
         resp.data = orjson.dumps(state_of(transaction_id, record))

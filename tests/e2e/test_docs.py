@@ -1,0 +1,204 @@
+"""The documentation is true: its commands run, and its tables are those of the code.
+
+A fenced block opened with ```sh is run when it has a `riskline` or `curl` command, and none that belongs to another
+environment or does not return (see `ELSEWHERE`). A block that shows an error on purpose is opened with ```console.
+"""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from ingest.openapi import build_openapi
+from ingest.openapi_parts import PROBLEMS
+from ingest.problems import TYPE_PREFIX
+from shared.model.registry import Registry
+from shared.settings import Settings, variable_name
+from shared.store import keys
+from shared.transaction import Transaction
+from tests.integration.running import RunningUp, riskline
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+TUTORIAL = DOCS / "tutorial.md"
+HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
+
+RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
+ELSEWHERE = re.compile(r"\b(?:make|docker|git|pip) |\briskline (?:up|api|worker)\b")
+MODEL_VERSION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+# curl, but with an exit status that says what the answer was
+CURL = 'curl() { command curl --fail-with-body --max-time 30 "$@"; }\n'
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def runnable_blocks(document: Path) -> list[str]:
+    return [block for block in blocks(document, "sh") if RUNNABLE.search(block) and not ELSEWHERE.search(block)]
+
+
+def run_block(block: str, *, directory: Path, environment: dict[str, str], port: int | None = None) -> str:
+    """Runs a block as a reader would, with the real port and the newest model version in place of those it shows."""
+    block = re.sub(r"\b(127\.0\.0\.1|localhost):8000\b", rf"\1:{port}", block)
+    versions = Registry(Path(environment["RISKLINE_DATA"]) / "models").versions()
+    if versions:
+        block = MODEL_VERSION.sub(max(versions), block)
+    command = ["bash", "-euo", "pipefail", "-c", CURL + block]
+    done = subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, f"{block}\nexit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def table_rows(document: Path, first_cell: str) -> list[str]:
+    return [line for line in document.read_text().splitlines() if re.match(rf"\| `{first_cell}", line)]
+
+
+def settings_rows() -> list[str]:
+    properties = Settings.model_json_schema(by_alias=False)["properties"]
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `{variable_name(name)}` | {default} | {_rule(properties[name])} | {field.description} |")
+    return rows
+
+
+def _rule(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "exclusiveMinimum" in schema:
+        return f"> {schema['exclusiveMinimum']:g}"
+    if "maximum" in schema:
+        return f"{schema['minimum']}–{schema['maximum']}"  # noqa: RUF001  # as a reader expects a range
+    return f"≥ {schema['minimum']}" if "minimum" in schema else ""
+
+
+def call_rows() -> list[str]:
+    paths = build_openapi(Transaction, version="0")["paths"]
+    return [
+        f"| `{method.upper()} {path}` | {operation['summary']} | {', '.join(operation['responses'])} |"
+        for path, item in paths.items()
+        for method, operation in item.items()
+    ]
+
+
+def problem_rows() -> list[str]:
+    return [f"| `{TYPE_PREFIX}{name}` | {status} | {title} |" for name, (status, title, _) in PROBLEMS.items()]
+
+
+def key_rows() -> list[str]:
+    return [line for line in str(keys.__doc__).splitlines() if line.startswith("| `riskline:")]
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    """This machine's, without its settings, and with the command on the path."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
+    return {**inherited, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def demo_models(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """The model of a first start."""
+    data = tmp_path_factory.mktemp("demo")
+    made = riskline("demo-model", "--data", str(data), environment=environment)
+    assert made.returncode == 0, made.stderr
+    return data / "models"
+
+
+@pytest.fixture
+def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[RunningUp]:
+    data = tmp_path / "data"
+    shutil.copytree(demo_models, data / "models")
+    with RunningUp(data, environment=environment) as up:
+        yield up
+
+
+@pytest.mark.parametrize("document", [TUTORIAL, ROOT / "README.md"], ids=lambda path: path.name)
+def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
+    document: Path, running: RunningUp, environment: dict[str, str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "reader"
+    directory.mkdir()
+    environment = {**environment, "RISKLINE_DATA": str(running.data)}
+    found = runnable_blocks(document)
+    if document == TUTORIAL:
+        commands = "".join(found)
+        doors = ("/score-transaction", "/transactions ", "/transactions/", "Prefer: wait", "riskline score")
+        steps = ("riskline data", "riskline train", "riskline evaluate", "riskline models activate")
+        assert not [words for words in (*doors, *steps) if words not in commands]
+    for block in found:
+        run_block(block, directory=directory, environment=environment, port=running.state["port"])
+
+    patterns = [re.escape(row.split("`")[1]) for row in key_rows()]
+    known = [re.compile(each.replace("S", "0").replace("ID", ".+").replace("CLAIMER", ".+")) for each in patterns]
+    with Redis.from_url(running.state["redis_url"]) as redis:
+        names = [name.decode() for name in redis.scan_iter()]
+    strange = [name for name in names if not name.startswith("rq:") and not any(key.fullmatch(name) for key in known)]
+    assert not strange
+
+
+def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[str, str], tmp_path: Path) -> None:
+    package = tmp_path / "acme"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "payments.py").write_text(blocks(HOW_TO, "python")[0])
+    chance = random.Random(0)
+    rows = ["transaction_id,amount,payee_age_days,hour,is_new_device,is_fraud"]
+    for number in range(1000):
+        fraud = chance.random() < 0.1
+        amount = chance.lognormvariate(7 if fraud else 4, 0.5)
+        age = 0 if fraud else chance.randrange(900)
+        rows.append(f"P{number},{amount:.2f},{age},{chance.randrange(24)},{int(fraud)},{int(fraud)}")
+    (tmp_path / "payments.csv").write_text("\n".join(rows))
+    found = runnable_blocks(HOW_TO)
+    before, after = ([block for block in found if ("curl" in block) == calls] for calls in (False, True))
+    assert before
+    assert after
+    data = tmp_path / ".riskline-payments"
+    own = {**environment, "RISKLINE_DATA": str(data)}
+    run_block("".join(before), directory=tmp_path, environment=own)
+    own |= {"RISKLINE_TRANSACTION": "acme.payments:Payment", "PYTHONPATH": str(tmp_path)}
+    with RunningUp(data, environment=own) as up:
+        for block in after:
+            answer = run_block(block, directory=tmp_path, environment=own, port=up.state["port"])
+            assert '"action":"DECLINE"' in answer
+
+
+@pytest.mark.parametrize(
+    ("document", "first_cell", "expected"),
+    [
+        ("settings.md", r"[A-Z_]+`", settings_rows()),
+        ("redis.md", "riskline:", key_rows()),
+        ("http.md", "(?:GET|POST) /", call_rows()),
+        ("http.md", TYPE_PREFIX, problem_rows()),
+    ],
+    ids=["settings", "redis", "calls", "problems"],
+)
+def test_the_table_is_that_of_the_code(document: str, first_cell: str, expected: list[str]) -> None:
+    assert table_rows(DOCS / "reference" / document, first_cell) == expected
+
+
+def test_every_link_leads_to_a_file() -> None:
+    documents = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    dead = [
+        f"{document.relative_to(ROOT)}: {target}"
+        for document in documents
+        for target in LINK.findall(document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert not dead
