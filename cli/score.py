@@ -1,6 +1,8 @@
 """`riskline score`: a file of transactions in, a file of decisions out."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -46,27 +48,20 @@ def score(
         raise InstallationError(f"`riskline score` needs polars: `pip install 'riskline[files]'` ({error})") from error
     refusals = Refusals()
     decided = 0
-    unfinished = None if out is None else out.with_name(f".{out.name}.unfinished")
-    with _opened(unfinished) as sink, rows_progress() as progress:
+    with _written(out) as sink, rows_progress() as progress:
         task = progress.add_task(f"scoring {file.name}")
         for batch in read_batches(file, transaction_class):
             refusals.add(batch.refused)
             if refusals.total and not skip_bad_rows:
-                break
+                raise DatasetError(
+                    f"{file} has rows that are no transactions; mend them, or leave them out by --skip-bad-rows:\n"
+                    f"{refusals.listed()}"
+                )
             wanted = range(len(batch.transactions)) if explain else ()
             decisions = assess(batch.transactions, serving, scored_at=utc_now(), explain=wanted)
             sink.writelines(orjson.dumps(each.to_dict(), option=orjson.OPT_APPEND_NEWLINE) for each in decisions)
             decided += len(decisions)
             progress.advance(task, len(batch.transactions) + len(batch.refused))
-    if refusals.total and not skip_bad_rows:
-        if unfinished is not None:
-            unfinished.unlink()
-        raise DatasetError(
-            f"{file} has rows that are no transactions; mend them, or leave them out by --skip-bad-rows:\n"
-            f"{refusals.listed()}"
-        )
-    if out is not None and unfinished is not None:
-        unfinished.replace(out)
     stderr.print(f"{decided:,} decisions by model {serving.version}")
     if refusals.total:
         stderr.print(
@@ -74,10 +69,22 @@ def score(
         )
 
 
-def _opened(path: Path | None) -> IO[bytes]:
-    if path is None:
-        return open(sys.stdout.fileno(), "wb", closefd=False)  # standard output has no path
+@contextmanager
+def _written(out: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that takes the place of `out` only if nothing went wrong."""
+    if out is None:
+        with open(sys.stdout.fileno(), "wb", closefd=False) as sink:  # standard output has no path
+            yield sink
+        return
+    unfinished = out.with_name(f".{out.name}.unfinished")
     try:
-        return path.open("wb")
+        file = unfinished.open("wb")
     except OSError as error:
-        raise InstallationError(f"{path.parent} cannot be written to: {error.strerror}") from error
+        raise InstallationError(f"{out.parent} cannot be written to: {error.strerror}") from error
+    try:
+        with file:
+            yield file
+        unfinished.replace(out)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

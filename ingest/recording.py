@@ -12,10 +12,10 @@ from shared.transaction import TransactionModel
 
 log = get_logger(__name__)
 
-BATCH = 256
+BATCH = 64
 """Decisions recorded in one call: more would hold up the event loop for milliseconds between two answers."""
 
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.02
 """How long a first decision waits for company: each call costs Redis a write to disk, so few are better than many."""
 
 RETRY_SECONDS = 0.5

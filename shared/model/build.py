@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def compiler() -> list[str]:
     """
     named = os.environ.get("CC")
     if named:
-        return named.split()
+        return shlex.split(named)
     for name in COMPILERS:
         found = shutil.which(name)
         if found:
@@ -48,7 +49,10 @@ def build(*, source: Path = SOURCE, library: Path = LIBRARY) -> bool:
         return False
     unfinished = library.with_name(f"{library.name}.{os.getpid()}")
     command = [*compiler(), *FLAGS, "-o", str(unfinished), str(source), "-lm"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise InstallationError(f"the C compiler {command[0]} does not start ({error.strerror}): set CC") from error
     if result.returncode != 0:
         unfinished.unlink(missing_ok=True)
         raise InstallationError(f"the scoring kernel does not compile: {' '.join(command)}: {result.stderr.strip()}")

@@ -10,7 +10,9 @@ import io
 import os
 import shutil
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -28,9 +30,19 @@ from shared.policy import Thresholds
 
 FORMAT = 1
 TREES, MANIFEST, REFERENCE = "trees.npz", "manifest.json", "reference.json"
-MAX_MANIFEST_BYTES = 10_000_000
+MAX_JSON_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 8 * MAX_NODES + 1024
+MAX_BYTES = {TREES: len(fields(Trees)) * MAX_ARRAY_BYTES, MANIFEST: MAX_JSON_BYTES, REFERENCE: MAX_JSON_BYTES}
+"""The largest files that are read at all."""
+
 RESTORE = "restore it from a copy, or train or import the model again"
+
+UNREADABLE = (
+    *(ValueError, OSError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError),
+    *(TypeError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What numpy and zipfile raise on a file that only looks like an archive of arrays."""
 
 
 class Manifest(BaseModel):
@@ -88,7 +100,7 @@ def write_bundle(
         BundleError: the trees cannot be scored with these features, or the version is there already.
         OSError: the directory cannot be written to.
     """
-    problem = trees.problem(len(features))
+    problem = trees.problem(len(features)) or scoring.problem(trees)
     if problem is not None:
         raise BundleError(f"the model cannot be written as a bundle: {problem}")
     arrays = io.BytesIO()
@@ -126,7 +138,7 @@ def load_model(directory: Path) -> ServingModel:
         if manifest.sha256.get(name) != hashlib.sha256(content).hexdigest():
             raise _refused(directory, name, "was altered or truncated: its sha256 is not the one in the manifest")
     trees = _read_trees(directory, contents[TREES])
-    problem = trees.problem(len(manifest.features))
+    problem = trees.problem(len(manifest.features)) or manifest.scoring.problem(trees)
     if problem is not None:
         raise _refused(directory, TREES, problem)
     return ServingModel(manifest, trees)
@@ -156,6 +168,8 @@ def read_manifest(directory: Path) -> Manifest:
     except ValidationError as error:
         wrong = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
         raise _refused(directory, MANIFEST, f"does not say what it must in: {wrong}") from None
+    if manifest.format != FORMAT:
+        raise _refused(directory, MANIFEST, f"has format {manifest.format}, which there never was")
     if manifest.version != directory.name:
         raise _refused(directory, MANIFEST, f"is of version {manifest.version}: the directory was renamed or mixed up")
     return manifest
@@ -166,6 +180,8 @@ def _read_file(directory: Path, name: str) -> bytes:
     if path.is_symlink():
         raise _refused(directory, name, "is a link, which a bundle never has")
     try:
+        if path.stat().st_size > MAX_BYTES[name]:
+            raise _refused(directory, name, f"is larger than {MAX_BYTES[name]} bytes")
         return path.read_bytes()
     except FileNotFoundError:
         raise _refused(directory, name, "is missing") from None
@@ -184,7 +200,7 @@ def _read_trees(directory: Path, content: bytes) -> Trees:
             raise _refused(directory, TREES, f"has an array of more than {MAX_ARRAY_BYTES} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Trees(**{name: arrays[name] for name in names})
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except UNREADABLE as error:
         raise _refused(directory, TREES, f"is not a file of arrays ({error})") from None
 
 
@@ -201,9 +217,19 @@ def _write_directory(directory: Path, contents: dict[str, bytes]) -> None:
                 os.fsync(file.fileno())
         unfinished.chmod(0o755)
         unfinished.rename(directory)
+        sync_directory(directory.parent)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes what was renamed into a directory outlive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refused(directory: Path, name: str, problem: str) -> BundleError:

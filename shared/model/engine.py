@@ -61,7 +61,7 @@ class Engine:
         self._row = ctypes.create_string_buffer(8 * width)
         self._row_address = ctypes.addressof(self._row)
         self._pack = struct.Struct(f"{width}d").pack_into
-        self._scratch = np.empty(BLOCK * width)
+        self._scratch = np.empty(BLOCK * (width + 1))
 
     def score_one(self, features: Sequence[float]) -> float:
         """The probability of one feature vector; bit for bit what `score` gives for the same row."""
@@ -71,17 +71,23 @@ class Engine:
 
     def score(self, rows: Rows) -> Rows:
         """The probabilities, shape (n,), of rows of shape (n, features)."""
-        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        rows = self._checked(rows)
         scores = np.empty(len(rows))
         self._score(self._address, rows.ctypes.data, len(rows), scores.ctypes.data, self._scratch.ctypes.data)
         return scores
 
     def explain(self, rows: Rows) -> Rows:
         """The contributions, shape (n, features), in the space before the link: probability or log-odds."""
-        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        rows = self._checked(rows)
         contributions = np.empty((len(rows), self._width))
         self._explain(self._address, rows.ctypes.data, len(rows), contributions.ctypes.data)
         return contributions
+
+    def _checked(self, rows: Rows) -> Rows:
+        """The rows as the kernel reads them: it would read past narrower ones."""
+        if rows.ndim != 2 or rows.shape[1] != self._width:  # noqa: PLR2004  # rows and columns
+            raise ValueError(f"rows of shape {rows.shape} are not rows of {self._width} features")
+        return np.ascontiguousarray(rows, dtype=np.float64)
 
 
 @cache
@@ -114,5 +120,6 @@ def _packed(trees: Trees) -> tuple[Any, Rows, Any]:
     nodes = np.empty(len(old), dtype=NODE)
     nodes["key"] = np.where(is_leaf, trees.value[old], trees.threshold[old])
     nodes["feature"] = trees.feature[old]
-    nodes["left"] = np.where(is_leaf, 0, new[trees.left[old]])
+    # a leaf's own children are never looked at, they may be anything; the kernel stays at a leaf by taking it for one
+    nodes["left"] = np.where(is_leaf, np.arange(len(old)), new[np.where(is_leaf, 0, trees.left[old])])
     return nodes, np.ascontiguousarray(trees.value[old]), np.arange(len(trees.roots), dtype=np.int32)

@@ -1,8 +1,10 @@
 /* Rows to scores and contributions: the whole of scoring, without Python.h, loaded by ctypes.
  *
  * A node is 16 bytes: an inner one holds its threshold and the index of its left child, whose sibling follows it; a
- * leaf (feature -1) holds its value. Trees are summed in their order, so that a score does not depend on how many
- * rows are scored together. Compiled with -ffp-contract=off: the same bits on every machine.
+ * leaf (feature -1) holds its value, and its own index for a left child. Before a row stands minus infinity, which is
+ * what feature -1 reads: a step from a leaf stays there, so that several walks go side by side in one loop without a
+ * branch for each, and none waits for another's memory. Leaves are summed in the trees' order, so that a score does not
+ * depend on how many rows are scored together. Compiled with -ffp-contract=off: the same bits on every machine.
  */
 #include <math.h>
 #include <stdint.h>
@@ -27,19 +29,39 @@ typedef struct {
     double offset;
 } model;
 
-enum { MAX_WIDTH = 4096, BLOCK = 64 };
+enum { MAX_WIDTH = 4096, BLOCK = 64, WALKS = 16 };
 
-static void take(const model *m, const double *row, double *x) {
+/* Copies a row behind a minus infinity; x[-1] of the result is that. */
+static const double *take(const model *m, const double *row, double *space) {
+    double *x = space + 1;
+    space[0] = -INFINITY;
     if (m->round_inputs)
         for (int32_t j = 0; j < m->width; j++) x[j] = (double)(float)row[j];
     else
         for (int32_t j = 0; j < m->width; j++) x[j] = row[j];
+    return x;
 }
 
-static double walk(const node *nodes, int32_t root, const double *x) {
-    const node *n = nodes + root;
-    while (n->feature >= 0) n = nodes + n->left + (x[n->feature] > n->key);
-    return n->key;
+static int32_t step(const node *nodes, int32_t at, const double *x) {
+    return nodes[at].left + (x[nodes[at].feature] > nodes[at].key);
+}
+
+/* WALKS walks at once, each with its own root or row, until all stand at leaves. */
+static void walk(const node *nodes, int32_t *at, const double *const *x) {
+    int32_t moved;
+    do {
+        moved = 0;
+        for (int k = 0; k < WALKS; k++) {
+            int32_t next = step(nodes, at[k], x[k]);
+            moved |= next ^ at[k];
+            at[k] = next;
+        }
+    } while (moved);
+}
+
+static double walk_alone(const node *nodes, int32_t at, const double *x) {
+    while (nodes[at].feature >= 0) at = step(nodes, at, x);
+    return nodes[at].key;
 }
 
 static double finish(const model *m, double sum) {
@@ -49,41 +71,56 @@ static double finish(const model *m, double sum) {
 }
 
 double riskline_score_one(const model *m, const double *row) {
-    double x[MAX_WIDTH];
+    double space[MAX_WIDTH + 1];
+    const double *x = take(m, row, space), *same[WALKS];
     double sum = m->initial;
-    take(m, row, x);
-    for (int32_t t = 0; t < m->trees; t++) sum += walk(m->nodes, m->roots[t], x);
+    int32_t t = 0, at[WALKS];
+    for (int k = 0; k < WALKS; k++) same[k] = x;
+    for (; t + WALKS <= m->trees; t += WALKS) {
+        for (int k = 0; k < WALKS; k++) at[k] = m->roots[t + k];
+        walk(m->nodes, at, same);
+        for (int k = 0; k < WALKS; k++) sum += m->nodes[at[k]].key;
+    }
+    for (; t < m->trees; t++) sum += walk_alone(m->nodes, m->roots[t], x);
     return finish(m, sum);
 }
 
 /* A block of rows goes through each tree before the next, so that the tree is read once a block. */
 void riskline_score(const model *m, const double *rows, int64_t count, double *scores, double *scratch) {
+    const double *x[BLOCK];
+    int32_t at[WALKS];
     for (int64_t start = 0; start < count; start += BLOCK) {
         int64_t rest = count - start, size = rest < BLOCK ? rest : BLOCK;
         double *sums = scores + start;
         for (int64_t i = 0; i < size; i++) {
-            take(m, rows + (start + i) * m->width, scratch + i * m->width);
+            x[i] = take(m, rows + (start + i) * m->width, scratch + i * (m->width + 1));
             sums[i] = m->initial;
         }
-        for (int32_t t = 0; t < m->trees; t++)
-            for (int64_t i = 0; i < size; i++) sums[i] += walk(m->nodes, m->roots[t], scratch + i * m->width);
+        for (int32_t t = 0; t < m->trees; t++) {
+            int64_t i = 0;
+            for (; i + WALKS <= size; i += WALKS) {
+                for (int k = 0; k < WALKS; k++) at[k] = m->roots[t];
+                walk(m->nodes, at, x + i);
+                for (int k = 0; k < WALKS; k++) sums[i + k] += m->nodes[at[k]].key;
+            }
+            for (; i < size; i++) sums[i] += walk_alone(m->nodes, m->roots[t], x[i]);
+        }
         for (int64_t i = 0; i < size; i++) sums[i] = finish(m, sums[i]);
     }
 }
 
 /* Path contributions (Saabas 2014): what each split's outcome added goes to the feature that it asked for. */
 void riskline_explain(const model *m, const double *rows, int64_t count, double *contributions) {
-    double x[MAX_WIDTH];
+    double space[MAX_WIDTH + 1];
     for (int64_t i = 0; i < count; i++) {
+        const double *x = take(m, rows + i * m->width, space);
         double *mine = contributions + i * m->width;
-        take(m, rows + i * m->width, x);
         for (int32_t j = 0; j < m->width; j++) mine[j] = 0.0;
         for (int32_t t = 0; t < m->trees; t++) {
             int32_t at = m->roots[t];
             while (m->nodes[at].feature >= 0) {
-                const node *n = m->nodes + at;
-                int32_t next = n->left + (x[n->feature] > n->key);
-                mine[n->feature] += m->values[next] - m->values[at];
+                int32_t next = step(m->nodes, at, x);
+                mine[m->nodes[at].feature] += m->values[next] - m->values[at];
                 at = next;
             }
         }

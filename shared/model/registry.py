@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from shared.errors import BundleError
-from shared.model.bundle import Manifest, ServingModel, load_model, read_manifest
+from shared.model.bundle import Manifest, ServingModel, load_model, read_manifest, sync_directory
 
 ACTIVE, PREVIOUS = "active", "previous"
 """Files with one version each; replaced by a rename, so that nobody reads half a name."""
@@ -76,8 +76,8 @@ class Registry:
             self._name(PREVIOUS, active)
         self._name(ACTIVE, version)
 
-    def rollback(self) -> str:
-        """Makes the version active that was so before; answers which.
+    def rollback(self, feature_names: tuple[str, ...] | None = None) -> str:
+        """Makes the version active that was so before, after its checks; answers which.
 
         Raises:
             BundleError: there is none, or it cannot serve; the active one stays.
@@ -85,11 +85,11 @@ class Registry:
         previous = self._named(PREVIOUS)
         if previous is None:
             raise BundleError("no version was active before this one: choose one by `riskline models activate VERSION`")
-        self.activate(previous)
+        self.activate(previous, feature_names)
         return previous
 
     def _directory(self, version: str) -> Path:
-        if Path(version).name != version or version.startswith("."):
+        if not version or Path(version).name != version or version.startswith("."):
             raise BundleError(
                 f"{version!r} is not the name of a model version; `riskline models list` shows those here"
             )
@@ -112,5 +112,9 @@ class Registry:
 
     def _name(self, pointer: str, version: str) -> None:
         unfinished = self._models_dir / f".{pointer}.{os.getpid()}"
-        unfinished.write_text(version + "\n", encoding="utf-8")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(version + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(self._models_dir / pointer)
+        sync_directory(self._models_dir)

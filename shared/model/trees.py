@@ -34,6 +34,17 @@ class Scoring(BaseModel):
         description="What the contributions are added to: the score of a row of which nothing is known."
     )
 
+    def problem(self, trees: "Trees") -> str | None:
+        """Why these trees' outputs do not become probabilities; None where they do."""
+        leaves = trees.value[trees.feature == LEAF]
+        count = 1 if self.aggregation == "mean" else len(trees.roots)
+        ends = [self.scale * (self.initial + count * float(end)) + self.offset for end in (leaves.min(), leaves.max())]
+        if not np.isfinite(ends).all():
+            return "its scores overflow"
+        if self.link == "identity" and (min(ends) < 0 or max(ends) > 1):
+            return "its scores are not between 0 and 1"
+        return None
+
 
 @dataclass(frozen=True)
 class Trees:
@@ -52,11 +63,11 @@ class Trees:
 
     def problem(self, width: int) -> str | None:
         """Why these arrays cannot be walked with rows of this width; None where they can."""
-        nodes = len(self.feature)
+        nodes = np.size(self.feature)
         for field in fields(self):
             array = getattr(self, field.name)
             wanted = np.float64 if field.name in ("threshold", "value") else np.int32
-            if array.ndim != 1 or array.dtype != wanted:
+            if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != wanted:
                 return f"the array {field.name} is not a row of {np.dtype(wanted)}"
             if field.name != "roots" and len(array) != nodes:
                 return f"the array {field.name} has {len(array)} nodes, the array feature {nodes}"

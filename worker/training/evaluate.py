@@ -4,13 +4,19 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from shared.assessment import Rows
+from shared.errors import DatasetError
 
 
 def evaluate(labels: np.ndarray, probabilities: Rows, *, threshold: float) -> dict[str, float | int | None]:
     """ROC-AUC and average precision, and at the threshold precision, recall and the four counts.
 
     Precision is None where nothing is declined. Rows are declined strictly above the threshold.
+
+    Raises:
+        DatasetError: the rows are not of both kinds, without which none of these says anything.
     """
+    if not 0 < labels.sum() < len(labels):
+        raise DatasetError(f"of {len(labels):,} rows {int(labels.sum()):,} are fraud: a measure needs both kinds")
     declined = probabilities > threshold
     fraud = labels.astype(bool)
     true_positives = int((declined & fraud).sum())

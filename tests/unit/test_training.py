@@ -1,0 +1,164 @@
+"""From a file to a version that serves, and how good it is."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from cli.main import run
+from shared.errors import BundleError, DatasetError
+from shared.model.registry import Registry
+from shared.policy import Thresholds
+from shared.transaction import Transaction
+from tests.unit.fitted import fitted, labelled
+from worker.training import train as training_module
+from worker.training.evaluate import evaluate
+from worker.training.fit import Algorithm, Fitted
+from worker.training.labelled import split
+from worker.training.simulate import simulate
+from worker.training.train import train
+
+FEATURES = Transaction.feature_names()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sample") / "sample.csv"
+    simulate(rows=4_000, seed=5).write_csv(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELS", "MODEL_VERSION", "TRANSACTION"):
+        monkeypatch.delenv(f"RISKLINE_{name}", raising=False)
+    monkeypatch.setenv("RISKLINE_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "data" / "models")
+
+
+def json_of(captured: pytest.CaptureFixture[str]) -> Any:
+    return orjson.loads(captured.readouterr().out)
+
+
+def make_version(models_dir: Path, *, algorithm: Algorithm = Algorithm.RANDOM_FOREST, seconds: int = 0) -> Any:
+    training, test = split(labelled(), test_from=None, seed=0)
+    return train(
+        training,
+        test,
+        features=FEATURES,
+        algorithm=algorithm,
+        thresholds=Thresholds(),
+        seed=0,
+        created_at=f"2026-11-24T03:15:{seconds:02}Z",
+        models_dir=models_dir,
+    )
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_trained_version_says_what_it_was_made_of_and_how_good_it_is(tmp_path: Path, algorithm: Algorithm) -> None:
+    training, test = split(labelled(), test_from=None, seed=0)
+
+    manifest = make_version(tmp_path, algorithm=algorithm)
+    model = Registry(tmp_path).load(manifest.version, FEATURES)
+
+    assert manifest.features == FEATURES
+    assert (manifest.training["rows"], manifest.training["frauds"]) == (len(training.labels), training.frauds)
+    assert manifest.training["test"]["sha256"] == test.described()["sha256"]
+    assert set(manifest.libraries) == {"python", "scikit-learn", "numpy"}
+    expected = evaluate(test.labels, model.score(test.rows), threshold=0.85)
+    assert {name: manifest.metrics[name] for name in expected} == expected
+    assert manifest.metrics["largest_difference_to_estimator"] <= 1e-9
+    assert manifest.metrics["roc_auc"] > 0.8
+    reference = orjson.loads((tmp_path / manifest.version / "reference.json").read_bytes())
+    assert set(reference["features"]) == set(FEATURES)
+    assert len(reference["score"]) == 101
+
+
+def test_the_same_rows_and_seed_make_the_same_trees(tmp_path: Path) -> None:
+    first, second = make_version(tmp_path), make_version(tmp_path, seconds=1)
+
+    assert first.sha256 == second.sha256
+    assert first.metrics == second.metrics
+
+
+def test_a_kernel_that_scores_otherwise_than_the_estimator_stops_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forest = fitted(Algorithm.RANDOM_FOREST)
+    other = Fitted(forest.estimator, forest.trees, forest.scoring.model_copy(update={"scale": 0.999}))
+    monkeypatch.setattr(training_module, "fit", lambda *_args, **_options: other)
+
+    with pytest.raises(BundleError, match="otherwise than scikit-learn; nothing was written"):
+        make_version(tmp_path)
+
+    assert Registry(tmp_path).versions() == []
+
+
+def test_figures_at_a_threshold_count_what_is_strictly_above_it() -> None:
+    labels = np.array([1, 1, 0, 0, 0])
+
+    figures = evaluate(labels, np.array([0.9, 0.5, 0.6, 0.5, 0.1]), threshold=0.5)
+
+    counted = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+    assert [figures[name] for name in counted] == [1, 1, 1, 2]
+    assert (figures["precision"], figures["recall"]) == (0.5, 0.5)
+
+
+def test_where_nothing_is_declined_there_is_no_precision() -> None:
+    figures = evaluate(np.array([1, 0]), np.array([0.2, 0.1]), threshold=0.85)
+
+    assert figures["precision"] is None
+    assert figures["recall"] == 0
+    assert figures["roc_auc"] == 1
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
+def test_rows_of_one_kind_measure_nothing(labels: list[int]) -> None:
+    with pytest.raises(DatasetError, match="a measure needs both kinds"):
+        evaluate(np.array(labels), np.array([0.2, 0.1]), threshold=0.85)
+
+
+def test_thresholds_are_kept_with_the_model(sample: Path, registry: Registry) -> None:
+    assert run(["train", str(sample), "--decline-threshold", "0.7", "--review-threshold", "0.2"]) == 0
+
+    assert registry.load_active(FEATURES).thresholds == Thresholds(decline=0.7, review=0.2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--algorithm", "oracle"],
+        ["--decline-threshold", "1.5"],
+        ["--decline-threshold", "0.2", "--review-threshold", "0.3"],
+        ["--test-from", "June"],
+    ],
+)
+def test_wrong_usage_is_2_and_makes_nothing(sample: Path, registry: Registry, words: list[str]) -> None:
+    assert run(["train", str(sample), *words]) == 2
+
+    assert registry.versions() == []
+
+
+def test_evaluate_measures_the_version_that_serves_or_the_one_named(
+    sample: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["train", str(sample)])
+    run(["train", str(sample), "--algorithm", "hist-gradient-boosting"])
+    other = next(version for version in registry.versions() if version != registry.active_version())
+    capsys.readouterr()
+
+    assert run(["evaluate", str(sample), "--json"]) == 0
+    serving = json_of(capsys)
+    assert run(["evaluate", str(sample), "--model", other, "--json"]) == 0
+    named = json_of(capsys)
+
+    assert serving["model_version"] == registry.active_version()
+    assert named["model_version"] == other
+    assert serving["rows"] == named["rows"] == 4_000
+    assert serving["roc_auc"] > 0.95
