@@ -66,4 +66,7 @@ class Background:
     async def _follow_model(self) -> None:
         while True:
             await asyncio.sleep(MODEL_POLL_SECONDS)
-            await asyncio.to_thread(self._serving.refresh)
+            try:
+                await asyncio.to_thread(self._serving.refresh)
+            except Exception:
+                log.exception("following the active model failed")

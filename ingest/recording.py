@@ -62,6 +62,9 @@ class Recorder:
                 self.away = True
                 REDIS_FAULTS.labels("record").inc()
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                log.exception("recording failed")
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
         """Records all that is in the buffer.

@@ -70,11 +70,15 @@ class Submitter:
     async def _commit_batch(self, batch: list[_Pending]) -> None:
         try:
             answers = await self._intake.accept([pending.submission for pending in batch])
-        except RisklineError as error:
+        except StoreUnavailableError as error:
             REDIS_FAULTS.labels("accept").inc()
-            for pending in batch:
-                if not pending.done.cancelled():
-                    pending.done.set_exception(type(error)(*error.args))
+            # who waits behind would find Redis no better, only later
+            rest, self._pending = self._pending, []
+            _refuse(batch + rest, error)
+            return
+        except Exception:
+            log.exception("commit failed")
+            _refuse(batch, RisklineError("the commit failed; the log says why"))
             return
         new = sum(answer is NEW for answer in answers)
         COMMIT_SIZE.observe(len(batch))
@@ -99,6 +103,13 @@ class Submitter:
             log.warning("no ticket enqueued; a worker's sweep will", problem=str(error))
         finally:
             self._ticketing = None
+
+
+def _refuse(refused: list[_Pending], error: Exception) -> None:
+    for pending in refused:
+        if not pending.done.cancelled():
+            # one exception each: a shared one would gather the tracebacks of all requests
+            pending.done.set_exception(type(error)(*error.args))
 
 
 def _own_record(submission: Submission, answer: Record) -> Record:

@@ -63,7 +63,10 @@ class Waiting:
                     await self._hear(redis)
             except StoreUnavailableError as error:
                 log.warning("subscription lost", problem=str(error))
-                await asyncio.sleep(RECHECK_SECONDS)
+            except Exception:
+                # whatever somebody else publishes there must not leave every client waiting
+                log.exception("subscription failed")
+            await asyncio.sleep(RECHECK_SECONDS)
 
     async def _hear(self, redis: Redis) -> None:
         async with redis.pubsub(ignore_subscribe_messages=True) as subscription:

@@ -1,12 +1,14 @@
 """Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from pydantic import ValidationError
 
 from shared.assessment import Model, assess, assess_one
 from shared.clock import utc_now
 from shared.decision import Decision
+from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.records import Outcome, Record, decided, failed
@@ -41,13 +43,16 @@ def drain(
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
     """
     total = 0
-    while not time_is_over():
-        claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS)
-        if claimed:
-            total += queue.decide(claimer, outcomes(claimed, model=model(), transaction_class=transaction_class))
-        if len(claimed) < BATCH and not queue.wait(claimer, timeout_seconds=HOT_SECONDS):
-            break
-    queue.leave(claimer)
+    try:
+        while not time_is_over():
+            claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS)
+            if claimed:
+                total += queue.decide(claimer, outcomes(claimed, model=model(), transaction_class=transaction_class))
+            if len(claimed) < BATCH and not queue.wait(timeout_seconds=HOT_SECONDS):
+                break
+    finally:
+        with suppress(StoreUnavailableError):
+            queue.leave(claimer)
     return total
 
 
@@ -57,7 +62,7 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
     transactions: list[TransactionModel] = []
     records: list[Record] = []
     for transaction_id, record in claimed:
-        if record is None or record["status"] != Status.QUEUED:
+        if record is None or record.get("status") != Status.QUEUED:
             results.append(Outcome(transaction_id, b"", b""))
             continue
         try:
@@ -68,6 +73,10 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
             log.warning("transaction failed", transaction_id=transaction_id, fields=fields, **_trace(record))
             reason = f"the record does not fit the transaction class in: {', '.join(fields)}"
             results.append(failed(transaction_id, record, reason))
+        except Exception as error:
+            # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
+            log.exception("transaction failed", transaction_id=transaction_id, **_trace(record))
+            results.append(failed(transaction_id, record, f"the record raised {type(error).__name__}"))
     scored_at = utc_now()
     try:
         explain = [i for i, record in enumerate(records) if record.get("explain")]

@@ -2,18 +2,25 @@
 
 import os
 import socket
+import time
+from contextlib import suppress
+from threading import Event
+from types import FrameType
 from uuid import uuid4
 
+from redis import Redis
 from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from shared.errors import SettingsError
+from shared.errors import SettingsError, StoreUnavailableError
 from shared.jobs import SCORING_QUEUE, Tickets
 from shared.log import configure_logging, get_logger
 from shared.model.registry import Registry
 from shared.model.serving import Serving
 from shared.settings import Settings
-from shared.store.connection import connect
+from shared.store.connection import connect, redis_faults_named
 from shared.store.transactions import RedisQueue
 from shared.transaction import load_transaction_class
 from worker.runtime import Runtime, install
@@ -29,14 +36,33 @@ WORKER_TTL_SECONDS = 20
 
 SWEEP_TIMEOUT_SECONDS = 2.0
 
+RESTART_SECONDS = 1.0
+"""Between a worker that Redis has failed and the next one."""
+
 
 class ScoringWorker(SimpleWorker):
     """RQ's worker without a fork: the model is loaded before the first job and stays."""
 
-    @property
-    def stopping(self) -> bool:
-        """Whether a signal has asked the worker to end after its job."""
-        return bool(self._stop_requested)
+    stopping: Event
+    """Set by the signal to stop; a running job looks at it."""
+
+    _in_job = False
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Runs a job in this thread."""
+        self._in_job = True
+        try:
+            super().execute_job(job, queue)
+        finally:
+            self._in_job = False
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Ends the job that runs, or the wait for one; needs no Redis, as RQ's own would."""
+        del signum, frame
+        self.stopping.set()
+        self._stop_requested = True
+        if not self._in_job:
+            raise StopRequested
 
 
 def run(settings: Settings, queue: str = "scoring") -> None:
@@ -60,28 +86,48 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     sweep_redis = connect(settings.redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
     limits = {"result_ttl_seconds": settings.result_ttl, "feed_length": settings.feed_length}
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-    worker = ScoringWorker(
-        [Queue(QUEUES[queue], connection=redis, serializer=JSONSerializer)],
-        name=name,
-        connection=redis,
-        serializer=JSONSerializer,
-        worker_ttl=WORKER_TTL_SECONDS,
-        log_job_description=False,
-    )
+    stopping = Event()
     install(
         Runtime(
             queue=RedisQueue(redis, **limits),
             serving=serving,
             transaction_class=transaction_class,
             claimer=name,
-            stopping=lambda: worker.stopping,
+            stopping=stopping.is_set,
         )
     )
     sweeper = Sweeper(queue=RedisQueue(sweep_redis, **limits), tickets=Tickets(sweep_redis), serving=serving)
     sweeper.start()
     log.info("worker starts", name=name, queue=queue)
     try:
-        worker.work(logging_level="DEBUG" if settings.log_level == "DEBUG" else "WARNING")
+        while not stopping.is_set():
+            _work(
+                redis, queue, stopping=stopping, logging_level="DEBUG" if settings.log_level == "DEBUG" else "WARNING"
+            )
     finally:
         sweeper.stop()
     log.info("worker stops", name=name)
+
+
+def _work(redis: Redis, queue: str, *, stopping: Event, logging_level: str) -> None:
+    """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
+
+    Each gets a name of its own: RQ refuses that of a worker that could not say goodbye.
+    """
+    try:
+        with redis_faults_named():
+            worker = ScoringWorker(
+                [Queue(QUEUES[queue], connection=redis, serializer=JSONSerializer)],
+                connection=redis,
+                serializer=JSONSerializer,
+                worker_ttl=WORKER_TTL_SECONDS,
+                log_job_description=False,
+            )
+            worker.stopping = stopping
+            worker.work(logging_level=logging_level)
+    except StoreUnavailableError as error:
+        log.error("Redis failed the worker", problem=str(error))  # noqa: TRY400  # a traceback says no more
+    if not stopping.is_set():
+        log.warning("the worker begins anew", pause_seconds=RESTART_SECONDS)
+        with suppress(StopRequested):
+            time.sleep(RESTART_SECONDS)

@@ -47,7 +47,10 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
-            self._serving.refresh()
+            try:
+                self._serving.refresh()
+            except Exception:
+                log.exception("following the active model failed")
             try:
                 self.sweep()
                 self._away = False
@@ -55,3 +58,6 @@ class Sweeper:
                 if not self._away:
                     log.warning("Redis is away", problem=str(error))
                 self._away = True
+            except Exception:
+                # the thread is what brings back lost claims: it outlives a mistake
+                log.exception("sweep failed")

@@ -17,6 +17,9 @@ from shared.model.trees import LEAF, Scoring, Trees
 NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
 """The kernel's node."""
 
+LAYOUT = 2
+"""The kernel's count of changes of its layout: one that was built from an older source would read past its arrays."""
+
 BLOCK = 64
 """The kernel's rows a block: sizes its scratch space."""
 
@@ -99,6 +102,15 @@ def _kernel(path: Path) -> tuple[Any, Any, Any]:
         raise InstallationError(
             f"the scoring kernel cannot be loaded ({error}): run `make install`, or `python -m shared.model.build`"
         ) from error
+    try:
+        layout = ctypes.c_int32.in_dll(holding, "riskline_layout").value
+    except ValueError:
+        layout = None
+    if layout != LAYOUT:
+        raise InstallationError(
+            "the scoring kernel was built from another version's source: run `make install`, or "
+            "`python -m shared.model.build`"
+        )
     address, count = ctypes.c_void_p, ctypes.c_int64
     score_one, score, explain = holding.riskline_score_one, releasing.riskline_score, releasing.riskline_explain
     score_one.argtypes, score_one.restype = (address, address), ctypes.c_double

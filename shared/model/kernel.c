@@ -29,6 +29,9 @@ typedef struct {
     double offset;
 } model;
 
+/* Counts the changes of the layouts above and of what feature -1 and a leaf's left child mean. */
+const int32_t riskline_layout = 2;
+
 enum { MAX_WIDTH = 4096, BLOCK = 64, WALKS = 16 };
 
 /* Copies a row behind a minus infinity; x[-1] of the result is that. */

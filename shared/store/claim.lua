@@ -5,6 +5,8 @@ local waiting, claimed, claimers = KEYS[1], KEYS[2], KEYS[3]
 local prefix, claimer, count, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- a script that has written is not refused for want of memory: a full Redis must be able to drain
+redis.call('ZREM', claimers, claimer)
 redis.call('ZADD', claimers, now + lease, claimer)
 local ids = redis.call('LRANGE', claimed, 0, -1)
 if #ids < count then

@@ -70,20 +70,20 @@ class MemoryStore:
         del self.waiting[:room]
         return [(transaction_id, self._load(transaction_id)) for transaction_id in mine]
 
-    def wait(self, claimer: str, *, timeout_seconds: float) -> bool:
+    def wait(self, *, timeout_seconds: float) -> bool:
         """See TransactionQueue; never blocks."""
         del timeout_seconds
         self._reach()
-        if not self.waiting:
-            return False
-        self.claimed.setdefault(claimer, []).append(self.waiting.pop(0))
-        return True
+        return bool(self.waiting)
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
         self._reach()
         decided = 0
+        mine = self.claimed.get(claimer, [])
         for outcome in outcomes:
+            if outcome.transaction_id in mine:
+                mine.remove(outcome.transaction_id)
             if outcome.transaction_id in self.undecided:
                 self.undecided.remove(outcome.transaction_id)
                 decided += 1
@@ -91,7 +91,6 @@ class MemoryStore:
                     self.records[outcome.transaction_id] = outcome.record
                 if outcome.decision:
                     self.feed.append(outcome.decision)
-        self.claimed.pop(claimer, None)
         return decided
 
     def sweep(self) -> tuple[int, int]:

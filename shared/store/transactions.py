@@ -41,11 +41,11 @@ class TransactionQueue(Protocol):
     def claim(self, claimer: str, *, count: int, lease_seconds: float) -> list[tuple[str, Record | None]]:
         """Takes up to `count` waiting transactions, after what the claimer already holds, and renews its lease."""
 
-    def wait(self, claimer: str, *, timeout_seconds: float) -> bool:
-        """Blocks until a transaction waits and takes it for the claimer; False where none came in time."""
+    def wait(self, *, timeout_seconds: float) -> bool:
+        """Blocks until a transaction waits, and leaves it there; False where none came in time."""
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
-        """Writes outcomes of undecided transactions and lets go of all claims; how many this call decided."""
+        """Writes outcomes of undecided transactions and lets go of their claims; how many this call decided."""
 
     def sweep(self) -> tuple[int, int]:
         """Gives back what claimers hold whose lease is over: how many that were, and how many wait now."""
@@ -77,7 +77,7 @@ class RedisIntake:
         """See TransactionIntake."""
         with redis_faults_named():
             found = await self._redis.mget([self._keys.transaction(each) for each in transaction_ids])
-        return [None if record is None else orjson.loads(record) for record in found]
+        return [_readable(record) for record in found]
 
     async def record(self, outcomes: Sequence[Outcome]) -> int:
         """See TransactionIntake."""
@@ -104,19 +104,20 @@ class RedisQueue:
         with redis_faults_named():
             flat = scripts.run(self._redis, "claim", keys, args)
         return [
-            (transaction_id.decode(), orjson.loads(record) if record else None)
+            (transaction_id.decode(), _readable(record))
             for transaction_id, record in zip(flat[::2], flat[1::2], strict=True)
         ]
 
-    def wait(self, claimer: str, *, timeout_seconds: float) -> bool:
+    def wait(self, *, timeout_seconds: float) -> bool:
         """See TransactionQueue."""
+        # from the list to its own same end: it only wakes us, so that nothing is taken outside a claim and its lease
         with redis_faults_named():
             taken = self._redis.blmove(
                 self._keys.waiting,
-                self._keys.claimed(claimer),
+                self._keys.waiting,
                 timeout_seconds,  # type: ignore[arg-type]  # Redis takes fractions of a second, the stubs don't
                 "LEFT",
-                "RIGHT",
+                "LEFT",
             )
         return taken is not None
 
@@ -153,10 +154,20 @@ class RedisQueue:
         return int(given_back), int(waiting)
 
 
+def _readable(record: bytes | str | None) -> Record | None:
+    """The record; None where there is none, or nothing that can be read."""
+    try:
+        loaded = orjson.loads(record) if record else None
+    except orjson.JSONDecodeError:
+        return None
+    return loaded if isinstance(loaded, dict) else None
+
+
 def _accept_answer(answer: bytes) -> Record:
     if answer == b"":
         return ACCEPTED
     if answer == b"!":
         return NO_ROOM
-    record: Record = orjson.loads(answer)
-    return record
+    record = _readable(answer)
+    # what cannot be read is nobody's repetition: a conflict
+    return {"transaction": None} if record is None else record

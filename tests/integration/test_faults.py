@@ -1,5 +1,6 @@
 """What a user sees when Redis goes away, a worker is killed, or the model is damaged; real processes, real Redis."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -85,6 +86,73 @@ def test_with_redis_down_the_sync_door_answers_and_the_async_door_says_when_to_c
         assert accepted.json()["status"] == "scored"
         eventually(lambda: client.get("/transactions/sync").status_code == 200)
         assert client.get("/transactions/sync").json()["decision"] == scored.json()
+
+
+def test_a_full_redis_refuses_submissions_and_drains_when_it_has_room(
+    tmp_path: Path, demo_environment: dict[str, str], redis: OwnRedis
+) -> None:
+    environment = {**demo_environment, "REDIS_URL": redis.url}
+    store = probe(redis.url)
+    with RunningUp(tmp_path, environment=environment) as up, client_of(up) as client:
+        submit(client, "before")
+        store.config_set("maxmemory", 1)
+        refused = client.post("/transactions", json=transaction_json(transaction_id="during"))
+        scored = client.post("/score-transaction", json=transaction_json(transaction_id="sync"))
+        time.sleep(2)
+        store.config_set("maxmemory", 0)
+
+        assert refused.status_code == 503
+        assert scored.status_code == 200
+        assert submit(client, "after").json()["status"] == "scored"
+        assert client.get("/transactions/before").json()["status"] == "scored"
+    store.close()
+
+
+def submit(client: httpx.Client, transaction_id: str) -> httpx.Response:
+    return client.post(
+        "/transactions", json=transaction_json(transaction_id=transaction_id), headers={"Prefer": "wait=30"}
+    )
+
+
+def test_many_clients_that_wait_at_once_are_all_answered(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    async def poll_all(base_url: str) -> list[int]:
+        limits = httpx.Limits(max_connections=300)
+        async with httpx.AsyncClient(base_url=base_url, timeout=60, limits=limits) as client:
+            await client.post("/transactions", json=transaction_json(transaction_id="shared"))
+            polls = [client.get("/transactions/shared", params={"wait": 5}) for _ in range(300)]
+            return [answer.status_code for answer in await asyncio.gather(*polls)]
+
+    with RunningUp(tmp_path, environment=demo_environment) as up:
+        statuses = asyncio.run(poll_all(f"http://127.0.0.1:{up.state['port']}"))
+
+    assert statuses == [200] * 300
+
+
+def test_a_stray_message_does_not_end_the_waking_of_clients(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    with RunningUp(tmp_path, environment=demo_environment) as up, client_of(up) as client:
+        store = probe(up.state["redis_url"])
+        store.publish("riskline:{0}:decided", "garbage")
+
+        eventually(lambda: store.pubsub_numsub("riskline:{0}:decided")[0][1] == 1)
+        store.close()
+
+        assert submit(client, "woken").json()["status"] == "scored"
+
+
+def test_a_record_that_nothing_can_read_does_not_keep_the_others_waiting(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    with RunningUp(tmp_path, environment=demo_environment) as up, client_of(up) as client:
+        store = probe(up.state["redis_url"])
+        for name, record in (("odd", '{"v":1,"status":"queued"}'), ("broken", "{")):
+            store.set(f"riskline:{{0}}:tx:{name}", record)
+            store.zadd("riskline:{0}:undecided", {name: 1})
+            store.rpush("riskline:{0}:waiting", name)
+
+        assert submit(client, "good").json()["status"] == "scored"
+        eventually(lambda: store.zcard("riskline:{0}:undecided") == 0)
+        assert json.loads(store.get("riskline:{0}:tx:odd"))["status"] == "failed"
+        store.close()
 
 
 def test_workers_killed_at_any_moment_lose_nothing_and_decide_once(

@@ -1,8 +1,6 @@
 """Every kind of file gives the transactions that the HTTP doors would make of it, and says which rows are none."""
 
-import gzip
 import io
-from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,34 +15,8 @@ from hypothesis import strategies as st
 from shared.errors import DatasetError
 from shared.transaction import Transaction, TransactionModel
 from tests.factories import transaction_json
+from tests.unit.files import rows_of, save
 from worker.training.dataset import BATCH_ROWS, ENDINGS, Refusals, read_batches
-from worker.training.labelled import Labelled, read_labelled, split
-
-LABEL = "is_fraud"
-
-
-def rows_of(count: int, **changes: Any) -> list[dict[str, Any]]:
-    """Labelled rows, one an hour; every fourth is fraud."""
-    return [
-        {
-            **transaction_json(transaction_id=f"T{i}", amount=i + 0.25),
-            "timestamp": datetime(2025, 4, 1 + i // 24, i % 24).isoformat(),  # noqa: DTZ001  # as in files: no zone
-            LABEL: int(i % 4 == 0),
-            **changes,
-        }
-        for i in range(count)
-    ]
-
-
-def save(path: Path, rows: list[dict[str, Any]]) -> Path:
-    if path.name.endswith(".ndjson"):
-        path.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
-    elif path.name.endswith(".parquet"):
-        pl.DataFrame(rows).write_parquet(path)
-    else:
-        text = pl.DataFrame(rows).write_csv().encode()
-        path.write_bytes(gzip.compress(text) if path.name.endswith(".gz") else text)
-    return path
 
 
 def read(path: Path, transaction_class: type[TransactionModel] = Transaction) -> tuple[list[Any], Refusals]:
@@ -54,10 +26,6 @@ def read(path: Path, transaction_class: type[TransactionModel] = Transaction) ->
         transactions += batch.transactions
         refusals.add(batch.refused)
     return transactions, refusals
-
-
-def labelled(path: Path, *, skip_bad_rows: bool = False, label: str = LABEL) -> Labelled:
-    return read_labelled(path, Transaction, label=label, skip_bad_rows=skip_bad_rows, progress=lambda _rows: None)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -237,75 +205,6 @@ def test_a_file_that_was_cut_off_is_never_taken_for_a_shorter_one(tmp_path: Path
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"rows.csv: there is no such file"):
         read(tmp_path / "rows.csv")
-
-
-@pytest.mark.parametrize("spelling", [(0, 1), (0.0, 1.0), (False, True), ("false", "TRUE"), ("0", " 1")])
-def test_labels_are_taken_in_any_usual_spelling(tmp_path: Path, spelling: tuple[Any, Any]) -> None:
-    rows = [{**transaction_json(transaction_id=str(i)), LABEL: label} for i, label in enumerate(spelling)]
-
-    for ending in (".csv", ".ndjson", ".parquet"):
-        assert labelled(save(tmp_path / f"rows{ending}", rows)).labels.tolist() == [0, 1]
-
-
-def test_a_row_without_a_label_is_a_bad_row(tmp_path: Path) -> None:
-    rows = [*rows_of(4), {**rows_of(5)[4], LABEL: 7}]
-    path = save(tmp_path / "rows.csv", rows)
-
-    with pytest.raises(DatasetError, match=r"has 1 rows (?s:.*)--skip-bad-rows(?s:.*)row 5: is_fraud: must be 0 or 1"):
-        labelled(path)
-    assert len(labelled(path, skip_bad_rows=True).labels) == 4
-
-
-def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no column chargeback"):
-        labelled(save(tmp_path / "rows.csv", rows_of(3)), label="chargeback")
-
-
-def test_a_file_of_bad_rows_only_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no rows that are transactions"):
-        labelled(save(tmp_path / "rows.csv", rows_of(3, customer_age=17)), skip_bad_rows=True)
-
-
-def test_the_split_is_at_the_day_that_was_named(tmp_path: Path) -> None:
-    data = labelled(save(tmp_path / "rows.csv", rows_of(96)))
-
-    training, test = split(data, test_from=date(2025, 4, 4), seed=0)
-
-    assert (len(training.labels), len(test.labels)) == (72, 24)
-    assert training.described()["window"] == ["2025-04-01T00:00:00", "2025-04-03T23:00:00"]
-    assert test.rows[:, 0].min() > training.rows[:, 0].max()
-
-
-def test_without_a_day_the_last_quarter_is_the_test(tmp_path: Path) -> None:
-    training, test = split(labelled(save(tmp_path / "rows.csv", rows_of(96))), test_from=None, seed=0)
-
-    assert (len(training.labels), len(test.labels)) == (72, 24)
-
-
-def test_without_times_the_split_is_by_the_seed(tmp_path: Path) -> None:
-    rows = [{name: cell for name, cell in row.items() if name != "timestamp"} for row in rows_of(200)]
-    data = labelled(save(tmp_path / "rows.csv", rows))
-
-    first, again, other = (split(data, test_from=None, seed=seed)[1].rows.tolist() for seed in (0, 0, 1))
-
-    assert first == again != other
-    with pytest.raises(DatasetError, match="--test-from needs a column timestamp"):
-        split(data, test_from=date(2025, 4, 4), seed=0)
-
-
-@pytest.mark.parametrize("day", [date(2020, 1, 1), date(2030, 1, 1)])
-def test_a_part_without_rows_is_refused(tmp_path: Path, day: date) -> None:
-    with pytest.raises(DatasetError, match="has 0 rows, 0 of them fraud: it needs both kinds"):
-        split(labelled(save(tmp_path / "rows.csv", rows_of(24))), test_from=day, seed=0)
-
-
-def test_the_fingerprint_is_of_the_rows_and_labels(tmp_path: Path) -> None:
-    rows = rows_of(24)
-    changed = [{**row, "amount": row["amount"] + (i == 5) * 1e-9} for i, row in enumerate(rows)]
-
-    prints = [labelled(save(tmp_path / "rows.csv", each)).described()["sha256"] for each in (rows, rows, changed)]
-
-    assert prints[0] == prints[1] != prints[2]
 
 
 def test_a_file_is_read_a_batch_at_a_time(tmp_path: Path) -> None:

@@ -135,6 +135,19 @@ def test_a_kernel_that_was_not_built_is_named_with_what_to_do(tmp_path: Path, mo
         Engine(*a_stump(), width=WIDTH)
 
 
+def test_a_kernel_of_another_layout_is_not_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "kernel.c"
+    monkeypatch.setattr(engine, "LIBRARY", tmp_path / "_kernel.so")
+
+    for older in ("int riskline_score_one(void) { return 0; }", "const int riskline_layout = 1;"):
+        source.write_text(older + "\n")
+        build.build(source=source, library=tmp_path / "_kernel.so")
+        engine._kernel.cache_clear()
+
+        with pytest.raises(InstallationError, match="another version's source"):
+            Engine(*a_stump(), width=WIDTH)
+
+
 def test_with_the_systems_compiler_hidden_ziglang_builds_a_kernel_of_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,13 +134,12 @@ def test_a_claim_answers_first_what_the_claimer_still_holds(store: Store) -> Non
     assert store.claim("w1", count=3) == ["a", "b", "c"]
 
 
-def test_waiting_takes_one_for_the_claimer(store: Store) -> None:
-    assert store.queue.wait("w1", timeout_seconds=0.01) is False
-    store.accept(a_submission("a"))
+def test_waiting_tells_that_transactions_wait_and_takes_none(store: Store) -> None:
+    assert store.queue.wait(timeout_seconds=0.01) is False
+    store.accept(a_submission("a"), a_submission("b"))
 
-    assert store.queue.wait("w1", timeout_seconds=0.01) is True
-    assert store.claim("w2") == []
-    assert store.claim("w1") == ["a"]
+    assert store.queue.wait(timeout_seconds=0.01) is True
+    assert store.claim("w1") == ["a", "b"]
 
 
 def test_a_decision_is_written_to_the_record_and_ends_the_claim(store: Store) -> None:
@@ -164,6 +163,17 @@ def test_the_first_decision_wins(store: Store) -> None:
     assert store.queue.decide("w1", [first]) == 1
     assert store.queue.decide("w2", [second]) == 0
     assert store.get("a")["decision"]["fraud_probability"] == 0.1
+
+
+def test_deciding_a_part_keeps_the_claim_on_the_rest(store: Store) -> None:
+    store.accept(a_submission("a"), a_submission("b"))
+    store.claim("w1")
+
+    store.queue.decide("w1", [outcome_of(store, "a")])
+
+    assert store.claim("w2") == []
+    assert store.queue.leave("w1") == 1
+    assert store.claim("w2") == ["b"]
 
 
 def test_what_a_dead_claimer_held_waits_again_oldest_first(store: Store) -> None:
