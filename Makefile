@@ -21,10 +21,10 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock"
 
-.PHONY: help install run test parity bench-guide lock clean
+.PHONY: help install run test test-without-cc parity bench-guide lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed $(KERNEL) ## Make .venv with the locked packages, the project and its C kernel
 
@@ -40,6 +40,10 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/lint-imports; \
 	step $(BIN)/pytest tests/unit; \
 	step $(BIN)/pytest tests --ignore=tests/unit --ignore=tests/bench
+
+test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
+	$(PIP) install --require-hashes -r requirements-zig.txt
+	$(BIN)/pytest tests/unit/test_build.py tests/unit/test_engine.py -k zig
 
 parity: install ## Every row of the test month through all three doors (a few minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py
