@@ -6,8 +6,9 @@ imported when they run.
 
 import shlex
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -21,6 +22,9 @@ from shared.model.registry import Registry
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from shared.settings import Settings, load_settings
 from shared.transaction import load_transaction_class
+
+if TYPE_CHECKING:
+    from worker.training.dataset import Refusals
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]
@@ -111,7 +115,7 @@ def train(
             transaction_class,
             label=label,
             skip_bad_rows=skip_bad_rows,
-            progress=lambda rows: progress.advance(reading, rows),
+            progress=partial(progress.advance, reading),
         )
         training, test = split(labelled, test_from=None if test_from is None else test_from.date(), seed=seed)
         progress.add_task(f"fitting {algorithm} on {len(training.rows):,} rows")
@@ -126,11 +130,7 @@ def train(
             models_dir=settings.models_dir,
         )
     active = _activate_if_wanted(settings, manifest.version, wanted=activate)
-    if labelled.refusals.total:
-        stderr.print(f"left out {labelled.refusals.total:,} rows that are no transactions:")
-        for reason, count in labelled.refusals.by_reason.most_common():
-            stderr.print(f"  {count:,} x {reason}")
-        stderr.print(labelled.refusals.listed())
+    _list_refusals(labelled.refusals)
     if as_json:
         shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
@@ -166,14 +166,23 @@ def evaluate(
             transaction_class,
             label=label,
             skip_bad_rows=skip_bad_rows,
-            progress=lambda rows: progress.advance(reading, rows),
+            progress=partial(progress.advance, reading),
         )
+    _list_refusals(labelled.refusals)
     metrics = evaluate_model(labelled.labels, serving.score(labelled.rows), threshold=serving.thresholds.decline)
     if as_json:
         typer.echo(orjson.dumps({"model_version": serving.version, **metrics}, option=orjson.OPT_INDENT_2))
         return
     typer.echo(f"model {serving.version} on {file.name}")
     typer.echo(_metrics(metrics))
+
+
+def _list_refusals(refusals: "Refusals") -> None:
+    if refusals.total:
+        stderr.print(f"left out {refusals.total:,} rows that are no transactions:")
+        for reason, count in refusals.by_reason.most_common():
+            stderr.print(f"  {count:,} x {reason}")
+        stderr.print(refusals.listed())
 
 
 def _activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None) -> bool:

@@ -13,12 +13,10 @@ from ingest.lifespan import Background
 from ingest.recording import Recorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
-from shared.errors import SettingsError
-from shared.jobs import SCORING_QUEUE, Tickets
+from shared.jobs import SCORING_QUEUE_KEY, Tickets
 from shared.log import configure_logging
 from shared.metrics import MULTIPROCESS_VARIABLE
-from shared.model.registry import Registry
-from shared.model.serving import Serving
+from shared.model.serving import create_serving
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.transactions import RedisIntake
@@ -27,8 +25,6 @@ from shared.transaction import load_transaction_class
 SHUTDOWN_SECONDS = 10
 """How long requests under way may take once the process was told to stop."""
 
-TICKET_QUEUE_KEY = f"rq:queue:{SCORING_QUEUE}"
-
 
 def build(settings: Settings) -> Any:
     """The app with its real collaborators; connects and loads when the server starts it.
@@ -36,11 +32,10 @@ def build(settings: Settings) -> Any:
     Raises:
         SettingsError: a setting is missing or names something that is not there.
     """
-    if settings.redis_url is None:
-        raise SettingsError("REDIS_URL is not set: name a Redis, or use `riskline up`, which starts one")
+    redis_url = settings.required_redis_url
     transaction_class = load_transaction_class(settings.transaction)
-    redis = connect_async(settings.redis_url, timeout_seconds=settings.redis_timeout)
-    ticket_redis = connect(settings.redis_url, timeout_seconds=settings.redis_timeout, retries=1)
+    redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout)
+    ticket_redis = connect(redis_url, timeout_seconds=settings.redis_timeout, retries=1)
     tickets = Tickets(ticket_redis)
     intake = RedisIntake(
         redis,
@@ -51,12 +46,10 @@ def build(settings: Settings) -> Any:
 
     async def ensure_ticket() -> None:
         with redis_faults_named():
-            if await redis.llen(TICKET_QUEUE_KEY) == 0:
+            if await redis.llen(SCORING_QUEUE_KEY) == 0:
                 await asyncio.to_thread(tickets.ensure)
 
-    serving = Serving(
-        Registry(settings.models_dir, pinned_version=settings.model_version), transaction_class.feature_names()
-    )
+    serving = create_serving(settings, transaction_class)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket)
     waiting = Waiting(intake)
     recorder = Recorder(intake, capacity=settings.record_buffer)

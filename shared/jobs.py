@@ -7,6 +7,9 @@ from rq.serializers import JSONSerializer
 from shared.store.connection import redis_faults_named
 
 SCORING_QUEUE = "riskline-scoring"
+SCORING_QUEUE_KEY = f"rq:queue:{SCORING_QUEUE}"
+"""RQ's own list of the tickets that wait."""
+
 DRAIN_JOB = "worker.jobs.drain"
 
 TICKET_TIMEOUT_SECONDS = 120

@@ -87,6 +87,17 @@ class Settings(BaseSettings):
         """Where the model bundles are."""
         return self.models if self.models is not None else self.data / "models"
 
+    @property
+    def required_redis_url(self) -> str:
+        """The Redis of a process that cannot do without one.
+
+        Raises:
+            SettingsError: none is set.
+        """
+        if self.redis_url is None:
+            raise SettingsError("REDIS_URL is not set: name a Redis, or use `riskline up`, which starts one")
+        return self.redis_url
+
     def environment(self) -> dict[str, str]:
         """The environment in which another process has these settings."""
         return {variable_name(name): str(value) for name, value in self if value is not None}

@@ -14,11 +14,10 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from shared.errors import SettingsError, StoreUnavailableError
+from shared.errors import StoreUnavailableError
 from shared.jobs import SCORING_QUEUE, Tickets
 from shared.log import configure_logging, get_logger
-from shared.model.registry import Registry
-from shared.model.serving import Serving
+from shared.model.serving import create_serving
 from shared.settings import Settings
 from shared.store.connection import connect, redis_faults_named
 from shared.store.transactions import RedisQueue
@@ -73,17 +72,14 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         BundleError: there is no model that can serve.
     """
     configure_logging(settings)
-    if settings.redis_url is None:
-        raise SettingsError("REDIS_URL is not set: name a Redis, or use `riskline up`, which starts one")
+    redis_url = settings.required_redis_url
     transaction_class = load_transaction_class(settings.transaction)
-    serving = Serving(
-        Registry(settings.models_dir, pinned_version=settings.model_version), transaction_class.feature_names()
-    )
+    serving = create_serving(settings, transaction_class)
     serving.refresh()
     serving.require()
 
-    redis = connect(settings.redis_url)
-    sweep_redis = connect(settings.redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
+    redis = connect(redis_url)
+    sweep_redis = connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
     limits = {"result_ttl_seconds": settings.result_ttl, "feed_length": settings.feed_length}
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     stopping = Event()
@@ -99,11 +95,12 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     sweeper = Sweeper(queue=RedisQueue(sweep_redis, **limits), tickets=Tickets(sweep_redis), serving=serving)
     sweeper.start()
     log.info("worker starts", name=name, queue=queue)
+    logging_level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
     try:
-        while not stopping.is_set():
-            _work(
-                redis, queue, stopping=stopping, logging_level="DEBUG" if settings.log_level == "DEBUG" else "WARNING"
-            )
+        # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
+        with suppress(StopRequested):
+            while not stopping.is_set():
+                _work(redis, queue, stopping=stopping, logging_level=logging_level)
     finally:
         sweeper.stop()
     log.info("worker stops", name=name)
@@ -129,5 +126,4 @@ def _work(redis: Redis, queue: str, *, stopping: Event, logging_level: str) -> N
         log.error("Redis failed the worker", problem=str(error))  # noqa: TRY400  # a traceback says no more
     if not stopping.is_set():
         log.warning("the worker begins anew", pause_seconds=RESTART_SECONDS)
-        with suppress(StopRequested):
-            time.sleep(RESTART_SECONDS)
+        time.sleep(RESTART_SECONDS)

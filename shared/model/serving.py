@@ -6,6 +6,9 @@ from shared.assessment import Model
 from shared.errors import BundleError
 from shared.log import get_logger
 from shared.metrics import MODEL_INFO
+from shared.model.registry import Registry
+from shared.settings import Settings
+from shared.transaction import TransactionModel
 
 log = get_logger(__name__)
 
@@ -59,3 +62,9 @@ class Serving:
         if self.model is None:
             raise BundleError(self.problem)
         return self.model
+
+
+def create_serving(settings: Settings, transaction_class: type[TransactionModel]) -> Serving:
+    """What serves by these settings for this class; loads nothing yet."""
+    registry = Registry(settings.models_dir, pinned_version=settings.model_version)
+    return Serving(registry, transaction_class.feature_names())
