@@ -1,22 +1,33 @@
 """`riskline score`: a file of transactions in, a file of decisions out."""
 
-import sys
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from types import FrameType
+from typing import Annotated
 
-import orjson
 import typer
 
 from cli.installation import DataOption
-from cli.terminal import rows_progress, stderr
-from shared.assessment import assess
-from shared.clock import utc_now
+from cli.output import written
+from cli.scoring import Job
+from cli.scoring_pool import scoring
+from cli.terminal import rows_progress_to_end, stderr
 from shared.errors import DatasetError, InstallationError
 from shared.model.registry import Registry
 from shared.settings import load_settings
-from shared.transaction import load_transaction_class
+from shared.transaction import TransactionModel, load_transaction_class
+from worker.training.rows import Block, Refusals
+
+SMALL_FILE_BYTES = 1_000_000
+"""A file that one process has scored before others would have started."""
+
+MOST_PROCESSES = 8
+"""Unless one says otherwise: they score what this process can read, so that more would wait for it."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,56 +46,74 @@ def score(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that are no transactions.")
     ] = False,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="How many score (default: one a core, of 8 at most).")
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Decide every transaction of a file; the output file appears whole or not at all."""
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
-    serving = registry.load_active(transaction_class.feature_names())
-    try:
-        from worker.training.dataset import Refusals, read_batches  # noqa: PLC0415  # polars is slow to import
-    except ImportError as error:
-        raise InstallationError(f"`riskline score` needs polars: `pip install 'riskline[files]'` ({error})") from error
+    version = registry.load_active(transaction_class.feature_names()).version
+    job = Job(models_dir=settings.models_dir, version=version, transaction=settings.transaction, explain=explain)
     refusals = Refusals()
     decided = 0
-    with _written(out) as sink, rows_progress() as progress:
-        task = progress.add_task(f"scoring {file.name}")
-        for batch in read_batches(file, transaction_class):
-            refusals.add(batch.refused)
-            if refusals.total and not skip_bad_rows:
-                raise DatasetError(
-                    f"{file} has rows that are no transactions; mend them, or leave them out by --skip-bad-rows:\n"
-                    f"{refusals.listed()}"
-                )
-            wanted = range(len(batch.transactions)) if explain else ()
-            decisions = assess(batch.transactions, serving, scored_at=utc_now(), explain=wanted)
-            sink.writelines(orjson.dumps(each.to_dict(), option=orjson.OPT_APPEND_NEWLINE) for each in decisions)
-            decided += len(decisions)
-            progress.advance(task, len(batch.transactions) + len(batch.refused))
-    stderr.print(f"{decided:,} decisions by model {serving.version}")
+    # the processes start before polars is imported here: they don't need it
+    with _cleared_away(), scoring(job, processes=processes or _processes(file)) as score_blocks:
+        blocks, rows = _opened(file, transaction_class)
+        with written(out) as sink, rows_progress_to_end() as progress:
+            task = progress.add_task(f"scoring {file.name}", total=rows)
+            for scored in score_blocks(blocks):
+                refusals.merge(scored.refusals)
+                if refusals.total and not skip_bad_rows:
+                    raise _bad_rows(file, refusals)
+                sink.write(scored.ndjson)
+                decided += scored.decided
+                progress.advance(task, scored.decided + scored.refusals.total)
+    stderr.print(f"{decided:,} decisions by model {version}")
     if refusals.total:
         stderr.print(
             f"left out {refusals.total:,} rows that are no transactions:\n{refusals.listed()}", highlight=False
         )
 
 
+def _opened(file: Path, transaction_class: type[TransactionModel]) -> tuple[Iterator[Block], int | None]:
+    """The file's rows, and about how many there are."""
+    try:
+        from worker.training.dataset import estimated_rows, read_blocks  # noqa: PLC0415  # polars is slow to import
+    except ImportError as error:
+        raise InstallationError(f"`riskline score` needs polars: `pip install 'riskline[files]'` ({error})") from error
+    # polars has taken Ctrl-C for itself, and would keep it back until the next block is read
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    return read_blocks(file, transaction_class), estimated_rows(file)
+
+
+def _bad_rows(file: Path, refusals: Refusals) -> DatasetError:
+    return DatasetError(
+        f"{file} has rows that are no transactions; mend them, or leave them out by --skip-bad-rows:\n"
+        f"{refusals.listed()}"
+    )
+
+
+def _processes(file: Path) -> int:
+    if not file.is_file() or file.stat().st_size < SMALL_FILE_BYTES:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
+
+
 @contextmanager
-def _written(out: Path | None) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that takes the place of `out` only if nothing went wrong."""
-    if out is None:
-        with open(sys.stdout.fileno(), "wb", closefd=False) as sink:  # standard output has no path
-            yield sink
-        return
-    unfinished = out.with_name(f".{out.name}.unfinished")
+def _cleared_away() -> Iterator[None]:
+    """A request to end is met as Ctrl-C is: what was started and written is cleared away first."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    # one that is ignored, as under nohup, stays so
+    former = {each: signal.signal(each, end) for each in STOP_SIGNALS if signal.getsignal(each) is not signal.SIG_IGN}
     try:
-        file = unfinished.open("wb")
-    except OSError as error:
-        raise InstallationError(f"{out.parent} cannot be written to: {error.strerror}") from error
-    try:
-        with file:
-            yield file
-        unfinished.replace(out)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+        yield
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)

@@ -24,7 +24,7 @@ from shared.settings import Settings, load_settings
 from shared.transaction import load_transaction_class
 
 if TYPE_CHECKING:
-    from worker.training.dataset import Refusals
+    from worker.training.rows import Refusals
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]

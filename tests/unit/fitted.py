@@ -9,9 +9,9 @@ from shared.assessment import Rows
 from shared.model.engine import Engine
 from shared.model.trees import LEAF, Scoring, Trees
 from shared.transaction import Transaction
-from worker.training.dataset import Refusals
 from worker.training.fit import Algorithm, Fitted, fit
 from worker.training.labelled import Labelled
+from worker.training.rows import Refusals
 from worker.training.simulate import simulate
 
 # threads that wait for each other by spinning take ten times as long on a machine that does other work, too

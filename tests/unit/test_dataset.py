@@ -1,6 +1,8 @@
 """Every kind of file gives the transactions that the HTTP doors would make of it, and says which rows are none."""
 
 import io
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from shared.errors import DatasetError
 from shared.transaction import Transaction, TransactionModel
 from tests.factories import transaction_json
 from tests.unit.files import rows_of, save
-from worker.training.dataset import BATCH_ROWS, ENDINGS, Refusals, read_batches
+from worker.training.dataset import BATCH_ROWS, ENDINGS, estimated_rows, read_batches
+from worker.training.rows import COUNTED_REASONS, Refusal, Refusals
 
 
 def read(path: Path, transaction_class: type[TransactionModel] = Transaction) -> tuple[list[Any], Refusals]:
@@ -111,6 +114,51 @@ def test_the_types_of_ndjson_are_those_of_each_line_not_of_the_first(tmp_path: P
     assert [refusal.row for refusal in refusals.first] == [202, 203, 204]
 
 
+def test_bad_rows_of_every_kind_are_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    good, bad = orjson.dumps(transaction_json()), orjson.dumps(transaction_json(customer_age=17))
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(b"\n".join([bad, b"{", good, b"[1]", b"", bad]))
+
+    transactions, refusals = read(path)
+
+    assert len(transactions) == 1
+    assert [refusal.row for refusal in refusals.first] == [1, 2, 4, 6]
+
+
+def test_a_whole_number_spelled_as_a_float_spoils_no_other_line(tmp_path: Path) -> None:
+    ages = [b"24", b"24.0", b"24.5", b"30"]
+    line = orjson.dumps(transaction_json(customer_age=0)).replace(b'"customer_age":0', b'"customer_age":%b')
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(b"\n".join(line % age for age in ages))
+
+    transactions, refusals = read(path)
+
+    assert [each.customer_age for each in transactions] == [24, 24, 30]
+    assert [refusal.row for refusal in refusals.first] == [3]
+
+
+def test_what_stands_beside_a_transaction_stays_with_its_row(tmp_path: Path) -> None:
+    rows = [transaction_json(transaction_id=f"T{i}", customer_age=17 if i == 2 else 40, note=i) for i in range(5)]
+    for path in (save(tmp_path / "rows.ndjson", rows), save(tmp_path / "rows.parquet", rows)):
+        (batch,) = read_batches(path, Transaction, needed=["note"])
+
+        assert batch.rows == [1, 2, 4, 5]
+        assert [each.transaction_id for each in batch.transactions] == ["T0", "T1", "T3", "T4"]
+        assert batch.extras == [{"note": 0}, {"note": 1}, {"note": 3}, {"note": 4}]
+
+
+def test_reasons_that_name_their_values_are_not_all_kept() -> None:
+    refusals, later = Refusals(), Refusals()
+    refusals.add([Refusal(row, (f"amount: {row} is odd",)) for row in range(1, COUNTED_REASONS + 100)])
+    later.add([Refusal(COUNTED_REASONS + 100, ("amount: 1 is odd", "amount: none"))])
+
+    refusals.merge(later)
+
+    assert refusals.total == COUNTED_REASONS + 100
+    assert len(refusals.by_reason) == COUNTED_REASONS
+    assert refusals.by_reason["amount: 1 is odd"] == 2
+
+
 def test_a_line_that_is_no_object_is_a_bad_row_and_an_empty_one_is_none(tmp_path: Path) -> None:
     good = orjson.dumps(transaction_json())
     path = tmp_path / "rows.ndjson"
@@ -159,6 +207,19 @@ def test_a_column_of_decimals_or_single_floats_is_read_exactly(tmp_path: Path) -
 
     assert [each.amount for each in read(tmp_path / "decimals.parquet")[0]] == [39.08]
     assert [each.amount for each in read(tmp_path / "singles.parquet")[0]] == [float(np.float32(39.08))]
+
+
+def test_an_empty_cell_among_numbers_is_told_as_one(tmp_path: Path) -> None:
+    rows = pl.DataFrame([transaction_json()] * 3)
+    empty = pl.int_range(pl.len()) == 1
+    rows.with_columns(pl.when(~empty).then(pl.col("amount", "customer_age"))).write_parquet(tmp_path / "rows.parquet")
+
+    transactions, refusals = read(tmp_path / "rows.parquet")
+
+    assert [each.customer_age for each in transactions] == [24, 24]
+    assert refusals.listed() == (
+        "  row 2: amount: Input should be a valid number; customer_age: Input should be a valid integer"
+    )
 
 
 class Transfer(TransactionModel):
@@ -217,3 +278,54 @@ def test_a_file_is_read_a_batch_at_a_time(tmp_path: Path) -> None:
 
     assert sum(sizes) == 2 * BATCH_ROWS + 1
     assert max(sizes) <= BATCH_ROWS
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".ndjson", ".parquet"])
+def test_the_number_of_rows_is_known_about(tmp_path: Path, ending: str) -> None:
+    path = save(tmp_path / f"rows{ending}", [transaction_json(transaction_id=f"T{i:06}") for i in range(30_000)])
+
+    rows = estimated_rows(path)
+
+    assert rows is not None
+    assert abs(rows - 30_000) <= (0 if ending == ".parquet" else 1_000)
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".parquet"])
+def test_the_number_of_rows_of_a_file_that_is_none_is_not_known(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"rows{ending}").write_bytes(b"no such thing")
+
+    assert estimated_rows(tmp_path / f"rows{ending}") is None
+
+
+@pytest.mark.parametrize("ending", [".csv", ".ndjson", ".parquet"])
+def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path, ending: str) -> None:
+    frame = pl.DataFrame([transaction_json()] * 1_000)
+    peaks = []
+    for thousands in (40, 1_000):
+        path = tmp_path / f"{thousands}{ending}"
+        long = pl.concat([frame] * thousands, rechunk=True)
+        with_ids = long.with_columns(transaction_id=pl.lit("T") + pl.int_range(pl.len()).cast(pl.String))
+        if ending == ".parquet":
+            # one row group, as large as the file
+            with_ids.write_parquet(path, row_group_size=10_000_000)
+        else:
+            {".csv": with_ids.write_csv, ".ndjson": with_ids.write_ndjson}[ending](path)
+        found = subprocess.run(
+            [sys.executable, "-c", PEAK_MEGABYTES, path], capture_output=True, text=True, timeout=60, check=True
+        )
+        peaks.append(int(found.stdout))
+
+    assert peaks[1] - peaks[0] < 40
+
+
+PEAK_MEGABYTES = """
+import sys
+from pathlib import Path
+from shared.transaction import Transaction
+from worker.training.dataset import read_blocks
+
+for _ in read_blocks(Path(sys.argv[1]), Transaction):
+    pass
+(peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(int(peak) // 1024)
+"""

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from shared.assessment import Rows
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
-from worker.training.dataset import Refusal, Refusals, read_batches
+from worker.training.dataset import read_batches
+from worker.training.rows import Refusal, Refusals
 
 TIMESTAMP = "timestamp"
 HOLDOUT_SHARE = 0.25

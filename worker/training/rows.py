@@ -1,0 +1,182 @@
+"""Rows of a file as they were read, and the transactions that they are. No polars here: what scores rows needs none."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, repeat
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from shared.transaction import TransactionModel, many
+
+LISTED_ROWS = 5
+"""Bad rows that a message lists; the others are counted."""
+
+COUNTED_REASONS = 1_000
+"""Different reasons that are counted: a team's own messages may name the value, and so be as many as the rows."""
+
+Cells = npt.NDArray[Any] | list[Any]
+"""A column: numbers side by side where all of its cells are numbers, a fifth of the bytes of a list of objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that does not fit: its number in the file (the first row of data is 1), and why."""
+
+    row: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {'; '.join(self.reasons)}"
+
+
+@dataclass
+class Refusals:
+    """Counts bad rows by reason, and keeps the first of them."""
+
+    total: int = 0
+    first: list[Refusal] = field(default_factory=list)
+    by_reason: Counter[str] = field(default_factory=Counter)
+
+    def add(self, refused: Sequence[Refusal]) -> None:
+        """Takes the refusals of a batch."""
+        self.total += len(refused)
+        self.first += refused[: LISTED_ROWS - len(self.first)]
+        for refusal in refused:
+            self._count((reason, 1) for reason in refusal.reasons)
+
+    def merge(self, later: "Refusals") -> None:
+        """Takes what was counted on the rows that follow."""
+        self.total += later.total
+        self.first += later.first[: LISTED_ROWS - len(self.first)]
+        self._count(later.by_reason.items())
+
+    def listed(self) -> str:
+        """The first bad rows, and how many more there are."""
+        more = self.total - len(self.first)
+        return "\n".join([f"  {refusal}" for refusal in self.first] + ([f"  and {more:,} more"] if more else []))
+
+    def _count(self, reasons: Iterable[tuple[str, int]]) -> None:
+        for reason, times in reasons:
+            if reason in self.by_reason or len(self.by_reason) < COUNTED_REASONS:
+                self.by_reason[reason] += times
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a file in their order: those that are transactions, the other columns beside them, and those refused."""
+
+    rows: list[int] = field(default_factory=list)
+    transactions: list[TransactionModel] = field(default_factory=list)
+    extras: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def take(
+        self,
+        transaction_class: type[TransactionModel],
+        rows: Sequence[int],
+        values: list[dict[str, Any]],
+        extras: Iterable[dict[str, Any]],
+    ) -> None:
+        """Takes each row as a transaction, or refuses it with everything that is wrong."""
+        try:
+            transactions = many(transaction_class).validate_python(values)
+        except ValidationError:
+            # one of them is none, or has a whole number as a float: each by itself
+            for row, value, extra in zip(rows, values, extras, strict=False):
+                self._take_one(transaction_class, row, value, extra)
+            return
+        self.rows.extend(rows)
+        self.transactions.extend(transactions)
+        self.extras.extend(islice(extras, len(rows)))
+
+    def _take_one(
+        self, transaction_class: type[TransactionModel], row: int, value: dict[str, Any], extra: dict[str, Any]
+    ) -> None:
+        try:
+            transaction = transaction_class.from_row(value)
+        except ValidationError as error:
+            reasons = (f"{_field(each['loc'])}: {each['msg']}" for each in error.errors(include_url=False))
+            self.refused.append(Refusal(row, tuple(reasons)))
+            return
+        self.rows.append(row)
+        self.transactions.append(transaction)
+        self.extras.append(extra)
+
+
+class Block(Protocol):
+    """Rows as they were read: cheap to hand to another process, which makes transactions of them."""
+
+    def batch(self, transaction_class: type[TransactionModel]) -> Batch:
+        """The rows, each held to the class's rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows of a table: the columns of the transaction's fields, and for each row what stands beside them."""
+
+    first_row: int
+    fields: dict[str, Cells]
+    extras: list[dict[str, Any]] | None = None
+
+    def batch(self, transaction_class: type[TransactionModel]) -> Batch:
+        """The rows, each held to the class's rules."""
+        batch = Batch()
+        columns = [cells.tolist() if isinstance(cells, np.ndarray) else cells for cells in self.fields.values()]
+        values = [dict(zip(self.fields, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        rows = range(self.first_row, self.first_row + len(values))
+        batch.take(transaction_class, rows, values, repeat({}) if self.extras is None else self.extras)
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Rows of NDJSON, a line each, and the names of what is wanted beside the transaction's fields."""
+
+    first_row: int
+    lines: list[bytes]
+    extras: Sequence[str] = ()
+
+    def batch(self, transaction_class: type[TransactionModel]) -> Batch:
+        """The rows, each held to the class's rules; a line without a character is none."""
+        batch = Batch()
+        numbered = [(row, line) for row, line in enumerate(self.lines, start=self.first_row) if not line.isspace()]
+        objects = []
+        for (row, _), value in zip(numbered, parsed([line for _, line in numbered]), strict=True):
+            if isinstance(value, dict):
+                objects.append((row, value))
+            else:
+                batch.refused.append(Refusal(row, ("row: is not a JSON object",)))
+        fields = transaction_class.model_fields
+        values = [
+            value if value.keys() == fields.keys() else {name: value[name] for name in fields if name in value}
+            for _, value in objects
+        ]
+        extras = ({name: value.get(name) for name in self.extras} for _, value in objects)
+        batch.take(transaction_class, [row for row, _ in objects], values, extras)
+        batch.refused.sort(key=lambda refusal: refusal.row)
+        return batch
+
+
+def parsed(lines: Sequence[bytes]) -> list[Any]:
+    """Each line's JSON value by the parser of the HTTP doors; None where it is no JSON."""
+    try:
+        # without a call and a guard for each, which cost as much as the parsing
+        return [from_json(line, allow_inf_nan=False, cache_strings="keys") for line in lines]
+    except ValueError:
+        return [_parsed(line) for line in lines]
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return from_json(line, allow_inf_nan=False)
+    except ValueError:
+        return None
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location)) or "row"
