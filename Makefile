@@ -15,13 +15,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 KERNEL := shared/model/_kernel.so
 UP_FLAGS ?=
+BENCH_FLAGS ?=
 
 # What `make lock` resolves for: one file each for Python 3.11 and later on Linux and macOS.
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock"
 
-.PHONY: help install run test test-without-cc parity bench-guide lock clean
+.PHONY: help install run test test-without-cc parity bench bench-quick lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,12 +49,11 @@ test-without-cc: install ## Build the kernel as on a machine without a C compile
 parity: install ## Every row of the test month through all three doors (a few minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py
 
-# Where the guide and its data are; the figures in the README are this command's.
-GUIDE ?= ../shared/guide
-GUIDE_DATA ?= ../shared/data/transactions.csv.gz
+bench: install ## Measure the service and its peers, and write docs/benchmarks (half an hour; BENCH_FLAGS="--only sync")
+	@exec $(BIN)/riskline bench $(BENCH_FLAGS)
 
-bench-guide: install ## Measure the synchronous door against the guide's app (needs wrk)
-	$(BIN)/python tests/bench/against_the_guide.py --guide $(GUIDE) --data $(GUIDE_DATA)
+bench-quick: install ## The same in a few minutes, to see whether it works; its figures prove nothing
+	@exec $(BIN)/riskline bench --quick $(BENCH_FLAGS)
 
 lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
@@ -61,6 +61,7 @@ lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --extra train --extra files pyproject.toml -c requirements-dev.txt -o requirements-train.txt
 	$(LOCK) requirements-build.in -c requirements-dev.txt -o requirements-build.txt
 	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
+	$(LOCK) --upgrade requirements-bench.in -c requirements-dev.txt -o requirements-bench.txt
 
 clean: ## Remove .venv, .riskline (models and data!) and caches
 	rm -rf $(VENV) .riskline build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -1,0 +1,1 @@
+"""The benchmark behind `riskline bench`: this service and its peers, side by side in one run."""
