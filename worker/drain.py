@@ -1,6 +1,7 @@
 """Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.records import Outcome, Record, decided, failed
-from shared.store.transactions import TransactionQueue
+from shared.store.transactions import Claimed, TransactionQueue
 from shared.transaction import TransactionModel
 
 log = get_logger(__name__)
@@ -23,10 +24,11 @@ BATCH = 256
 LEASE_SECONDS = 5.0
 """How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
 
-HOT_SECONDS = 1.0
-"""How long to wait for more before going back to RQ, which costs 7 ms a ticket."""
+WAIT_SECONDS = 1.0
+"""How long one wait for more may take: well below the lease, which the claim after it renews."""
 
-Claimed = Sequence[tuple[str, Record | None]]
+HOT_WAITS = 5
+"""Waits in vain before going back to RQ, which costs 7 ms a ticket: nobody pays that who comes more often."""
 
 
 def drain(
@@ -37,19 +39,26 @@ def drain(
     transaction_class: type[TransactionModel],
     time_is_over: Callable[[], bool],
 ) -> int:
-    """Decides what waits, until nothing has come for a moment or the time is over; how many were decided.
+    """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
     """
-    total = 0
+    total = in_vain = 0
     try:
+        claimed: Claimed = []
         while not time_is_over():
-            claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS)
+            if not claimed:
+                claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS)
             if claimed:
-                total += queue.decide(claimer, outcomes(claimed, model=model(), transaction_class=transaction_class))
-            if len(claimed) < BATCH and not queue.wait(timeout_seconds=HOT_SECONDS):
-                break
+                in_vain = 0
+                done = outcomes(claimed, model=model(), transaction_class=transaction_class)
+                decided, claimed = queue.decide_and_claim(claimer, done, count=BATCH, lease_seconds=LEASE_SECONDS)
+                total += decided
+            elif not queue.wait(timeout_seconds=WAIT_SECONDS):
+                in_vain += 1
+                if in_vain == HOT_WAITS:
+                    break
     finally:
         with suppress(StoreUnavailableError):
             queue.leave(claimer)
@@ -87,10 +96,10 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
             _outcome_alone(transaction, record, model, scored_at)
             for transaction, record in zip(transactions, records, strict=True)
         ]
-    for record, decision in zip(records, decisions, strict=True):
-        log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
-        results.append(decided(record, decision))
-    return results
+    if log.is_enabled_for(logging.DEBUG):
+        for record, decision in zip(records, decisions, strict=True):
+            log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
+    return results + [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
 
 
 def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, scored_at: str) -> Outcome:

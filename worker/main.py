@@ -1,5 +1,6 @@
 """The composition root of a worker process."""
 
+import gc
 import os
 import socket
 import time
@@ -86,6 +87,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     install(
         Runtime(
             queue=RedisQueue(redis, **limits),
+            tickets=Tickets(redis),
             serving=serving,
             transaction_class=transaction_class,
             claimer=name,
@@ -94,6 +96,9 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     )
     sweeper = Sweeper(queue=RedisQueue(sweep_redis, **limits), tickets=Tickets(sweep_redis), serving=serving)
     sweeper.start()
+    # what is here now stays: the collector need not look through it between two batches
+    gc.collect()
+    gc.freeze()
     log.info("worker starts", name=name, queue=queue)
     logging_level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
     try:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.errors import InstallationError
+from shared.jobs import Tickets
 from shared.model.serving import Serving
 from shared.store.transactions import TransactionQueue
 from shared.transaction import TransactionModel
@@ -14,6 +15,7 @@ class Runtime:
     """The preloaded model and the collaborators of the job functions."""
 
     queue: TransactionQueue
+    tickets: Tickets
     serving: Serving
     transaction_class: type[TransactionModel]
     claimer: str

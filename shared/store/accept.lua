@@ -8,18 +8,16 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local room = limit - redis.call('ZCARD', undecided)
 local answers, scored, ids = {}, {}, {}
 for i = 3, #ARGV, 2 do
-  local id, record = ARGV[i], ARGV[i + 1]
-  local known = redis.call('GET', prefix .. id)
-  if known then
-    answers[#answers + 1] = known
-  elseif #ids >= room then
-    answers[#answers + 1] = '!'
-  else
-    redis.call('SET', prefix .. id, record)
+  local id = ARGV[i]
+  local key = prefix .. id
+  -- nearly every id is new: one call says so and writes
+  if #ids < room and redis.call('SET', key, ARGV[i + 1], 'NX') then
     scored[#scored + 1] = now
     scored[#scored + 1] = id
     ids[#ids + 1] = id
     answers[#answers + 1] = ''
+  else
+    answers[#answers + 1] = redis.call('GET', key) or '!'
   end
 end
 if #ids > 0 then

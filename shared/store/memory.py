@@ -1,17 +1,22 @@
 """The store's twin in memory: the same operations, for tests and for reading what the Lua does."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
 import orjson
 
 from shared.errors import StoreUnavailableError
+from shared.store.decisions import OLDEST, Cursor, Page
 from shared.store.records import Outcome, Record, Submission
-from shared.store.transactions import ACCEPTED, NO_ROOM
+from shared.store.transactions import ACCEPTED, NO_ROOM, Claimed
+
+LOOK_AGAIN_SECONDS = 0.001
+"""How soon the twin sees a decision that it waits for: an append to a list wakes nobody."""
 
 
 class MemoryStore:
-    """TransactionIntake and TransactionQueue in one process's memory; `away` makes it fail like an absent Redis.
+    """TransactionIntake, TransactionQueue and Decisions in memory; `away` makes it fail like an absent Redis.
 
     Records are kept without an end: their TTL is Redis's own affair.
     """
@@ -24,6 +29,7 @@ class MemoryStore:
         self.claimed: dict[str, list[str]] = {}
         self.claimers: dict[str, float] = {}
         self.feed: list[bytes] = []
+        self.feed_trimmed = 0
         self._queue_limit = queue_limit
         self._clock = clock
 
@@ -60,7 +66,7 @@ class MemoryStore:
                 new += 1
         return new
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> list[tuple[str, Record | None]]:
+    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> Claimed:
         """See TransactionQueue."""
         self._reach()
         self.claimers[claimer] = self._clock() + lease_seconds
@@ -93,6 +99,12 @@ class MemoryStore:
                     self.feed.append(outcome.decision)
         return decided
 
+    def decide_and_claim(
+        self, claimer: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
+    ) -> tuple[int, Claimed]:
+        """See TransactionQueue."""
+        return self.decide(claimer, outcomes), self.claim(claimer, count=count, lease_seconds=lease_seconds)
+
     def sweep(self) -> tuple[int, int]:
         """See TransactionQueue."""
         self._reach()
@@ -107,6 +119,31 @@ class MemoryStore:
         mine = self.claimed.pop(claimer, [])
         self.waiting[:0] = mine
         return len(mine)
+
+    async def page(self, after: Cursor, *, limit: int) -> Page | None:
+        """See Decisions; an entry's id is its number from 1, and `feed_trimmed` says how many have left the feed."""
+        self._reach()
+        seen = 0 if after == OLDEST else after.milliseconds - self.feed_trimmed
+        if after != OLDEST and not (after.sequence == 0 and 0 < seen <= len(self.feed)):
+            return None
+        decisions = self.feed[seen : seen + limit]
+        end = Cursor(self.feed_trimmed + seen + len(decisions), 0)
+        return Page(decisions, end if decisions else after)
+
+    async def newest(self) -> Cursor:
+        """See Decisions."""
+        self._reach()
+        return Cursor(self.feed_trimmed + len(self.feed), 0) if self.feed else OLDEST
+
+    async def wait_for_more(self, after: Cursor, *, timeout_seconds: float) -> bool:
+        """See Decisions."""
+        deadline = time.monotonic() + timeout_seconds
+        while await self.newest() <= after and time.monotonic() < deadline:  # noqa: ASYNC110  # see LOOK_AGAIN_SECONDS
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        return await self.newest() > after
+
+    async def close(self) -> None:
+        """See Decisions; there is nothing to let go of."""
 
     def _load(self, transaction_id: str) -> Record | None:
         record = self.records.get(transaction_id)

@@ -5,10 +5,10 @@ local feed = KEYS[1]
 local prefix, ttl, length = ARGV[1], ARGV[2], ARGV[3]
 local recorded = 0
 for i = 4, #ARGV, 3 do
-  local id, record, decision = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if redis.call('SET', prefix .. id, record, 'NX', 'EX', ttl) then
-    redis.call('XADD', feed, 'MAXLEN', '~', length, '*', 'd', decision)
+  if redis.call('SET', prefix .. ARGV[i], ARGV[i + 1], 'NX', 'EX', ttl) then
+    redis.call('XADD', feed, '*', 'd', ARGV[i + 2])
     recorded = recorded + 1
   end
 end
+if recorded > 0 then redis.call('XTRIM', feed, 'MAXLEN', '~', length) end
 return recorded

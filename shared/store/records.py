@@ -6,8 +6,7 @@
 `explain`, `request_id`, `traceparent`, `decision` and `error` are there where they say something.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,24 +16,50 @@ from shared.transaction import TransactionModel
 
 RECORD_VERSION = 1
 
+NEW_STATUS = next_status(None, Event.SUBMIT)
+DECIDED_AT_ONCE = next_status(None, Event.DECIDE)
+
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A transaction on its way into the store, with its record as JSON."""
+class Submission(NamedTuple):
+    """A transaction on its way into the store, with its record as JSON and when it was submitted."""
 
     transaction_id: str
     record: bytes
+    submitted_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a transaction: its final record, and the decision for the feed (empty where there is none)."""
 
     transaction_id: str
     record: bytes
     decision: bytes
+
+
+class Queueing:
+    """Makes the records of transactions that are submitted together: at one time, by one request."""
+
+    def __init__(
+        self,
+        *,
+        submitted_at: str,
+        explain: bool = False,
+        request_id: str | None = None,
+        traceparent: str | None = None,
+    ) -> None:
+        head: Record = {"v": RECORD_VERSION, "status": NEW_STATUS, "submitted_at": submitted_at}
+        said = {"explain": explain or None, "request_id": request_id, "traceparent": traceparent}
+        tail = {name: value for name, value in said.items() if value is not None}
+        self._submitted_at = submitted_at
+        self._before = orjson.dumps(head)[:-1] + b',"transaction":'
+        self._after = b"," + orjson.dumps(tail)[1:] if tail else b"}"
+
+    def submission(self, transaction: TransactionModel) -> Submission:
+        """The transaction with its record."""
+        record = self._before + transaction.to_json() + self._after
+        return Submission(transaction.transaction_id, record, self._submitted_at)
 
 
 def queued_record(
@@ -45,28 +70,26 @@ def queued_record(
     request_id: str | None = None,
     traceparent: str | None = None,
 ) -> Submission:
-    """The record of a transaction that was just submitted."""
-    record: Record = {"v": RECORD_VERSION, "status": next_status(None, Event.SUBMIT), "submitted_at": submitted_at}
-    record["transaction"] = orjson.Fragment(transaction.to_json())
-    if explain:
-        record["explain"] = True
-    if request_id is not None:
-        record["request_id"] = request_id
-    if traceparent is not None:
-        record["traceparent"] = traceparent
-    return Submission(transaction.transaction_id, orjson.dumps(record))
+    """A transaction that is submitted by itself, with its record."""
+    queueing = Queueing(submitted_at=submitted_at, explain=explain, request_id=request_id, traceparent=traceparent)
+    return queueing.submission(transaction)
 
 
-def decided_at_once(transaction: TransactionModel, *, scored_at: str, shown: bytes) -> Outcome:
+def just_queued(submission: Submission) -> Record:
+    """What a client may be told of a submission that was just accepted, without reading its record again."""
+    return {"status": Status.QUEUED, "submitted_at": submission.submitted_at}
+
+
+def decided_at_once(transaction_id: str, *, transaction: bytes, scored_at: str, shown: bytes) -> Outcome:
     """The record of a transaction that the synchronous door decided; `shown` is the decision as it was answered."""
     record = {
         "v": RECORD_VERSION,
-        "status": next_status(None, Event.DECIDE),
+        "status": DECIDED_AT_ONCE,
         "submitted_at": scored_at,
-        "transaction": orjson.Fragment(transaction.to_json()),
+        "transaction": orjson.Fragment(transaction),
         "decision": orjson.Fragment(shown),
     }
-    return Outcome(transaction.transaction_id, orjson.dumps(record), shown)
+    return Outcome(transaction_id, orjson.dumps(record), shown)
 
 
 def decided(record: Record, decision: Decision) -> Outcome:

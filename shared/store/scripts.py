@@ -1,5 +1,6 @@
 """Lua scripts, called by their digest and sent only where Redis does not have them yet."""
 
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -10,6 +11,8 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoScriptError
 
 Arg = str | bytes | int
+Call = tuple[str, list[str], list[Arg]]
+"""A script's name, its keys and its arguments."""
 
 
 @cache
@@ -25,6 +28,20 @@ def run(redis: Redis, name: str, keys: list[str], args: list[Arg]) -> Any:
         return redis.evalsha(digest, len(keys), *keys, *args)
     except NoScriptError:
         return redis.eval(source, len(keys), *keys, *args)
+
+
+def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Runs scripts one after the other, each atomically, in one round trip; each must be safe to run once more."""
+    with redis.pipeline(transaction=False) as pipeline:
+        for name, keys, args in calls:
+            pipeline.evalsha(_source(name)[1], len(keys), *keys, *args)
+        answers = pipeline.execute(raise_on_error=False)
+    for number, (answer, call) in enumerate(zip(answers, calls, strict=True)):
+        if isinstance(answer, NoScriptError):
+            answers[number] = run(redis, *call)
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 async def run_async(redis: AsyncRedis, name: str, keys: list[str], args: list[Arg]) -> Any:

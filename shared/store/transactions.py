@@ -13,13 +13,20 @@ from shared.store.keys import Keys
 from shared.store.records import Outcome, Record, Submission
 
 ACCEPT_BATCH = 512
-"""Transactions in one accept call: bounded so that no call holds up Redis for more than a few milliseconds."""
+ACCEPT_BYTES = 1024 * 1024
+"""Transactions, and bytes of them, in one accept call: no call holds up Redis for more than a few milliseconds."""
+CLAIM_BYTES = 1024 * 1024
+"""Records of which a claim has enough, whatever their number: bounds a worker's memory."""
 
 ACCEPTED: Record = {}
 """What `accept` answers for a transaction that is new: there was no record."""
 
 NO_ROOM: Record = {"full": True}
 """What `accept` answers where the queue limit is reached."""
+
+
+Claimed = list[tuple[str, Record | None]]
+"""Ids in their order, and their records; None where there is none that can be read."""
 
 
 class TransactionIntake(Protocol):
@@ -38,7 +45,7 @@ class TransactionIntake(Protocol):
 class TransactionQueue(Protocol):
     """What a worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> list[tuple[str, Record | None]]:
+    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> Claimed:
         """Takes up to `count` waiting transactions, after what the claimer already holds, and renews its lease."""
 
     def wait(self, *, timeout_seconds: float) -> bool:
@@ -46,6 +53,11 @@ class TransactionQueue(Protocol):
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
         """Writes outcomes of undecided transactions and lets go of their claims; how many this call decided."""
+
+    def decide_and_claim(
+        self, claimer: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
+    ) -> tuple[int, Claimed]:
+        """`decide`, then `claim`, in one round trip."""
 
     def sweep(self) -> tuple[int, int]:
         """Gives back what claimers hold whose lease is over: how many that were, and how many wait now."""
@@ -97,16 +109,14 @@ class RedisQueue:
         self._result_ttl_seconds = result_ttl_seconds
         self._feed_length = feed_length
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> list[tuple[str, Record | None]]:
+    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> Claimed:
         """See TransactionQueue."""
-        keys = [self._keys.waiting, self._keys.claimed(claimer), self._keys.claimers]
-        args: list[scripts.Arg] = [self._keys.transaction_prefix, claimer, count, int(lease_seconds * 1000)]
         with redis_faults_named():
-            flat = scripts.run(self._redis, "claim", keys, args)
-        return [
-            (transaction_id.decode(), _readable(record))
-            for transaction_id, record in zip(flat[::2], flat[1::2], strict=True)
-        ]
+            return _claimed(scripts.run(self._redis, *self._claim(claimer, count, lease_seconds)))
+
+    def _claim(self, claimer: str, count: int, lease_seconds: float) -> scripts.Call:
+        keys = [self._keys.waiting, self._keys.claimed(claimer), self._keys.claimers]
+        return "claim", keys, [self._keys.transaction_prefix, claimer, count, int(lease_seconds * 1000), CLAIM_BYTES]
 
     def wait(self, *, timeout_seconds: float) -> bool:
         """See TransactionQueue."""
@@ -123,6 +133,10 @@ class RedisQueue:
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
+        with redis_faults_named():
+            return int(scripts.run(self._redis, *self._decide(claimer, outcomes)))
+
+    def _decide(self, claimer: str, outcomes: Sequence[Outcome]) -> scripts.Call:
         keys = [self._keys.undecided, self._keys.claimed(claimer), self._keys.feed]
         args: list[scripts.Arg] = [
             self._keys.transaction_prefix,
@@ -132,8 +146,16 @@ class RedisQueue:
         ]
         for outcome in outcomes:
             args += (outcome.transaction_id, outcome.record, outcome.decision)
+        return "decide", keys, args
+
+    def decide_and_claim(
+        self, claimer: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
+    ) -> tuple[int, Claimed]:
+        """See TransactionQueue."""
+        calls = [self._decide(claimer, outcomes), self._claim(claimer, count, lease_seconds)]
         with redis_faults_named():
-            return int(scripts.run(self._redis, "decide", keys, args))
+            decided, flat = scripts.run_all(self._redis, calls)
+        return int(decided), _claimed(flat)
 
     def sweep(self) -> tuple[int, int]:
         """See TransactionQueue."""
@@ -152,6 +174,10 @@ class RedisQueue:
                 [self._keys.claimed_prefix, *leaving],
             )
         return int(given_back), int(waiting)
+
+
+def _claimed(flat: list[bytes]) -> Claimed:
+    return [(flat[i].decode(), _readable(flat[i + 1])) for i in range(0, len(flat), 2)]
 
 
 def _readable(record: bytes | str | None) -> Record | None:

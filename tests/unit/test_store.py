@@ -78,7 +78,8 @@ def a_decision(transaction_id: str = "a", probability: float = 0.1) -> Decision:
 
 def at_once(transaction_id: str) -> Outcome:
     shown = orjson.dumps(a_decision(transaction_id).to_dict())
-    return decided_at_once(a_transaction(transaction_id=transaction_id), scored_at=NOW, shown=shown)
+    transaction = a_transaction(transaction_id=transaction_id).to_json()
+    return decided_at_once(transaction_id, transaction=transaction, scored_at=NOW, shown=shown)
 
 
 def outcome_of(store: Store, transaction_id: str = "a", probability: float = 0.1) -> Any:

@@ -1,0 +1,127 @@
+"""The feed: the decisions of all doors in the order in which Redis took them, read in pages."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, Self
+
+from redis.asyncio import Redis
+
+from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
+
+MAX_PAGE = 1000
+"""Decisions in one page: few milliseconds of Redis and of the event loop, and a few hundred kilobytes."""
+
+_CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_ID_LIMIT = 2**64
+_FIELD = b"d"
+
+
+class Cursor(NamedTuple):
+    """A place in the feed: right after the entry that has this stream id."""
+
+    milliseconds: int
+    sequence: int
+
+    def __str__(self) -> str:
+        """What `parse` takes."""
+        return "0" if self == OLDEST else f"{self.milliseconds}-{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The cursor that this text shows; None where it shows none."""
+        found = _CURSOR.fullmatch("0-0" if text == "0" else text)
+        cursor = None if found is None else cls(int(found[1]), int(found[2]))
+        return None if cursor is None or max(cursor) >= _ID_LIMIT else cursor
+
+
+OLDEST = Cursor(0, 0)
+"""Before the oldest entry that is kept."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Decisions as they are stored, and the cursor after them."""
+
+    decisions: Sequence[bytes]
+    next: Cursor
+
+    @cached_property
+    def json(self) -> bytes:
+        """The page as clients see it: the stored bytes joined, none of them parsed, once for all who read the page."""
+        return b'{"decisions":[%b],"next":"%b"}' % (b",".join(self.decisions), str(self.next).encode())
+
+
+class Decisions(Protocol):
+    """What the feed asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+
+    async def page(self, after: Cursor, *, limit: int) -> Page | None:
+        """Up to `limit` decisions after the cursor; None where the entry of the cursor is not kept any more."""
+
+    async def newest(self) -> Cursor:
+        """The cursor after the newest entry."""
+
+    async def wait_for_more(self, after: Cursor, *, timeout_seconds: float) -> bool:
+        """Blocks until there is an entry after the cursor; False where none came in time."""
+
+    async def close(self) -> None:
+        """Lets go of what `wait_for_more` holds."""
+
+
+class RedisDecisions:
+    """Decisions over Redis; `blocking` is a client of its own whose timeout is longer than any wait."""
+
+    def __init__(self, redis: Redis, *, blocking: Redis) -> None:
+        # on the same connections, but without the 1,000 dicts that redis-py makes of a page: they take longer than
+        # all the rest of it
+        self._redis = Redis(connection_pool=redis.connection_pool)
+        self._redis.set_response_callback("XRANGE", _as_received)
+        self._redis.set_response_callback("XREVRANGE", _as_received)
+        self._blocking = blocking
+        self._key = Keys().feed
+
+    async def page(self, after: Cursor, *, limit: int) -> Page | None:
+        """See Decisions."""
+        # from the cursor's own entry on: if that has gone, so may have entries after it that the client has not seen
+        known = after != OLDEST
+        with redis_faults_named():
+            entries = await self._entries("XRANGE", str(after) if known else "-", "+", limit + known)
+        if known and not (entries and entries.pop(0)[0] == str(after).encode()):
+            return None
+        # whatever somebody else adds to the stream is passed over
+        decisions = [fields[1] for _, fields in entries if fields[0] == _FIELD]
+        return Page(decisions, _cursor(entries[-1][0]) if entries else after)
+
+    async def newest(self) -> Cursor:
+        """See Decisions."""
+        with redis_faults_named():
+            entries = await self._entries("XREVRANGE", "+", "-", 1)
+        return _cursor(entries[0][0]) if entries else OLDEST
+
+    async def wait_for_more(self, after: Cursor, *, timeout_seconds: float) -> bool:
+        """See Decisions."""
+        milliseconds = max(1, int(timeout_seconds * 1000))  # 0 would be for ever
+        with redis_faults_named():
+            return bool(await self._blocking.xread({self._key: str(after)}, count=1, block=milliseconds))
+
+    async def _entries(self, command: str, start: str, end: str, count: int) -> list[Any]:
+        """Each entry's id and its list of fields and values by turns."""
+        entries: list[Any] = await self._redis.execute_command(  # type: ignore[no-untyped-call]  # redis-py has no types
+            command, self._key, start, end, "COUNT", count
+        )
+        return entries
+
+    async def close(self) -> None:
+        """See Decisions."""
+        await self._blocking.aclose()
+
+
+def _as_received(response: Any, **_options: Any) -> Any:
+    return response
+
+
+def _cursor(stream_id: bytes) -> Cursor:
+    milliseconds, _, sequence = stream_id.partition(b"-")
+    return Cursor(int(milliseconds), int(sequence))
