@@ -1,8 +1,19 @@
 """The OpenAPI 3.1 document: the table of operations; built once at start, so that it costs no request anything."""
 
-from ingest.openapi_parts import EXPLAIN, HEADERS, MODEL_VERSION, PREFER, PROBLEMS, WAIT, Json, Samples, schemas_of
-from ingest.problems import MEDIA_PROBLEM
-from ingest.schemas import Accepted, Health, Liveness, Problem, Readiness, TransactionState
+from ingest.openapi_operations import MEDIA_JSON, MEDIA_METRICS, Operations, response
+from ingest.openapi_parts import (
+    AFTER,
+    EXPLAIN,
+    FEED_WAIT,
+    HEADERS,
+    LIMIT,
+    MODEL_VERSION,
+    PREFER,
+    WAIT,
+    Json,
+    schemas_of,
+)
+from ingest.schemas import Accepted, BatchResult, DecisionPage, Health, Liveness, Readiness, TransactionState
 from shared.decision import Decision
 from shared.transaction import TransactionModel
 
@@ -15,13 +26,15 @@ field at once. Each answer carries `X-Request-ID`."""
 TAGS = {
     "scoring": "The decision at once; works with Redis down.",
     "queue": "Submit now, fetch the decision later; what was accepted is decided once and never lost.",
+    "feed": "All decisions, whichever door they came through, in one stream.",
     "operations": "For load balancers, orchestrators, monitoring and generators of clients.",
 }
 
+BATCH_PROBLEMS = (
+    *("not-json", "too-many-rows", "unsupported-media-type"),
+    *("empty-batch", "no-row-accepted", "invalid-parameter"),
+)
 BODY_PROBLEMS = ("not-json", "body-too-large", "unsupported-media-type", "invalid-transaction", "invalid-parameter")
-
-MEDIA_JSON = "application/json"
-MEDIA_METRICS = "text/plain"
 
 
 def build_openapi(transaction_class: type[TransactionModel], *, version: str) -> Json:
@@ -42,20 +55,17 @@ def build_openapi(transaction_class: type[TransactionModel], *, version: str) ->
     }
 
 
-class _Paths:
+class _Paths(Operations):
     """The operations, for one transaction class."""
-
-    def __init__(self, transaction_class: type[TransactionModel], references: dict[type, Json]) -> None:
-        self._transaction_class = transaction_class
-        self._references = references
-        self._samples = Samples(transaction_class)
 
     def table(self) -> dict[str, Json]:
         """The path items."""
         return {
             "/score-transaction": {"post": self._score()},
             "/transactions": {"post": self._submit()},
+            "/transactions/batch": {"post": self._submit_batch()},
             "/transactions/{transaction_id}": {"get": self._state()},
+            "/decisions": {"get": self._decisions()},
             "/health": {"get": self._health()},
             "/health/live": {"get": self._live()},
             "/health/ready": {"get": self._ready()},
@@ -70,15 +80,15 @@ class _Paths:
             "summary": "Decide a transaction now",
             "description": "Scored in this process, recorded afterwards: it answers with Redis down, too.",
             "parameters": [EXPLAIN],
-            "requestBody": self._request_body(),
+            "requestBody": self.request_body(),
             "responses": {
-                "200": self._answer("The decision.", Decision, {"decision": self._samples.decision}),
-                **self._problems("/score-transaction", *BODY_PROBLEMS, "no-model"),
+                "200": self.answer("The decision.", Decision, {"decision": self.samples.decision}),
+                **self.problems("/score-transaction", *BODY_PROBLEMS, "no-model"),
             },
         }
 
     def _submit(self) -> Json:
-        samples = self._samples
+        samples = self.samples
         return {
             "operationId": "submitTransaction",
             "tags": ["queue"],
@@ -86,16 +96,16 @@ class _Paths:
             "description": "Answered once the transaction is safely in Redis. Repeating a submission is safe: the same "
             "id with the same body gives the first one's state, with another body 409.",
             "parameters": [EXPLAIN, PREFER],
-            "requestBody": self._request_body(),
+            "requestBody": self.request_body(),
             "responses": {
-                "200": self._answer(
+                "200": self.answer(
                     "It is decided: in the time that `Prefer` gave, or since an earlier submission.",
                     TransactionState,
                     {"scored": samples.scored},
                     "Location",
                     "Preference-Applied",
                 ),
-                "202": self._answer(
+                "202": self.answer(
                     "It is queued.",
                     Accepted,
                     {"queued": samples.accepted},
@@ -103,13 +113,29 @@ class _Paths:
                     "Retry-After",
                     "Preference-Applied",
                 ),
-                **self._problems("/transactions", *BODY_PROBLEMS, "conflict", "store-unavailable", "queue-full"),
+                **self.problems("/transactions", *BODY_PROBLEMS, "conflict", "store-unavailable", "queue-full"),
+            },
+        }
+
+    def _submit_batch(self) -> Json:
+        return {
+            "operationId": "submitBatch",
+            "tags": ["queue"],
+            "summary": "Queue many transactions",
+            "description": "Answered once the good rows are safely in Redis; the others are listed with what is wrong "
+            "with them. The body is read as it arrives. To send it again is safe: a row that is known is not taken "
+            "twice.",
+            "parameters": [EXPLAIN],
+            "requestBody": self.batch_body(),
+            "responses": {
+                "202": self.answer("Some rows are queued.", BatchResult, {"batch": self.samples.batch}),
+                **self.problems("/transactions/batch", *BATCH_PROBLEMS, "store-unavailable", "queue-full"),
             },
         }
 
     def _state(self) -> Json:
         path = "/transactions/{transaction_id}"
-        samples = self._samples
+        samples = self.samples
         states = {"scored": samples.scored, "queued": samples.queued, "failed": samples.failed}
         identifier = {
             "name": "transaction_id",
@@ -125,8 +151,21 @@ class _Paths:
             "description": "At once, or with `wait` as soon as it is decided; `Retry-After` says when to ask again.",
             "parameters": [identifier, WAIT],
             "responses": {
-                "200": self._answer("Its state.", TransactionState, states, "Retry-After"),
-                **self._problems(path, "unknown-transaction", "invalid-parameter", "store-unavailable"),
+                "200": self.answer("Its state.", TransactionState, states, "Retry-After"),
+                **self.problems(path, "unknown-transaction", "invalid-parameter", "store-unavailable"),
+            },
+        }
+
+    def _decisions(self) -> Json:
+        return {
+            "operationId": "listDecisions",
+            "tags": ["feed"],
+            "summary": "The decisions of all doors in order",
+            "description": "At once, or with `wait` as soon as there is one; each page says where the next one begins.",
+            "parameters": [AFTER, LIMIT, FEED_WAIT],
+            "responses": {
+                "200": self.answer("A page.", DecisionPage, {"page": self.samples.page}),
+                **self.problems("/decisions", "cursor-expired", "invalid-parameter", "store-unavailable"),
             },
         }
 
@@ -143,8 +182,8 @@ class _Paths:
             "tags": ["operations"],
             "summary": "Can transactions be scored",
             "responses": {
-                "200": self._answer("A model serves.", Health, {"healthy": healthy}),
-                "503": self._answer("No model serves.", Health, {"unhealthy": unhealthy}),
+                "200": self.answer("A model serves.", Health, {"healthy": healthy}),
+                "503": self.answer("No model serves.", Health, {"unhealthy": unhealthy}),
             },
         }
 
@@ -153,7 +192,7 @@ class _Paths:
             "operationId": "getLiveness",
             "tags": ["operations"],
             "summary": "Is the process up",
-            "responses": {"200": self._answer("It answers.", Liveness, {"live": {"status": "live"}})},
+            "responses": {"200": self.answer("It answers.", Liveness, {"live": {"status": "live"}})},
         }
 
     def _ready(self) -> Json:
@@ -171,8 +210,8 @@ class _Paths:
             "tags": ["operations"],
             "summary": "Can transactions be scored and queued",
             "responses": {
-                "200": self._answer("Every check is ok.", Readiness, {"ready": ready}),
-                "503": self._answer("What is missing is named.", Readiness, {"unready": unready}),
+                "200": self.answer("Every check is ok.", Readiness, {"ready": ready}),
+                "503": self.answer("What is missing is named.", Readiness, {"unready": unready}),
             },
         }
 
@@ -182,7 +221,7 @@ class _Paths:
             "operationId": "getMetrics",
             "tags": ["operations"],
             "summary": "Metrics as Prometheus text",
-            "responses": {"200": _response("The metrics of all the API's processes.", content)},
+            "responses": {"200": response("The metrics of all the API's processes.", content)},
         }
 
     def _document(self) -> Json:
@@ -191,35 +230,5 @@ class _Paths:
             "operationId": "getOpenApi",
             "tags": ["operations"],
             "summary": "This document",
-            "responses": {"200": _response("OpenAPI 3.1.", content)},
+            "responses": {"200": response("OpenAPI 3.1.", content)},
         }
-
-    def _request_body(self) -> Json:
-        media: Json = {"schema": self._references[self._transaction_class]}
-        if self._samples.transaction is not None:
-            media["examples"] = {"transaction": {"value": self._samples.transaction}}
-        return {"required": True, "content": {MEDIA_JSON: media}}
-
-    def _answer(self, description: str, body: type, examples: dict[str, Json], *headers: str) -> Json:
-        media = {"schema": self._references[body], "examples": _examples(examples)}
-        return _response(description, {MEDIA_JSON: media}, *headers)
-
-    def _problems(self, path: str, *names: str) -> dict[str, Json]:
-        """The error answers of an operation, by status, each with an example of every problem that it can be."""
-        answers = {}
-        for status in sorted({PROBLEMS[name][0] for name in names}):
-            examples = {name: self._samples.problem(name, path) for name in names if PROBLEMS[name][0] == status}
-            description = " Or: ".join(f"{problem['title']}." for problem in examples.values())
-            media = {"schema": self._references[Problem], "examples": _examples(examples)}
-            headers = ("Retry-After",) if status == 503 else ()  # noqa: PLR2004
-            answers[str(status)] = _response(description, {MEDIA_PROBLEM: media}, *headers)
-        return answers
-
-
-def _examples(values: dict[str, Json]) -> Json:
-    return {name: {"value": value} for name, value in values.items()}
-
-
-def _response(description: str, content: Json, *headers: str) -> Json:
-    named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *headers)}
-    return {"description": description, "headers": named, "content": content}

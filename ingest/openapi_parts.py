@@ -8,16 +8,17 @@ from pydantic_core import core_schema, to_json
 
 from ingest.bodies import MAX_WAIT_SECONDS
 from ingest.problems import TYPE_PREFIX
-from ingest.schemas import Accepted, Health, Liveness, Problem, Readiness, TransactionState
+from ingest.schemas import Accepted, BatchResult, DecisionPage, Health, Liveness, Problem, Readiness, TransactionState
 from shared.decision import Decision, Reason
 from shared.lifecycle import Status
 from shared.policy import Action
+from shared.store.decisions import MAX_PAGE
 from shared.transaction import TransactionModel
 
 Json = dict[str, Any]
 
 SCHEMA_PATH = "#/components/schemas/{model}"
-ANSWERS = (Accepted, Decision, Health, Liveness, Problem, Readiness, TransactionState)
+ANSWERS = (Accepted, BatchResult, Decision, DecisionPage, Health, Liveness, Problem, Readiness, TransactionState)
 
 SUBMITTED_AT = "2026-11-24T03:15:07.098Z"
 SCORED_AT = "2026-11-24T03:15:07.123Z"
@@ -27,9 +28,13 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "not-json": (400, "The body is not JSON", "The body cannot be read as JSON: EOF while parsing a value."),
     "unknown-transaction": (404, "Unknown transaction", "No transaction with this id was submitted, or it expired."),
     "conflict": (409, "The transaction_id is taken by another transaction", "It was submitted with another body."),
+    "cursor-expired": (410, "The feed no longer has this cursor", "Start again with after=0 or after=latest."),
     "body-too-large": (413, "The body is too large", "A body may have up to 65536 bytes."),
+    "too-many-rows": (413, "The batch has too many rows", "A batch may have up to 10000 rows."),
     "unsupported-media-type": (415, "The body must be JSON", "Send the header Content-Type: application/json."),
     "invalid-transaction": (422, "The transaction is not valid", "2 fields are not as they must be; see errors."),
+    "empty-batch": (422, "The batch has no rows", "Send at least one transaction."),
+    "no-row-accepted": (422, "No row of the batch is accepted", "Each of its rows has a problem; see rows."),
     "invalid-parameter": (422, "A query parameter is not valid", "A query parameter has a value it cannot have."),
     "no-model": (503, "No model serves", "No usable model is active; GET /health/ready says why."),
     "store-unavailable": (503, "Transactions cannot be queued now", "Redis cannot be reached or takes no writes."),
@@ -72,6 +77,20 @@ WAIT: Json = {
     "description": "Seconds to wait for the decision before answering with what is known.",
     "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
 }
+
+AFTER: Json = {
+    "name": "after",
+    "in": "query",
+    "description": "The `next` of an earlier page; `0` for the oldest decision kept, `latest` for what comes from now.",
+    "schema": {"type": "string", "pattern": "^(0|latest|[0-9]{1,20}-[0-9]{1,20})$", "default": "0"},
+}
+LIMIT: Json = {
+    "name": "limit",
+    "in": "query",
+    "description": "How many decisions the page may have.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE},
+}
+FEED_WAIT: Json = {**WAIT, "description": "Seconds to wait for a decision where none comes after the cursor."}
 
 
 class _WireSchema(GenerateJsonSchema):
@@ -120,6 +139,10 @@ class Samples:
             scored_at=SCORED_AT,
             reasons=(Reason(feature, value, 0.3127),),
         ).to_dict()
+        bad_row = {"index": 1, **self.problem("invalid-transaction", "")}
+        del bad_row["instance"]
+        self.batch: Json = {"accepted": 1, "known": 0, "refused": 1, "rows": [bad_row]}
+        self.page: Json = {"decisions": [self.decision], "next": "1795490107123-0"}
         self.accepted: Json = {**self._id, "status": Status.QUEUED.value, "submitted_at": SUBMITTED_AT}
         self.queued: Json = {**self.accepted, "decision": None, "callback": None}
         self.scored: Json = {**self.queued, "status": Status.SCORED.value, "decision": self.decision}

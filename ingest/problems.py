@@ -35,10 +35,12 @@ class Problem(falcon.HTTPError):
         detail: str,
         errors: list[dict[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(status, title=title, description=detail, headers=dict(headers) if headers else None)
         self.name = name
         self.errors = errors
+        self.members = dict(members) if members else {}
 
 
 def body_too_large(max_body_bytes: int) -> Problem:
@@ -51,14 +53,14 @@ def body_too_large(max_body_bytes: int) -> Problem:
     )
 
 
-def not_json_content(content_type: str | None) -> Problem:
+def not_json_content(content_type: str | None, wanted: str = "application/json") -> Problem:
     """415: the body is declared as something else than JSON."""
     given = "none" if content_type is None else "another one"
     return Problem(
         status=415,
         name="unsupported-media-type",
         title="The body must be JSON",
-        detail=f"Send the header Content-Type: application/json; the request had {given}.",
+        detail=f"Send the header Content-Type: {wanted}; the request had {given}.",
     )
 
 
@@ -70,6 +72,17 @@ def not_found(transaction_id: str) -> Problem:
         name="unknown-transaction",
         title="Unknown transaction",
         detail="No transaction with this id was submitted, or its result has expired.",
+    )
+
+
+def cursor_expired() -> Problem:
+    """410: the feed no longer has the entry of the cursor, and perhaps not all that came after it either."""
+    return Problem(
+        status=410,
+        name="cursor-expired",
+        title="The feed no longer has this cursor",
+        detail="Decisions after it may have left the feed unread. Start again with after=0, the oldest decision that "
+        "is kept, or with after=latest, what comes from now on.",
     )
 
 
@@ -117,7 +130,8 @@ def _detail(detail: ErrorDetails) -> str:
     return detail["msg"]
 
 
-def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
+def described(error: falcon.HTTPError) -> dict[str, Any]:
+    """An error as the members of a problem, without the request that it answers."""
     status = falcon.http_status_to_code(error.status)
     reason = falcon.code_to_http_status(status).partition(" ")[2]
     name = error.name if isinstance(error, Problem) else reason.lower().replace(" ", "-")
@@ -126,11 +140,16 @@ def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falc
         "title": error.title if isinstance(error, Problem) else reason,
         "status": status,
         "detail": error.description or _DETAILS.get(status, reason),
-        "instance": req.path,
     }
-    if isinstance(error, Problem) and error.errors is not None:
-        problem["errors"] = error.errors
-    resp.data = orjson.dumps(problem)
+    if isinstance(error, Problem):
+        if error.errors is not None:
+            problem["errors"] = error.errors
+        problem |= error.members
+    return problem
+
+
+def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
+    resp.data = orjson.dumps({**described(error), "instance": req.path})
     resp.content_type = MEDIA_PROBLEM
 
 
@@ -140,29 +159,87 @@ _DETAILS = {
 }
 
 
-async def _on_validation_error(_req: Any, _resp: Any, error: ValidationError, _params: Any) -> None:
-    raise invalid_transaction(error)
-
-
-async def _on_store_unavailable(_req: Any, _resp: Any, _error: StoreUnavailableError, _params: Any) -> None:
-    raise Problem(
+def store_unavailable(**members: Any) -> Problem:
+    """503: Redis is away or takes no writes."""
+    return Problem(
         status=503,
         name="store-unavailable",
         title="Transactions cannot be queued now",
         detail="Redis cannot be reached or does not take writes. Repeat the request: the same transaction_id is never "
         "taken twice. POST /score-transaction answers without Redis.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        members=members,
     )
 
 
-async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: Any) -> None:
-    raise Problem(
+def queue_full(detail: str, **members: Any) -> Problem:
+    """503: more transactions wait for a decision than may."""
+    return Problem(
         status=503,
         name="queue-full",
         title="Too many transactions wait for a decision",
-        detail=str(error),
+        detail=detail,
         headers={"Retry-After": str(FULL_RETRY_AFTER_SECONDS)},
+        members=members,
     )
+
+
+def conflict(detail: str) -> Problem:
+    """409: the id was submitted with another body."""
+    return Problem(
+        status=409, name="conflict", title="The transaction_id is taken by another transaction", detail=detail
+    )
+
+
+def too_many_rows(max_rows: int, **members: Any) -> Problem:
+    """413: a batch has more rows than one may have; those before were taken as they came."""
+    return Problem(
+        status=413,
+        name="too-many-rows",
+        title="The batch has too many rows",
+        detail=f"A batch may have up to {max_rows} rows; those beyond were not read. Send them as another batch.",
+        members=members,
+    )
+
+
+def empty_batch() -> Problem:
+    """422: a batch without a row."""
+    return Problem(
+        status=422, name="empty-batch", title="The batch has no rows", detail="Send at least one transaction."
+    )
+
+
+def no_row_accepted(**members: Any) -> Problem:
+    """422: a batch of which no row is any good."""
+    return Problem(
+        status=422,
+        name="no-row-accepted",
+        title="No row of the batch is accepted",
+        detail="Each of its rows has a problem; see rows.",
+        members=members,
+    )
+
+
+def internal_error() -> Problem:
+    """500: a fault of the service, or of a team's own transaction class."""
+    return Problem(
+        status=500,
+        name="internal-error",
+        title="The request failed",
+        detail="This is a fault of the service; its log has the reason under the request id of this answer.",
+    )
+
+
+async def _on_validation_error(_req: Any, _resp: Any, error: ValidationError, _params: Any) -> None:
+    raise invalid_transaction(error)
+
+
+async def _on_store_unavailable(_req: Any, _resp: Any, _error: StoreUnavailableError, _params: Any) -> None:
+    raise store_unavailable()
+
+
+async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: Any) -> None:
+    raise queue_full(str(error))
 
 
 async def _on_no_model(_req: Any, _resp: Any, _error: BundleError, _params: Any) -> None:
@@ -176,19 +253,12 @@ async def _on_no_model(_req: Any, _resp: Any, _error: BundleError, _params: Any)
 
 
 async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any) -> None:
-    raise Problem(
-        status=409, name="conflict", title="The transaction_id is taken by another transaction", detail=str(error)
-    )
+    raise conflict(str(error))
 
 
 async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception, _params: Any) -> None:
     log.error("request failed", path=req.path, method=req.method, error=type(error).__name__, exc_info=error)
-    raise Problem(
-        status=500,
-        name="internal-error",
-        title="The request failed",
-        detail="This is a fault of the service; its log has the reason under the request id of this answer.",
-    )
+    raise internal_error()
 
 
 def add_problem_handlers(app: Any) -> None:

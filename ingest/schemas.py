@@ -24,6 +24,17 @@ class FieldProblem(BaseModel):
     detail: str
 
 
+class RefusedRow(BaseModel):
+    """A row of a batch that was not accepted: the problem that it would have been alone."""
+
+    index: int = Field(ge=0, description="Which row; the first is 0.")
+    type: str = Field(json_schema_extra={"format": "uri"}, description="What kind of problem, as elsewhere.")
+    title: str
+    status: int = Field(description="The status that it would have had alone.")
+    detail: str
+    errors: list[FieldProblem] | None = Field(default=None, description="Each field of the row that is wrong.")
+
+
 class Problem(BaseModel):
     """An error answer (RFC 9457)."""
 
@@ -35,6 +46,18 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong this time and what to do, for a person.")
     instance: str = Field(json_schema_extra={"format": "uri-reference"}, description="The path of the request.")
     errors: list[FieldProblem] | None = Field(default=None, description="Each field of the body that is wrong.")
+    accepted: int | None = Field(default=None, description="Rows of a batch that were accepted all the same.")
+    known: int | None = Field(default=None, description="Rows of a batch that were submitted before.")
+    rows: list[RefusedRow] | None = Field(default=None, description="Each row of a batch that was refused.")
+
+
+class BatchResult(BaseModel):
+    """What became of the rows of a batch."""
+
+    accepted: int = Field(ge=0, description="Rows that are safely queued.")
+    known: int = Field(ge=0, description="Rows that were submitted before; nothing changed.")
+    refused: int = Field(ge=0, description="Rows that were not accepted.")
+    rows: list[RefusedRow] = Field(description="Each row that was refused, in the order of the batch.")
 
 
 class Accepted(BaseModel):
@@ -54,6 +77,13 @@ class TransactionState(BaseModel):
     decision: Decision | None
     callback: dict[str, Any] | None = Field(description="What became of its callback; null where there is none.")
     error: str | None = Field(default=None, description="Why it failed, where it did.")
+
+
+class DecisionPage(BaseModel):
+    """Decisions in the order in which they were recorded."""
+
+    decisions: list[Decision]
+    next: str = Field(description="The `after` of the next page; repeats the present one where nothing came after it.")
 
 
 class Health(BaseModel):

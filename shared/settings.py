@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=65_536, description="The largest request body of a single transaction, in bytes."
     )
+    max_batch_rows: Annotated[int, Field(ge=1)] = Field(
+        default=10_000, description="The most rows of one batch; each may have as many bytes as a single transaction."
+    )
     record_buffer: Annotated[int, Field(ge=0)] = Field(
         default=100_000, description="Synchronous decisions kept in memory while Redis is away, to be recorded later."
     )

@@ -7,12 +7,15 @@ import orjson
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
 from ingest.problems import not_found
 from ingest.recording import Recorder
-from ingest.submission import Submitter
+from ingest.submission import Answer, Submitter, own_record
 from ingest.waiting import Waiting
 from shared.clock import utc_now
 from shared.lifecycle import Status
-from shared.store.records import Record, queued_record, state_of
+from shared.store.records import Record, Submission, queued_record, state_of
 from shared.transaction import TransactionModel
+
+COMMITTED = "committed"
+"""Where the state of a request's scope has what its commit answered, if that was done before it came here."""
 
 POLL_AGAIN_SECONDS = 1
 """What Retry-After tells a client that polls."""
@@ -31,30 +34,43 @@ class TransactionsResource:
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """202 once the transaction is safely in Redis, or 200 where it is decided already or in the time given."""
-        transaction = self._transaction_class.parse(await read_json_body(req, max_body_bytes=self._max_body_bytes))
-        record = await self._submitter.submit(
-            queued_record(
-                transaction,
-                submitted_at=utc_now(),
-                explain=explain_wanted(req),
-                request_id=req.context.request_id,
-                traceparent=req.context.traceparent,
-            )
+        submission = self.submission(
+            await read_json_body(req, max_body_bytes=self._max_body_bytes),
+            explain=explain_wanted(req),
+            request_id=req.context.request_id,
+            traceparent=req.context.traceparent,
         )
-        record = await self._wait_if_preferred(req, resp, transaction.transaction_id, record)
-        _answer_submission(req, resp, transaction.transaction_id, record)
+        answer: Answer | None = req.scope.get("state", {}).get(COMMITTED)
+        if answer is None:
+            record = await self._submit(req, resp, submission)
+        else:
+            record = own_record(submission, answer)
+        _answer_submission(req, resp, submission.transaction_id, record)
 
-    async def _wait_if_preferred(
-        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str, record: Record
-    ) -> Record:
+    def submission(self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None) -> Submission:
+        """The transaction of a body, ready to be submitted.
+
+        Raises:
+            pydantic.ValidationError: the body is no transaction.
+        """
+        transaction = self._transaction_class.parse(body)
+        return queued_record(
+            transaction, submitted_at=utc_now(), explain=explain, request_id=request_id, traceparent=traceparent
+        )
+
+    async def _submit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
+        """The record after the commit, or after the wait that the client prefers."""
         seconds = preferred_wait_seconds(req)
         if seconds is None:
-            return record
-        resp.set_header("Preference-Applied", f"wait={seconds:.0f}")
-        if record["status"] != Status.QUEUED:
-            return record
-        decided = await self._waiting.for_decision(transaction_id, timeout_seconds=seconds)
-        return record if decided is None else decided
+            return await self._submitter.submit(submission)
+        transaction_id = submission.transaction_id
+        # to be watched before it can be decided, so that nobody asks Redis whether it is
+        with self._waiting.watching(transaction_id) as decided:
+            record = await self._submitter.submit(submission)
+            resp.set_header("Preference-Applied", f"wait={seconds:.0f}")
+            if record["status"] != Status.QUEUED:
+                return record
+            return await self._waiting.until(decided, transaction_id, timeout_seconds=seconds) or record
 
 
 class TransactionResource:
@@ -78,13 +94,18 @@ class TransactionResource:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
 
 
+def queued_state(transaction_id: str, submitted_at: str) -> bytes:
+    """What a client is told of a transaction that is queued."""
+    return orjson.dumps({"transaction_id": transaction_id, "status": Status.QUEUED, "submitted_at": submitted_at})
+
+
 def _answer_submission(
     req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str, record: Record
 ) -> None:
     resp.set_header("Location", f"{req.root_path}/transactions/{transaction_id}")
-    state = state_of(transaction_id, record)
     if record["status"] == Status.QUEUED:
         resp.status = falcon.HTTP_202
         resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
-        state = {key: state[key] for key in ("transaction_id", "status", "submitted_at")}
-    resp.data = orjson.dumps(state)
+        resp.data = queued_state(transaction_id, record["submitted_at"])
+    else:
+        resp.data = orjson.dumps(state_of(transaction_id, record))

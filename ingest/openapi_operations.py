@@ -1,0 +1,64 @@
+"""What every operation of the OpenAPI document has: a body, answers, problems, each with examples."""
+
+from pydantic_core import to_json
+
+from ingest.openapi_parts import PROBLEMS, Json, Samples
+from ingest.problems import MEDIA_PROBLEM
+from ingest.schemas import Problem
+from shared.transaction import TransactionModel
+
+MEDIA_JSON = "application/json"
+MEDIA_LINES = "application/x-ndjson"
+MEDIA_METRICS = "text/plain"
+
+
+class Operations:
+    """Describes bodies and answers for one transaction class."""
+
+    def __init__(self, transaction_class: type[TransactionModel], references: dict[type, Json]) -> None:
+        self.transaction_class = transaction_class
+        self.references = references
+        self.samples = Samples(transaction_class)
+
+    def request_body(self) -> Json:
+        """One transaction."""
+        media: Json = {"schema": self.references[self.transaction_class]}
+        if self.samples.transaction is not None:
+            media["examples"] = {"transaction": {"value": self.samples.transaction}}
+        return {"required": True, "content": {MEDIA_JSON: media}}
+
+    def batch_body(self) -> Json:
+        """Many transactions, as an array or in lines."""
+        example = self.samples.transaction
+        array: Json = {"schema": {"type": "array", "items": self.references[self.transaction_class]}}
+        lines: Json = {"schema": {"type": "string", "description": "A transaction a line."}}
+        if example is not None:
+            array["examples"] = {"transactions": {"value": [example]}}
+            lines["examples"] = {"transactions": {"value": to_json(example).decode() + "\n"}}
+        return {"required": True, "content": {MEDIA_JSON: array, MEDIA_LINES: lines}}
+
+    def answer(self, description: str, body: type, examples: dict[str, Json], *headers: str) -> Json:
+        """An answer with a body of JSON."""
+        media = {"schema": self.references[body], "examples": _examples(examples)}
+        return response(description, {MEDIA_JSON: media}, *headers)
+
+    def problems(self, path: str, *names: str) -> dict[str, Json]:
+        """The error answers of an operation, by status, each with an example of every problem that it can be."""
+        answers = {}
+        for status in sorted({PROBLEMS[name][0] for name in names}):
+            examples = {name: self.samples.problem(name, path) for name in names if PROBLEMS[name][0] == status}
+            description = " Or: ".join(f"{problem['title']}." for problem in examples.values())
+            media = {"schema": self.references[Problem], "examples": _examples(examples)}
+            headers = ("Retry-After",) if status == 503 else ()  # noqa: PLR2004
+            answers[str(status)] = response(description, {MEDIA_PROBLEM: media}, *headers)
+        return answers
+
+
+def _examples(values: dict[str, Json]) -> Json:
+    return {name: {"value": value} for name, value in values.items()}
+
+
+def response(description: str, content: Json, *headers: str) -> Json:
+    """An answer with these headers beside those that each has."""
+    named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *headers)}
+    return {"description": description, "headers": named, "content": content}

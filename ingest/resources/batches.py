@@ -1,0 +1,137 @@
+"""POST /transactions/batch: thousands of transactions into the queue with one request, read as they arrive."""
+
+from collections.abc import Sequence
+
+import falcon
+import falcon.asgi
+import orjson
+
+from ingest.bodies import explain_wanted
+from ingest.problems import (
+    Problem,
+    conflict,
+    described,
+    empty_batch,
+    no_row_accepted,
+    not_json_content,
+    queue_full,
+    store_unavailable,
+    too_many_rows,
+)
+from ingest.resources.transactions import TransactionResource
+from ingest.rows import PART_BYTES, Array, Lines, Reader, Row
+from ingest.submission import Submitter, own_record
+from shared.clock import utc_now
+from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
+from shared.store.records import Queueing
+from shared.store.transactions import ACCEPTED
+from shared.transaction import TransactionModel
+
+READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}
+
+
+class BatchesResource:
+    """POST /transactions/batch."""
+
+    def __init__(
+        self,
+        *,
+        transaction_class: type[TransactionModel],
+        submitter: Submitter,
+        states: TransactionResource,
+        max_row_bytes: int,
+        max_rows: int,
+    ) -> None:
+        self._transaction_class = transaction_class
+        self._submitter = submitter
+        self._states = states
+        self._max_row_bytes = max_row_bytes
+        self._max_rows = max_rows
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The state of the transaction whose id is `batch`: any id is one."""
+        await self._states.on_get(req, resp, transaction_id="batch")
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """202 once the good rows are safely in Redis, with what is wrong with the others."""
+        reader = self._reader(req.content_type)
+        batch = Batch(
+            self._submitter,
+            Queueing(
+                submitted_at=utc_now(),
+                explain=explain_wanted(req),
+                request_id=req.context.request_id,
+                traceparent=req.context.traceparent,
+            ),
+            max_rows=self._max_rows,
+        )
+        async for data in req.stream:
+            for start in range(0, len(data), PART_BYTES):
+                await batch.take(reader.feed(data[start : start + PART_BYTES]))
+        await batch.take(reader.end())
+        resp.data = orjson.dumps(batch.result())
+        resp.status = falcon.HTTP_202
+
+    def _reader(self, content_type: str | None) -> Reader:
+        media_type = (content_type or "").partition(";")[0].strip().lower()
+        if media_type not in READERS:
+            raise not_json_content(content_type, "application/json or application/x-ndjson")
+        return READERS[media_type](self._transaction_class, max_row_bytes=self._max_row_bytes)
+
+
+class Batch:
+    """The rows of one request so far: how many were taken, and what is wrong with the others."""
+
+    def __init__(self, submitter: Submitter, queueing: Queueing, *, max_rows: int) -> None:
+        self._submitter = submitter
+        self._queueing = queueing
+        self._max_rows = max_rows
+        self._seen = self._accepted = self._known = 0
+        self._refused: list[tuple[int, Problem]] = []
+
+    async def take(self, rows: Sequence[Row]) -> None:
+        """Accepts the good rows of a part.
+
+        Raises:
+            Problem: there are too many rows, or Redis failed; says how many were accepted.
+        """
+        room = self._max_rows - self._seen
+        numbered = list(enumerate(rows[:room], start=self._seen))
+        self._seen += len(numbered)
+        self._refused += [(index, row) for index, row in numbered if isinstance(row, Problem)]
+        good = [(index, self._queueing.submission(row)) for index, row in numbered if not isinstance(row, Problem)]
+        answers = await self._submitter.submit_all([submission for _, submission in good])
+        for (index, submission), answer in zip(good, answers, strict=True):
+            if answer is ACCEPTED:
+                self._accepted += 1
+                continue
+            try:
+                own_record(submission, answer)
+                self._known += 1
+            except ConflictError as error:
+                self._refused.append((index, conflict(str(error))))
+            except QueueFullError as error:
+                self._refused.append((index, queue_full(str(error))))
+            except StoreUnavailableError:
+                raise store_unavailable(accepted=self._accepted, known=self._known) from None
+        if len(rows) > room:
+            raise too_many_rows(self._max_rows, accepted=self._accepted, known=self._known)
+
+    def result(self) -> dict[str, object]:
+        """What a client is told.
+
+        Raises:
+            Problem: no row was accepted.
+        """
+        refused = [{"index": index, **described(problem)} for index, problem in sorted(self._refused, key=_index)]
+        if self._accepted + self._known == 0:
+            if not refused:
+                raise empty_batch()
+            if all(problem.name == "queue-full" for _, problem in self._refused):
+                raise queue_full("The queue limit is reached; repeat the request later.", rows=refused)
+            raise no_row_accepted(rows=refused)
+        return {"accepted": self._accepted, "known": self._known, "refused": len(refused), "rows": refused}
+
+
+def _index(refused: tuple[int, Problem]) -> int:
+    return refused[0]

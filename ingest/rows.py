@@ -1,0 +1,164 @@
+"""The rows of a batch as its body arrives: a JSON array or lines, never more of it held than a part and a row."""
+
+from collections.abc import Iterator, Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from ingest.problems import Problem, body_too_large, internal_error, invalid_transaction
+from shared.log import get_logger
+from shared.transaction import TransactionModel, many
+
+log = get_logger(__name__)
+
+PART_BYTES = 65_536
+"""How much of a body is taken at once: some hundred rows, a millisecond of the event loop's time."""
+
+Row = TransactionModel | Problem
+"""What became of a row: a transaction, or what is wrong with it."""
+
+
+class Reader(Protocol):
+    """Takes a body piece by piece and gives its rows in their order."""
+
+    def feed(self, data: bytes) -> Sequence[Row]:
+        """The rows that are complete with this piece; raises Problem where the body cannot go on like this."""
+
+    def end(self) -> Sequence[Row]:
+        """The last rows; raises Problem where the body must not end here."""
+
+
+class Lines:
+    """Reads newline-delimited JSON: a line that is none is that row's problem alone."""
+
+    def __init__(self, transaction_class: type[TransactionModel], *, max_row_bytes: int) -> None:
+        self._transaction_class = transaction_class
+        self._max_row_bytes = max_row_bytes
+        self._rest = b""
+        self._too_long = False
+
+    def feed(self, data: bytes) -> Sequence[Row]:
+        """See Reader."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        rows = list(self._rows(lines))
+        if len(rest) > self._max_row_bytes:
+            self._too_long, rest = True, b""
+        self._rest = rest
+        return rows
+
+    def end(self) -> Sequence[Row]:
+        """See Reader."""
+        return list(self._rows([self._rest]))
+
+    def _rows(self, lines: Sequence[bytes]) -> Iterator[Row]:
+        for line in lines:
+            if self._too_long or len(line) > self._max_row_bytes:
+                self._too_long = False
+                yield body_too_large(self._max_row_bytes)
+            elif line and not line.isspace():
+                yield read_row(self._transaction_class, line)
+
+
+class Array:
+    """Reads a JSON array.
+
+    It is cut behind a brace. Whether a row ends there the JSON parser says: what stands before it, put into brackets,
+    is an array, or the brace was one inside of a row and more has to come.
+    """
+
+    def __init__(self, transaction_class: type[TransactionModel], *, max_row_bytes: int) -> None:
+        self._transaction_class = transaction_class
+        self._max_row_bytes = max_row_bytes
+        self._rest = b""
+        self._at = _At.START
+        self._try_at = PART_BYTES
+
+    def feed(self, data: bytes) -> Sequence[Row]:
+        """See Reader."""
+        self._rest += data
+        self._step()
+        if self._at not in (_At.FIRST_ROW, _At.ROW) or len(self._rest) < self._try_at:
+            return []
+        cut = self._rest.rfind(b"}") + 1
+        rows = self._parsed(self._rest[:cut] + b"]") if cut else None
+        if rows is None:
+            if len(self._rest) > self._max_row_bytes + PART_BYTES:
+                raise _broken("a row is too large, or is not JSON")
+            self._try_at = len(self._rest) + PART_BYTES
+            return []
+        self._rest, self._at, self._try_at = self._rest[cut:], _At.BEHIND_ROW, PART_BYTES
+        self._step()
+        return rows
+
+    def end(self) -> Sequence[Row]:
+        """See Reader."""
+        rest = self._rest.strip()
+        if self._at is _At.END or (self._at is _At.FIRST_ROW and rest == b"]"):
+            return []
+        rows = self._parsed(rest) if self._at in (_At.FIRST_ROW, _At.ROW) else None
+        if not rows:
+            raise _broken("it is no JSON array, or does not end")
+        return rows
+
+    def _step(self) -> None:
+        """Takes the brackets and commas between rows as far as they are here."""
+        while self._at not in (_At.FIRST_ROW, _At.ROW):
+            self._rest = self._rest.lstrip()
+            if not self._rest:
+                return
+            sign, self._rest = self._rest[:1], self._rest[1:]
+            try:
+                self._at = _SIGNS[self._at, sign]
+            except KeyError:
+                raise _broken("it is no JSON array") from None
+
+    def _parsed(self, inside: bytes) -> Sequence[Row] | None:
+        """The rows between the brackets, of which the first is left out; None where it is not JSON."""
+        try:
+            return many(self._transaction_class).validate_json(b"[" + inside)
+        except ValidationError as error:
+            if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+                return None
+        except Exception:  # noqa: BLE001  # a team's own class: one row must not take the others with it
+            log.debug("a part of a batch is read row by row")
+        return [read_row(self._transaction_class, to_json(value)) for value in from_json(b"[" + inside)]
+
+
+class _At(Enum):
+    """Where in an array the rest begins."""
+
+    START = auto()
+    FIRST_ROW = auto()
+    ROW = auto()
+    BEHIND_ROW = auto()
+    END = auto()
+
+
+_SIGNS = {
+    (_At.START, b"["): _At.FIRST_ROW,
+    (_At.BEHIND_ROW, b","): _At.ROW,
+    (_At.BEHIND_ROW, b"]"): _At.END,
+}
+
+
+def read_row(transaction_class: type[TransactionModel], row: bytes) -> Row:
+    """A row as the door for single transactions would take it, or refuse it."""
+    try:
+        return transaction_class.parse(row)
+    except ValidationError as error:
+        return invalid_transaction(error)
+    except Exception as error:
+        log.exception("a row failed", error=type(error).__name__)
+        return internal_error()
+
+
+def _broken(what: str) -> Problem:
+    return Problem(
+        status=400,
+        name="not-json",
+        title="The body is not JSON",
+        detail=f"The body cannot be read as a batch: {what}. Rows before it may have been accepted; to send them again "
+        "is safe.",
+    )

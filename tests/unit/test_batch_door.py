@@ -1,0 +1,257 @@
+import asyncio
+from collections import deque
+from typing import Any
+
+import orjson
+import pytest
+from falcon import testing
+
+from ingest.problems import Problem
+from ingest.rows import PART_BYTES, Array
+from shared.transaction import Transaction
+from tests.factories import transaction_json
+from tests.unit.api import MAX_BATCH_ROWS, MAX_BODY_BYTES, Api
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
+    return [transaction_json(**{"transaction_id": f"b{i}", **changes}) for i in range(count)]
+
+
+def post(api: Api, body: Any, **options: Any) -> Any:
+    if not isinstance(body, bytes):
+        body = orjson.dumps(body)
+    options.setdefault("headers", {"Content-Type": "application/json"})
+    return api.client.simulate_post("/transactions/batch", body=body, **options)
+
+
+def lines(each: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(orjson.dumps(row) for row in each)
+
+
+def test_an_array_is_accepted_in_its_order() -> None:
+    api = Api()
+
+    answer = post(api, rows(1000))
+
+    assert answer.status_code == 202
+    assert answer.json == {"accepted": 1000, "known": 0, "refused": 0, "rows": []}
+    assert api.store.waiting == [f"b{i}" for i in range(1000)]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n\r\n \n"])
+def test_lines_are_accepted_in_their_order(ending: bytes) -> None:
+    api = Api()
+
+    answer = post(api, lines(rows(1000)) + ending, headers=NDJSON)
+
+    assert (answer.status_code, answer.json["accepted"]) == (202, 1000)
+    assert api.store.waiting == [f"b{i}" for i in range(1000)]
+
+
+def test_a_batch_is_decided_as_its_rows_would_be_alone() -> None:
+    api = Api()
+    post(api, rows(3, amount=9214), params={"explain": "true"})
+
+    api.work()
+
+    decision = api.client.simulate_get("/transactions/b1").json["decision"]
+    assert decision["fraud_probability"] == 0.9214
+    assert decision["reasons"][0]["feature"] == "amount"
+
+
+@pytest.mark.parametrize("as_lines", [False, True], ids=["array", "lines"])
+def test_bad_rows_are_listed_by_index_with_the_problem_they_would_have_alone(*, as_lines: bool) -> None:
+    api = Api()
+    batch: list[Any] = rows(600)
+    batch[3] = transaction_json(amount=-1, foo=1)
+    batch[500] = transaction_json(customer_age="24")
+    batch[501] = transaction_json(transaction_id="b501", customer_age=24.0)
+    batch[599] = 5
+
+    answer = post(api, lines(batch), headers=NDJSON) if as_lines else post(api, batch)
+
+    assert answer.status_code == 202
+    assert {name: answer.json[name] for name in ("accepted", "known", "refused")} == {
+        "accepted": 597,
+        "known": 0,
+        "refused": 3,
+    }
+    for row, index in zip(answer.json["rows"], (3, 500, 599), strict=True):
+        alone = api.client.simulate_post("/transactions", json=batch[index]).json
+        assert row == {"index": index, **{name: alone[name] for name in alone if name != "instance"}}
+
+
+def test_a_line_that_is_not_json_is_that_rows_problem_alone() -> None:
+    api = Api()
+    good = rows(2)
+
+    answer = post(api, orjson.dumps(good[0]) + b"\n{nonsense\n" + orjson.dumps(good[1]), headers=NDJSON)
+
+    assert (answer.status_code, answer.json["accepted"]) == (202, 2)
+    assert [(row["index"], row["status"], row["type"]) for row in answer.json["rows"]] == [
+        (1, 400, "urn:riskline:problem:not-json")
+    ]
+
+
+def test_a_line_over_the_limit_is_refused_and_the_next_one_is_read() -> None:
+    api = Api()
+    long = b'{"transaction_id": "' + b"x" * (MAX_BODY_BYTES + 200_000) + b'"}'
+
+    answer = post(api, long + b"\n" + lines(rows(1)), headers=NDJSON)
+
+    assert answer.json["accepted"] == 1
+    assert [(row["index"], row["status"]) for row in answer.json["rows"]] == [(0, 413)]
+
+
+def test_rows_that_are_known_are_not_accepted_twice_and_conflicts_are_listed() -> None:
+    api = Api()
+    post(api, rows(3))
+
+    again = post(api, [*rows(4), transaction_json(transaction_id="b0", amount=1)])
+
+    assert {name: again.json[name] for name in ("accepted", "known", "refused")} == {
+        "accepted": 1,
+        "known": 3,
+        "refused": 1,
+    }
+    assert (again.json["rows"][0]["index"], again.json["rows"][0]["status"]) == (4, 409)
+    assert len(api.store.waiting) == 4
+
+
+def test_a_batch_of_bad_rows_only_is_422_with_all_of_them() -> None:
+    answer = post(Api(), [transaction_json(amount=-1), 7])
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["type"] == "urn:riskline:problem:no-row-accepted"
+    assert [row["index"] for row in answer.json["rows"]] == [0, 1]
+
+
+@pytest.mark.parametrize(("body", "headers"), [(b" [ ] ", None), (b"", NDJSON), (b"\n\n", NDJSON)])
+def test_a_batch_without_rows_is_422(body: bytes, headers: dict[str, str] | None) -> None:
+    answer = post(Api(), body, **({"headers": headers} if headers else {}))
+
+    assert (answer.status_code, answer.json["type"]) == (422, "urn:riskline:problem:empty-batch")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"5", b"[", b"[1", b"[1,]", b"[1]]", b"[1] x", b"x[1]", b"[1 2]", b"[{}{}]", b'[{"a":1}', b"[{]"],
+)
+def test_a_body_that_is_no_array_is_400(body: bytes) -> None:
+    answer = post(Api(), body)
+
+    assert (answer.status_code, answer.json["type"]) == (400, "urn:riskline:problem:not-json")
+
+
+@pytest.mark.parametrize("tail", [b"", b",", b",]", b"] x", b"]]", b" {}]", b',{"transaction_id": "}'])
+def test_an_array_that_breaks_behind_good_rows_is_400(tail: bytes) -> None:
+    api = Api()
+
+    answer = post(api, orjson.dumps(rows(1500))[:-1] + tail)
+
+    assert answer.status_code == 400
+    assert "safe" in answer.json["detail"]
+
+
+def test_braces_and_brackets_inside_of_rows_do_not_end_them() -> None:
+    tricky = [{"transaction_id": "},{", "x": [{"y": "}]"}, {}], 'q"\\': "{"} for _ in range(3000)]
+
+    answer = post(Api(), [*rows(1), *tricky[: MAX_BATCH_ROWS - 1]])
+
+    assert (answer.json["accepted"], answer.json["refused"]) == (1, MAX_BATCH_ROWS - 1)
+    assert answer.json["rows"][0]["errors"][0]["pointer"] == "/transaction_id"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, PART_BYTES - 1, PART_BYTES])
+def test_rows_are_the_same_however_the_body_is_cut(size: int) -> None:
+    body = b" \n" + orjson.dumps([*rows(700), {"a": {"b": "}"}}, 3, "x", None, []], option=orjson.OPT_INDENT_2) + b"\n "
+    reader = Array(Transaction, max_row_bytes=MAX_BODY_BYTES)
+
+    found = [row for start in range(0, len(body), size) for row in reader.feed(body[start : start + size])]
+    found += reader.end()
+
+    assert [getattr(row, "transaction_id", None) for row in found] == [*(f"b{i}" for i in range(700)), *[None] * 5]
+
+
+def test_a_row_without_an_end_is_refused_before_it_fills_the_memory() -> None:
+    reader = Array(Transaction, max_row_bytes=MAX_BODY_BYTES)
+    reader.feed(b'[{"a": "')
+    pieces = iter([b"x" * 10_000] * 1000)
+
+    with pytest.raises(Problem):
+        deque(map(reader.feed, pieces))
+
+    assert len(list(pieces)) > 980
+
+
+def test_more_rows_than_a_batch_may_have_are_413_with_what_was_taken() -> None:
+    api = Api(queue_limit=5000)
+
+    answer = post(api, rows(MAX_BATCH_ROWS + 1))
+
+    assert answer.status_code == 413
+    assert answer.json["type"] == "urn:riskline:problem:too-many-rows"
+    assert answer.json["accepted"] == len(api.store.waiting) == MAX_BATCH_ROWS
+
+
+def test_rows_beyond_the_queue_limit_are_listed_to_come_again() -> None:
+    answer = post(Api(queue_limit=2), rows(3))
+
+    assert (answer.status_code, answer.json["accepted"]) == (202, 2)
+    assert (answer.json["rows"][0]["index"], answer.json["rows"][0]["status"]) == (2, 503)
+
+
+def test_a_full_queue_is_503() -> None:
+    api = Api(queue_limit=1)
+    post(api, rows(1))
+
+    answer = post(api, rows(3, amount=7)[1:])
+
+    assert (answer.status_code, answer.json["type"]) == (503, "urn:riskline:problem:queue-full")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_without_redis_a_batch_is_refused_and_can_be_repeated() -> None:
+    api = Api()
+    api.store.away = True
+
+    refused = post(api, rows(3))
+    api.store.away = False
+
+    assert (refused.status_code, refused.json["accepted"]) == (503, 0)
+    assert post(api, rows(3)).json["accepted"] == 3
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "application/xml", None])
+def test_another_content_type_is_415_and_says_which_there_are(content_type: str | None) -> None:
+    answer = post(Api(), b"[]", headers={"Content-Type": content_type} if content_type else {"X-None": "1"})
+
+    assert answer.status_code == 415
+    assert "application/x-ndjson" in answer.json["detail"]
+
+
+def test_a_transaction_named_batch_has_its_state() -> None:
+    api = Api()
+    api.client.simulate_post("/transactions", json=transaction_json(transaction_id="batch"))
+
+    assert api.client.simulate_get("/transactions/batch").json["transaction_id"] == "batch"
+
+
+async def test_batches_and_single_submissions_share_the_commits() -> None:
+    api = Api(queue_limit=20_000)
+    batch = orjson.dumps(rows(1500))
+    async with testing.ASGIConductor(api.app) as client:
+        answers = await asyncio.gather(
+            *[
+                client.simulate_post("/transactions/batch", body=batch, headers={"Content-Type": "application/json"})
+                for _ in range(20)
+            ],
+            *[client.simulate_post("/transactions", json=transaction_json(transaction_id=f"s{i}")) for i in range(20)],
+        )
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert sum(answer.json["accepted"] for answer in answers[:20]) == 1500
+    assert len(api.store.waiting) == 1520
