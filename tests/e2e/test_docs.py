@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
+SCORE_FILES = DOCS / "how-to" / "score-files.md"
+FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
 ELSEWHERE = re.compile(r"\b(?:make|docker|git|pip) |\briskline (?:up|api|worker)\b")
@@ -128,7 +130,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
         yield up
 
 
-@pytest.mark.parametrize("document", [TUTORIAL, ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [TUTORIAL, FOLLOW, SCORE_FILES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
     document: Path, running: RunningUp, environment: dict[str, str], tmp_path: Path
 ) -> None:

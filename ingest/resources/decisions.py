@@ -1,0 +1,51 @@
+"""GET /decisions: the decisions of all doors in their order."""
+
+import falcon.asgi
+
+from ingest.bodies import wait_parameter_seconds
+from ingest.feed import Feed
+from ingest.problems import bad_parameter, cursor_expired
+from shared.store.decisions import MAX_PAGE, OLDEST, Cursor
+
+LATEST = "latest"
+AFTER_RULE = f"0, {LATEST} or the `next` of an earlier page"
+LIMIT_RULE = f"an integer from 1 to {MAX_PAGE}"
+
+
+class DecisionsResource:
+    """GET /decisions."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 and a page of decisions, at once or after `?wait=N` seconds at the latest."""
+        # first of all, so that an error has it too: a cache may keep a 410
+        resp.set_header("Cache-Control", "no-store")
+        page = await self._feed.page(
+            _after_parameter(req), limit=_limit_parameter(req), wait_seconds=wait_parameter_seconds(req)
+        )
+        if page is None:
+            raise cursor_expired()
+        resp.data = page.json
+
+
+def _after_parameter(req: falcon.asgi.Request) -> Cursor | None:
+    """The cursor, None for the newest; 422 where it is none."""
+    given = req.get_param("after")
+    if given == LATEST:
+        return None
+    cursor = OLDEST if given is None else Cursor.parse(given)
+    if cursor is None:
+        raise bad_parameter("after", AFTER_RULE)
+    return cursor
+
+
+def _limit_parameter(req: falcon.asgi.Request) -> int:
+    """How many decisions the page may have; 422 where it is no number within its range."""
+    given = req.get_param("limit")
+    if given is None:
+        return MAX_PAGE
+    if not (given.isascii() and given.isdigit() and len(given) <= len(str(MAX_PAGE)) and 1 <= int(given) <= MAX_PAGE):
+        raise bad_parameter("limit", LIMIT_RULE)
+    return int(given)
