@@ -5,10 +5,14 @@ from typing import Any
 import falcon.asgi
 from redis.asyncio import Redis
 
+from ingest.fastpath import FastPath
+from ingest.feed import Feed
 from ingest.middleware import MetricsMiddleware, RequestIdMiddleware
 from ingest.openapi import build_openapi
 from ingest.problems import add_problem_handlers
 from ingest.recording import Recorder
+from ingest.resources.batches import BatchesResource
+from ingest.resources.decisions import DecisionsResource
 from ingest.resources.docs import add_docs_routes
 from ingest.resources.health import HealthResource, MetricsResource
 from ingest.resources.score import ScoreResource
@@ -25,30 +29,54 @@ def create_app(
     serving: Serving,
     submitter: Submitter,
     waiting: Waiting,
+    feed: Feed,
     recorder: Recorder,
     redis: Redis,
     max_body_bytes: int,
+    max_batch_rows: int,
     version: str,
     lifespan: object | None = None,
 ) -> Any:
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
-    middleware: list[Any] = [RequestIdMiddleware(), MetricsMiddleware(), *([] if lifespan is None else [lifespan])]
+    score = ScoreResource(
+        transaction_class=transaction_class, serving=serving, recorder=recorder, max_body_bytes=max_body_bytes
+    )
+    transactions = TransactionsResource(
+        transaction_class=transaction_class, submitter=submitter, waiting=waiting, max_body_bytes=max_body_bytes
+    )
+    states = TransactionResource(waiting=waiting, recorder=recorder)
+
+    def end_waits() -> None:
+        waiting.end_waits()
+        feed.end_waits()
+
+    fast_path = FastPath(
+        score=score,
+        transactions=transactions,
+        submitter=submitter,
+        end_waits=end_waits,
+        max_body_bytes=max_body_bytes,
+    )
+    middleware: list[Any] = [RequestIdMiddleware(), MetricsMiddleware(), fast_path]
+    if lifespan is not None:
+        middleware.append(lifespan)
     app: Any = falcon.asgi.App(middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = False
     health = HealthResource(serving=serving, redis=redis, recorder=recorder)
+    app.add_route("/score-transaction", score)
+    app.add_route("/transactions", transactions)
     app.add_route(
-        "/score-transaction",
-        ScoreResource(
-            transaction_class=transaction_class, serving=serving, recorder=recorder, max_body_bytes=max_body_bytes
+        "/transactions/batch",
+        BatchesResource(
+            transaction_class=transaction_class,
+            submitter=submitter,
+            states=states,
+            max_row_bytes=max_body_bytes,
+            max_rows=max_batch_rows,
         ),
     )
-    app.add_route(
-        "/transactions",
-        TransactionsResource(
-            transaction_class=transaction_class, submitter=submitter, waiting=waiting, max_body_bytes=max_body_bytes
-        ),
-    )
-    app.add_route("/transactions/{transaction_id}", TransactionResource(waiting=waiting, recorder=recorder))
+    app.add_route("/transactions/{transaction_id}", states)
+    app.add_route("/decisions", DecisionsResource(feed))
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")

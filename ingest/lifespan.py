@@ -1,16 +1,19 @@
 """What runs beside the requests: waking waiters, recording decisions, following the active model."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from redis.asyncio import Redis
 
+from ingest.feed import Feed
 from ingest.recording import Recorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
+from shared.metrics import FLUSH_SECONDS, flush_tallies
 from shared.model.serving import Serving
 
 log = get_logger(__name__)
@@ -27,6 +30,7 @@ class Background:
         *,
         serving: Serving,
         waiting: Waiting,
+        feed: Feed,
         submitter: Submitter,
         recorder: Recorder,
         redis: Redis,
@@ -34,6 +38,7 @@ class Background:
     ) -> None:
         self._serving = serving
         self._waiting = waiting
+        self._feed = feed
         self._submitter = submitter
         self._recorder = recorder
         self._redis = redis
@@ -45,10 +50,15 @@ class Background:
         self._serving.refresh()
         running: tuple[Coroutine[Any, Any, None], ...] = (
             self._waiting.listen(self._redis),
+            self._feed.run(),
             self._recorder.run(),
             self._follow_model(),
+            _flush_tallies(),
         )
         self._tasks = [asyncio.create_task(each) for each in running]
+        # what is here now stays: the collector need not look through it between two answers
+        gc.collect()
+        gc.freeze()
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Finishes commits and recordings, then lets go of Redis."""
@@ -70,3 +80,10 @@ class Background:
                 await asyncio.to_thread(self._serving.refresh)
             except Exception:
                 log.exception("following the active model failed")
+
+
+async def _flush_tallies() -> None:
+    """Other processes read this one's metrics, not its tallies."""
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        flush_tallies()

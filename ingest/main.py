@@ -9,6 +9,8 @@ from typing import Any
 import uvicorn
 
 from ingest.app import create_app
+from ingest.fastpath import FastPathProtocol
+from ingest.feed import BLOCK_SECONDS, Feed
 from ingest.lifespan import Background
 from ingest.recording import Recorder
 from ingest.submission import Submitter
@@ -19,6 +21,7 @@ from shared.metrics import MULTIPROCESS_VARIABLE
 from shared.model.serving import create_serving
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
+from shared.store.decisions import RedisDecisions
 from shared.store.transactions import RedisIntake
 from shared.transaction import load_transaction_class
 
@@ -52,19 +55,24 @@ def build(settings: Settings) -> Any:
     serving = create_serving(settings, transaction_class)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket)
     waiting = Waiting(intake)
+    blocking_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout + BLOCK_SECONDS)
+    feed = Feed(RedisDecisions(redis, blocking=blocking_redis))
     recorder = Recorder(intake, capacity=settings.record_buffer)
     return create_app(
         transaction_class=transaction_class,
         serving=serving,
         submitter=submitter,
         waiting=waiting,
+        feed=feed,
         recorder=recorder,
         redis=redis,
         max_body_bytes=settings.max_body_bytes,
+        max_batch_rows=settings.max_batch_rows,
         version=version("riskline"),
         lifespan=Background(
             serving=serving,
             waiting=waiting,
+            feed=feed,
             submitter=submitter,
             recorder=recorder,
             redis=redis,
@@ -91,7 +99,7 @@ def run(settings: Settings) -> None:
         "host": settings.host,
         "port": settings.port,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": FastPathProtocol,
         "log_config": None,
         "access_log": False,
         "proxy_headers": False,

@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import count
 from secrets import token_hex
 from typing import Any
 
@@ -13,16 +14,27 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, level 1."""
 
+_made_here = count(1)
+_process = token_hex(6)
+
+
+def request_id(given: str | None) -> str:
+    """The caller's id where it is sane, else a new one: unlike any other process's, and each its own."""
+    return given if given and REQUEST_ID.fullmatch(given) else f"{_process}-{next(_made_here):x}"
+
+
+def traceparent(given: str | None) -> str | None:
+    """The caller's trace, where it is one."""
+    return given if given and TRACEPARENT.fullmatch(given) else None
+
 
 class RequestIdMiddleware:
     """Gives each request an id, the caller's where it is sane, and returns it with the answer."""
 
     async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
         """Takes the caller's id and trace, or makes an id."""
-        given = req.get_header("X-Request-ID")
-        req.context.request_id = given if given and REQUEST_ID.fullmatch(given) else token_hex(16)
-        trace = req.get_header("traceparent")
-        req.context.traceparent = trace if trace and TRACEPARENT.fullmatch(trace) else None
+        req.context.request_id = request_id(req.get_header("X-Request-ID"))
+        req.context.traceparent = traceparent(req.get_header("traceparent"))
 
     async def process_response(
         self,

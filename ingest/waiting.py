@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import orjson
 from redis.asyncio import Redis
 
 from shared.errors import StoreUnavailableError
+from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.connection import redis_faults_named
 from shared.store.keys import Keys
@@ -17,15 +19,26 @@ from shared.store.transactions import TransactionIntake
 log = get_logger(__name__)
 
 RECHECK_SECONDS = 1.0
-"""How often the records of all waited-for transactions are looked at in one call: a wake-up may be lost with Redis."""
+"""How often the records of all waited-for transactions are looked at: a wake-up may be lost with Redis."""
+
+READ_BATCH = 512
+"""Records in one read: more would hold up Redis and the event loop."""
+
+NOT_YET: Record = {}
+"""What a wait gives that ended without a decision."""
+
+Read = asyncio.Future[Record | None]
 
 
 class Waiting:
-    """Wakes clients when the transactions that they wait for are decided."""
+    """Reads transactions for clients, and wakes those that wait for a decision; reads at the same time share a call."""
 
     def __init__(self, intake: TransactionIntake) -> None:
         self._intake = intake
-        self._waiters: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._waiters: defaultdict[str, set[Read]] = defaultdict(set)
+        self._wanted: dict[str, list[Read]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._ending = False
 
     async def for_decision(self, transaction_id: str, *, timeout_seconds: float) -> Record | None:
         """The record as soon as it is decided, or as it is when the time is over; None where there is none.
@@ -33,27 +46,94 @@ class Waiting:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        woken = asyncio.get_running_loop().create_future()
-        self._waiters[transaction_id].add(woken)
-        try:
-            record = (await self._intake.get([transaction_id]))[0]
-            if record is None or record["status"] != "queued" or timeout_seconds <= 0:
+        with self.watching(transaction_id) as decided:
+            record = await self.read(transaction_id)
+            if record is None or record["status"] != Status.QUEUED or timeout_seconds <= 0:
                 return record
-            with suppress(TimeoutError):
-                await asyncio.wait_for(woken, timeout_seconds)
-            return (await self._intake.get([transaction_id]))[0]
+            return await self.until(decided, transaction_id, timeout_seconds=timeout_seconds)
+
+    @contextmanager
+    def watching(self, transaction_id: str) -> Iterator[Read]:
+        """A future that has the record once it is decided; to be had before the decision can be made."""
+        decided: Read = asyncio.get_running_loop().create_future()
+        self._waiters[transaction_id].add(decided)
+        try:
+            yield decided
         finally:
             waiters = self._waiters[transaction_id]
-            waiters.discard(woken)
+            waiters.discard(decided)
             if not waiters:
                 del self._waiters[transaction_id]
 
-    def wake(self, transaction_ids: list[str]) -> None:
-        """Wakes who waits for any of these."""
-        for transaction_id in transaction_ids:
-            for woken in self._waiters.get(transaction_id, ()):
-                if not woken.done():
-                    woken.set_result(None)
+    async def until(self, decided: Read, transaction_id: str, *, timeout_seconds: float) -> Record | None:
+        """The record as soon as it is decided, or as it is when the time is over.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        record: Record | None = NOT_YET
+        with suppress(TimeoutError):
+            record = await asyncio.wait_for(decided, 0 if self._ending else timeout_seconds)
+        return await self.read(transaction_id) if record is NOT_YET else record
+
+    def end_waits(self) -> None:
+        """Answers all who wait, and lets nobody wait any more: the server stops, and would have to cut them off."""
+        self._ending = True
+        for waiters in self._waiters.values():
+            for decided in waiters:
+                if not decided.done():
+                    decided.set_result(NOT_YET)
+
+    async def read(self, transaction_id: str) -> Record | None:
+        """The record as it is; None where there is none.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        future: Read = asyncio.get_running_loop().create_future()
+        self._wanted.setdefault(transaction_id, []).append(future)
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_wanted())
+        return await future
+
+    async def _read_wanted(self) -> None:
+        try:
+            while self._wanted:
+                await asyncio.sleep(0)
+                wanted, self._wanted = self._wanted, {}
+                for ids in _parts(list(wanted)):
+                    await self._read_part(ids, wanted)
+        finally:
+            self._reading = None
+
+    async def _read_part(self, ids: Sequence[str], wanted: dict[str, list[Read]]) -> None:
+        outcomes: Sequence[Record | Exception | None]
+        try:
+            outcomes = await self._intake.get(ids)
+        except StoreUnavailableError as error:
+            outcomes = [error] * len(ids)
+        for transaction_id, outcome in zip(ids, outcomes, strict=True):
+            for future in wanted[transaction_id]:
+                if future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    # one exception each: a shared one would gather the tracebacks of all requests
+                    future.set_exception(type(outcome)(*outcome.args))
+                else:
+                    future.set_result(outcome)
+
+    async def wake(self, transaction_ids: Collection[str]) -> None:
+        """Gives those who wait for any of these their records, where they are decided or gone.
+
+        Raises:
+            StoreUnavailableError: Redis failed; they go on waiting.
+        """
+        for ids in _parts([each for each in transaction_ids if each in self._waiters]):
+            for transaction_id, record in zip(ids, await self._intake.get(ids), strict=True):
+                if record is None or record["status"] != Status.QUEUED:
+                    for decided in self._waiters.get(transaction_id, ()):
+                        if not decided.done():
+                            decided.set_result(record)
 
     async def listen(self, redis: Redis) -> None:
         """Hears of decisions until cancelled; an outage of Redis is waited out."""
@@ -75,22 +155,16 @@ class Waiting:
             next_recheck = asyncio.get_running_loop().time() + RECHECK_SECONDS
             while True:
                 message = await subscription.get_message(timeout=RECHECK_SECONDS)
-                if message is not None:
-                    self.wake(orjson.loads(message["data"]))
+                if message is not None and self._waiters:
+                    await self.wake(orjson.loads(message["data"]))
                 if asyncio.get_running_loop().time() >= next_recheck:
                     await self.recheck()
                     next_recheck = asyncio.get_running_loop().time() + RECHECK_SECONDS
 
     async def recheck(self) -> None:
         """Wakes who waits for a transaction that was decided unheard."""
-        waited_for = list(self._waiters)
-        if not waited_for:
-            return
-        records = await self._intake.get(waited_for)
-        self.wake(
-            [
-                transaction_id
-                for transaction_id, record in zip(waited_for, records, strict=True)
-                if record is None or record["status"] != "queued"
-            ]
-        )
+        await self.wake(list(self._waiters))
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + READ_BATCH] for start in range(0, len(ids), READ_BATCH))

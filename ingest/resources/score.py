@@ -7,7 +7,7 @@ from ingest.bodies import explain_wanted, read_json_body
 from ingest.recording import Recorder
 from shared.assessment import assess_one
 from shared.clock import utc_now
-from shared.metrics import DECISIONS
+from shared.metrics import DECISIONS, Tally
 from shared.model.serving import Serving
 from shared.policy import Action
 from shared.transaction import TransactionModel
@@ -23,14 +23,23 @@ class ScoreResource:
         self._serving = serving
         self._recorder = recorder
         self._max_body_bytes = max_body_bytes
-        self._counters = {action: DECISIONS.labels("sync", action.value) for action in Action}
+        self._tallies = {action: Tally(DECISIONS.labels("sync", action.value)) for action in Action}
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 and the decision."""
         body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
+        resp.data = self.decide(body, explain=explain_wanted(req))
+
+    def decide(self, body: bytes, *, explain: bool) -> bytes:
+        """The decision as JSON, on its way into Redis.
+
+        Raises:
+            pydantic.ValidationError: the body is no transaction.
+            BundleError: no model serves.
+        """
         transaction = self._transaction_class.parse(body)
-        model = self._serving.require()
-        decision = assess_one(transaction, model, scored_at=utc_now(), explain=explain_wanted(req))
-        resp.data = orjson.dumps(decision.to_dict())
-        self._recorder.add(transaction, scored_at=decision.scored_at, shown=resp.data)
-        self._counters[decision.action].inc()
+        decision = assess_one(transaction, self._serving.require(), scored_at=utc_now(), explain=explain)
+        shown = orjson.dumps(decision.to_dict())
+        self._recorder.add(transaction, scored_at=decision.scored_at, shown=shown)
+        self._tallies[decision.action].add()
+        return shown

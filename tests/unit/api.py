@@ -7,6 +7,7 @@ import fakeredis
 from falcon import testing
 
 from ingest.app import create_app
+from ingest.feed import Feed
 from ingest.recording import Recorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
@@ -17,6 +18,7 @@ from tests.factories import AmountModel, FixedSource
 from worker.drain import drain
 
 MAX_BODY_BYTES = 4096
+MAX_BATCH_ROWS = 2000
 
 
 class Api:
@@ -29,14 +31,17 @@ class Api:
         self.serving.refresh()
         self.recorder = Recorder(self.store, capacity=record_capacity)
         self.waiting = Waiting(self.store)
+        self.feed = Feed(self.store)
         self.app = create_app(
             transaction_class=Transaction,
             serving=self.serving,
             submitter=Submitter(self.store, ensure_ticket=self._ensure_ticket),
             waiting=self.waiting,
+            feed=self.feed,
             recorder=self.recorder,
             redis=fakeredis.FakeAsyncRedis(),
             max_body_bytes=MAX_BODY_BYTES,
+            max_batch_rows=MAX_BATCH_ROWS,
             version="1.2.3",
         )
         self.client = testing.TestClient(self.app)

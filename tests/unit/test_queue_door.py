@@ -136,7 +136,7 @@ async def test_a_client_that_prefers_to_wait_gets_the_decision() -> None:
         )
         await asyncio.sleep(0.05)
         api.work()
-        api.waiting.wake(["TXN-99827364"])
+        await api.waiting.wake(["TXN-99827364"])
         answer = await submitted
 
     assert answer.status_code == 200

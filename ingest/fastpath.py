@@ -1,0 +1,284 @@
+"""The two requests that a checkout sends, answered from the HTTP parser's own callback.
+
+A request costs an ASGI application a task, a scope and a dozen calls, ten times what its decision costs. So a POST to
+either door that is as plain as nearly all are goes by them: one transaction in one JSON body, no preferences. Every
+other request, and each that is to be refused, goes the ordinary way through Falcon, which so stays the only place
+that says what is wrong; what both ways answer is the same to the byte (a test holds them side by side).
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ingest.middleware import request_id, traceparent
+from ingest.resources.score import ScoreResource
+from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, TransactionsResource, queued_state
+from ingest.submission import Answer, Submitter
+from shared.metrics import REQUEST_SECONDS, REQUESTS, Tally
+from shared.store.records import Submission
+from shared.store.transactions import ACCEPTED
+
+STATE = "fast_path"
+"""Where the lifespan's state has the FastPath, for each connection to find."""
+
+UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"content-encoding"))
+"""Headers that make a request one for the ordinary way."""
+
+
+KNOWN_HEADS = 1024
+"""Heads that are known at a time: a client has one for each length that its bodies have."""
+
+
+class Door(NamedTuple):
+    """What a URL asks for."""
+
+    queued: bool
+    explain: bool
+
+
+DOORS = {
+    path + query: Door(queued=queued, explain=explain)
+    for path, queued in ((b"/score-transaction", False), (b"/transactions", True))
+    for query, explain in ((b"", False), (b"?explain=true", True), (b"?explain=false", False))
+}
+
+
+class Plain(NamedTuple):
+    """A request that may go the fast way, by its head."""
+
+    door: Door
+    length: int
+    request_id: str | None
+    traceparent: str | None
+
+
+class FastPath:
+    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
+
+    def __init__(
+        self,
+        *,
+        score: ScoreResource,
+        transactions: TransactionsResource,
+        submitter: Submitter,
+        end_waits: Callable[[], None],
+        max_body_bytes: int,
+    ) -> None:
+        self.end_waits = end_waits
+        self.decide = score.decide
+        self.submission = transactions.submission
+        self.enqueue = submitter.enqueue
+        self.max_body_bytes = max_body_bytes
+        self.scored = Tally(
+            REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction")
+        )
+        self.accepted = Tally(REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions"))
+        self.heads: dict[bytes, Plain] = {}
+        self._defaults: list[tuple[bytes, bytes]] = []
+        self._first_lines: dict[bytes, bytes] = {}
+
+    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Makes itself known to the server's connections."""
+        scope.get("state", {})[STATE] = self
+
+    def learn(self, head: bytes, plain: Plain) -> None:
+        """Keeps what a head was found to say; only where another request may have the very same."""
+        if plain.request_id is None and plain.traceparent is None:
+            if len(self.heads) >= KNOWN_HEADS:
+                self.heads.clear()
+            self.heads[head] = plain
+
+    def first_lines(self, status: bytes, defaults: list[tuple[bytes, bytes]]) -> bytes:
+        """An answer's first lines with the server's own headers, which change once a second."""
+        if defaults is not self._defaults:
+            self._defaults, self._first_lines = defaults, {}
+        lines = self._first_lines.get(status)
+        if lines is None:
+            own = b"".join(name + b": " + value + b"\r\n" for name, value in defaults)
+            lines = b"HTTP/1.1 " + status + b"\r\n" + own + b"content-type: application/json\r\n"
+            self._first_lines[status] = lines
+        return lines
+
+
+class FastPathProtocol(HttpToolsProtocol):
+    """uvicorn's connection, with a fast path before its ordinary one.
+
+    A head that is the same to the byte as one that was parsed says the same: the parser is not asked again.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lane: FastPath = self.app_state[STATE]
+        self._between_requests = True
+        self._chunk = self._body = self._held = b""
+        self._plain: Plain | None = None
+        self._submitting = self._stopping = False
+        self._committed: Answer | None = None
+        self._answered_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of a request is here, or a request, or several."""
+        if self._submitting:
+            # its answer comes first
+            self._held += data
+            self.flow.pause_reading()
+            return
+        self._chunk = b""
+        if self._between_requests and data.startswith(b"POST /"):
+            end = data.find(b"\r\n\r\n") + 4
+            plain = self._lane.heads.get(data[:end])
+            if (
+                plain is not None
+                and len(data) - end == plain.length
+                and self._is_free()
+                and self._take(plain, data[end:], data)
+            ):
+                return
+            self._chunk = data
+        super().data_received(data)
+
+    def _is_free(self) -> bool:
+        cycle = self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
+            and not (self.pipeline or self.flow.write_paused or self._stopping)
+            and self._committed is None
+        )
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._between_requests = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is here: which way the request goes."""
+        door = DOORS.get(self.url)
+        self._plain = None if door is None or not self._is_free() else self._plain_request(door)
+        self._body = b""
+        if self._plain is None:
+            super().on_headers_complete()
+            if self._committed is not None:
+                self.scope["state"][COMMITTED], self._committed = self._committed, None
+
+    def _plain_request(self, door: Door) -> Plain | None:
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"")
+        if (
+            len(headers) == len(self.headers)
+            and headers.get(b"content-type") == b"application/json"
+            and headers.keys().isdisjoint(UNUSUAL)
+            and length.isdigit()
+            and int(length) <= self._lane.max_body_bytes
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+        ):
+            return Plain(
+                door, int(length), _text(headers.get(b"x-request-id")), traceparent(_text(headers.get(b"traceparent")))
+            )
+        return None
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body is here."""
+        if self._plain is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        """The request is here as a whole."""
+        self._between_requests = True
+        plain, self._plain = self._plain, None
+        if plain is None:
+            super().on_message_complete()
+            return
+        head, chunk = self._chunk[: -plain.length], self._chunk
+        alone = len(head) + plain.length == len(chunk) and head.endswith(b"\r\n\r\n") and chunk.endswith(self._body)
+        if alone:
+            self._lane.learn(head, plain)
+        # a submission that others follow in the same piece, or that came in several, waits the ordinary way
+        if (plain.door.queued and not alone) or self._stopping or not self._take(plain, self._body, chunk):
+            super().on_headers_complete()
+            super().on_body(self._body)
+            super().on_message_complete()
+            if self._stopping:
+                super().shutdown()
+
+    def shutdown(self) -> None:
+        """The server stops; a request of which a part is here, or that waits for its commit, is answered yet."""
+        self._stopping = True
+        self._lane.end_waits()
+        if self._plain is None and not self._submitting:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes the connection where nothing has come since the last answer: the timer runs from an earlier one."""
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self._submitting or left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(max(left, 0.1), self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _take(self, plain: Plain, body: bytes, data: bytes) -> bool:
+        """Answers a request, now or once it is committed; False where it has to go the ordinary way."""
+        started = time.perf_counter()
+        try:
+            if plain.door.queued:
+                self._submit(plain, body, data, started)
+            else:
+                decision = self._lane.decide(body, explain=plain.door.explain)
+                self._answer(b"200 OK", request_id(plain.request_id), decision)
+                self._lane.scored.add_timed(time.perf_counter() - started)
+        except Exception:  # noqa: BLE001  # whatever it is: the ordinary way meets it again, and says what is wrong
+            return False
+        return True
+
+    def _submit(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
+        identity = request_id(plain.request_id)
+        submission = self._lane.submission(
+            body, explain=plain.door.explain, request_id=identity, traceparent=plain.traceparent
+        )
+        self._lane.enqueue(submission, partial(self._commit_answered, identity, submission, data, started))
+        self._submitting = True
+
+    def _commit_answered(
+        self, identity: str, submission: Submission, data: bytes, started: float, answer: Answer
+    ) -> None:
+        self._submitting = False
+        if self.transport.is_closing():
+            return
+        if answer is ACCEPTED:
+            place = f"location: {self.root_path}/transactions/{submission.transaction_id}\r\nretry-after: "
+            close = "connection: close\r\n" if self._stopping else ""
+            state = queued_state(submission.transaction_id, submission.submitted_at)
+            self._answer(b"202 Accepted", identity, state, f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode())
+            self._lane.accepted.add_timed(time.perf_counter() - started)
+        else:
+            # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way
+            self._committed = answer
+            super().data_received(data)
+        if self._stopping:
+            super().shutdown()
+            return
+        self.flow.resume_reading()
+        if self._held:
+            held, self._held = self._held, b""
+            self.data_received(held)
+
+    def _answer(self, status: bytes, identity: str, body: bytes, headers: bytes = b"") -> None:
+        first = self._lane.first_lines(status, self.server_state.default_headers)
+        last = f"x-request-id: {identity}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        self.transport.write(b"".join((first, headers, last, body)))
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
