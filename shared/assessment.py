@@ -38,7 +38,9 @@ def assess_one(transaction: TransactionModel, model: Model, *, scored_at: str, e
     action = model.thresholds.action_for(probability)
     reasons = None
     if explain or action is not Action.APPROVE:
-        reasons = _reasons(model.feature_names, features, model.explain(np.array([features], dtype=np.float64))[0])
+        reasons = _reasons(
+            model.feature_names, features, model.explain(np.array([features], dtype=np.float64))[0].tolist()
+        )
     return Decision(
         transaction_id=transaction.transaction_id,
         fraud_probability=round(probability, 4),
@@ -64,7 +66,7 @@ def assess(
     explained = [i for i, action in enumerate(actions) if action is not Action.APPROVE or i in wanted]
     reasons: dict[int, tuple[Reason, ...]] = {}
     if explained:
-        contributions = model.explain(rows[explained])
+        contributions = model.explain(rows[explained]).tolist()
         reasons = {
             i: _reasons(model.feature_names, vectors[i], row) for i, row in zip(explained, contributions, strict=True)
         }
@@ -81,9 +83,7 @@ def assess(
     ]
 
 
-def _reasons(names: Sequence[str], values: Sequence[float], contributions: Rows) -> tuple[Reason, ...]:
+def _reasons(names: Sequence[str], values: Sequence[float], contributions: Sequence[float]) -> tuple[Reason, ...]:
     """The features that moved the score, the one that moved it most first; those that did not move it are left out."""
-    moved = sorted(
-        zip(names, values, contributions.tolist(), strict=True), key=lambda reason: abs(reason[2]), reverse=True
-    )
+    moved = sorted(zip(names, values, contributions, strict=True), key=lambda reason: abs(reason[2]), reverse=True)
     return tuple(Reason(name, value, contribution) for name, value, contribution in moved if contribution != 0.0)

@@ -1,6 +1,6 @@
 """What a decision is, and the JSON that clients see of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from shared.policy import Action
@@ -40,5 +40,8 @@ class Decision:
             "scored_at": self.scored_at,
         }
         if self.reasons is not None:
-            shown["reasons"] = [asdict(reason) for reason in self.reasons]
+            shown["reasons"] = [
+                {"feature": reason.feature, "value": reason.value, "contribution": reason.contribution}
+                for reason in self.reasons
+            ]
         return shown

@@ -17,7 +17,7 @@ from shared.model.trees import LEAF, Scoring, Trees
 NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
 """The kernel's node."""
 
-LAYOUT = 2
+LAYOUT = 3
 """The kernel's count of changes of its layout: one that was built from an older source would read past its arrays."""
 
 BLOCK = 64
@@ -64,7 +64,7 @@ class Engine:
         self._row = ctypes.create_string_buffer(8 * width)
         self._row_address = ctypes.addressof(self._row)
         self._pack = struct.Struct(f"{width}d").pack_into
-        self._scratch = np.empty(BLOCK * (width + 1))
+        self._scratch = np.empty(2 * BLOCK * (width + 1))
 
     def score_one(self, features: Sequence[float]) -> float:
         """The probability of one feature vector; bit for bit what `score` gives for the same row."""
@@ -83,7 +83,7 @@ class Engine:
         """The contributions, shape (n, features), in the space before the link: probability or log-odds."""
         rows = self._checked(rows)
         contributions = np.empty((len(rows), self._width))
-        self._explain(self._address, rows.ctypes.data, len(rows), contributions.ctypes.data)
+        self._explain(self._address, rows.ctypes.data, len(rows), contributions.ctypes.data, self._scratch.ctypes.data)
         return contributions
 
     def _checked(self, rows: Rows) -> Rows:
@@ -115,7 +115,7 @@ def _kernel(path: Path) -> tuple[Any, Any, Any]:
     score_one, score, explain = holding.riskline_score_one, releasing.riskline_score, releasing.riskline_explain
     score_one.argtypes, score_one.restype = (address, address), ctypes.c_double
     score.argtypes, score.restype = (address, address, count, address, address), None
-    explain.argtypes, explain.restype = (address, address, count, address), None
+    explain.argtypes, explain.restype = (address, address, count, address, address), None
     return score_one, score, explain
 
 

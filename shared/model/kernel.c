@@ -29,8 +29,8 @@ typedef struct {
     double offset;
 } model;
 
-/* Counts the changes of the layouts above and of what feature -1 and a leaf's left child mean. */
-const int32_t riskline_layout = 2;
+/* Counts the changes of the layouts above, of what feature -1 and a leaf's left child mean, and of the calls below. */
+const int32_t riskline_layout = 3;
 
 enum { MAX_WIDTH = 4096, BLOCK = 64, WALKS = 16 };
 
@@ -112,21 +112,52 @@ void riskline_score(const model *m, const double *rows, int64_t count, double *s
     }
 }
 
-/* Path contributions (Saabas 2014): what each split's outcome added goes to the feature that it asked for. */
-void riskline_explain(const model *m, const double *rows, int64_t count, double *contributions) {
-    double space[MAX_WIDTH + 1];
-    for (int64_t i = 0; i < count; i++) {
-        const double *x = take(m, rows + i * m->width, space);
-        double *mine = contributions + i * m->width;
-        for (int32_t j = 0; j < m->width; j++) mine[j] = 0.0;
-        for (int32_t t = 0; t < m->trees; t++) {
-            int32_t at = m->roots[t];
-            while (m->nodes[at].feature >= 0) {
-                int32_t next = step(m->nodes, at, x);
-                mine[m->nodes[at].feature] += m->values[next] - m->values[at];
-                at = next;
-            }
+/* The same walk, on which what each split's outcome added goes to the feature that it asked for; a step from a leaf adds
+ * nothing to what stands before a row's first feature. */
+static void walk_explaining(const model *m, int32_t *at, const double *const *x, double *const *mine) {
+    int32_t moved;
+    do {
+        moved = 0;
+        for (int k = 0; k < WALKS; k++) {
+            int32_t from = at[k], next = step(m->nodes, from, x[k]);
+            mine[k][m->nodes[from].feature] += m->values[next] - m->values[from];
+            moved |= next ^ from;
+            at[k] = next;
         }
-        for (int32_t j = 0; j < m->width; j++) mine[j] = (m->mean ? mine[j] / m->trees : mine[j]) * m->scale;
+    } while (moved);
+}
+
+static void walk_alone_explaining(const model *m, int32_t at, const double *x, double *mine) {
+    while (m->nodes[at].feature >= 0) {
+        int32_t next = step(m->nodes, at, x);
+        mine[m->nodes[at].feature] += m->values[next] - m->values[at];
+        at = next;
+    }
+}
+
+/* Path contributions (Saabas 2014), summed in the trees' order as scores are; scratch is twice that of scoring. */
+void riskline_explain(const model *m, const double *rows, int64_t count, double *contributions, double *scratch) {
+    const double *x[BLOCK];
+    double *mine[BLOCK];
+    int32_t at[WALKS];
+    for (int64_t start = 0; start < count; start += BLOCK) {
+        int64_t rest = count - start, size = rest < BLOCK ? rest : BLOCK;
+        for (int64_t i = 0; i < size; i++) {
+            double *space = scratch + 2 * i * (m->width + 1);
+            x[i] = take(m, rows + (start + i) * m->width, space);
+            mine[i] = space + m->width + 2;
+            for (int32_t j = -1; j < m->width; j++) mine[i][j] = 0.0;
+        }
+        for (int32_t t = 0; t < m->trees; t++) {
+            int64_t i = 0;
+            for (; i + WALKS <= size; i += WALKS) {
+                for (int k = 0; k < WALKS; k++) at[k] = m->roots[t];
+                walk_explaining(m, at, x + i, mine + i);
+            }
+            for (; i < size; i++) walk_alone_explaining(m, m->roots[t], x[i], mine[i]);
+        }
+        for (int64_t i = 0; i < size; i++)
+            for (int32_t j = 0; j < m->width; j++)
+                contributions[(start + i) * m->width + j] = (m->mean ? mine[i][j] / m->trees : mine[i][j]) * m->scale;
     }
 }
