@@ -14,23 +14,25 @@ from shared.transaction import TransactionModel
 
 log = get_logger(__name__)
 
-BATCH = 256
-"""Decisions recorded in one call: more would hold up the event loop, and Redis, for milliseconds."""
 
-LINGER_SECONDS = 0.02
-"""How long a first decision waits for company: each call costs Redis a write to disk, so few are better than many."""
+class Pace(NamedTuple):
+    """How decisions are gathered to be recorded: how long the first waits for company, and how many share a call."""
+
+    linger_seconds: float
+    batch: int
+
+
+CALM = Pace(linger_seconds=0.02, batch=32)
+"""A call is so short that an answer which comes at the same time is not a millisecond late."""
+
+BUSY = Pace(linger_seconds=0.1, batch=256)
+"""Each time Redis takes a core to write to disk, the answers are slower for a while: rarely, and much at a time."""
+
+BUSY_PER_SECOND = 10_000
+"""Decisions a second from which on a process has no core to spare."""
 
 RETRY_SECONDS = 0.5
 """How long to wait between two attempts while Redis is away."""
-
-
-class _Decided(NamedTuple):
-    """What is kept of a decision until it is recorded: bytes, a third of what the objects would take."""
-
-    transaction_id: str
-    transaction: bytes
-    scored_at: str
-    shown: bytes
 
 
 class Recorder:
@@ -39,8 +41,11 @@ class Recorder:
     def __init__(self, intake: TransactionIntake, *, capacity: int) -> None:
         self._intake = intake
         self._capacity = capacity
-        self._buffer: deque[_Decided] = deque()
+        # id, transaction, time and decision as bytes: a third of what the objects would take
+        self._buffer: deque[tuple[str, bytes, str, bytes]] = deque()
         self._filled = asyncio.Event()
+        self._pace = CALM
+        self._flushed_at = 0.0
         self._flushing = asyncio.Lock()
         self.dropped = 0
         self.away = False
@@ -56,7 +61,7 @@ class Recorder:
             self.dropped += 1
             RECORDINGS_DROPPED.inc()
             return
-        self._buffer.append(_Decided(transaction.transaction_id, transaction.to_json(), scored_at, shown))
+        self._buffer.append((transaction.transaction_id, transaction.to_json(), scored_at, shown))
         if not self._filled.is_set():
             self._filled.set()
 
@@ -64,7 +69,7 @@ class Recorder:
         """Records until cancelled."""
         while True:
             await self._filled.wait()
-            await asyncio.sleep(LINGER_SECONDS)
+            await asyncio.sleep(self._pace.linger_seconds)
             try:
                 await self.flush()
             except StoreUnavailableError as error:
@@ -78,7 +83,7 @@ class Recorder:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Records all that is in the buffer.
+        """Records all that is in the buffer now.
 
         Raises:
             StoreUnavailableError: Redis failed; what was not recorded stays in the buffer.
@@ -87,22 +92,27 @@ class Recorder:
             await self._flush()
 
     async def _flush(self) -> None:
-        while self._buffer:
-            batch = list(islice(self._buffer, BATCH))
+        # what comes meanwhile waits for company again: a call for each handful would cost more than the answers do
+        left = len(self._buffer)
+        now = asyncio.get_running_loop().time()
+        self._pace = BUSY if left > BUSY_PER_SECOND * (now - self._flushed_at) else CALM
+        self._flushed_at = now
+        while left > 0:
+            batch = list(islice(self._buffer, min(self._pace.batch, left)))
             RECORDINGS_PENDING.set(len(self._buffer))
             await self._intake.record(
                 [
-                    decided_at_once(
-                        each.transaction_id, transaction=each.transaction, scored_at=each.scored_at, shown=each.shown
-                    )
-                    for each in batch
+                    decided_at_once(transaction_id, transaction=transaction, scored_at=at, shown=shown)
+                    for transaction_id, transaction, at, shown in batch
                 ]
             )
             for _ in batch:
                 self._buffer.popleft()
             RECORDED.inc(len(batch))
-        RECORDINGS_PENDING.set(0)
-        self._filled.clear()
+            left -= len(batch)
+        RECORDINGS_PENDING.set(len(self._buffer))
+        if not self._buffer:
+            self._filled.clear()
         if self.away:
             log.info("recording has caught up")
             self.away = False

@@ -28,7 +28,7 @@ class Event(StrEnum):
     REPLAY = "replay"
 
 
-TRANSITIONS: dict[Status | None, dict[Event, Status]] = {
+TRANSITIONS: dict[str | None, dict[Event, Status]] = {
     None: {Event.SUBMIT: Status.QUEUED, Event.DECIDE: Status.SCORED},
     Status.QUEUED: {Event.DECIDE: Status.SCORED, Event.FAIL: Status.FAILED},
     Status.SCORED: {},
@@ -37,8 +37,8 @@ TRANSITIONS: dict[Status | None, dict[Event, Status]] = {
 """A transaction that nobody knew (None) is decided at once by the synchronous door."""
 
 
-def next_status(status: Status | None, event: Event) -> Status:
-    """The status after an event.
+def next_status(status: str | None, event: Event) -> Status:
+    """The status after an event; a status as a record has it, which is one of Status or None.
 
     Raises:
         LifecycleError: the event is not allowed in this status.
