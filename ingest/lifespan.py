@@ -1,7 +1,6 @@
 """What runs beside the requests: waking waiters, recording decisions, following the active model."""
 
 import asyncio
-import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,8 +12,8 @@ from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import FLUSH_SECONDS, flush_tallies
 from shared.model.serving import Serving
+from shared.settling import settle
 
 log = get_logger(__name__)
 
@@ -53,12 +52,9 @@ class Background:
             self._feed.run(),
             self._recorder.run(),
             self._follow_model(),
-            _flush_tallies(),
         )
         self._tasks = [asyncio.create_task(each) for each in running]
-        # what is here now stays: the collector need not look through it between two answers
-        gc.collect()
-        gc.freeze()
+        settle()
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Finishes commits and recordings, then lets go of Redis."""
@@ -80,10 +76,3 @@ class Background:
                 await asyncio.to_thread(self._serving.refresh)
             except Exception:
                 log.exception("following the active model failed")
-
-
-async def _flush_tallies() -> None:
-    """Other processes read this one's metrics, not its tallies."""
-    while True:
-        await asyncio.sleep(FLUSH_SECONDS)
-        flush_tallies()

@@ -1,5 +1,6 @@
 """The Prometheus metrics, named by Prometheus's conventions; no transaction's value or id is ever a label."""
 
+import asyncio
 import os
 from bisect import bisect_left
 
@@ -40,14 +41,11 @@ REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", [
 MODEL_INFO = Gauge("riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="max")
 
 
-FLUSH_SECONDS = 0.1
-"""How far a process's tallies may be behind where another process is asked for the metrics."""
-
-
 class Tally:
-    """Counts and times what happens tens of thousands of times a second in plain numbers, and adds them up in bulk.
+    """Counts and times what happens tens of thousands of times a second, and adds it up once a turn of the event loop.
 
-    A metric of several processes is a file in memory: to write it for each request would cost as much as a score.
+    A metric of several processes is a file in memory: to write it for each request would cost as much as a score. A
+    turn has a dozen requests where there are many, and is over before a client could ask whether it was counted.
     """
 
     def __init__(self, counter: Counter, timer: Histogram | None = None) -> None:
@@ -55,47 +53,36 @@ class Tally:
         self._timer = timer
         self._count = 0
         self._seconds = 0.0
-        self._buckets = [0] * (len(LATENCY_BUCKETS) + 1)
-        TALLIES.append(self)
+        self._buckets: dict[int, int] = {}
 
     def add(self) -> None:
         """Counts one."""
+        if self._count == 0:
+            asyncio.get_running_loop().call_soon(self.flush)
         self._count += 1
 
     def add_timed(self, seconds: float) -> None:
         """Counts one that took so long."""
-        self._count += 1
+        self.add()
         self._seconds += seconds
-        self._buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        bucket = bisect_left(LATENCY_BUCKETS, seconds)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
     def flush(self) -> None:
         """Adds what was counted since the last time to the metrics."""
-        if self._count == 0:
-            return
         self._counter.inc(self._count)
         if self._timer is not None:
             # what Histogram.observe does for one, for all of them
             self._timer._sum.inc(self._seconds)  # noqa: SLF001  # there is no public way to add many
-            for bucket, count in zip(self._timer._buckets, self._buckets, strict=True):  # noqa: SLF001  # same
-                if count:
-                    bucket.inc(count)
-            self._buckets = [0] * len(self._buckets)
+            for bucket, count in self._buckets.items():
+                self._timer._buckets[bucket].inc(count)  # noqa: SLF001  # same
+            self._buckets.clear()
             self._seconds = 0.0
         self._count = 0
 
 
-TALLIES: list[Tally] = []
-
-
-def flush_tallies() -> None:
-    """Brings the metrics up to date."""
-    for tally in TALLIES:
-        tally.flush()
-
-
 def exposition() -> bytes:
     """All metrics as Prometheus text, summed over the processes that share the port."""
-    flush_tallies()
     if MULTIPROCESS_VARIABLE not in os.environ:
         return generate_latest()
     registry = CollectorRegistry()

@@ -1,6 +1,5 @@
 """The composition root of a worker process."""
 
-import gc
 import os
 import socket
 import time
@@ -20,6 +19,7 @@ from shared.jobs import SCORING_QUEUE, Tickets
 from shared.log import configure_logging, get_logger
 from shared.model.serving import create_serving
 from shared.settings import Settings
+from shared.settling import settle
 from shared.store.connection import connect, redis_faults_named
 from shared.store.transactions import RedisQueue
 from shared.transaction import load_transaction_class
@@ -96,9 +96,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     )
     sweeper = Sweeper(queue=RedisQueue(sweep_redis, **limits), tickets=Tickets(sweep_redis), serving=serving)
     sweeper.start()
-    # what is here now stays: the collector need not look through it between two batches
-    gc.collect()
-    gc.freeze()
+    settle()
     log.info("worker starts", name=name, queue=queue)
     logging_level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
     try:
