@@ -25,6 +25,9 @@ OLDEST_VERSION = (6, 2)
 MULTI_PART_VERSION = (7, 0)
 """From here on the append-only file is a directory, `appendonlydir`; an older server overlooks it and starts empty."""
 
+REWRITE_FROM = "512mb"
+"""Up to here the append-only file is not rewritten: a rewrite takes a core for seconds, loading this much takes one."""
+
 LONGEST_SOCKET_PATH = 100
 """The operating systems end at 104 to 108 bytes."""
 
@@ -115,6 +118,7 @@ def command(server: Server, *, redis_dir: Path, socket: Path, log_file: Path) ->
         "appendonly": "yes",
         "appendfsync": "always",
         "maxmemory-policy": "noeviction",
+        "auto-aof-rewrite-min-size": REWRITE_FROM,
         "save": "",
         "daemonize": "no",
         "loglevel": "warning",
