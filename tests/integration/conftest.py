@@ -1,6 +1,7 @@
 """What tests with real processes share: an environment of their own and a model that needs no training."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from shared.model.registry import Registry
 from shared.model.trees import LEAF, Scoring, Trees
 from shared.policy import Thresholds
 from shared.transaction import Transaction
+from tests.integration.running import OwnRedis
 
 
 def write_stump(models_dir: Path) -> str:
@@ -47,3 +49,10 @@ def demo_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
     # port 0: another test, or whatever else runs here, may have 8000
     return {**inherited, "RISKLINE_MODELS": str(models), "RISKLINE_PORT": "0"}
+
+
+@pytest.fixture
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    server = OwnRedis(tmp_path_factory.mktemp("r") / "d")
+    yield server
+    server.stop()

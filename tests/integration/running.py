@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from cli.redis_server import command, find_server, wait_until_ready
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 PAUSE_SECONDS = 0.02
@@ -110,3 +112,25 @@ class RunningUp:
         answer = response.read()
         connection.close()
         return response.status, json.loads(answer)
+
+
+class OwnRedis:
+    """A Redis of the test's own, which it can take away and bring back."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self.url = f"unix://{directory / 's'}"
+        self.start()
+
+    def start(self) -> None:
+        log_file = self._directory / "log"
+        words = command(
+            find_server(self._directory), redis_dir=self._directory, socket=self._directory / "s", log_file=log_file
+        )
+        self._process = subprocess.Popen(words)
+        wait_until_ready(self.url, exit_status=self._process.poll, log_file=log_file)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()

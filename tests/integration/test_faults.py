@@ -17,43 +17,14 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.redis_server import command, find_server, probe, wait_until_ready
+from cli.redis_server import probe
 from tests.factories import transaction_json
 from tests.integration.conftest import write_stump
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 
 pytestmark = pytest.mark.integration
 
 GUIDE = Path(__file__).parents[3] / "shared" / "guide" / "guide.txt"
-
-
-class OwnRedis:
-    """A Redis of the test's own, which it can take away and bring back."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir()
-        self._directory = directory
-        self.url = f"unix://{directory / 's'}"
-        self.start()
-
-    def start(self) -> None:
-        log_file = self._directory / "log"
-        words = command(
-            find_server(self._directory), redis_dir=self._directory, socket=self._directory / "s", log_file=log_file
-        )
-        self._process = subprocess.Popen(words)
-        wait_until_ready(self.url, exit_status=self._process.poll, log_file=log_file)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-@pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
-    server = OwnRedis(tmp_path_factory.mktemp("r") / "d")
-    yield server
-    server.stop()
 
 
 def client_of(up: RunningUp) -> httpx.Client:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from shared.errors import StoreUnavailableError
 from shared.store.connection import connect_async
 from shared.store.decisions import OLDEST
 from tests.factories import transaction_json
-from tests.integration.running import RunningUp, eventually
-from tests.integration.test_faults import OwnRedis
+from tests.integration.running import OwnRedis, RunningUp, eventually
 from tests.unit.decision_logs import RedisLog, names_in
 from tests.unit.test_decisions import (  # noqa: F401  # the contract, which runs here over this `log`
     test_a_cursor_has_no_page_when_the_whole_feed_was_lost,
@@ -43,16 +42,9 @@ SOON_SECONDS = 0.9
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
-    started = OwnRedis(tmp_path_factory.mktemp("r") / "d")
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-async def log(server: OwnRedis) -> AsyncIterator[RedisLog]:
-    redis, blocking = (connect_async(server.url, timeout_seconds=2) for _ in range(2))
-    opened = RedisLog(redis, blocking, lose_connection=server.stop)
+async def log(redis: OwnRedis) -> AsyncIterator[RedisLog]:
+    redis, blocking = (connect_async(redis.url, timeout_seconds=2) for _ in range(2))
+    opened = RedisLog(redis, blocking, lose_connection=redis.stop)
     yield opened
     await opened.close()
 
@@ -80,9 +72,9 @@ async def test_a_page_costs_redis_one_call(log: RedisLog) -> None:
     }
 
 
-async def test_the_bound_of_the_feed_expires_cursors_and_never_skips_in_silence(server: OwnRedis) -> None:
-    redis, blocking = (connect_async(server.url, timeout_seconds=2) for _ in range(2))
-    log = RedisLog(redis, blocking, lose_connection=server.stop)
+async def test_the_bound_of_the_feed_expires_cursors_and_never_skips_in_silence(redis: OwnRedis) -> None:
+    redis, blocking = (connect_async(redis.url, timeout_seconds=2) for _ in range(2))
+    log = RedisLog(redis, blocking, lose_connection=redis.stop)
     log._intake._feed_length = 100
     await log.add(*[str(number) for number in range(50)])
     slow = (await log.decisions.page(OLDEST, limit=10)).next
@@ -139,19 +131,19 @@ async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, f
     assert [names_in(page) for page in pages] == [["a"]] * 1000
 
 
-async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, feed: Feed, server: OwnRedis) -> None:
+async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, feed: Feed, redis: OwnRedis) -> None:
     await log.add("a")
     end = await log.decisions.newest()
     client = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
     await wait_until(lambda: len(feed._waiters) == 1)
-    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(redis.stop)
     await wait_until(lambda: feed.away)
     refused = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
     with pytest.raises(StoreUnavailableError):
         await asyncio.wait_for(refused, 5)
     assert not client.done()
 
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(redis.start)
     await log.add("b")
 
     assert names_in(await asyncio.wait_for(client, 5)) == ["b"]
