@@ -62,6 +62,17 @@ def test_a_row_scores_the_same_alone_and_in_a_batch_of_any_size(algorithm: Algor
     assert model.score(rows[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_contributions_do_not_depend_on_how_many_rows_are_explained_together(algorithm: Algorithm) -> None:
+    model, rows = engine_of(fitted(algorithm)), labelled().rows[:300]
+
+    alone = [model.explain(row[np.newaxis])[0].tolist() for row in rows]
+
+    for size in (15, 16, 17, 63, 64, 65, 300):
+        assert model.explain(rows[:size]).tolist() == alone[:size]
+    assert model.explain(rows[::-1]).tolist() == alone[::-1]
+
+
 def test_contributions_and_base_add_up_to_a_forests_probability() -> None:
     forest, rows = fitted(Algorithm.RANDOM_FOREST), labelled().rows
     model = engine_of(forest)
