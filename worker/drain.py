@@ -47,18 +47,14 @@ def drain(
     total = in_vain = 0
     try:
         claimed: Claimed = []
-        while not time_is_over():
-            if not claimed:
-                claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS)
+        while in_vain < HOT_WAITS and not time_is_over():
             if claimed:
-                in_vain = 0
                 done = outcomes(claimed, model=model(), transaction_class=transaction_class)
                 decided, claimed = queue.decide_and_claim(claimer, done, count=BATCH, lease_seconds=LEASE_SECONDS)
                 total += decided
-            elif not queue.wait(timeout_seconds=WAIT_SECONDS):
-                in_vain += 1
-                if in_vain == HOT_WAITS:
-                    break
+            else:
+                claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS)
+                in_vain = 0 if claimed else in_vain + 1
     finally:
         with suppress(StoreUnavailableError):
             queue.leave(claimer)

@@ -66,8 +66,9 @@ class MemoryStore:
                 new += 1
         return new
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> Claimed:
-        """See TransactionQueue."""
+    def claim(self, claimer: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+        """See TransactionQueue; never waits."""
+        del wait_seconds
         self._reach()
         self.claimers[claimer] = self._clock() + lease_seconds
         mine = self.claimed.setdefault(claimer, [])
@@ -75,12 +76,6 @@ class MemoryStore:
         mine += self.waiting[:room]
         del self.waiting[:room]
         return [(transaction_id, self._load(transaction_id)) for transaction_id in mine]
-
-    def wait(self, *, timeout_seconds: float) -> bool:
-        """See TransactionQueue; never blocks."""
-        del timeout_seconds
-        self._reach()
-        return bool(self.waiting)
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
 Arg = str | bytes | int
@@ -30,16 +31,21 @@ def run(redis: Redis, name: str, keys: list[str], args: list[Arg]) -> Any:
         return redis.eval(source, len(keys), *keys, *args)
 
 
-def run_all(redis: Redis, calls: Sequence[Call]) -> list[Any]:
-    """Runs scripts one after the other, each atomically, in one round trip; each must be safe to run once more."""
-    with redis.pipeline(transaction=False) as pipeline:
-        for name, keys, args in calls:
-            pipeline.evalsha(_source(name)[1], len(keys), *keys, *args)
-        answers = pipeline.execute(raise_on_error=False)
-    for number, (answer, call) in enumerate(zip(answers, calls, strict=True)):
-        if isinstance(answer, NoScriptError):
-            answers[number] = run(redis, *call)
-        elif isinstance(answer, Exception):
+def run_all(pipeline: Pipeline, calls: Sequence[Call]) -> list[Any]:
+    """Runs scripts behind whatever else is in the pipeline, which may fail, each atomically, in one round trip.
+
+    Each must be safe to run once more: where Redis does not have it yet it runs again by itself.
+    """
+    for name, keys, args in calls:
+        pipeline.evalsha(_source(name)[1], len(keys), *keys, *args)
+    answers = pipeline.execute(raise_on_error=False)[-len(calls) :]
+    if any(isinstance(answer, NoScriptError) for answer in answers):
+        for name, _, _ in calls:
+            pipeline.script_load(_source(name)[0])
+        pipeline.execute()
+        return run_all(pipeline, calls)
+    for answer in answers:
+        if isinstance(answer, Exception):
             raise answer
     return answers
 

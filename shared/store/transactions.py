@@ -45,11 +45,11 @@ class TransactionIntake(Protocol):
 class TransactionQueue(Protocol):
     """What a worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> Claimed:
-        """Takes up to `count` waiting transactions, after what the claimer already holds, and renews its lease."""
+    def claim(self, claimer: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+        """Takes up to `count` waiting transactions, after what the claimer already holds, and renews its lease.
 
-    def wait(self, *, timeout_seconds: float) -> bool:
-        """Blocks until a transaction waits, and leaves it there; False where none came in time."""
+        With `wait_seconds` it waits so long for one to come, if none waits.
+        """
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
         """Writes outcomes of undecided transactions and lets go of their claims; how many this call decided."""
@@ -109,27 +109,21 @@ class RedisQueue:
         self._result_ttl_seconds = result_ttl_seconds
         self._feed_length = feed_length
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float) -> Claimed:
+    def claim(self, claimer: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
         """See TransactionQueue."""
+        call = self._claim(claimer, count, lease_seconds)
         with redis_faults_named():
-            return _claimed(scripts.run(self._redis, *self._claim(claimer, count, lease_seconds)))
+            if wait_seconds == 0:
+                return _claimed(scripts.run(self._redis, *call))
+            # from the list to its own same end: it only wakes us, so that nothing is taken outside a claim and its
+            # lease; the claim goes with it, so that both and what woke us share one round trip and one write to disk
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.blmove(self._keys.waiting, self._keys.waiting, wait_seconds, "LEFT", "LEFT")  # type: ignore[arg-type]  # fractions of a second, which the stubs don't know
+                return _claimed(scripts.run_all(pipeline, [call])[0])
 
     def _claim(self, claimer: str, count: int, lease_seconds: float) -> scripts.Call:
         keys = [self._keys.waiting, self._keys.claimed(claimer), self._keys.claimers]
         return "claim", keys, [self._keys.transaction_prefix, claimer, count, int(lease_seconds * 1000), CLAIM_BYTES]
-
-    def wait(self, *, timeout_seconds: float) -> bool:
-        """See TransactionQueue."""
-        # from the list to its own same end: it only wakes us, so that nothing is taken outside a claim and its lease
-        with redis_faults_named():
-            taken = self._redis.blmove(
-                self._keys.waiting,
-                self._keys.waiting,
-                timeout_seconds,  # type: ignore[arg-type]  # Redis takes fractions of a second, the stubs don't
-                "LEFT",
-                "LEFT",
-            )
-        return taken is not None
 
     def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
@@ -153,8 +147,8 @@ class RedisQueue:
     ) -> tuple[int, Claimed]:
         """See TransactionQueue."""
         calls = [self._decide(claimer, outcomes), self._claim(claimer, count, lease_seconds)]
-        with redis_faults_named():
-            decided, flat = scripts.run_all(self._redis, calls)
+        with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
+            decided, flat = scripts.run_all(pipeline, calls)
         return int(decided), _claimed(flat)
 
     def sweep(self) -> tuple[int, int]:

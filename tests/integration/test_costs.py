@@ -6,6 +6,7 @@ The bounds are what docs/explanation/performance.md and docs/reference/redis.md 
 import asyncio
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from shared.store.records import Queueing, decided_at_once
 from shared.store.transactions import RedisIntake, RedisQueue
 from shared.transaction import Transaction
 from tests.factories import AmountModel, a_transaction, transaction_json
-from tests.integration.running import OwnRedis
+from tests.integration.running import OwnRedis, eventually
 from tests.unit.api import Api
 from tests.unit.wire import request, serving
 from worker import drain as draining
@@ -123,7 +124,23 @@ def test_draining_costs_two_commands_a_transaction_and_two_calls_a_batch_in_one_
     assert cost["commands"] <= 2.3
 
 
-@pytest.mark.parametrize(("explain", "most"), [(False, 1000), (True, 1150)])
+def test_a_worker_that_waits_is_woken_and_takes_what_came_in_one_round_trip(client: Redis, redis: OwnRedis) -> None:
+    queue = RedisQueue(client, **LIMITS)
+    queue.claim("w1", count=1, lease_seconds=5)
+    before = counts(client)
+
+    with ThreadPoolExecutor(1) as worker:
+        claim = worker.submit(queue.claim, "w1", count=256, lease_seconds=5, wait_seconds=30)
+        eventually(lambda: client.info("clients")["blocked_clients"] == 1)
+        accept(redis.url, batch=512)
+        claimed = claim.result(5)
+
+    # of the 512 that came with the call that woke it
+    assert len(claimed) == 256
+    assert counts(client)["script calls"] - before["script calls"] <= COUNT / 512 + 1
+
+
+@pytest.mark.parametrize(("explain", "most"), [(False, 1000), (True, 1300)])
 def test_a_decided_transaction_takes_less_than_a_kilobyte(
     client: Redis, redis: OwnRedis, *, explain: bool, most: int
 ) -> None:
@@ -132,7 +149,8 @@ def test_a_decided_transaction_takes_less_than_a_kilobyte(
     accept(redis.url, explain=explain)
     drain(client)
 
-    assert per_transaction(before, counts(client))["bytes"] <= most
+    took = per_transaction(before, counts(client))["bytes"]
+    assert took <= most
 
 
 def test_a_recorded_decision_costs_two_commands_and_less_than_a_kilobyte(client: Redis, redis: OwnRedis) -> None:

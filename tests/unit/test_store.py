@@ -135,12 +135,14 @@ def test_a_claim_answers_first_what_the_claimer_still_holds(store: Store) -> Non
     assert store.claim("w1", count=3) == ["a", "b", "c"]
 
 
-def test_waiting_tells_that_transactions_wait_and_takes_none(store: Store) -> None:
-    assert store.queue.wait(timeout_seconds=0.01) is False
+def test_a_claim_that_waits_takes_what_waits_and_nothing_where_none_comes_in_time(store: Store) -> None:
+    def claimed() -> list[str]:
+        return [each for each, _ in store.queue.claim("w1", count=10, lease_seconds=60, wait_seconds=0.01)]
+
+    assert claimed() == []
     store.accept(a_submission("a"), a_submission("b"))
 
-    assert store.queue.wait(timeout_seconds=0.01) is True
-    assert store.claim("w1") == ["a", "b"]
+    assert claimed() == ["a", "b"]
 
 
 def test_a_decision_is_written_to_the_record_and_ends_the_claim(store: Store) -> None:
