@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import orjson
@@ -129,11 +129,15 @@ class Waiting:
             StoreUnavailableError: Redis failed; they go on waiting.
         """
         for ids in _parts([each for each in transaction_ids if each in self._waiters]):
-            for transaction_id, record in zip(ids, await self._intake.get(ids), strict=True):
-                if record is None or record["status"] != Status.QUEUED:
-                    for decided in self._waiters.get(transaction_id, ()):
-                        if not decided.done():
-                            decided.set_result(record)
+            self.tell(dict(zip(ids, await self._intake.get(ids), strict=True)))
+
+    def tell(self, records: Mapping[str, Record | None]) -> None:
+        """Gives those who wait for any of these their records, where they are decided or gone."""
+        for transaction_id, record in records.items():
+            if record is None or record["status"] != Status.QUEUED:
+                for decided in self._waiters.get(transaction_id, ()):
+                    if not decided.done():
+                        decided.set_result(record)
 
     async def listen(self, redis: Redis) -> None:
         """Hears of decisions until cancelled; an outage of Redis is waited out."""
@@ -156,10 +160,17 @@ class Waiting:
             while True:
                 message = await subscription.get_message(timeout=RECHECK_SECONDS)
                 if message is not None and self._waiters:
-                    await self.wake(orjson.loads(message["data"]))
+                    await self._heard(orjson.loads(message["data"]))
                 if asyncio.get_running_loop().time() >= next_recheck:
                     await self.recheck()
                     next_recheck = asyncio.get_running_loop().time() + RECHECK_SECONDS
+
+    async def _heard(self, decided: dict[str, Record] | list[str]) -> None:
+        """Takes the records that came with the message, or reads them where there were many."""
+        if isinstance(decided, dict):
+            self.tell(decided)
+        else:
+            await self.wake(decided)
 
     async def recheck(self) -> None:
         """Wakes who waits for a transaction that was decided unheard."""

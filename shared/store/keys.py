@@ -8,7 +8,7 @@
 | `riskline:{S}:claimed:CLAIMER` | list of ids | one batch | claim, decide, sweep |
 | `riskline:{S}:claimers` | sorted set, claimer by end of its lease in ms | the workers | claim, sweep |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record |
-| `riskline:{S}:decided` | channel, a JSON array of ids | - | decide |
+| `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 
 S is the shard, in braces so that a Redis Cluster keeps all keys of a shard together.
 """

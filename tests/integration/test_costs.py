@@ -185,3 +185,22 @@ async def test_a_plain_request_costs_few_calls_in_the_api(path: str, most: int) 
         await wire.answers(4)
 
     assert calls <= most
+
+
+@pytest.mark.parametrize(("count", "with_records"), [(1, True), (8, True), (9, False)])
+def test_who_waits_is_told_the_records_where_few_are_decided(
+    client: Redis, redis: OwnRedis, *, count: int, with_records: bool
+) -> None:
+    accept(redis.url, batch=512)
+    queue = RedisQueue(client, **LIMITS)
+    claimed = queue.claim("w1", count=count, lease_seconds=5)
+
+    with client.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe("riskline:{0}:decided")
+        done = draining.outcomes(claimed, model=AmountModel(), transaction_class=Transaction)
+        queue.decide("w1", done)
+        message = eventually(subscription.get_message)
+
+    told = orjson.loads(message["data"])
+    ids = [transaction_id for transaction_id, _ in claimed]
+    assert told == ({each.transaction_id: orjson.loads(each.record) for each in done} if with_records else ids)
