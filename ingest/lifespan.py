@@ -1,7 +1,8 @@
 """What runs beside the requests: waking waiters, recording decisions, following the active model."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
@@ -33,6 +34,7 @@ class Background:
         submitter: Submitter,
         recorder: Recorder,
         redis: Redis,
+        warm: Callable[[], Awaitable[None]],
         close: Callable[[], None],
     ) -> None:
         self._serving = serving
@@ -41,6 +43,7 @@ class Background:
         self._submitter = submitter
         self._recorder = recorder
         self._redis = redis
+        self._warm = warm
         self._close = close
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -52,6 +55,7 @@ class Background:
             self._feed.run(),
             self._recorder.run(),
             self._follow_model(),
+            self._warm_up(),
         )
         self._tasks = [asyncio.create_task(each) for each in running]
         settle()
@@ -68,6 +72,10 @@ class Background:
             log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
         await self._redis.aclose()
         self._close()
+
+    async def _warm_up(self) -> None:
+        with suppress(StoreUnavailableError):
+            await self._warm()
 
     async def _follow_model(self) -> None:
         while True:

@@ -52,6 +52,11 @@ def build(settings: Settings) -> Any:
             if await redis.llen(SCORING_QUEUE_KEY) == 0:
                 await asyncio.to_thread(tickets.ensure)
 
+    async def warm() -> None:
+        await intake.warm()
+        # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
+        await ensure_ticket()
+
     serving = create_serving(settings, transaction_class)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket)
     waiting = Waiting(intake)
@@ -76,6 +81,7 @@ def build(settings: Settings) -> Any:
             submitter=submitter,
             recorder=recorder,
             redis=redis,
+            warm=warm,
             close=ticket_redis.close,
         ),
     )

@@ -96,6 +96,9 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     )
     sweeper = Sweeper(queue=RedisQueue(sweep_redis, **limits), tickets=Tickets(sweep_redis), serving=serving)
     sweeper.start()
+    with suppress(StoreUnavailableError):
+        # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
+        Tickets(sweep_redis).ensure()
     settle()
     log.info("worker starts", name=name, queue=queue)
     logging_level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"

@@ -50,6 +50,12 @@ def run_all(pipeline: Pipeline, calls: Sequence[Call]) -> list[Any]:
     return answers
 
 
+async def load_async(redis: AsyncRedis, *names: str) -> None:
+    """Gives Redis scripts before they are needed."""
+    for name in names:
+        await redis.script_load(_source(name)[0])
+
+
 async def run_async(redis: AsyncRedis, name: str, keys: list[str], args: list[Arg]) -> Any:
     """Runs one script atomically."""
     source, digest = _source(name)
