@@ -28,6 +28,12 @@ CALM = Pace(linger_seconds=0.02, batch=32)
 BUSY = Pace(linger_seconds=0.1, batch=256)
 """Each time Redis takes a core to write to disk, the answers are slower for a while: rarely, and much at a time."""
 
+BEHIND = Pace(linger_seconds=0.0, batch=1024)
+"""A process that answers without a pause gets to few calls: they have to carry all that comes, or it would be lost."""
+
+BEHIND_FROM = 4096
+"""Decisions that wait to be recorded from which on a process is behind."""
+
 BUSY_PER_SECOND = 10_000
 """Decisions a second from which on a process has no core to spare."""
 
@@ -95,7 +101,10 @@ class Recorder:
         # what comes meanwhile waits for company again: a call for each handful would cost more than the answers do
         left = len(self._buffer)
         now = asyncio.get_running_loop().time()
-        self._pace = BUSY if left > BUSY_PER_SECOND * (now - self._flushed_at) else CALM
+        if left > BEHIND_FROM:
+            self._pace = BEHIND
+        else:
+            self._pace = BUSY if left > BUSY_PER_SECOND * (now - self._flushed_at) else CALM
         self._flushed_at = now
         while left > 0:
             batch = list(islice(self._buffer, min(self._pace.batch, left)))
