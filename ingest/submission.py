@@ -153,10 +153,10 @@ class Submitter:
         COMMIT_SIZE.observe(len(batch))
         new = sum(answer is NEW for answer in answers)
         ACCEPTED.inc(new)
-        for pending, answer in zip(batch, answers, strict=True):
-            pending.answered(answer)
         if new:
             self._tickets.want()
+        for pending, answer in zip(batch, answers, strict=True):
+            _tell(pending, answer)
 
 
 class _TicketCheck:
@@ -193,7 +193,15 @@ class _TicketCheck:
 def _refuse(refused: list[_Pending], error: Exception) -> None:
     for pending in refused:
         # one exception each: a shared one would gather the tracebacks of all requests
-        pending.answered(type(error)(*error.args))
+        _tell(pending, type(error)(*error.args))
+
+
+def _tell(pending: _Pending, answer: Answer) -> None:
+    try:
+        pending.answered(answer)
+    except Exception:
+        # who shares the commit with a connection that fails is answered all the same
+        log.exception("an answer failed")
 
 
 def own_record(submission: Submission, answer: Answer) -> Record:

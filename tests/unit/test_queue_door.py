@@ -1,12 +1,17 @@
 import asyncio
 from collections.abc import Sequence
+from unittest.mock import AsyncMock
 
 import pytest
 from falcon import testing
 
-from shared.store.records import Record, Submission
-from tests.factories import transaction_json
+from ingest.submission import Submitter
+from shared.store.memory import MemoryStore
+from shared.store.records import Record, Submission, queued_record
+from tests.factories import a_transaction, transaction_json
 from tests.unit.api import Api
+
+NOW = "2026-11-24T03:15:07.123Z"
 
 
 def test_a_submission_is_answered_202_once_it_is_in_the_store() -> None:
@@ -165,3 +170,16 @@ async def test_a_long_poll_ends_with_the_decision_even_where_its_wake_up_was_los
 
     assert answer.json["status"] == "scored"
     assert api.waiting._waiters == {}
+
+
+async def test_who_shares_a_commit_with_a_client_that_fails_is_answered() -> None:
+    submitter = Submitter(MemoryStore(), ensure_ticket=AsyncMock())
+
+    def fails(_answer: object) -> None:
+        raise ConnectionError
+
+    submitter.enqueue(queued_record(a_transaction(transaction_id="a"), submitted_at=NOW), fails)
+    record = await submitter.submit(queued_record(a_transaction(transaction_id="b"), submitted_at=NOW))
+
+    assert record == {"status": "queued", "submitted_at": NOW}
+    await submitter.close()
