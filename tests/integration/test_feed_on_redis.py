@@ -42,9 +42,14 @@ SOON_SECONDS = 0.9
 
 
 @pytest.fixture
-async def log(redis: OwnRedis) -> AsyncIterator[RedisLog]:
-    redis, blocking = (connect_async(redis.url, timeout_seconds=2) for _ in range(2))
-    opened = RedisLog(redis, blocking, lose_connection=redis.stop)
+def server(redis: OwnRedis) -> OwnRedis:
+    return redis
+
+
+@pytest.fixture
+async def log(server: OwnRedis) -> AsyncIterator[RedisLog]:
+    redis, blocking = (connect_async(server.url, timeout_seconds=2) for _ in range(2))
+    opened = RedisLog(redis, blocking, lose_connection=server.stop)
     yield opened
     await opened.close()
 
@@ -72,9 +77,9 @@ async def test_a_page_costs_redis_one_call(log: RedisLog) -> None:
     }
 
 
-async def test_the_bound_of_the_feed_expires_cursors_and_never_skips_in_silence(redis: OwnRedis) -> None:
-    redis, blocking = (connect_async(redis.url, timeout_seconds=2) for _ in range(2))
-    log = RedisLog(redis, blocking, lose_connection=redis.stop)
+async def test_the_bound_of_the_feed_expires_cursors_and_never_skips_in_silence(server: OwnRedis) -> None:
+    redis, blocking = (connect_async(server.url, timeout_seconds=2) for _ in range(2))
+    log = RedisLog(redis, blocking, lose_connection=server.stop)
     log._intake._feed_length = 100
     await log.add(*[str(number) for number in range(50)])
     slow = (await log.decisions.page(OLDEST, limit=10)).next
@@ -131,19 +136,19 @@ async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, f
     assert [names_in(page) for page in pages] == [["a"]] * 1000
 
 
-async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, feed: Feed, redis: OwnRedis) -> None:
+async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, feed: Feed, server: OwnRedis) -> None:
     await log.add("a")
     end = await log.decisions.newest()
     client = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
     await wait_until(lambda: len(feed._waiters) == 1)
-    await asyncio.to_thread(redis.stop)
+    await asyncio.to_thread(server.stop)
     await wait_until(lambda: feed.away)
     refused = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
     with pytest.raises(StoreUnavailableError):
         await asyncio.wait_for(refused, 5)
     assert not client.done()
 
-    await asyncio.to_thread(redis.start)
+    await asyncio.to_thread(server.start)
     await log.add("b")
 
     assert names_in(await asyncio.wait_for(client, 5)) == ["b"]
