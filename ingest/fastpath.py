@@ -31,6 +31,12 @@ UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"c
 KNOWN_HEADS = 1024
 """Heads that are known at a time: a client has one for each length that its bodies have."""
 
+KNOWN_HEAD_BYTES = 2048
+"""The largest head that is kept: bounds what a client can fill memory with."""
+
+NO_HEAD = 3
+"""Where a head would end that is not there: four bytes behind a find of -1."""
+
 
 class Door(NamedTuple):
     """What a URL asks for."""
@@ -86,7 +92,7 @@ class FastPath:
 
     def learn(self, head: bytes, plain: Plain) -> None:
         """Keeps what a head was found to say; only where another request may have the very same."""
-        if plain.request_id is None and plain.traceparent is None:
+        if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
             if len(self.heads) >= KNOWN_HEADS:
                 self.heads.clear()
             self.heads[head] = plain
@@ -114,6 +120,7 @@ class FastPathProtocol(HttpToolsProtocol):
         self._lane: FastPath = self.app_state[STATE]
         self._between_requests = True
         self._chunk = self._body = self._held = b""
+        self._head_end = 0
         self._plain: Plain | None = None
         self._submitting = self._stopping = False
         self._committed: Answer | None = None
@@ -137,7 +144,8 @@ class FastPathProtocol(HttpToolsProtocol):
                 and self._take(plain, data[end:], data)
             ):
                 return
-            self._chunk = data
+            if end > NO_HEAD:
+                self._chunk, self._head_end = data, end
         super().data_received(data)
 
     def _is_free(self) -> bool:
@@ -146,6 +154,7 @@ class FastPathProtocol(HttpToolsProtocol):
             (cycle is None or cycle.response_complete)
             and not (self.pipeline or self.flow.write_paused or self._stopping)
             and self._committed is None
+            and not self._submitting
         )
 
     def on_message_begin(self) -> None:
@@ -195,10 +204,11 @@ class FastPathProtocol(HttpToolsProtocol):
         if plain is None:
             super().on_message_complete()
             return
-        head, chunk = self._chunk[: -plain.length], self._chunk
-        alone = len(head) + plain.length == len(chunk) and head.endswith(b"\r\n\r\n") and chunk.endswith(self._body)
+        chunk = self._chunk
+        # a later request of the same piece has a head of its own between this end and its body
+        alone = self._head_end + plain.length == len(chunk)
         if alone:
-            self._lane.learn(head, plain)
+            self._lane.learn(chunk[: self._head_end], plain)
         # a submission that others follow in the same piece, or that came in several, waits the ordinary way
         if (plain.door.queued and not alone) or self._stopping or not self._take(plain, self._body, chunk):
             super().on_headers_complete()

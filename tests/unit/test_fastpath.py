@@ -296,3 +296,47 @@ async def test_both_ways_are_counted_and_timed_alike() -> None:
 def _samples() -> dict[str, float]:
     lines = [line for line in exposition().decode().splitlines() if line.startswith("riskline_")]
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def named(path: str, name: str, **changes: Any) -> bytes:
+    return request(path, orjson.dumps(transaction_json(transaction_id=name, **changes)))
+
+
+AT_ONCE, QUEUED = "/score-transaction", "/transactions"
+IN_ONE_PIECE = {
+    "a known submission last": (named(QUEUED, "B"), named(AT_ONCE, "A") + named(QUEUED, "B")),
+    "a conflict last": (named(QUEUED, "B"), named(AT_ONCE, "A") + named(QUEUED, "B", amount=1)),
+    "both doors, one body": (b"", named(QUEUED, "X") + named(AT_ONCE, "X")),
+    "a submission twice": (b"", named(QUEUED, "X") + named(QUEUED, "X")),
+    "three, the last known": (named(QUEUED, "B"), named(AT_ONCE, "A") + named(AT_ONCE, "C") + named(QUEUED, "B")),
+}
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["redis there", "redis away"])
+@pytest.mark.parametrize("name", IN_ONE_PIECE)
+async def test_requests_in_one_piece_have_an_answer_each_in_their_order_on_both_ways(name: str, *, away: bool) -> None:
+    before, data = IN_ONE_PIECE[name]
+    count = data.count(b"POST ")
+    found = []
+    for fast in (True, False):
+        api = Api()
+        async with serving(api.app) as server:
+            if before:
+                await server.connect(fast=fast).send(before).answers()
+            api.store.away = away
+            wire = server.connect(fast=fast).send(data)
+            await wire.answers(count)
+            await asyncio.sleep(0.05)
+            written = bytes(wire.transport.written)
+            found.append((written.count(b"HTTP/1.1 "), [comparable(each) for each in await wire.answers(count)]))
+
+    assert found[0] == found[1]
+    assert found[0][0] == count
+
+
+async def test_large_heads_are_not_kept() -> None:
+    async with serving(Api().app) as server:
+        wire = server.connect(fast=True)
+        await wire.send(request(AT_ONCE, GOOD, f"X-Large: {'x' * 4000}")).answers()
+
+        assert wire.protocol._lane.heads == {}
