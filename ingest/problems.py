@@ -202,6 +202,12 @@ def too_many_rows(max_rows: int, **members: Any) -> Problem:
     )
 
 
+def undescribed(problem: Problem) -> Problem:
+    """The same kind of problem without its details: those of a batch with too much that is wrong."""
+    detail = "More is wrong with this batch than is described; send this row by itself to learn what."
+    return Problem(status=problem.status_code, name=problem.name, title=str(problem.title), detail=detail)
+
+
 def empty_batch() -> Problem:
     """422: a batch without a row."""
     return Problem(

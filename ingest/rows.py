@@ -16,6 +16,9 @@ log = get_logger(__name__)
 PART_BYTES = 65_536
 """How much of a body is taken at once: some hundred rows, a millisecond of the event loop's time."""
 
+BRACES_TRIED = 16
+"""Braces before the last one that may be inside of a row until more of the body is awaited."""
+
 Row = TransactionModel | Problem
 """What became of a row: a transaction, or what is wrong with it."""
 
@@ -81,8 +84,7 @@ class Array:
         self._step()
         if self._at not in (_At.FIRST_ROW, _At.ROW) or len(self._rest) < self._try_at:
             return []
-        cut = self._rest.rfind(b"}") + 1
-        rows = self._parsed(self._rest[:cut] + b"]") if cut else None
+        rows, cut = self._rows_to_a_brace()
         if rows is None:
             if len(self._rest) > self._max_row_bytes + PART_BYTES:
                 raise _broken("a row is too large, or is not JSON")
@@ -91,6 +93,18 @@ class Array:
         self._rest, self._at, self._try_at = self._rest[cut:], _At.BEHIND_ROW, PART_BYTES
         self._step()
         return rows
+
+    def _rows_to_a_brace(self) -> tuple[Sequence[Row] | None, int]:
+        """The rows up to one of the last braces, and where that is; bad rows may have braces of their own."""
+        cut = len(self._rest)
+        for _ in range(BRACES_TRIED):
+            cut = self._rest.rfind(b"}", 0, cut)
+            if cut < 0:
+                break
+            rows = self._parsed(self._rest[: cut + 1] + b"]")
+            if rows is not None:
+                return rows, cut + 1
+        return None, 0
 
     def end(self) -> Sequence[Row]:
         """See Reader."""

@@ -1,5 +1,6 @@
 """POST /transactions/batch: thousands of transactions into the queue with one request, read as they arrive."""
 
+import asyncio
 from collections.abc import Sequence
 
 import falcon
@@ -17,6 +18,7 @@ from ingest.problems import (
     queue_full,
     store_unavailable,
     too_many_rows,
+    undescribed,
 )
 from ingest.resources.transactions import TransactionResource
 from ingest.rows import PART_BYTES, Array, Lines, Reader, Row
@@ -28,6 +30,9 @@ from shared.store.transactions import ACCEPTED
 from shared.transaction import TransactionModel
 
 READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}
+
+MAX_DESCRIBED_BYTES = 1024 * 1024
+"""What is said of a batch's bad rows; of those beyond only what kind of problem each has: bounds memory and answer."""
 
 
 class BatchesResource:
@@ -88,6 +93,7 @@ class Batch:
         self._max_rows = max_rows
         self._seen = self._accepted = self._known = 0
         self._refused: list[tuple[int, Problem]] = []
+        self._described_bytes = 0
 
     async def take(self, rows: Sequence[Row]) -> None:
         """Accepts the good rows of a part.
@@ -98,7 +104,9 @@ class Batch:
         room = self._max_rows - self._seen
         numbered = list(enumerate(rows[:room], start=self._seen))
         self._seen += len(numbered)
-        self._refused += [(index, row) for index, row in numbered if isinstance(row, Problem)]
+        for index, row in numbered:
+            if isinstance(row, Problem):
+                self._refuse(index, row)
         good = [(index, self._queueing.submission(row)) for index, row in numbered if not isinstance(row, Problem)]
         answers = await self._submitter.submit_all([submission for _, submission in good])
         for (index, submission), answer in zip(good, answers, strict=True):
@@ -109,13 +117,24 @@ class Batch:
                 own_record(submission, answer)
                 self._known += 1
             except ConflictError as error:
-                self._refused.append((index, conflict(str(error))))
+                self._refuse(index, conflict(str(error)))
             except QueueFullError as error:
-                self._refused.append((index, queue_full(str(error))))
+                self._refuse(index, queue_full(str(error)))
             except StoreUnavailableError:
                 raise store_unavailable(accepted=self._accepted, known=self._known) from None
+        # a part of bad rows commits nothing, and would go on without a pause
+        await asyncio.sleep(0)
         if len(rows) > room:
             raise too_many_rows(self._max_rows, accepted=self._accepted, known=self._known)
+
+    def _refuse(self, index: int, problem: Problem) -> None:
+        self._described_bytes += sum(
+            (len(each["pointer"]) + len(each["detail"]) for each in problem.errors or ()),
+            start=len(problem.description or ""),
+        )
+        if self._described_bytes > MAX_DESCRIBED_BYTES:
+            problem = undescribed(problem)
+        self._refused.append((index, problem))
 
     def result(self) -> dict[str, object]:
         """What a client is told.

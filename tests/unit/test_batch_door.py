@@ -7,6 +7,7 @@ import pytest
 from falcon import testing
 
 from ingest.problems import Problem
+from ingest.resources.batches import MAX_DESCRIBED_BYTES
 from ingest.rows import PART_BYTES, Array
 from shared.transaction import Transaction
 from tests.factories import transaction_json
@@ -255,3 +256,26 @@ async def test_batches_and_single_submissions_share_the_commits() -> None:
     assert {answer.status_code for answer in answers} == {202}
     assert sum(answer.json["accepted"] for answer in answers[:20]) == 1500
     assert len(api.store.waiting) == 1520
+
+
+def test_bad_rows_with_braces_of_their_own_are_listed_and_the_good_ones_among_them_accepted() -> None:
+    nested = {"meta": {"country": "DE", "city": "B"}}
+    batch = [{**nested, **row} if i % 2 else row for i, row in enumerate(rows(MAX_BATCH_ROWS))]
+
+    answer = post(Api(queue_limit=5000), batch)
+
+    assert answer.status_code == 202
+    assert (answer.json["accepted"], answer.json["refused"]) == (MAX_BATCH_ROWS // 2, MAX_BATCH_ROWS // 2)
+    assert answer.json["rows"][0]["errors"][0]["pointer"] == "/meta"
+
+
+def test_what_is_said_of_very_bad_rows_is_bounded_and_each_is_still_named() -> None:
+    bad = {str(i): 1 for i in range(500)}
+
+    answer = post(Api(), [*rows(1), *[bad] * 300])
+
+    assert (answer.json["accepted"], answer.json["refused"]) == (1, 300)
+    assert len(answer.content) < 8 * MAX_DESCRIBED_BYTES
+    assert len(answer.json["rows"][0]["errors"]) > 500
+    assert "errors" not in answer.json["rows"][-1]
+    assert answer.json["rows"][-1]["type"] == "urn:riskline:problem:invalid-transaction"
