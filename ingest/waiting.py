@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import orjson
 from redis.asyncio import Redis
 
-from shared.errors import StoreUnavailableError
+from shared.errors import RisklineError, StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.connection import redis_faults_named
@@ -112,6 +112,10 @@ class Waiting:
             outcomes = await self._intake.get(ids)
         except StoreUnavailableError as error:
             outcomes = [error] * len(ids)
+        except Exception:
+            # many clients share the read: none may wait for ever
+            log.exception("reading transactions failed")
+            outcomes = [RisklineError("the read failed; the log says why")] * len(ids)
         for transaction_id, outcome in zip(ids, outcomes, strict=True):
             for future in wanted[transaction_id]:
                 if future.done():

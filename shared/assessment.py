@@ -14,6 +14,9 @@ from shared.transaction import TransactionModel
 Rows = npt.NDArray[np.float64]
 
 
+LARGEST_INTEGER = 2**63
+
+
 class Model(Protocol):
     """What assessing needs of a model version."""
 
@@ -86,4 +89,9 @@ def assess(
 def _reasons(names: Sequence[str], values: Sequence[float], contributions: Sequence[float]) -> tuple[Reason, ...]:
     """The features that moved the score, the one that moved it most first; those that did not move it are left out."""
     moved = sorted(zip(names, values, contributions, strict=True), key=lambda reason: abs(reason[2]), reverse=True)
-    return tuple(Reason(name, value, contribution) for name, value, contribution in moved if contribution != 0.0)
+    return tuple(
+        # JSON for everybody has no larger integers
+        Reason(name, value if abs(value) < LARGEST_INTEGER else float(value), contribution)
+        for name, value, contribution in moved
+        if contribution != 0.0
+    )

@@ -86,6 +86,7 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
     try:
         explain = [i for i, record in enumerate(records) if record.get("explain")]
         decisions: list[Decision] = assess(transactions, model, scored_at=scored_at, explain=explain)
+        outcomes_of_all = [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
     except Exception as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
         log.warning("batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__)
         return results + [
@@ -95,16 +96,16 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
     if log.is_enabled_for(logging.DEBUG):
         for record, decision in zip(records, decisions, strict=True):
             log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
-    return results + [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
+    return results + outcomes_of_all
 
 
 def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, scored_at: str) -> Outcome:
     try:
         decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
+        return decided(record, decision)
     except Exception as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
-        return failed(transaction.transaction_id, record, f"the model raised {type(error).__name__}")
-    return decided(record, decision)
+        return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
 
 
 def _trace(record: Record) -> dict[str, str]:

@@ -23,6 +23,7 @@ from shared.settling import settle
 from shared.store.connection import connect, redis_faults_named
 from shared.store.transactions import RedisQueue
 from shared.transaction import load_transaction_class
+from worker.jobs import drain
 from worker.runtime import Runtime, install
 from worker.sweeper import Sweeper
 
@@ -107,6 +108,10 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         with suppress(StopRequested):
             while not stopping.is_set():
                 _work(redis, queue, stopping=stopping, logging_level=logging_level)
+                if not stopping.is_set():
+                    # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided
+                    with suppress(StoreUnavailableError):
+                        drain()
     finally:
         sweeper.stop()
     log.info("worker stops", name=name)

@@ -8,10 +8,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local gone = leaving and { leaving } or redis.call('ZRANGEBYSCORE', claimers, '-inf', now)
 local given_back = 0
 for _, claimer in ipairs(gone) do
+  -- a script that has written is not refused for want of memory: a full Redis must be able to drain
+  redis.call('ZREM', claimers, claimer)
   local ids = redis.call('LRANGE', prefix .. claimer, 0, -1)
   for i = #ids, 1, -1 do redis.call('LPUSH', waiting, ids[i]) end
   redis.call('DEL', prefix .. claimer)
-  redis.call('ZREM', claimers, claimer)
   given_back = given_back + #ids
 end
 return { given_back, redis.call('LLEN', waiting) }

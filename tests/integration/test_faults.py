@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ import httpx
 import pytest
 
 from cli.redis_server import probe
+from shared.store.transactions import RedisQueue
 from tests.factories import transaction_json
 from tests.integration.conftest import write_stump
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
@@ -76,6 +78,25 @@ def test_a_full_redis_refuses_submissions_and_drains_when_it_has_room(
         assert scored.status_code == 200
         assert submit(client, "after").json()["status"] == "scored"
         assert client.get("/transactions/before").json()["status"] == "scored"
+    store.close()
+
+
+def test_a_full_redis_is_drained_and_gets_back_what_a_dead_worker_held(
+    tmp_path: Path, demo_environment: dict[str, str], redis: OwnRedis
+) -> None:
+    environment = {**demo_environment, "REDIS_URL": redis.url}
+    store = probe(redis.url)
+    with RunningUp(tmp_path, environment=environment) as up, client_of(up) as client:
+        rows = [transaction_json(transaction_id=f"held-{i}") for i in range(50)]
+        os.kill(up.state["children"]["scoring worker 1"], signal.SIGSTOP)
+        assert client.post("/transactions/batch", json=rows).json()["accepted"] == 50
+        RedisQueue(store, result_ttl_seconds=60, feed_length=100).claim("gone", count=20, lease_seconds=0.1)
+        store.config_set("maxmemory", 1)
+
+        # what starts next finds Redis full
+        os.kill(up.state["children"]["scoring worker 1"], signal.SIGKILL)
+
+        eventually(lambda: store.zcard("riskline:{0}:undecided") == 0, seconds=30)
     store.close()
 
 

@@ -2,14 +2,20 @@ import asyncio
 from collections.abc import Sequence
 from unittest.mock import AsyncMock
 
+import orjson
 import pytest
 from falcon import testing
 
 from ingest.submission import Submitter
+from ingest.waiting import Waiting
+from shared.decision import Decision
+from shared.errors import RisklineError
 from shared.store.memory import MemoryStore
-from shared.store.records import Record, Submission, queued_record
-from tests.factories import a_transaction, transaction_json
+from shared.store.records import Outcome, Record, Submission, decided, queued_record
+from shared.transaction import TransactionModel
+from tests.factories import AmountModel, a_transaction, transaction_json
 from tests.unit.api import Api
+from worker.drain import drain
 
 NOW = "2026-11-24T03:15:07.123Z"
 
@@ -183,3 +189,56 @@ async def test_who_shares_a_commit_with_a_client_that_fails_is_answered() -> Non
 
     assert record == {"status": "queued", "submitted_at": NOW}
     await submitter.close()
+
+
+async def test_a_read_that_fails_unexpectedly_answers_all_who_share_it_and_the_next_one_works() -> None:
+    store = MemoryStore()
+    waiting = Waiting(store)
+    get, store.get = store.get, AsyncMock(side_effect=RuntimeError)  # type: ignore[method-assign]
+
+    failed = await asyncio.wait_for(asyncio.gather(*map(waiting.read, "aab"), return_exceptions=True), 5)
+    store.get = get  # type: ignore[method-assign]
+
+    assert [type(each) for each in failed] == [RisklineError] * 3
+    assert await waiting.read("a") is None
+
+
+class Unbounded(TransactionModel):
+    amount: int
+
+
+def test_a_row_with_a_number_too_large_for_json_does_not_hold_up_the_others() -> None:
+    store = MemoryStore()
+    rows = [Unbounded(transaction_id=str(i), amount=10**20 if i == 1 else 9000) for i in range(3)]
+    asyncio.run(store.accept([queued_record(each, submitted_at=NOW, explain=True) for each in rows]))
+
+    count = drain(
+        store,
+        claimer="w1",
+        model=lambda: AmountModel(transaction_class=Unbounded),
+        transaction_class=Unbounded,
+        time_is_over=lambda: False,
+    )
+
+    assert count == 3
+    assert [orjson.loads(store.records[str(i)])["status"] for i in range(3)] == ["scored"] * 3
+
+
+def test_a_decision_that_cannot_be_written_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses_one(record: Record, decision: Decision) -> Outcome:
+        if decision.transaction_id == "b":
+            raise TypeError
+        return decided(record, decision)
+
+    monkeypatch.setattr("worker.drain.decided", refuses_one)
+    api = Api()
+    for name in "abc":
+        api.client.simulate_post("/transactions", json=transaction_json(transaction_id=name))
+
+    assert api.work() == 3
+
+    assert [api.client.simulate_get(f"/transactions/{name}").json["status"] for name in "abc"] == [
+        "scored",
+        "failed",
+        "scored",
+    ]
