@@ -127,7 +127,7 @@ class Waiting:
                     future.set_result(outcome)
 
     async def wake(self, transaction_ids: Collection[str]) -> None:
-        """Gives those who wait for any of these their records, where they are decided or gone.
+        """Gives those who wait for any of these their records, where they are decided.
 
         Raises:
             StoreUnavailableError: Redis failed; they go on waiting.
@@ -136,9 +136,12 @@ class Waiting:
             self.tell(dict(zip(ids, await self._intake.get(ids), strict=True)))
 
     def tell(self, records: Mapping[str, Record | None]) -> None:
-        """Gives those who wait for any of these their records, where they are decided or gone."""
+        """Gives those who wait for any of these their records, where they are decided.
+
+        One that is not there is no reason to stop: who submits waits from before the commit on.
+        """
         for transaction_id, record in records.items():
-            if record is None or record["status"] != Status.QUEUED:
+            if record is not None and record["status"] != Status.QUEUED:
                 for decided in self._waiters.get(transaction_id, ()):
                     if not decided.done():
                         decided.set_result(record)

@@ -242,3 +242,24 @@ def test_a_decision_that_cannot_be_written_fails_alone(monkeypatch: pytest.Monke
         "failed",
         "scored",
     ]
+
+
+async def test_a_look_at_all_who_wait_before_the_commit_does_not_end_a_submissions_wait() -> None:
+    api = Api()
+    accept = api.store.accept
+
+    async def looked_at_meanwhile(submissions: Sequence[Submission]) -> list[Record]:
+        await api.waiting.recheck()
+        return await accept(submissions)
+
+    api.store.accept = looked_at_meanwhile  # type: ignore[method-assign]
+    async with testing.ASGIConductor(api.app) as client:
+        submitted = asyncio.create_task(
+            client.simulate_post("/transactions", json=transaction_json(), headers={"Prefer": "wait=10"})
+        )
+        await asyncio.sleep(0.05)
+        api.work()
+        await api.waiting.recheck()
+        answer = await submitted
+
+    assert answer.status_code == 200
