@@ -5,7 +5,7 @@ from typing import Any
 import falcon.asgi
 from redis.asyncio import Redis
 
-from ingest.fastpath import FastPath
+from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.middleware import MetricsMiddleware, RequestIdMiddleware
 from ingest.openapi import build_openapi

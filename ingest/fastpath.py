@@ -7,106 +7,23 @@ that says what is wrong; what both ways answer is the same to the byte (a test h
 """
 
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ingest.fastpath_shared import DOORS, STATE, Door, FastPath, Plain
 from ingest.middleware import request_id, traceparent
-from ingest.resources.score import ScoreResource
-from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, TransactionsResource, queued_state
-from ingest.submission import Answer, Submitter
-from shared.metrics import REQUEST_SECONDS, REQUESTS, Tally
+from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, queued_state
+from ingest.submission import Answer
 from shared.store.records import Submission
 from shared.store.transactions import ACCEPTED
-
-STATE = "fast_path"
-"""Where the lifespan's state has the FastPath, for each connection to find."""
 
 UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"content-encoding"))
 """Headers that make a request one for the ordinary way."""
 
-
-KNOWN_HEADS = 1024
-"""Heads that are known at a time: a client has one for each length that its bodies have."""
-
-KNOWN_HEAD_BYTES = 2048
-"""The largest head that is kept: bounds what a client can fill memory with."""
-
 NO_HEAD = 3
 """Where a head would end that is not there: four bytes behind a find of -1."""
-
-
-class Door(NamedTuple):
-    """What a URL asks for."""
-
-    queued: bool
-    explain: bool
-
-
-DOORS = {
-    path + query: Door(queued=queued, explain=explain)
-    for path, queued in ((b"/score-transaction", False), (b"/transactions", True))
-    for query, explain in ((b"", False), (b"?explain=true", True), (b"?explain=false", False))
-}
-
-
-class Plain(NamedTuple):
-    """A request that may go the fast way, by its head."""
-
-    door: Door
-    length: int
-    request_id: str | None
-    traceparent: str | None
-
-
-class FastPath:
-    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
-
-    def __init__(
-        self,
-        *,
-        score: ScoreResource,
-        transactions: TransactionsResource,
-        submitter: Submitter,
-        end_waits: Callable[[], None],
-        max_body_bytes: int,
-    ) -> None:
-        self.end_waits = end_waits
-        self.decide = score.decide
-        self.submission = transactions.submission
-        self.enqueue = submitter.enqueue
-        self.max_body_bytes = max_body_bytes
-        self.scored = Tally(
-            REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction")
-        )
-        self.accepted = Tally(REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions"))
-        self.heads: dict[bytes, Plain] = {}
-        self._defaults: list[tuple[bytes, bytes]] = []
-        self._first_lines: dict[bytes, bytes] = {}
-
-    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        """Makes itself known to the server's connections."""
-        scope.get("state", {})[STATE] = self
-
-    def learn(self, head: bytes, plain: Plain) -> None:
-        """Keeps what a head was found to say; only where another request may have the very same."""
-        if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
-            if len(self.heads) >= KNOWN_HEADS:
-                self.heads.clear()
-            self.heads[head] = plain
-
-    def first_lines(self, status: bytes, defaults: list[tuple[bytes, bytes]]) -> bytes:
-        """An answer's first lines with the server's own headers, which change once a second."""
-        if defaults is not self._defaults:
-            self._defaults, self._first_lines = defaults, {}
-        lines = self._first_lines.get(status)
-        if lines is None:
-            own = b"".join(name + b": " + value + b"\r\n" for name, value in defaults)
-            lines = b"HTTP/1.1 " + status + b"\r\n" + own + b"content-type: application/json\r\n"
-            self._first_lines[status] = lines
-        return lines
 
 
 class FastPathProtocol(HttpToolsProtocol):
@@ -117,7 +34,7 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lane: FastPath = self.app_state[STATE]
+        self._fast_path: FastPath = self.app_state[STATE]
         self._between_requests = True
         self._chunk = self._body = self._held = b""
         self._head_end = 0
@@ -136,7 +53,7 @@ class FastPathProtocol(HttpToolsProtocol):
         self._chunk = b""
         if self._between_requests and data.startswith(b"POST /"):
             end = data.find(b"\r\n\r\n") + 4
-            plain = self._lane.heads.get(data[:end])
+            plain = self._fast_path.heads.get(data[:end])
             if (
                 plain is not None
                 and len(data) - end == plain.length
@@ -180,7 +97,7 @@ class FastPathProtocol(HttpToolsProtocol):
             and headers.get(b"content-type") == b"application/json"
             and headers.keys().isdisjoint(UNUSUAL)
             and length.isdigit()
-            and int(length) <= self._lane.max_body_bytes
+            and int(length) <= self._fast_path.max_body_bytes
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
@@ -208,7 +125,7 @@ class FastPathProtocol(HttpToolsProtocol):
         # a later request of the same piece has a head of its own between this end and its body
         alone = self._head_end + plain.length == len(chunk)
         if alone:
-            self._lane.learn(chunk[: self._head_end], plain)
+            self._fast_path.learn(chunk[: self._head_end], plain)
         # a submission that others follow in the same piece, or that came in several, waits the ordinary way
         if (plain.door.queued and not alone) or self._stopping or not self._take(plain, self._body, chunk):
             super().on_headers_complete()
@@ -220,7 +137,7 @@ class FastPathProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops; a request of which a part is here, or that waits for its commit, is answered yet."""
         self._stopping = True
-        self._lane.end_waits()
+        self._fast_path.end_waits()
         if self._plain is None and not self._submitting:
             super().shutdown()
 
@@ -239,19 +156,19 @@ class FastPathProtocol(HttpToolsProtocol):
             if plain.door.queued:
                 self._submit(plain, body, data, started)
             else:
-                decision = self._lane.decide(body, explain=plain.door.explain)
+                decision = self._fast_path.decide(body, explain=plain.door.explain)
                 self._answer(b"200 OK", request_id(plain.request_id), decision)
-                self._lane.scored.add_timed(time.perf_counter() - started)
+                self._fast_path.scored.add_timed(time.perf_counter() - started)
         except Exception:  # noqa: BLE001  # whatever it is: the ordinary way meets it again, and says what is wrong
             return False
         return True
 
     def _submit(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
         identity = request_id(plain.request_id)
-        submission = self._lane.submission(
+        submission = self._fast_path.submission(
             body, explain=plain.door.explain, request_id=identity, traceparent=plain.traceparent
         )
-        self._lane.enqueue(submission, partial(self._commit_answered, identity, submission, data, started))
+        self._fast_path.enqueue(submission, partial(self._commit_answered, identity, submission, data, started))
         self._submitting = True
 
     def _commit_answered(
@@ -265,7 +182,7 @@ class FastPathProtocol(HttpToolsProtocol):
             close = "connection: close\r\n" if self._stopping else ""
             state = queued_state(submission.transaction_id, submission.submitted_at)
             self._answer(b"202 Accepted", identity, state, f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode())
-            self._lane.accepted.add_timed(time.perf_counter() - started)
+            self._fast_path.accepted.add_timed(time.perf_counter() - started)
         else:
             # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way
             self._committed = answer
@@ -279,7 +196,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self.data_received(held)
 
     def _answer(self, status: bytes, identity: str, body: bytes, headers: bytes = b"") -> None:
-        first = self._lane.first_lines(status, self.server_state.default_headers)
+        first = self._fast_path.first_lines(status, self.server_state.default_headers)
         last = f"x-request-id: {identity}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         self.transport.write(b"".join((first, headers, last, body)))
         self.server_state.total_requests += 1

@@ -339,4 +339,4 @@ async def test_large_heads_are_not_kept() -> None:
         wire = server.connect(fast=True)
         await wire.send(request(AT_ONCE, GOOD, f"X-Large: {'x' * 4000}")).answers()
 
-        assert wire.protocol._lane.heads == {}
+        assert wire.protocol._fast_path.heads == {}

@@ -1,0 +1,89 @@
+"""What the connections of an API process share for the fast path: its doors, known heads, and the work behind them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ingest.resources.score import ScoreResource
+from ingest.resources.transactions import TransactionsResource
+from ingest.submission import Submitter
+from shared.metrics import REQUEST_SECONDS, REQUESTS, Tally
+
+STATE = "fast_path"
+"""Where the lifespan's state has the FastPath, for each connection to find."""
+
+KNOWN_HEADS = 1024
+"""Heads that are known at a time: a client has one for each length that its bodies have."""
+
+KNOWN_HEAD_BYTES = 2048
+"""The largest head that is kept: bounds what a client can fill memory with."""
+
+
+class Door(NamedTuple):
+    """What a URL asks for."""
+
+    queued: bool
+    explain: bool
+
+
+DOORS = {
+    path + query: Door(queued=queued, explain=explain)
+    for path, queued in ((b"/score-transaction", False), (b"/transactions", True))
+    for query, explain in ((b"", False), (b"?explain=true", True), (b"?explain=false", False))
+}
+
+
+class Plain(NamedTuple):
+    """A request that may go the fast way, by its head."""
+
+    door: Door
+    length: int
+    request_id: str | None
+    traceparent: str | None
+
+
+class FastPath:
+    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
+
+    def __init__(
+        self,
+        *,
+        score: ScoreResource,
+        transactions: TransactionsResource,
+        submitter: Submitter,
+        end_waits: Callable[[], None],
+        max_body_bytes: int,
+    ) -> None:
+        self.end_waits = end_waits
+        self.decide = score.decide
+        self.submission = transactions.submission
+        self.enqueue = submitter.enqueue
+        self.max_body_bytes = max_body_bytes
+        self.scored = Tally(
+            REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction")
+        )
+        self.accepted = Tally(REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions"))
+        self.heads: dict[bytes, Plain] = {}
+        self._defaults: list[tuple[bytes, bytes]] = []
+        self._first_lines: dict[bytes, bytes] = {}
+
+    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Makes itself known to the server's connections."""
+        scope.get("state", {})[STATE] = self
+
+    def learn(self, head: bytes, plain: Plain) -> None:
+        """Keeps what a head was found to say; only where another request may have the very same."""
+        if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
+            if len(self.heads) >= KNOWN_HEADS:
+                self.heads.clear()
+            self.heads[head] = plain
+
+    def first_lines(self, status: bytes, defaults: list[tuple[bytes, bytes]]) -> bytes:
+        """An answer's first lines with the server's own headers, which change once a second."""
+        if defaults is not self._defaults:
+            self._defaults, self._first_lines = defaults, {}
+        lines = self._first_lines.get(status)
+        if lines is None:
+            own = b"".join(name + b": " + value + b"\r\n" for name, value in defaults)
+            lines = b"HTTP/1.1 " + status + b"\r\n" + own + b"content-type: application/json\r\n"
+            self._first_lines[status] = lines
+        return lines
