@@ -17,10 +17,11 @@ KERNEL := shared/model/_kernel.so
 UP_FLAGS ?=
 BENCH_FLAGS ?=
 
-# What `make lock` resolves for: one file each for Python 3.11 and later on Linux and macOS.
+# What `make lock` resolves for: one file each for Python 3.11 and later on Linux and macOS. Extras stay in it: without
+# them the pip of Python 3.11 takes the newest of a package that another asks for with an extra, and then finds no hash.
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --custom-compile-command "make lock"
+	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .PHONY: help install run test test-without-cc parity bench bench-quick lock clean
 
