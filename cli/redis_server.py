@@ -12,11 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from shared.errors import InstallationError
+from shared.store.connection import connect
 
 SERVER_NAMES = ("redis-server", "valkey-server")
 
@@ -129,9 +128,7 @@ def command(server: Server, *, redis_dir: Path, socket: Path, log_file: Path) ->
 
 def probe(url: str, *, timeout_seconds: float = 1.0) -> Redis:
     """A client that answers at once whether Redis is there: no retries."""
-    return Redis.from_url(
-        url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0)
-    )
+    return connect(url, timeout_seconds=timeout_seconds, retries=0)
 
 
 def wait_until_ready(

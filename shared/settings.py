@@ -8,8 +8,9 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
+from shared.redis_url import SENTINEL_SCHEMES, is_sentinel_url, parse_sentinel_url
 
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
 
 class Settings(BaseSettings):
@@ -20,7 +21,8 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("redis_url", "REDIS_URL"),
-        description="The Redis to use (`redis://`, `rediss://`, `unix://`); unset, `riskline up` starts one.",
+        description="The Redis to use (`redis://`, `rediss://`, `unix://`), or its sentinels "
+        "(`redis+sentinel://host:26379,host:26379/master`, `rediss+sentinel://`); unset, `riskline up` starts one.",
     )
     data: Path = Field(
         default=Path(".riskline"), description="The directory of this installation's state: models, Redis's files."
@@ -44,6 +46,10 @@ class Settings(BaseSettings):
     result_ttl: Annotated[int, Field(ge=1)] = Field(
         default=86_400, description="Seconds for which a decision, and so its idempotency, is kept."
     )
+    failed_ttl: Annotated[int, Field(ge=1)] = Field(
+        default=604_800,
+        description="Seconds for which a transaction that failed is kept, to be looked at and replayed.",
+    )
     feed_length: Annotated[int, Field(ge=1)] = Field(
         default=1_000_000, description="Decisions kept in the feed; older ones leave it."
     )
@@ -55,6 +61,11 @@ class Settings(BaseSettings):
     )
     max_batch_rows: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="The most rows of one batch; each may have as many bytes as a single transaction."
+    )
+    record: Literal["best-effort", "strict"] = Field(
+        default="best-effort",
+        description="When the synchronous door answers: at once, recording the decision afterwards, or (`strict`) only "
+        "after its record is safe in Redis; then it answers 503 where Redis is away, as the queue does.",
     )
     record_buffer: Annotated[int, Field(ge=0)] = Field(
         default=100_000, description="Synchronous decisions kept in memory while Redis is away, to be recorded later."
@@ -74,6 +85,8 @@ class Settings(BaseSettings):
     def _known_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(REDIS_SCHEMES):
             raise ValueError(f"must begin with one of {', '.join(REDIS_SCHEMES)}")
+        if value is not None and is_sentinel_url(value):
+            parse_sentinel_url(value)
         return value
 
     @model_validator(mode="after")

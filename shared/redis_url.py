@@ -1,0 +1,99 @@
+"""The addresses of Redis that name sentinels, taken apart; needs no redis-py, so that `--help` stays quick."""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
+
+SENTINEL_SCHEMES = ("redis+sentinel://", "rediss+sentinel://")
+
+SENTINEL_FORM = "redis+sentinel://[user:password@]host:26379,host:26379/master[/db]"
+
+SENTINEL_PORT = 26379
+
+LARGEST_PORT = 65535
+
+HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]+))?")
+
+TLS_OPTIONS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentinelUrl:
+    """Which sentinels to ask for which master, and how to talk to both; no password in its repr."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    master: str
+    db: int
+    tls: bool
+    username: str | None
+    password: str | None = field(repr=False)
+    sentinel_username: str | None
+    sentinel_password: str | None = field(repr=False)
+    tls_options: dict[str, str]
+    """As in the query: the options of redis-py that begin with `ssl_`."""
+
+
+def is_sentinel_url(url: str) -> bool:
+    """Whether the URL names sentinels, not a Redis."""
+    return url.startswith(SENTINEL_SCHEMES)
+
+
+def parse_sentinel_url(url: str) -> SentinelUrl:
+    """What the URL says.
+
+    Raises:
+        ValueError: it cannot be used; one line that shows no part of it that may be a password.
+    """
+    scheme, _, rest = url.partition("://")
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    if "@" in path:
+        raise ValueError("must have a / in its password as %2F")
+    credentials, _, hosts = authority.rpartition("@")
+    username, _, password = credentials.partition(":")
+    master, _, db = path.rstrip("/").partition("/")
+    options = dict(parse_qsl(query))
+    if not hosts:
+        raise ValueError(f"names no host of a sentinel: {SENTINEL_FORM}")
+    if not master:
+        raise ValueError(f"names no master after the sentinels: {SENTINEL_FORM}")
+    return SentinelUrl(
+        sentinels=tuple(_host_and_port(each) for each in hosts.split(",")),
+        master=unquote(master),
+        db=_database(options.pop("db", db)),
+        tls=scheme.startswith("rediss"),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        sentinel_username=options.pop("sentinel_username", None),
+        sentinel_password=options.pop("sentinel_password", None),
+        tls_options=_tls_options(options, tls=scheme.startswith("rediss")),
+    )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    if not text:
+        raise ValueError(f"names a sentinel without a host: {SENTINEL_FORM}")
+    found = HOST_AND_PORT.fullmatch(text)
+    port = int(found["port"] or SENTINEL_PORT) if found else 0
+    if found is None or not 0 < port <= LARGEST_PORT:
+        # not the text itself: where a password holds a character that must be encoded, it may be a part of it
+        raise ValueError(f"has a sentinel whose port is no number from 1 to {LARGEST_PORT} (an IPv6 host needs [ ])")
+    return unquote(found["ipv6"] or found["host"]), port
+
+
+def _database(text: str) -> int:
+    if text and not re.fullmatch(r"[0-9]+", text):
+        raise ValueError("has something after the master's name that is not the number of a database")
+    return int(text or 0)
+
+
+def _tls_options(options: dict[str, str], *, tls: bool) -> dict[str, str]:
+    unknown = sorted(options.keys() - TLS_OPTIONS)
+    if unknown:
+        known = ", ".join(["sentinel_username", "sentinel_password", *sorted(TLS_OPTIONS)])
+        raise ValueError(f"has the unknown option {unknown[0]}: known are {known}")
+    if options and not tls:
+        raise ValueError("has options of TLS: they need rediss+sentinel://")
+    return options
