@@ -19,17 +19,9 @@ from shared.settings import Settings
 
 OLDEST_PYTHON = (3, 11)
 
-OLDEST_REDIS = (6, 2)
-
 EXTRAS = {
     "train": (("sklearn", "joblib", "treelite"), "`riskline train`"),
     "files": (("polars",), "`riskline score`, `train` and `evaluate`"),
-}
-
-WANTED_REDIS = {
-    "appendonly": ("yes", "accepted transactions are lost when Redis restarts"),
-    "appendfsync": ("always", "the last second's accepted transactions are lost at a power cut"),
-    "maxmemory-policy": ("noeviction", "Redis may drop accepted transactions when its memory is full"),
 }
 
 
@@ -56,10 +48,20 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    *, data: DataOption = None, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+    *,
+    data: DataOption = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Also prove that no accepted transaction is lost: reads the whole queue.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what is wrong with this installation and what to do; exit 1 where something fails."""
     findings = list(diagnose(data=data))
+    if audit:
+        # redis-py: `riskline --help` shall not wait for it
+        from cli.audit import audit_installation  # noqa: PLC0415
+
+        findings += audit_installation(data=data)
     healthy = all(finding.verdict is not Verdict.FAIL for finding in findings)
     if as_json:
         typer.echo(json.dumps({"healthy": healthy, "checks": [asdict(finding) for finding in findings]}))
@@ -133,43 +135,9 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
     # redis-py: `riskline --help` shall not wait for it
-    from redis.exceptions import RedisError  # noqa: PLC0415
+    from cli.doctor_redis import check_redis  # noqa: PLC0415
 
-    from cli.redis_server import find_server, probe  # noqa: PLC0415
-    from cli.up import without_password  # noqa: PLC0415
-
-    if settings.redis_url is None:
-        try:
-            server = find_server(Installation(settings.data).redis_dir)
-        except InstallationError as error:
-            yield Finding("redis", Verdict.FAIL, str(error))
-        else:
-            yield Finding("redis", Verdict.OK, f"none runs; `riskline up` starts {server}")
-        return
-    url = without_password(settings.redis_url)
-    redis = probe(settings.redis_url, timeout_seconds=5.0)
-    try:
-        info = redis.info("server")
-    except (RedisError, OSError) as error:
-        yield Finding("redis", Verdict.FAIL, f"does not answer at {url} ({error}): start it, or correct REDIS_URL")
-        return
-    version = str(info["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
-        yield Finding("redis", Verdict.FAIL, f"{version} at {url} is too old: 6.2 is the least")
-        return
-    yield Finding("redis", Verdict.OK, f"{version} answers at {url}")
-    for name, (wanted, danger) in WANTED_REDIS.items():
-        try:
-            found = redis.config_get(name).get(name)
-        except RedisError:
-            yield Finding("redis", Verdict.WARN, f"does not let us read {name}: see that it is {wanted}, else {danger}")
-            continue
-        if found == wanted:
-            yield Finding("redis", Verdict.OK, f"{name} {found}")
-        else:
-            # a promise of the API is broken without a file; the others are a choice one may make
-            verdict = Verdict.WARN if name == "appendfsync" and found == "everysec" else Verdict.FAIL
-            yield Finding("redis", verdict, f"{name} is {found}: {danger}; set `{name} {wanted}`")
+    yield from check_redis(settings)
 
 
 def _check_port(settings: Settings) -> Iterator[Finding]:

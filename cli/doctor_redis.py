@@ -1,0 +1,50 @@
+"""`riskline doctor`: what it says of Redis."""
+
+from collections.abc import Iterator
+
+from cli.doctor import Finding, Verdict
+from cli.installation import Installation
+from cli.redis_server import find_server, probe
+from cli.up import without_password
+from shared.errors import InstallationError, StoreUnavailableError
+from shared.settings import Settings
+from shared.store.safety import WANTED_REDIS, dangers, facts_of
+
+ANSWER_SECONDS = 5.0
+
+
+def check_redis(settings: Settings) -> Iterator[Finding]:
+    """Whether it is there, or can be started, and what is dangerous about it."""
+    if settings.redis_url is None:
+        yield _startable(settings)
+        return
+    url = without_password(settings.redis_url)
+    redis = probe(settings.redis_url, timeout_seconds=ANSWER_SECONDS)
+    try:
+        facts = facts_of(redis)
+    except StoreUnavailableError as error:
+        yield Finding(
+            "redis", Verdict.FAIL, f"does not answer at {url} ({error.__cause__}): start it, or correct REDIS_URL"
+        )
+        return
+    finally:
+        redis.close()
+    if facts.too_old:
+        yield Finding("redis", Verdict.FAIL, f"{facts.version} at {url} is too old: 6.2 is the least")
+        return
+    yield Finding("redis", Verdict.OK, f"{facts.version or 'one of unknown version'} answers at {url}")
+    found = dangers(facts)
+    amiss = {danger.setting for danger in found}
+    for name in WANTED_REDIS:
+        if name not in amiss:
+            yield Finding("redis", Verdict.OK, f"{name} {facts.settings[name]}")
+    for danger in found:
+        yield Finding("redis", Verdict(danger.severity.value), danger.sentence)
+
+
+def _startable(settings: Settings) -> Finding:
+    try:
+        server = find_server(Installation(settings.data).redis_dir)
+    except InstallationError as error:
+        return Finding("redis", Verdict.FAIL, str(error))
+    return Finding("redis", Verdict.OK, f"none runs; `riskline up` starts {server}")
