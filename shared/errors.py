@@ -35,3 +35,10 @@ class StoreUnavailableError(RisklineError):
 
 class QueueFullError(StoreUnavailableError):
     """More transactions wait for a decision than the queue limit allows."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(message, retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -2,19 +2,19 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from typing import TypeGuard
 
 from pydantic import ValidationError
 
 from shared.assessment import Model, assess, assess_one
 from shared.clock import utc_now
 from shared.decision import Decision
-from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.records import Outcome, Record, decided, failed
-from shared.store.transactions import Claimed, TransactionQueue
+from shared.store.transactions import NOTHING, Claimed, TransactionQueue
 from shared.transaction import TransactionModel
+from worker.pulse import Pulse
 
 log = get_logger(__name__)
 
@@ -23,6 +23,10 @@ BATCH = 256
 
 LEASE_SECONDS = 5.0
 """How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
+
+MAX_LOSSES = 3
+"""Workers that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
+shares; from then on it is tried alone, for less than a millisecond each time, and bad luck does not come thrice."""
 
 WAIT_SECONDS = 1.0
 """How long one wait for more may take: well below the lease, which the claim after it renews."""
@@ -34,7 +38,8 @@ HOT_WAITS = 5
 def drain(
     queue: TransactionQueue,
     *,
-    claimer: str,
+    worker: str,
+    pulse: Pulse,
     model: Callable[[], Model],
     transaction_class: type[TransactionModel],
     time_is_over: Callable[[], bool],
@@ -45,29 +50,33 @@ def drain(
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
     """
     total = in_vain = 0
-    try:
-        claimed: Claimed = []
+    with pulse.holding(give_back=lambda: queue.leave(worker)):
+        claimed = NOTHING
         while in_vain < HOT_WAITS and not time_is_over():
-            if claimed:
-                done = outcomes(claimed, model=model(), transaction_class=transaction_class)
-                decided, claimed = queue.decide_and_claim(claimer, done, count=BATCH, lease_seconds=LEASE_SECONDS)
+            if claimed.rows:
+                with pulse.assessing():
+                    done = outcomes(claimed, model=model(), transaction_class=transaction_class)
+                decided, claimed = queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
                 total += decided
             else:
-                claimed = queue.claim(claimer, count=BATCH, lease_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS)
-                in_vain = 0 if claimed else in_vain + 1
-    finally:
-        with suppress(StoreUnavailableError):
-            queue.leave(claimer)
+                claimed = queue.claim(worker, count=BATCH, lease_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS)
+                in_vain = 0 if claimed.rows else in_vain + 1
     return total
 
 
 def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[TransactionModel]) -> list[Outcome]:
     """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
+    if claimed.losses:
+        transaction_id, record = claimed.rows[0]
+        if claimed.losses >= MAX_LOSSES and _is_queued(record):
+            log.error("transaction failed", transaction_id=transaction_id, losses=claimed.losses, **_trace(record))
+            return [failed(transaction_id, record, f"{claimed.losses} workers were lost while they assessed it")]
+        log.warning("a worker was lost with this one; trying it alone", transaction_id=transaction_id)
     results: list[Outcome] = []
     transactions: list[TransactionModel] = []
     records: list[Record] = []
-    for transaction_id, record in claimed:
-        if record is None or record.get("status") != Status.QUEUED:
+    for transaction_id, record in claimed.rows:
+        if not _is_queued(record):
             results.append(Outcome(transaction_id, b"", b""))
             continue
         try:
@@ -106,6 +115,10 @@ def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, 
     except Exception as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
+
+
+def _is_queued(record: Record | None) -> TypeGuard[Record]:
+    return record is not None and record.get("status") == Status.QUEUED
 
 
 def _trace(record: Record) -> dict[str, str]:

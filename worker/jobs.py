@@ -1,7 +1,6 @@
 """The functions that RQ calls; their names are in shared/jobs.py."""
 
 import time
-from contextlib import suppress
 
 from shared.errors import StoreUnavailableError
 from worker.drain import drain as drain_waiting
@@ -12,17 +11,25 @@ TIME_SLICE_SECONDS = 60.0
 
 
 def drain() -> None:
-    """Decides the waiting transactions, until none have come for a while or the time slice is over."""
+    """Decides the waiting transactions, until none have come for a while or the time slice is over.
+
+    An outage of Redis ends it without an error: what was claimed goes back, and a sweep sees to the next ticket.
+    """
     runtime = installed()
     end = time.monotonic() + TIME_SLICE_SECONDS
-    drain_waiting(
-        runtime.queue,
-        claimer=runtime.claimer,
-        model=runtime.serving.require,
-        transaction_class=runtime.transaction_class,
-        time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
-    )
-    if time.monotonic() >= end:
-        # there was work until now: the next ticket shall not wait for the next transaction; a sweep makes up for it
-        with suppress(StoreUnavailableError):
+    try:
+        drain_waiting(
+            runtime.queue,
+            worker=runtime.worker,
+            pulse=runtime.pulse,
+            model=runtime.serving.require,
+            transaction_class=runtime.transaction_class,
+            time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
+        )
+        if time.monotonic() >= end:
+            # there was work until now: the next ticket shall not wait for the next transaction
             runtime.tickets.ensure()
+    except StoreUnavailableError as error:
+        runtime.outage.failed(error)
+    else:
+        runtime.outage.over()

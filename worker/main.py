@@ -1,14 +1,15 @@
 """The composition root of a worker process."""
 
+import logging
 import os
 import socket
-import time
 from contextlib import suppress
 from threading import Event
 from types import FrameType
 from uuid import uuid4
 
 from redis import Redis
+from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
@@ -18,12 +19,15 @@ from shared.errors import StoreUnavailableError
 from shared.jobs import SCORING_QUEUE, Tickets
 from shared.log import configure_logging, get_logger
 from shared.model.serving import create_serving
+from shared.outage import Outage
 from shared.settings import Settings
 from shared.settling import settle
 from shared.store.connection import connect, redis_faults_named
+from shared.store.safety import dangers_of, warn
 from shared.store.transactions import RedisQueue
 from shared.transaction import load_transaction_class
 from worker.jobs import drain
+from worker.pulse import Pulse
 from worker.runtime import Runtime, install
 from worker.sweeper import Sweeper
 
@@ -80,23 +84,40 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     serving.refresh()
     serving.require()
 
-    redis = connect(redis_url)
-    sweep_redis = connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
-    limits = {"result_ttl_seconds": settings.result_ttl, "feed_length": settings.feed_length}
-    name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     stopping = Event()
+    redis = connect(redis_url, give_up=stopping.is_set)
+    sweep_redis = connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
+    limits = {
+        "result_ttl_seconds": settings.result_ttl,
+        "failed_ttl_seconds": settings.failed_ttl,
+        "feed_length": settings.feed_length,
+    }
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    pulse = Pulse()
+    outage = Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again")
+    logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
     install(
         Runtime(
             queue=RedisQueue(redis, **limits),
             tickets=Tickets(redis),
             serving=serving,
             transaction_class=transaction_class,
-            claimer=name,
+            worker=name,
+            pulse=pulse,
+            outage=outage,
             stopping=stopping.is_set,
         )
     )
-    sweeper = Sweeper(queue=RedisQueue(sweep_redis, **limits), tickets=Tickets(sweep_redis), serving=serving)
+    sweeper = Sweeper(
+        worker=name,
+        queue=RedisQueue(sweep_redis, **limits),
+        tickets=Tickets(sweep_redis),
+        serving=serving,
+        pulse=pulse,
+    )
     sweeper.start()
+    with suppress(StoreUnavailableError):
+        warn(dangers_of(sweep_redis))
     with suppress(StoreUnavailableError):
         # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
         Tickets(sweep_redis).ensure()
@@ -107,17 +128,16 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
         with suppress(StopRequested):
             while not stopping.is_set():
-                _work(redis, queue, stopping=stopping, logging_level=logging_level)
+                _work(redis, queue, stopping=stopping, outage=outage, logging_level=logging_level)
                 if not stopping.is_set():
                     # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided
-                    with suppress(StoreUnavailableError):
-                        drain()
+                    drain()
     finally:
         sweeper.stop()
     log.info("worker stops", name=name)
 
 
-def _work(redis: Redis, queue: str, *, stopping: Event, logging_level: str) -> None:
+def _work(redis: Redis, queue: str, *, stopping: Event, outage: Outage, logging_level: str) -> None:
     """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
 
     Each gets a name of its own: RQ refuses that of a worker that could not say goodbye.
@@ -134,7 +154,25 @@ def _work(redis: Redis, queue: str, *, stopping: Event, logging_level: str) -> N
             worker.stopping = stopping
             worker.work(logging_level=logging_level)
     except StoreUnavailableError as error:
-        log.error("Redis failed the worker", problem=str(error))  # noqa: TRY400  # a traceback says no more
+        outage.failed(error)
     if not stopping.is_set():
-        log.warning("the worker begins anew", pause_seconds=RESTART_SECONDS)
-        time.sleep(RESTART_SECONDS)
+        log.debug("the worker begins anew", pause_seconds=RESTART_SECONDS)
+        stopping.wait(RESTART_SECONDS)
+
+
+class OutagesOnce(logging.Filter):
+    """Says once what RQ says of an outage of Redis at each attempt, some of it with a traceback."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__()
+        self._outage = outage
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is about something else."""
+        raised = record.exc_info[1] if record.exc_info else None
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        faults = [each for each in (raised, *arguments) if isinstance(each, RedisError | OSError)]
+        if not faults and "Redis connection timeout" not in record.msg:
+            return True
+        self._outage.failed(faults[0] if faults else "Redis does not answer in time")
+        return False

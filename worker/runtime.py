@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from shared.errors import InstallationError
 from shared.jobs import Tickets
 from shared.model.serving import Serving
+from shared.outage import Outage
 from shared.store.transactions import TransactionQueue
 from shared.transaction import TransactionModel
+from worker.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Runtime:
     tickets: Tickets
     serving: Serving
     transaction_class: type[TransactionModel]
-    claimer: str
+    worker: str
+    pulse: Pulse
+    outage: Outage
     stopping: Callable[[], bool]
 
 

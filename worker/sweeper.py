@@ -1,37 +1,70 @@
-"""Once a second, beside the jobs: gives back what dead workers held, and follows the active model."""
+"""Once a second, beside the jobs: signs of life, what lost workers held, the active model, a batch that hangs."""
 
+import os
+import signal
 import threading
+from collections.abc import Callable
 
 from shared.errors import StoreUnavailableError
 from shared.jobs import Tickets
 from shared.log import get_logger
 from shared.model.serving import Serving
+from shared.outage import Outage
 from shared.store.transactions import TransactionQueue
+from worker.drain import LEASE_SECONDS
+from worker.pulse import Pulse
 
 log = get_logger(__name__)
 
 INTERVAL_SECONDS = 1.0
 
+TURN_SECONDS = 1.5
+"""How long a worker has the turn to sweep: it keeps it by coming once a second, and another has it soon if it dies."""
+
+HANGS_SECONDS = 30.0
+"""A batch that takes longer hangs: 256 rows take milliseconds, and a slow class of a team's own a few seconds."""
+
+
+def end_this_process() -> None:
+    """Ends the process as `kill -9` would: nothing else ends a thread that hangs, and the supervisor starts another."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
 
 class Sweeper:
     """A thread that keeps the promise behind every 202 where a worker, a ticket or Redis is lost."""
 
-    def __init__(self, *, queue: TransactionQueue, tickets: Tickets, serving: Serving) -> None:
+    def __init__(
+        self,
+        *,
+        worker: str,
+        queue: TransactionQueue,
+        tickets: Tickets,
+        serving: Serving,
+        pulse: Pulse,
+        end_hanging: Callable[[], None] = end_this_process,
+    ) -> None:
+        self._worker = worker
         self._queue = queue
         self._tickets = tickets
         self._serving = serving
+        self._pulse = pulse
+        self._end_hanging = end_hanging
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
-        self._away = False
+        self._outage = Outage(log, failing="Redis is away", back="Redis is back")
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """Ends the thread, and the worker's place among those that live."""
         self._stop.set()
         self._thread.join()
+        try:
+            self._queue.leave(self._worker, ends=True)
+        except StoreUnavailableError as error:
+            self._outage.failed(error)
 
     def sweep(self) -> None:
         """One round.
@@ -39,25 +72,34 @@ class Sweeper:
         Raises:
             StoreUnavailableError: Redis failed; the next round tries again.
         """
-        given_back, waiting = self._queue.sweep()
-        if given_back:
-            log.warning("a worker is gone; its transactions wait again", transactions=given_back)
-        if waiting:
+        swept = self._queue.sweep(self._worker, lease_seconds=LEASE_SECONDS, turn_seconds=TURN_SECONDS)
+        for name, held in swept.gone.items():
+            log.warning("a worker is gone; what it held is tried again", worker=name, transactions=held)
+        if self._pulse.left_behind and not self._pulse.drains:
+            # the lease of a worker that lives is renewed: nobody else would take it
+            self._pulse.give_back(lambda: self._queue.leave(self._worker))
+        if swept.waiting:
             self._tickets.ensure()
+
+    def watch(self) -> None:
+        """Ends the process where a batch hangs: its transactions are then tried elsewhere, one by one."""
+        seconds = self._pulse.assessing_seconds
+        if seconds > HANGS_SECONDS:
+            log.critical("a batch hangs; ending this worker", worker=self._worker, seconds=round(seconds))
+            self._end_hanging()
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
+            self.watch()
             try:
                 self._serving.refresh()
             except Exception:
                 log.exception("following the active model failed")
             try:
                 self.sweep()
-                self._away = False
+                self._outage.over()
             except StoreUnavailableError as error:
-                if not self._away:
-                    log.warning("Redis is away", problem=str(error))
-                self._away = True
+                self._outage.failed(error)
             except Exception:
                 # the thread is what brings back lost claims: it outlives a mistake
                 log.exception("sweep failed")

@@ -1,7 +1,7 @@
 -- accept: makes transactions known, undecided and waiting, each id once.
--- KEYS: undecided, waiting.  ARGV: record key prefix, queue limit, then id and record by turns.
+-- KEYS: undecided, waiting, totals.  ARGV: record key prefix, queue limit, then id and record by turns.
 -- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has.
-local undecided, waiting = KEYS[1], KEYS[2]
+local undecided, waiting, totals = KEYS[1], KEYS[2], KEYS[3]
 local prefix, limit = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -23,5 +23,6 @@ end
 if #ids > 0 then
   redis.call('ZADD', undecided, unpack(scored))
   redis.call('RPUSH', waiting, unpack(ids))
+  redis.call('HINCRBY', totals, 'accepted', #ids)
 end
 return answers

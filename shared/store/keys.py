@@ -2,11 +2,16 @@
 
 | key | type | bound | written by |
 |---|---|---|---|
-| `riskline:{S}:tx:ID` | string, JSON record | until decided, then the result TTL | accept, decide, record |
-| `riskline:{S}:undecided` | sorted set, id by acceptance time in ms | the queue limit | accept, decide |
-| `riskline:{S}:waiting` | list of ids | the queue limit | accept, claim, sweep |
-| `riskline:{S}:claimed:CLAIMER` | list of ids | one batch | claim, decide, sweep |
-| `riskline:{S}:claimers` | sorted set, claimer by end of its lease in ms | the workers | claim, sweep |
+| `riskline:{S}:tx:ID` | string, JSON record | until decided, then a TTL | accept, decide, record, replay |
+| `riskline:{S}:undecided` | sorted set, id by acceptance time in ms | the queue limit | accept, decide, replay |
+| `riskline:{S}:waiting` | list of ids | the queue limit | accept, claim, leave, replay |
+| `riskline:{S}:suspects` | list of ids that a worker was lost with | the lost workers' batches | claim, leave, sweep |
+| `riskline:{S}:losses` | hash, workers lost by id | the suspects | decide, sweep |
+| `riskline:{S}:claimed:WORKER` | list of ids | one batch | claim, decide, leave, sweep |
+| `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
+| `riskline:{S}:sweeper` | string, the worker whose turn it is to sweep | a few seconds | sweep |
+| `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay |
+| `riskline:{S}:totals` | hash, what was ever accepted, decided, … | six fields | accept, decide, record, replay |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 
@@ -47,17 +52,42 @@ class Keys:
 
     @property
     def claimed_prefix(self) -> str:
-        """What stands before a claimer's name in the key of what it claimed."""
+        """What stands before a worker's name in the key of what it claimed."""
         return self.prefix + "claimed:"
 
-    def claimed(self, claimer: str) -> str:
+    def claimed(self, worker: str) -> str:
         """What one worker has claimed and not decided yet."""
-        return self.claimed_prefix + claimer
+        return self.claimed_prefix + worker
 
     @property
-    def claimers(self) -> str:
-        """The workers that may hold claims, by the end of their lease."""
-        return self.prefix + "claimers"
+    def suspects(self) -> str:
+        """The undecided ones that a worker was lost with, which are tried alone."""
+        return self.prefix + "suspects"
+
+    @property
+    def losses(self) -> str:
+        """How many workers were lost with each suspect."""
+        return self.prefix + "losses"
+
+    @property
+    def workers(self) -> str:
+        """The workers that show signs of life, by the end of their lease."""
+        return self.prefix + "workers"
+
+    @property
+    def sweeper(self) -> str:
+        """The worker whose turn it is to sweep."""
+        return self.prefix + "sweeper"
+
+    @property
+    def failed(self) -> str:
+        """The transactions that failed, by when they did."""
+        return self.prefix + "failed"
+
+    @property
+    def totals(self) -> str:
+        """How many transactions were ever accepted, decided and so on."""
+        return self.prefix + "totals"
 
     @property
     def feed(self) -> str:

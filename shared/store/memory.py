@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from shared.errors import StoreUnavailableError
+from shared.lifecycle import Status
+from shared.store.counts import TOTALS, Counts
 from shared.store.decisions import OLDEST, Cursor, Page
-from shared.store.records import Outcome, Record, Submission
-from shared.store.transactions import ACCEPTED, NO_ROOM, Claimed
+from shared.store.failures import Replayed
+from shared.store.records import Outcome, Record, Submission, replayed
+from shared.store.transactions import ACCEPTED, NO_ROOM, Claimed, Swept
 
 LOOK_AGAIN_SECONDS = 0.001
 """How soon the twin sees a decision that it waits for: an append to a list wakes nobody."""
@@ -26,8 +29,13 @@ class MemoryStore:
         self.records: dict[str, bytes] = {}
         self.undecided: set[str] = set()
         self.waiting: list[str] = []
+        self.suspects: list[str] = []
+        self.losses: dict[str, int] = {}
         self.claimed: dict[str, list[str]] = {}
-        self.claimers: dict[str, float] = {}
+        self.workers: dict[str, float] = {}
+        self.sweeper: tuple[str, float] | None = None
+        self.failed: list[str] = []
+        self.totals = dict.fromkeys(TOTALS, 0)
         self.feed: list[bytes] = []
         self.feed_trimmed = 0
         self._queue_limit = queue_limit
@@ -48,6 +56,7 @@ class MemoryStore:
         self.records[submission.transaction_id] = submission.record
         self.undecided.add(submission.transaction_id)
         self.waiting.append(submission.transaction_id)
+        self.totals["accepted"] += 1
         return ACCEPTED
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
@@ -55,65 +64,126 @@ class MemoryStore:
         self._reach()
         return [self._load(transaction_id) for transaction_id in transaction_ids]
 
-    async def record(self, outcomes: Sequence[Outcome]) -> int:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
         """See TransactionIntake."""
         self._reach()
-        new = 0
-        for outcome in outcomes:
-            if outcome.transaction_id not in self.records:
-                self.records[outcome.transaction_id] = outcome.record
-                self.feed.append(outcome.decision)
-                new += 1
-        return new
+        return [self._record(outcome, wanted=wanted) for outcome in outcomes]
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+    def _record(self, outcome: Outcome, *, wanted: bool) -> Record:
+        known = self._load(outcome.transaction_id)
+        if known is not None:
+            return known if wanted else NO_ROOM
+        self.records[outcome.transaction_id] = outcome.record
+        self.feed.append(outcome.decision)
+        self.totals["recorded"] += 1
+        return ACCEPTED
+
+    async def count(self) -> Counts:
+        """See TransactionIntake."""
+        self._reach()
+        return Counts(
+            **self.totals,
+            undecided=len(self.undecided),
+            waiting=len(self.waiting),
+            suspects=len(self.suspects),
+            claimed=sum(len(self.claimed.get(worker, ())) for worker in self.workers),
+            failed_now=len(self.failed),
+            fed=self.feed_trimmed + len(self.feed),
+            workers=sum(lease_end > self._clock() for lease_end in self.workers.values()),
+            oldest_ms=0 if self.undecided else None,
+        )
+
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
         """See TransactionQueue; never waits."""
         del wait_seconds
         self._reach()
-        self.claimers[claimer] = self._clock() + lease_seconds
-        mine = self.claimed.setdefault(claimer, [])
-        room = max(0, count - len(mine))
-        mine += self.waiting[:room]
-        del self.waiting[:room]
-        return [(transaction_id, self._load(transaction_id)) for transaction_id in mine]
+        self.workers[worker] = self._clock() + lease_seconds
+        mine = self.claimed.setdefault(worker, [])
+        if not mine and self.suspects:
+            mine.append(self.suspects.pop(0))
+        losses = self.losses.get(mine[0], 0) if len(mine) == 1 else 0
+        if not losses:
+            room = max(0, count - len(mine))
+            mine += self.waiting[:room]
+            del self.waiting[:room]
+        return Claimed([(transaction_id, self._load(transaction_id)) for transaction_id in mine], losses)
 
-    def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
+    def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
         self._reach()
         decided = 0
-        mine = self.claimed.get(claimer, [])
+        mine = self.claimed.get(worker, [])
         for outcome in outcomes:
             if outcome.transaction_id in mine:
                 mine.remove(outcome.transaction_id)
             if outcome.transaction_id in self.undecided:
                 self.undecided.remove(outcome.transaction_id)
+                self.losses.pop(outcome.transaction_id, None)
+                self._decide(outcome)
                 decided += 1
-                if outcome.record:
-                    self.records[outcome.transaction_id] = outcome.record
-                if outcome.decision:
-                    self.feed.append(outcome.decision)
         return decided
 
+    def _decide(self, outcome: Outcome) -> None:
+        if outcome.record:
+            self.records[outcome.transaction_id] = outcome.record
+        if outcome.decision:
+            self.feed.append(outcome.decision)
+            self.totals["decided"] += 1
+        elif outcome.record:
+            self.failed.append(outcome.transaction_id)
+            self.totals["failed"] += 1
+        else:
+            self.totals["unreadable"] += 1
+
     def decide_and_claim(
-        self, claimer: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
+        self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
     ) -> tuple[int, Claimed]:
         """See TransactionQueue."""
-        return self.decide(claimer, outcomes), self.claim(claimer, count=count, lease_seconds=lease_seconds)
+        return self.decide(worker, outcomes), self.claim(worker, count=count, lease_seconds=lease_seconds)
 
-    def sweep(self) -> tuple[int, int]:
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
         """See TransactionQueue."""
         self._reach()
-        gone = [claimer for claimer, lease_end in self.claimers.items() if lease_end <= self._clock()]
-        given_back = sum(self.leave(claimer) for claimer in gone)
-        return given_back, len(self.waiting)
+        now = self._clock()
+        self.workers[worker] = now + lease_seconds
+        if self.sweeper is not None and self.sweeper[0] != worker and self.sweeper[1] > now:
+            return Swept(0, {})
+        self.sweeper = (worker, now + turn_seconds)
+        gone = {name: self._lose(name) for name, lease_end in sorted(self.workers.items()) if lease_end <= now}
+        return Swept(len(self.waiting) + len(self.suspects), gone)
 
-    def leave(self, claimer: str) -> int:
+    def _lose(self, worker: str) -> int:
+        del self.workers[worker]
+        held = [each for each in self.claimed.pop(worker, []) if each in self.undecided]
+        for transaction_id in held:
+            self.losses[transaction_id] = self.losses.get(transaction_id, 0) + 1
+        self.suspects[:0] = held
+        return len(held)
+
+    def leave(self, worker: str, *, ends: bool = False) -> int:
         """See TransactionQueue."""
         self._reach()
-        self.claimers.pop(claimer, None)
-        mine = self.claimed.pop(claimer, [])
-        self.waiting[:0] = mine
+        mine = self.claimed.pop(worker, [])
+        for transaction_id in reversed(mine):
+            (self.suspects if transaction_id in self.losses else self.waiting).insert(0, transaction_id)
+        if ends:
+            self.workers.pop(worker, None)
         return len(mine)
+
+    def replay(self, transaction_ids: Sequence[str]) -> Replayed:
+        """See Failures."""
+        self._reach()
+        done: list[str] = []
+        for transaction_id in dict.fromkeys(transaction_ids):
+            record = self._load(transaction_id)
+            if record is not None and record["status"] == Status.FAILED:
+                self.records[transaction_id] = replayed(record)
+                self.undecided.add(transaction_id)
+                self.waiting.append(transaction_id)
+                self.failed.remove(transaction_id)
+                self.totals["replayed"] += 1
+                done.append(transaction_id)
+        return Replayed(done, [each for each in dict.fromkeys(transaction_ids) if each not in done])
 
     async def page(self, after: Cursor, *, limit: int) -> Page | None:
         """See Decisions; an entry's id is its number from 1, and `feed_trimmed` says how many have left the feed."""

@@ -1,14 +1,23 @@
--- record: keeps decisions that the synchronous door has already given; an id that is known stays as it is.
--- KEYS: feed.  ARGV: record key prefix, TTL in s, feed length, then id, record and decision by turns.
--- Answers how many were new.
-local feed = KEYS[1]
-local prefix, ttl, length = ARGV[1], ARGV[2], ARGV[3]
-local recorded = 0
-for i = 4, #ARGV, 3 do
-  if redis.call('SET', prefix .. ARGV[i], ARGV[i + 1], 'NX', 'EX', ttl) then
+-- record: keeps decisions that the synchronous door has made; an id that is known stays as it is.
+-- KEYS: feed, totals.
+-- ARGV: record key prefix, TTL in s, feed length, 1 where the records of known ids are wanted, else 0, then id, record
+-- and decision by turns.
+-- Answers one string a decision: '' it is new, else the record that the id already has, or '!' where it is not wanted.
+local feed, totals = KEYS[1], KEYS[2]
+local prefix, ttl, length, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local answers, recorded = {}, 0
+for i = 5, #ARGV, 3 do
+  local key = prefix .. ARGV[i]
+  if redis.call('SET', key, ARGV[i + 1], 'NX', 'EX', ttl) then
     redis.call('XADD', feed, '*', 'd', ARGV[i + 2])
     recorded = recorded + 1
+    answers[#answers + 1] = ''
+  else
+    answers[#answers + 1] = wanted and redis.call('GET', key) or '!'
   end
 end
-if recorded > 0 then redis.call('XTRIM', feed, 'MAXLEN', '~', length) end
-return recorded
+if recorded > 0 then
+  redis.call('XTRIM', feed, 'MAXLEN', '~', length)
+  redis.call('HINCRBY', totals, 'recorded', recorded)
+end
+return answers

@@ -1,9 +1,9 @@
 """The JSON of a transaction's record, and what may become of it.
 
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
-     "traceparent": "…", "decision": {…}, "error": "…"}
+     "traceparent": "…", "decision": {…}, "error": "…", "replays": 1}
 
-`explain`, `request_id`, `traceparent`, `decision` and `error` are there where they say something.
+`explain`, `request_id`, `traceparent`, `decision`, `error` and `replays` are there where they say something.
 """
 
 from typing import Any, NamedTuple
@@ -109,6 +109,26 @@ def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
     """
     after = {**record, "status": next_status(record["status"], Event.FAIL), "error": reason}
     return Outcome(transaction_id, orjson.dumps(after), b"")
+
+
+def replayed(record: Record) -> bytes:
+    """The record of a failed transaction that shall be tried once more, as JSON.
+
+    Raises:
+        LifecycleError: the record is not one of a failed transaction.
+    """
+    after = {**record, "status": next_status(record["status"], Event.REPLAY), "replays": record.get("replays", 0) + 1}
+    after.pop("error", None)
+    return orjson.dumps(after)
+
+
+def readable(record: bytes | str | None) -> Record | None:
+    """The record; None where there is none, or nothing that can be read."""
+    try:
+        loaded = orjson.loads(record) if record else None
+    except orjson.JSONDecodeError:
+        return None
+    return loaded if isinstance(loaded, dict) else None
 
 
 def state_of(transaction_id: str, record: Record) -> dict[str, Any]:

@@ -1,18 +1,33 @@
--- sweep: gives back what claimers hold whose lease is over, or what one that is leaving holds, oldest first in line.
--- KEYS: claimers, waiting.  ARGV: claimed key prefix, and optionally the claimer that is leaving.
--- Answers how many transactions were given back, and how many wait now.
-local claimers, waiting = KEYS[1], KEYS[2]
-local prefix, leaving = ARGV[1], ARGV[2]
+-- sweep: renews a worker's lease and, in one worker at a time, gives back what others hold whose lease is over.
+-- KEYS: workers, waiting, suspects, undecided, losses, sweeper.
+-- ARGV: claimed key prefix, worker, its lease in ms, how long its turn to sweep lasts in ms.
+-- Answers how many transactions wait (0 where it is another's turn), then each worker that is gone and how many it held.
+local workers, waiting, suspects = KEYS[1], KEYS[2], KEYS[3]
+local undecided, losses, sweeper = KEYS[4], KEYS[5], KEYS[6]
+local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local gone = leaving and { leaving } or redis.call('ZRANGEBYSCORE', claimers, '-inf', now)
-local given_back = 0
-for _, claimer in ipairs(gone) do
-  -- a script that has written is not refused for want of memory: a full Redis must be able to drain
-  redis.call('ZREM', claimers, claimer)
-  local ids = redis.call('LRANGE', prefix .. claimer, 0, -1)
-  for i = #ids, 1, -1 do redis.call('LPUSH', waiting, ids[i]) end
-  redis.call('DEL', prefix .. claimer)
-  given_back = given_back + #ids
+-- a script that has written is not refused for want of memory: a full Redis must be able to drain
+redis.call('ZREM', workers, worker)
+redis.call('ZADD', workers, now + lease, worker)
+local whose = redis.call('GET', sweeper)
+if whose and whose ~= worker then return { 0 } end
+redis.call('SET', sweeper, worker, 'PX', turn)
+local gone = {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now)) do
+  redis.call('ZREM', workers, name)
+  local ids = redis.call('LRANGE', prefix .. name, 0, -1)
+  redis.call('DEL', prefix .. name)
+  local open = #ids > 0 and redis.call('ZMSCORE', undecided, unpack(ids)) or {}
+  local held = 0
+  for i = #ids, 1, -1 do
+    if open[i] then
+      redis.call('LPUSH', suspects, ids[i])
+      redis.call('HINCRBY', losses, ids[i], 1)
+      held = held + 1
+    end
+  end
+  gone[#gone + 1] = name
+  gone[#gone + 1] = held
 end
-return { given_back, redis.call('LLEN', waiting) }
+return { redis.call('LLEN', waiting) + redis.call('LLEN', suspects), unpack(gone) }

@@ -1,16 +1,16 @@
 """The transactions in Redis: accepted, claimed, decided, swept, each operation one atomic call a batch."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-import orjson
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
+from shared.store.counts import Counts, count_call, counted
 from shared.store.keys import Keys
-from shared.store.records import Outcome, Record, Submission
+from shared.store.records import Outcome, Record, Submission, readable
 
 ACCEPT_BATCH = 512
 ACCEPT_BYTES = 1024 * 1024
@@ -25,8 +25,22 @@ NO_ROOM: Record = {"full": True}
 """What `accept` answers where the queue limit is reached."""
 
 
-Claimed = list[tuple[str, Record | None]]
-"""Ids in their order, and their records; None where there is none that can be read."""
+class Claimed(NamedTuple):
+    """What a worker has claimed: ids in their order and their records, None where there is none that can be read."""
+
+    rows: list[tuple[str, Record | None]]
+    losses: int = 0
+    """How many workers were lost with the one row, which then may be what ended them; 0 for any other claim."""
+
+
+NOTHING = Claimed([])
+
+
+class Swept(NamedTuple):
+    """What a sweep found: how many wait (0 where another sweeps), and what each worker held that is gone."""
+
+    waiting: int
+    gone: dict[str, int]
 
 
 class TransactionIntake(Protocol):
@@ -38,32 +52,35 @@ class TransactionIntake(Protocol):
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """The records; None where there is none (any more)."""
 
-    async def record(self, outcomes: Sequence[Outcome]) -> int:
-        """Keeps what the synchronous door decided; how many were new."""
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+        """Keeps what the synchronous door decided: ACCEPTED, or for an id that is known its record if `wanted`."""
+
+    async def count(self) -> Counts:
+        """How many there are and ever were, at one moment."""
 
 
 class TransactionQueue(Protocol):
     """What a worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
-        """Takes up to `count` waiting transactions, after what the claimer already holds, and renews its lease.
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+        """Takes up to `count` waiting transactions, after what the worker already holds, and renews its lease.
 
         With `wait_seconds` it waits so long for one to come, if none waits.
         """
 
-    def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
+    def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
         """Writes outcomes of undecided transactions and lets go of their claims; how many this call decided."""
 
     def decide_and_claim(
-        self, claimer: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
+        self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
     ) -> tuple[int, Claimed]:
         """`decide`, then `claim`, in one round trip."""
 
-    def sweep(self) -> tuple[int, int]:
-        """Gives back what claimers hold whose lease is over: how many that were, and how many wait now."""
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
+        """Renews the worker's lease and, if it is its turn, gives back what others hold whose lease is over."""
 
-    def leave(self, claimer: str) -> int:
-        """Gives back what this claimer holds, at its end; how many that were."""
+    def leave(self, worker: str, *, ends: bool = False) -> int:
+        """Gives back what a worker that lives holds; how many that were. Where it ends it is forgotten."""
 
 
 class RedisIntake:
@@ -91,36 +108,50 @@ class RedisIntake:
         for submission in submissions:
             args += (submission.transaction_id, submission.record)
         with redis_faults_named():
-            answers = await scripts.run_async(self._redis, "accept", [self._keys.undecided, self._keys.waiting], args)
+            answers = await scripts.run_async(
+                self._redis, "accept", [self._keys.undecided, self._keys.waiting, self._keys.totals], args
+            )
         return [_accept_answer(answer) for answer in answers]
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """See TransactionIntake."""
         with redis_faults_named():
             found = await self._redis.mget([self._keys.transaction(each) for each in transaction_ids])
-        return [_readable(record) for record in found]
+        return [readable(record) for record in found]
 
-    async def record(self, outcomes: Sequence[Outcome]) -> int:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
         """See TransactionIntake."""
-        args: list[scripts.Arg] = [self._keys.transaction_prefix, self._result_ttl_seconds, self._feed_length]
+        args: list[scripts.Arg] = [
+            self._keys.transaction_prefix,
+            self._result_ttl_seconds,
+            self._feed_length,
+            int(wanted),
+        ]
         for outcome in outcomes:
             args += (outcome.transaction_id, outcome.record, outcome.decision)
         with redis_faults_named():
-            return int(await scripts.run_async(self._redis, "record", [self._keys.feed], args))
+            answers = await scripts.run_async(self._redis, "record", [self._keys.feed, self._keys.totals], args)
+        return [_accept_answer(answer) for answer in answers]
+
+    async def count(self) -> Counts:
+        """See TransactionIntake."""
+        with redis_faults_named():
+            return counted(await scripts.run_async(self._redis, *count_call(self._keys)))
 
 
 class RedisQueue:
     """TransactionQueue over Redis."""
 
-    def __init__(self, redis: Redis, *, result_ttl_seconds: int, feed_length: int) -> None:
+    def __init__(self, redis: Redis, *, result_ttl_seconds: int, failed_ttl_seconds: int, feed_length: int) -> None:
         self._redis = redis
         self._keys = Keys()
         self._result_ttl_seconds = result_ttl_seconds
+        self._failed_ttl_seconds = failed_ttl_seconds
         self._feed_length = feed_length
 
-    def claim(self, claimer: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
         """See TransactionQueue."""
-        call = self._claim(claimer, count, lease_seconds)
+        call = self._claim(worker, count, lease_seconds)
         with redis_faults_named():
             if wait_seconds == 0:
                 return _claimed(scripts.run(self._redis, *call))
@@ -130,66 +161,60 @@ class RedisQueue:
                 pipeline.blmove(self._keys.waiting, self._keys.waiting, wait_seconds, "LEFT", "LEFT")  # type: ignore[arg-type]  # fractions of a second, which the stubs don't know
                 return _claimed(scripts.run_all(pipeline, [call])[0])
 
-    def _claim(self, claimer: str, count: int, lease_seconds: float) -> scripts.Call:
-        keys = [self._keys.waiting, self._keys.claimed(claimer), self._keys.claimers]
-        return "claim", keys, [self._keys.transaction_prefix, claimer, count, int(lease_seconds * 1000), CLAIM_BYTES]
+    def _claim(self, worker: str, count: int, lease_seconds: float) -> scripts.Call:
+        keys = self._keys
+        names = [keys.waiting, keys.claimed(worker), keys.workers, keys.suspects, keys.losses]
+        return "claim", names, [keys.transaction_prefix, worker, count, int(lease_seconds * 1000), CLAIM_BYTES]
 
-    def decide(self, claimer: str, outcomes: Sequence[Outcome]) -> int:
+    def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
         with redis_faults_named():
-            return int(scripts.run(self._redis, *self._decide(claimer, outcomes)))
+            return int(scripts.run(self._redis, *self._decide(worker, outcomes)))
 
-    def _decide(self, claimer: str, outcomes: Sequence[Outcome]) -> scripts.Call:
-        keys = [self._keys.undecided, self._keys.claimed(claimer), self._keys.feed]
+    def _decide(self, worker: str, outcomes: Sequence[Outcome]) -> scripts.Call:
+        keys = self._keys
+        names = [keys.undecided, keys.claimed(worker), keys.feed, keys.failed, keys.losses, keys.totals]
         args: list[scripts.Arg] = [
-            self._keys.transaction_prefix,
+            keys.transaction_prefix,
             self._result_ttl_seconds,
+            self._failed_ttl_seconds,
             self._feed_length,
-            self._keys.decided_channel,
+            keys.decided_channel,
         ]
         for outcome in outcomes:
             args += (outcome.transaction_id, outcome.record, outcome.decision)
-        return "decide", keys, args
+        return "decide", names, args
 
     def decide_and_claim(
-        self, claimer: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
+        self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
     ) -> tuple[int, Claimed]:
         """See TransactionQueue."""
-        calls = [self._decide(claimer, outcomes), self._claim(claimer, count, lease_seconds)]
+        calls = [self._decide(worker, outcomes), self._claim(worker, count, lease_seconds)]
         with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
             decided, flat = scripts.run_all(pipeline, calls)
         return int(decided), _claimed(flat)
 
-    def sweep(self) -> tuple[int, int]:
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
         """See TransactionQueue."""
-        return self._give_back()
-
-    def leave(self, claimer: str) -> int:
-        """See TransactionQueue."""
-        return self._give_back(claimer)[0]
-
-    def _give_back(self, *leaving: str) -> tuple[int, int]:
+        keys = self._keys
+        names = [keys.workers, keys.waiting, keys.suspects, keys.undecided, keys.losses, keys.sweeper]
+        args: list[scripts.Arg] = [keys.claimed_prefix, worker, int(lease_seconds * 1000), int(turn_seconds * 1000)]
         with redis_faults_named():
-            given_back, waiting = scripts.run(
-                self._redis,
-                "sweep",
-                [self._keys.claimers, self._keys.waiting],
-                [self._keys.claimed_prefix, *leaving],
-            )
-        return int(given_back), int(waiting)
+            waiting, *gone = scripts.run(self._redis, "sweep", names, args)
+        return Swept(int(waiting), {gone[i].decode(): int(gone[i + 1]) for i in range(0, len(gone), 2)})
+
+    def leave(self, worker: str, *, ends: bool = False) -> int:
+        """See TransactionQueue."""
+        keys = self._keys
+        names = [keys.workers, keys.claimed(worker), keys.waiting, keys.suspects, keys.losses]
+        with redis_faults_named():
+            return int(scripts.run(self._redis, "leave", names, [worker, int(ends)]))
 
 
 def _claimed(flat: list[bytes]) -> Claimed:
-    return [(flat[i].decode(), _readable(flat[i + 1])) for i in range(0, len(flat), 2)]
-
-
-def _readable(record: bytes | str | None) -> Record | None:
-    """The record; None where there is none, or nothing that can be read."""
-    try:
-        loaded = orjson.loads(record) if record else None
-    except orjson.JSONDecodeError:
-        return None
-    return loaded if isinstance(loaded, dict) else None
+    # each id has its record behind it; what is over then are the losses of a suspect
+    rows = [(flat[i].decode(), readable(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
+    return Claimed(rows, int(flat[-1]) if len(flat) % 2 else 0)
 
 
 def _accept_answer(answer: bytes) -> Record:
@@ -197,6 +222,6 @@ def _accept_answer(answer: bytes) -> Record:
         return ACCEPTED
     if answer == b"!":
         return NO_ROOM
-    record = _readable(answer)
+    record = readable(answer)
     # what cannot be read is nobody's repetition: a conflict
     return {"transaction": None} if record is None else record

@@ -31,11 +31,13 @@ from shared.transaction import Transaction
 from tests.unit.api import Api
 from tests.unit.wire import request, serving
 from worker import drain as draining
+from worker.pulse import Pulse
 from worker.training.simulate import simulate
 
 ROWS = 8192
 BATCH = 256
-LIMITS = {"result_ttl_seconds": 86_400, "feed_length": 1_000_000}
+TTL = {"result_ttl_seconds": 86_400, "feed_length": 1_000_000}
+LIMITS = {**TTL, "failed_ttl_seconds": 604_800}
 
 Table = list[tuple[str, str, float]]
 
@@ -139,7 +141,7 @@ async def accepted(url: str, transactions: list[Transaction], *, explain: bool) 
     """Has them all wait."""
     redis = connect_async(url, timeout_seconds=5)
     queueing = Queueing(submitted_at=utc_now(), explain=explain, request_id="0690187fef76-1f4c")
-    intake = RedisIntake(redis, queue_limit=10**7, **LIMITS)
+    intake = RedisIntake(redis, queue_limit=10**7, **TTL)
     for start in range(0, len(transactions), BATCH):
         await intake.accept([queueing.submission(each) for each in transactions[start : start + BATCH]])
     await redis.aclose()
@@ -148,7 +150,7 @@ async def accepted(url: str, transactions: list[Transaction], *, explain: bool) 
 async def recorded(url: str, transactions: list[Transaction], shown: list[bytes]) -> None:
     """Records them all."""
     redis = connect_async(url, timeout_seconds=5)
-    intake = RedisIntake(redis, queue_limit=10**7, **LIMITS)
+    intake = RedisIntake(redis, queue_limit=10**7, **TTL)
     outcomes = [
         decided_at_once(each.transaction_id, transaction=each.to_json(), scored_at=utc_now(), shown=answer)
         for each, answer in zip(transactions, shown, strict=True)
@@ -180,7 +182,8 @@ def in_redis(model: Any, transactions: list[Transaction], directory: Path) -> Ta
             def drain() -> object:
                 return draining.drain(
                     RedisQueue(client, **LIMITS),
-                    claimer="w1",
+                    worker="w1",
+                    pulse=Pulse(),
                     model=lambda: model,
                     transaction_class=Transaction,
                     time_is_over=lambda: False,

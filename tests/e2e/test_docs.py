@@ -34,6 +34,7 @@ TUTORIAL = DOCS / "tutorial.md"
 HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
 SCORE_FILES = DOCS / "how-to" / "score-files.md"
 FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
+REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
 ELSEWHERE = re.compile(r"\b(?:make|docker|git|pip) |\briskline (?:up|api|worker)\b")
@@ -130,7 +131,9 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
         yield up
 
 
-@pytest.mark.parametrize("document", [TUTORIAL, FOLLOW, SCORE_FILES, ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, ROOT / "README.md"], ids=lambda path: path.name
+)
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
     document: Path, running: RunningUp, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -147,7 +150,7 @@ def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_i
         run_block(block, directory=directory, environment=environment, port=running.state["port"])
 
     patterns = [re.escape(row.split("`")[1]) for row in key_rows()]
-    known = [re.compile(each.replace("S", "0").replace("ID", ".+").replace("CLAIMER", ".+")) for each in patterns]
+    known = [re.compile(each.replace("S", "0").replace("ID", ".+").replace("WORKER", ".+")) for each in patterns]
     with Redis.from_url(running.state["redis_url"]) as redis:
         names = [name.decode() for name in redis.scan_iter()]
     strange = [name for name in names if not name.startswith("rq:") and not any(key.fullmatch(name) for key in known)]

@@ -13,6 +13,7 @@ from shared.model.trees import LEAF, Scoring, Trees
 from shared.policy import Thresholds
 from shared.transaction import Transaction
 from tests.integration.running import OwnRedis
+from tests.integration.stores import Store, fake_store, memory_store, real_store
 
 
 def write_stump(models_dir: Path) -> str:
@@ -56,3 +57,22 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
     server = OwnRedis(tmp_path_factory.mktemp("r") / "d")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    """One Redis for all tests that leave it as it is."""
+    server = OwnRedis(tmp_path_factory.mktemp("s") / "d")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "fakeredis", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store of each kind."""
+    if request.param == "redis":
+        store = real_store(request.getfixturevalue("shared_redis").url)
+    else:
+        store = memory_store() if request.param == "memory" else fake_store()
+    yield store
+    store.close()

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from cli.redis_server import command, find_server, wait_until_ready
+from redis import Redis
+
+from cli.redis_server import command, find_server, probe, wait_until_ready
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -123,13 +125,21 @@ class OwnRedis:
         self.url = f"unix://{directory / 's'}"
         self.start()
 
-    def start(self) -> None:
+    def start(self, *options: str, wait: bool = True) -> None:
         log_file = self._directory / "log"
         words = command(
             find_server(self._directory), redis_dir=self._directory, socket=self._directory / "s", log_file=log_file
         )
-        self._process = subprocess.Popen(words)
-        wait_until_ready(self.url, exit_status=self._process.poll, log_file=log_file)
+        self._process = subprocess.Popen([*words, *options])
+        if wait:
+            wait_until_ready(self.url, exit_status=self._process.poll, log_file=log_file)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def client(self) -> Redis:
+        return probe(self.url)
 
     def stop(self) -> None:
         self._process.kill()

@@ -23,11 +23,13 @@ from tests.integration.running import OwnRedis, eventually
 from tests.unit.api import Api
 from tests.unit.wire import request, serving
 from worker import drain as draining
+from worker.pulse import Pulse
 
 pytestmark = pytest.mark.integration
 
 COUNT = 5120
-LIMITS = {"result_ttl_seconds": 86_400, "feed_length": 1_000_000}
+TTL = {"result_ttl_seconds": 86_400, "feed_length": 1_000_000}
+LIMITS = {**TTL, "failed_ttl_seconds": 604_800}
 NOW = "2026-11-24T03:15:07.123Z"
 
 
@@ -46,7 +48,7 @@ def transactions() -> list[Transaction]:
 def accept(url: str, *, explain: bool = False, batch: int = 256) -> None:
     async def run() -> None:
         redis = connect_async(url, timeout_seconds=5)
-        intake = RedisIntake(redis, queue_limit=1_000_000, **LIMITS)
+        intake = RedisIntake(redis, queue_limit=1_000_000, **TTL)
         queueing = Queueing(submitted_at=NOW, explain=explain, request_id="0690187fef76-1f4c")
         submissions = [queueing.submission(each) for each in transactions()]
         for start in range(0, COUNT, batch):
@@ -59,7 +61,8 @@ def accept(url: str, *, explain: bool = False, batch: int = 256) -> None:
 def drain(client: Redis) -> int:
     return draining.drain(
         RedisQueue(client, **LIMITS),
-        claimer="w1",
+        worker="w1",
+        pulse=Pulse(),
         model=AmountModel,
         transaction_class=Transaction,
         time_is_over=lambda: False,
@@ -71,7 +74,7 @@ def record(url: str) -> None:
 
     async def run() -> None:
         redis = connect_async(url, timeout_seconds=5)
-        intake = RedisIntake(redis, queue_limit=1_000_000, **LIMITS)
+        intake = RedisIntake(redis, queue_limit=1_000_000, **TTL)
         outcomes = [
             decided_at_once(
                 each.transaction_id,
@@ -136,7 +139,7 @@ def test_a_worker_that_waits_is_woken_and_takes_what_came_in_one_round_trip(clie
         claimed = claim.result(5)
 
     # of the 512 that came with the call that woke it
-    assert len(claimed) == 256
+    assert len(claimed.rows) == 256
     assert counts(client)["script calls"] - before["script calls"] <= COUNT / 512 + 1
 
 
@@ -202,5 +205,5 @@ def test_who_waits_is_told_the_records_where_few_are_decided(
         message = eventually(subscription.get_message)
 
     told = orjson.loads(message["data"])
-    ids = [transaction_id for transaction_id, _ in claimed]
+    ids = [transaction_id for transaction_id, _ in claimed.rows]
     assert told == ({each.transaction_id: orjson.loads(each.record) for each in done} if with_records else ids)

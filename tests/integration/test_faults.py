@@ -23,6 +23,7 @@ from shared.store.transactions import RedisQueue
 from tests.factories import transaction_json
 from tests.integration.conftest import write_stump
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.integration.stores import LIMITS
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +91,7 @@ def test_a_full_redis_is_drained_and_gets_back_what_a_dead_worker_held(
         rows = [transaction_json(transaction_id=f"held-{i}") for i in range(50)]
         os.kill(up.state["children"]["scoring worker 1"], signal.SIGSTOP)
         assert client.post("/transactions/batch", json=rows).json()["accepted"] == 50
-        RedisQueue(store, result_ttl_seconds=60, feed_length=100).claim("gone", count=20, lease_seconds=0.1)
+        RedisQueue(store, **LIMITS).claim("gone", count=20, lease_seconds=0.1)
         store.config_set("maxmemory", 1)
 
         # what starts next finds Redis full
@@ -174,12 +175,11 @@ def test_a_claim_of_a_worker_that_stopped_breathing_is_decided_by_another(
     with RunningUp(tmp_path, environment=demo_environment) as up, client_of(up) as client:
         store = probe(up.state["redis_url"])
         client.post("/transactions", json=transaction_json(transaction_id="first"), headers={"Prefer": "wait=30"})
-        eventually(lambda: store.zcard("riskline:{0}:claimers") == 0)
         record = store.get("riskline:{0}:tx:first").decode().replace("first", "held").replace("scored", "queued")
         store.set("riskline:{0}:tx:held", record)
         store.zadd("riskline:{0}:undecided", {"held": time.time() * 1000})
         store.rpush("riskline:{0}:claimed:gone", "held")
-        store.zadd("riskline:{0}:claimers", {"gone": time.time() * 1000 + 500})
+        store.zadd("riskline:{0}:workers", {"gone": time.time() * 1000 + 500})
 
         state = client.get("/transactions/held", params={"wait": 10}).json()
         store.close()

@@ -1,89 +1,24 @@
-"""One contract for the store in memory, for Lua on fakeredis, and (integration) for Lua on a real Redis."""
+"""One contract for the store in memory, for Lua on fakeredis, and for Lua on a real Redis."""
 
-import asyncio
-from collections.abc import Iterator
-from typing import Any
-
-import fakeredis
 import orjson
 import pytest
 
-from shared.decision import Decision
 from shared.errors import LifecycleError
-from shared.policy import Action
-from shared.store.memory import MemoryStore
-from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record, state_of
-from shared.store.transactions import ACCEPTED, NO_ROOM, RedisIntake, RedisQueue
+from shared.store.records import failed, state_of
+from shared.store.transactions import ACCEPTED, NO_ROOM
 from tests.factories import a_transaction
+from tests.integration.stores import (
+    NOW,
+    QUEUE_LIMIT,
+    Store,
+    a_decision,
+    a_submission,
+    at_once,
+    fake_store,
+    outcome_of,
+)
 
-NOW = "2026-11-24T03:15:07.123Z"
-QUEUE_LIMIT = 5
-LIMITS = {"result_ttl_seconds": 60, "feed_length": 1000}
-
-
-class Store:
-    """Both sides of a store behind one loop."""
-
-    def __init__(self, intake: Any, queue: Any) -> None:
-        self.intake = intake
-        self.queue = queue
-        self._loop = asyncio.new_event_loop()
-
-    def accept(self, *submissions: Submission) -> list[Any]:
-        return self._loop.run_until_complete(self.intake.accept(submissions))
-
-    def get(self, transaction_id: str) -> Any:
-        return self._loop.run_until_complete(self.intake.get([transaction_id]))[0]
-
-    def record(self, *outcomes: Any) -> int:
-        return self._loop.run_until_complete(self.intake.record(outcomes))
-
-    def claim(self, claimer: str = "w1", count: int = 10, lease_seconds: float = 60) -> list[str]:
-        return [each[0] for each in self.queue.claim(claimer, count=count, lease_seconds=lease_seconds)]
-
-    def close(self) -> None:
-        self._loop.close()
-
-
-def memory_store() -> Iterator[Store]:
-    both = MemoryStore(queue_limit=QUEUE_LIMIT)
-    store = Store(both, both)
-    yield store
-    store.close()
-
-
-def fake_store() -> Iterator[Store]:
-    server = fakeredis.FakeServer()
-    redis = fakeredis.FakeAsyncRedis(server=server)
-    store = Store(
-        RedisIntake(redis, queue_limit=QUEUE_LIMIT, **LIMITS), RedisQueue(fakeredis.FakeRedis(server=server), **LIMITS)
-    )
-    yield store
-    store._loop.run_until_complete(redis.aclose())
-    store.close()
-
-
-@pytest.fixture(params=[memory_store, fake_store], ids=["memory", "fakeredis"])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    yield from request.param()
-
-
-def a_submission(transaction_id: str = "a", **changes: Any) -> Submission:
-    return queued_record(a_transaction(transaction_id=transaction_id, **changes), submitted_at=NOW)
-
-
-def a_decision(transaction_id: str = "a", probability: float = 0.1) -> Decision:
-    return Decision(transaction_id, probability, Action.APPROVE, "v1", NOW)
-
-
-def at_once(transaction_id: str) -> Outcome:
-    shown = orjson.dumps(a_decision(transaction_id).to_dict())
-    transaction = a_transaction(transaction_id=transaction_id).to_json()
-    return decided_at_once(transaction_id, transaction=transaction, scored_at=NOW, shown=shown)
-
-
-def outcome_of(store: Store, transaction_id: str = "a", probability: float = 0.1) -> Any:
-    return decided(store.get(transaction_id), a_decision(transaction_id, probability))
+pytestmark = pytest.mark.integration
 
 
 def test_an_accepted_transaction_is_queued_and_waits(store: Store) -> None:
@@ -128,7 +63,7 @@ def test_a_claim_takes_the_oldest_and_leaves_the_rest_to_others(store: Store) ->
     assert store.claim("w2", count=2) == ["c"]
 
 
-def test_a_claim_answers_first_what_the_claimer_still_holds(store: Store) -> None:
+def test_a_claim_answers_first_what_the_worker_still_holds(store: Store) -> None:
     store.accept(a_submission("a"), a_submission("b"), a_submission("c"))
     store.claim("w1", count=2)
 
@@ -137,7 +72,7 @@ def test_a_claim_answers_first_what_the_claimer_still_holds(store: Store) -> Non
 
 def test_a_claim_that_waits_takes_what_waits_and_nothing_where_none_comes_in_time(store: Store) -> None:
     def claimed() -> list[str]:
-        return [each for each, _ in store.queue.claim("w1", count=10, lease_seconds=60, wait_seconds=0.01)]
+        return [each for each, _ in store.queue.claim("w1", count=10, lease_seconds=60, wait_seconds=0.01).rows]
 
     assert claimed() == []
     store.accept(a_submission("a"), a_submission("b"))
@@ -179,34 +114,11 @@ def test_deciding_a_part_keeps_the_claim_on_the_rest(store: Store) -> None:
     assert store.claim("w2") == ["b"]
 
 
-def test_what_a_dead_claimer_held_waits_again_oldest_first(store: Store) -> None:
-    store.accept(a_submission("a"), a_submission("b"), a_submission("c"))
-    store.claim("dead", count=2, lease_seconds=0)
-
-    assert store.queue.sweep() == (2, 3)
-    assert store.claim("w2") == ["a", "b", "c"]
-
-
-def test_a_sweep_leaves_a_live_claimer_alone(store: Store) -> None:
-    store.accept(a_submission("a"))
-    store.claim("alive", lease_seconds=60)
-
-    assert store.queue.sweep() == (0, 0)
-
-
-def test_a_claimer_that_leaves_gives_back_what_it_holds(store: Store) -> None:
-    store.accept(a_submission("a"))
-    store.claim("w1")
-
-    assert store.queue.leave("w1") == 1
-    assert store.claim("w2") == ["a"]
-
-
 def test_a_decision_that_comes_after_the_sweep_still_counts_once(store: Store) -> None:
     store.accept(a_submission("a"))
     store.claim("slow", lease_seconds=0)
     late = outcome_of(store, probability=0.2)
-    store.queue.sweep()
+    store.sweep("w2")
     store.claim("w2")
 
     assert store.queue.decide("slow", [late]) == 1
@@ -228,9 +140,9 @@ def test_a_failed_transaction_keeps_its_reason_and_is_not_decided(store: Store) 
 def test_a_synchronous_decision_is_recorded_unless_the_id_is_known(store: Store) -> None:
     store.accept(a_submission("a"))
 
-    new = store.record(*[at_once(id_) for id_ in ("a", "b", "b")])
+    answers = store.record(*[at_once(id_) for id_ in ("a", "b", "b")])
 
-    assert new == 1
+    assert [answer is ACCEPTED for answer in answers] == [False, True, False]
     assert store.get("a")["status"] == "queued"
     assert store.get("b")["decision"] == a_decision("b").to_dict()
 
@@ -247,30 +159,37 @@ def test_an_unknown_id_has_no_record(store: Store) -> None:
     assert store.get("nobody") is None
 
 
+def test_the_record_of_a_known_id_is_answered_where_it_is_wanted(store: Store) -> None:
+    store.accept(a_submission("a", amount=5))
+
+    (answer,) = store.record(at_once("a"), wanted=True)
+
+    assert answer["transaction"]["amount"] == 5
+
+
 def test_all_keys_are_ours_and_have_a_bound() -> None:
-    server = fakeredis.FakeServer()
-    redis = fakeredis.FakeRedis(server=server)
-    store = Store(
-        RedisIntake(fakeredis.FakeAsyncRedis(server=server), queue_limit=QUEUE_LIMIT, **LIMITS),
-        RedisQueue(redis, **LIMITS),
-    )
-    store.accept(a_submission("a"), a_submission("b"))
-    store.claim(count=1)
-    store.queue.decide("w1", [outcome_of(store)])
-    store.claim(count=1)
+    store = fake_store()
+    store.accept(*[a_submission(name) for name in "abcd"])
+    store.claim("dead", count=1, lease_seconds=0)
+    store.sweep("w1")
+    store.claim("w1", count=1)
+    store.claim("w2", count=2)
+    store.decide("b", worker="w2")
+    store.fail("c", worker="w2")
+    redis = store.redis
 
     assert {key.decode() for key in redis.keys("*")} == {
-        "riskline:{0}:tx:a",
-        "riskline:{0}:tx:b",
-        "riskline:{0}:undecided",
-        "riskline:{0}:claimed:w1",
-        "riskline:{0}:claimers",
-        "riskline:{0}:decisions",
+        f"riskline:{{0}}:{name}"
+        for name in (
+            *("tx:a", "tx:b", "tx:c", "tx:d"),
+            *("undecided", "waiting", "losses", "claimed:w1", "workers", "sweeper", "failed", "totals", "decisions"),
+        )
     }
-    assert redis.ttl("riskline:{0}:tx:a") == 60
-    assert redis.ttl("riskline:{0}:tx:b") == -1
+    assert redis.ttl("riskline:{0}:tx:b") == 60
+    assert redis.ttl("riskline:{0}:tx:c") == 600
+    assert redis.ttl("riskline:{0}:tx:d") == -1
+    assert redis.ttl("riskline:{0}:sweeper") == 60
     assert [orjson.loads(fields[b"d"]) for _, fields in redis.xrange("riskline:{0}:decisions")] == [
-        a_decision("a").to_dict()
+        a_decision("b").to_dict()
     ]
-    store._loop.run_until_complete(store.intake._redis.aclose())
     store.close()

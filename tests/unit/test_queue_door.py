@@ -16,6 +16,7 @@ from shared.transaction import TransactionModel
 from tests.factories import AmountModel, a_transaction, transaction_json
 from tests.unit.api import Api
 from worker.drain import drain
+from worker.pulse import Pulse
 
 NOW = "2026-11-24T03:15:07.123Z"
 
@@ -179,7 +180,7 @@ async def test_a_long_poll_ends_with_the_decision_even_where_its_wake_up_was_los
 
 
 async def test_who_shares_a_commit_with_a_client_that_fails_is_answered() -> None:
-    submitter = Submitter(MemoryStore(), ensure_ticket=AsyncMock())
+    submitter = Submitter(MemoryStore(), ensure_ticket=AsyncMock(), retry_after_seconds=lambda: 1)
 
     def fails(_answer: object) -> None:
         raise ConnectionError
@@ -214,7 +215,8 @@ def test_a_row_with_a_number_too_large_for_json_does_not_hold_up_the_others() ->
 
     count = drain(
         store,
-        claimer="w1",
+        worker="w1",
+        pulse=Pulse(),
         model=lambda: AmountModel(transaction_class=Unbounded),
         transaction_class=Unbounded,
         time_is_over=lambda: False,

@@ -1,0 +1,26 @@
+-- count: what was ever accepted, decided and so on, and where the undecided are; at one moment, changing nothing.
+-- KEYS: totals, undecided, waiting, suspects, workers, failed, feed.  ARGV: claimed key prefix.
+-- Answers the totals as name and number by turns, then undecided, waiting, suspects, claimed, failed and kept, ever
+-- added to the feed (-1: this Redis does not say), live workers, age of the oldest undecided in ms (-1: there is none).
+local totals, undecided, waiting, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local workers, failed, feed = KEYS[5], KEYS[6], KEYS[7]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local claimed = 0
+for _, name in ipairs(redis.call('ZRANGE', workers, 0, -1)) do
+  claimed = claimed + redis.call('LLEN', ARGV[1] .. name)
+end
+local added = 0
+if redis.call('EXISTS', feed) == 1 then
+  added = -1
+  local about = redis.call('XINFO', 'STREAM', feed)
+  for i = 1, #about, 2 do
+    if about[i] == 'entries-added' then added = about[i + 1] end
+  end
+end
+local oldest = redis.call('ZRANGE', undecided, 0, 0, 'WITHSCORES')
+return {
+  redis.call('HGETALL', totals), redis.call('ZCARD', undecided), redis.call('LLEN', waiting),
+  redis.call('LLEN', suspects), claimed, redis.call('ZCARD', failed), added,
+  redis.call('ZCOUNT', workers, now, '+inf'), oldest[2] and math.max(0, now - oldest[2]) or -1,
+}

@@ -1,0 +1,79 @@
+"""How many transactions there are and ever were, at one moment, and what must be true of these numbers."""
+
+from typing import Any, NamedTuple
+
+from shared.store import scripts
+from shared.store.keys import Keys
+
+
+class Counts(NamedTuple):
+    """The journal: what ever became of transactions, and where those are that nothing has become of yet."""
+
+    accepted: int = 0
+    replayed: int = 0
+    """Failed ones that were made to wait again."""
+    decided: int = 0
+    failed: int = 0
+    unreadable: int = 0
+    """Undecided ones whose record was gone, or not one of ours, when a worker came to them."""
+    recorded: int = 0
+    """Decisions of the synchronous door that are kept."""
+    undecided: int = 0
+    waiting: int = 0
+    suspects: int = 0
+    claimed: int = 0
+    failed_now: int = 0
+    fed: int | None = None
+    """Decisions ever put into the feed; None where this Redis does not say."""
+    workers: int = 0
+    oldest_ms: int | None = None
+    """For how long the oldest undecided transaction has waited; None where there is none."""
+
+    def problems(self) -> list[str]:
+        """Each rule that the numbers break, in words; none where nothing was lost."""
+        problems: list[str] = []
+        if self.accepted + self.replayed != self.decided + self.failed + self.unreadable + self.undecided:
+            problems.append(
+                f"{self.accepted} accepted and {self.replayed} replayed are not {self.decided} decided, {self.failed} "
+                f"failed, {self.unreadable} unreadable and {self.undecided} undecided"
+            )
+        if self.undecided > self.waiting + self.suspects + self.claimed:
+            problems.append(
+                f"of {self.undecided} undecided transactions only {self.waiting} wait, {self.suspects} are suspects "
+                f"and {self.claimed} are claimed"
+            )
+        if self.fed is not None and self.fed != self.decided + self.recorded:
+            problems.append(
+                f"the feed was given {self.fed} decisions, not {self.decided} from the queue and {self.recorded} from "
+                "the synchronous door"
+            )
+        if self.unreadable:
+            problems.append(f"the records of {self.unreadable} accepted transactions were gone or unreadable")
+        return problems
+
+
+TOTALS = ("accepted", "replayed", "decided", "failed", "unreadable", "recorded")
+
+
+def count_call(keys: Keys) -> scripts.Call:
+    """The script call whose answer `counted` takes."""
+    names = [keys.totals, keys.undecided, keys.waiting, keys.suspects, keys.workers, keys.failed, keys.feed]
+    return "count", names, [keys.claimed_prefix]
+
+
+def counted(answer: list[Any]) -> Counts:
+    """The counts in the script's answer."""
+    flat, *numbers = answer
+    totals = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+    undecided, waiting, suspects, claimed, failed_now, fed, workers, oldest_ms = (int(number) for number in numbers)
+    return Counts(
+        **{name: totals.get(name, 0) for name in TOTALS},
+        undecided=undecided,
+        waiting=waiting,
+        suspects=suspects,
+        claimed=claimed,
+        failed_now=failed_now,
+        fed=None if fed < 0 else fed,
+        workers=workers,
+        oldest_ms=None if oldest_ms < 0 else oldest_ms,
+    )

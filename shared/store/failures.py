@@ -1,0 +1,89 @@
+"""The transactions that failed: listed with their reasons, and made to wait again."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from shared.lifecycle import Status
+from shared.store import scripts
+from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
+from shared.store.records import Record, readable, replayed
+
+BATCH = 256
+"""Transactions in one call: no call holds up Redis for more than a few milliseconds."""
+
+
+class Failure(NamedTuple):
+    """A transaction that failed, when that was in seconds since 1970, and its record."""
+
+    transaction_id: str
+    failed_at: float
+    record: Record
+
+    @property
+    def reason(self) -> str:
+        """Why it failed."""
+        return str(self.record.get("error", "unknown"))
+
+
+class Replayed(NamedTuple):
+    """What became of the transactions that were to be replayed."""
+
+    replayed: list[str]
+    not_failed: list[str]
+    """Ids that have not failed, or not any more, or whose record has expired."""
+
+
+class Failures:
+    """The failed transactions in Redis; every method raises StoreUnavailableError where Redis fails it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._keys = Keys()
+
+    def count(self) -> int:
+        """How many there are; a few of them may have expired since."""
+        with redis_faults_named():
+            return int(self._redis.zcard(self._keys.failed))
+
+    def newest(self, limit: int) -> Iterator[Failure]:
+        """The last that failed, newest first."""
+        with redis_faults_named():
+            found: Any = self._redis.zrange(self._keys.failed, 0, limit - 1, desc=True, withscores=True)
+        for start in range(0, len(found), BATCH):
+            part = [(transaction_id.decode(), failed_at) for transaction_id, failed_at in found[start : start + BATCH]]
+            records = (readable(each) for each in self._read([transaction_id for transaction_id, _ in part]))
+            for (transaction_id, failed_at), record in zip(part, records, strict=True):
+                if record is not None and record.get("status") == Status.FAILED:
+                    yield Failure(transaction_id, failed_at, record)
+
+    def ids(self) -> list[str]:
+        """All of them, oldest first."""
+        with redis_faults_named():
+            found: Any = self._redis.zrange(self._keys.failed, 0, -1)
+        return [each.decode() for each in found]
+
+    def replay(self, transaction_ids: Sequence[str]) -> Replayed:
+        """Makes those of up to BATCH transactions wait again that have failed."""
+        before = dict(zip(transaction_ids, self._read(transaction_ids), strict=True))
+        args: list[scripts.Arg] = [self._keys.transaction_prefix]
+        wanted: list[str] = []
+        for transaction_id, raw in before.items():
+            record = readable(raw)
+            if raw is not None and record is not None and record.get("status") == Status.FAILED:
+                wanted.append(transaction_id)
+                args += (transaction_id, raw, replayed(record))
+        names = [self._keys.undecided, self._keys.waiting, self._keys.failed, self._keys.totals]
+        with redis_faults_named():
+            answers = scripts.run(self._redis, "replay", names, args)
+        done = [transaction_id for transaction_id, answer in zip(wanted, answers, strict=True) if answer]
+        return Replayed(done, [each for each in before if each not in set(done)])
+
+    def _read(self, transaction_ids: Sequence[str]) -> list[bytes | None]:
+        if not transaction_ids:
+            return []
+        with redis_faults_named():
+            found: Any = self._redis.mget([self._keys.transaction(each) for each in transaction_ids])
+        return list(found)

@@ -1,0 +1,102 @@
+"""The store in memory, as Lua on fakeredis and as Lua on a real Redis, behind one face for the tests they share."""
+
+import asyncio
+from typing import Any
+
+import fakeredis
+import orjson
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.decision import Decision
+from shared.policy import Action
+from shared.store.counts import Counts
+from shared.store.failures import Failures
+from shared.store.memory import MemoryStore
+from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
+from shared.store.transactions import RedisIntake, RedisQueue
+from tests.factories import a_transaction
+
+NOW = "2026-11-24T03:15:07.123Z"
+QUEUE_LIMIT = 5
+TTL = {"result_ttl_seconds": 60, "feed_length": 1000}
+LIMITS = {**TTL, "failed_ttl_seconds": 600}
+
+
+class Store:
+    """All sides of a store, its asynchronous one behind a loop of its own."""
+
+    def __init__(self, *, intake: Any, queue: Any, failures: Any, redis: Any = None) -> None:
+        self.intake = intake
+        self.queue = queue
+        self.failures = failures
+        self.redis = redis
+        self._loop = asyncio.new_event_loop()
+
+    def accept(self, *submissions: Submission) -> list[Any]:
+        return self._loop.run_until_complete(self.intake.accept(submissions))
+
+    def get(self, transaction_id: str) -> Any:
+        return self._loop.run_until_complete(self.intake.get([transaction_id]))[0]
+
+    def record(self, *outcomes: Any, wanted: bool = False) -> list[Any]:
+        return self._loop.run_until_complete(self.intake.record(outcomes, wanted=wanted))
+
+    def counts(self) -> Counts:
+        return self._loop.run_until_complete(self.intake.count())
+
+    def claim(self, worker: str = "w1", count: int = 10, lease_seconds: float = 60) -> list[str]:
+        return [each[0] for each in self.queue.claim(worker, count=count, lease_seconds=lease_seconds).rows]
+
+    def decide(self, *transaction_ids: str, worker: str = "w1") -> int:
+        return self.queue.decide(worker, [outcome_of(self, each) for each in transaction_ids])
+
+    def fail(self, transaction_id: str, reason: str = "it raised ValueError", worker: str = "w1") -> int:
+        return self.queue.decide(worker, [failed(transaction_id, self.get(transaction_id), reason)])
+
+    def sweep(self, worker: str = "sweeping", *, lease_seconds: float = 60, turn_seconds: float = 60) -> Any:
+        return self.queue.sweep(worker, lease_seconds=lease_seconds, turn_seconds=turn_seconds)
+
+    def close(self) -> None:
+        if self.redis is not None:
+            self._loop.run_until_complete(self.intake._redis.aclose())
+        self._loop.close()
+
+
+def memory_store(queue_limit: int = QUEUE_LIMIT) -> Store:
+    both = MemoryStore(queue_limit=queue_limit)
+    return Store(intake=both, queue=both, failures=both)
+
+
+def fake_store(queue_limit: int = QUEUE_LIMIT) -> Store:
+    server = fakeredis.FakeServer()
+    return on_redis(fakeredis.FakeRedis(server=server), fakeredis.FakeAsyncRedis(server=server), queue_limit)
+
+
+def real_store(url: str, queue_limit: int = QUEUE_LIMIT) -> Store:
+    redis = Redis.from_url(url)
+    redis.flushall()
+    return on_redis(redis, AsyncRedis.from_url(url), queue_limit)
+
+
+def on_redis(redis: Any, asynchronous: Any, queue_limit: int) -> Store:
+    intake = RedisIntake(asynchronous, queue_limit=queue_limit, **TTL)
+    return Store(intake=intake, queue=RedisQueue(redis, **LIMITS), failures=Failures(redis), redis=redis)
+
+
+def a_submission(transaction_id: str = "a", **changes: Any) -> Submission:
+    return queued_record(a_transaction(transaction_id=transaction_id, **changes), submitted_at=NOW)
+
+
+def a_decision(transaction_id: str = "a", probability: float = 0.1) -> Decision:
+    return Decision(transaction_id, probability, Action.APPROVE, "v1", NOW)
+
+
+def at_once(transaction_id: str) -> Outcome:
+    shown = orjson.dumps(a_decision(transaction_id).to_dict())
+    transaction = a_transaction(transaction_id=transaction_id).to_json()
+    return decided_at_once(transaction_id, transaction=transaction, scored_at=NOW, shown=shown)
+
+
+def outcome_of(store: Store, transaction_id: str = "a", probability: float = 0.1) -> Any:
+    return decided(store.get(transaction_id), a_decision(transaction_id, probability))

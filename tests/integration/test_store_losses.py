@@ -1,0 +1,204 @@
+"""What becomes of transactions whose worker is lost or that fail, in each kind of store."""
+
+from typing import Any
+
+import pytest
+
+from shared.store.records import state_of
+from tests.integration.running import eventually
+from tests.integration.stores import Store, a_submission, outcome_of, real_store
+
+pytestmark = pytest.mark.integration
+
+
+def three_waiting(store: Store) -> None:
+    store.accept(a_submission("a"), a_submission("b"), a_submission("c"))
+
+
+def test_what_a_lost_worker_held_is_tried_again_before_the_rest_oldest_first_and_each_alone(store: Store) -> None:
+    three_waiting(store)
+    store.claim("dead", count=2, lease_seconds=0)
+
+    swept = store.sweep("w1")
+
+    assert (swept.waiting, swept.gone) == (3, {"dead": 2})
+    assert store.claim("w1") == ["a"]
+    assert store.claim("w2") == ["b"]
+    assert store.claim("w3") == ["c"]
+
+
+def test_a_claim_says_how_many_workers_were_lost_with_a_suspect_and_nothing_of_others(store: Store) -> None:
+    three_waiting(store)
+    for lost in range(1, 4):
+        store.claim(f"dead-{lost}", count=1, lease_seconds=0)
+        store.sweep("w1")
+
+    assert store.queue.claim("w1", count=10, lease_seconds=60).losses == 3
+    assert store.queue.claim("w2", count=10, lease_seconds=60).losses == 0
+
+
+def test_a_suspect_that_is_decided_is_suspect_no_more(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.claim("dead", lease_seconds=0)
+    store.sweep("w1")
+    store.claim("w1")
+
+    assert store.decide("a") == 1
+
+    assert (store.counts().suspects, store.claim("w1")) == (0, [])
+
+
+def test_a_claim_repeated_after_a_lost_answer_still_has_the_suspect_alone(store: Store) -> None:
+    three_waiting(store)
+    store.claim("dead", count=1, lease_seconds=0)
+    store.sweep("w1")
+    store.claim("w1")
+
+    again = store.queue.claim("w1", count=10, lease_seconds=60)
+
+    assert ([row[0] for row in again.rows], again.losses) == (["a"], 1)
+
+
+def test_a_sweep_leaves_a_live_worker_alone(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.claim("alive", lease_seconds=60)
+
+    assert store.sweep("w1").gone == {}
+
+
+def test_a_sweep_renews_the_lease_of_the_worker_that_makes_it(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.claim("slow", lease_seconds=0)
+
+    store.sweep("slow", lease_seconds=60, turn_seconds=0.001)
+
+    assert store.counts().workers == 1
+    assert store.decide("a", worker="slow") == 1
+
+
+def test_one_worker_at_a_time_sweeps_and_another_once_its_turn_is_over(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.sweep("first", turn_seconds=60)
+    store.claim("dead", lease_seconds=0)
+
+    assert store.sweep("second").gone == {}
+    assert store.sweep("first", turn_seconds=60).gone == {"dead": 1}
+
+
+def test_a_sweeper_that_is_lost_is_followed_by_another(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.sweep("first", turn_seconds=0.05)
+    store.claim("dead", lease_seconds=0)
+
+    assert store.sweep("second").gone == {}
+    assert eventually(lambda: store.sweep("second").gone) == {"dead": 1}
+
+
+def test_a_worker_that_leaves_gives_back_what_it_holds_in_its_order_and_unsuspected(store: Store) -> None:
+    three_waiting(store)
+    store.claim("w1", count=2)
+
+    assert store.queue.leave("w1", ends=True) == 2
+
+    assert store.counts().workers == 0
+    assert store.claim("w2") == ["a", "b", "c"]
+
+
+def test_a_suspect_that_is_given_back_stays_one(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.claim("dead", lease_seconds=0)
+    store.sweep("w1")
+    store.claim("w1")
+
+    store.queue.leave("w1")
+
+    assert store.queue.claim("w2", count=10, lease_seconds=60).losses == 1
+
+
+def test_what_was_decided_by_a_worker_taken_for_lost_is_not_tried_again(store: Store) -> None:
+    three_waiting(store)
+    store.claim("slow", lease_seconds=0)
+    store.queue.decide("other", [outcome_of(store, "b")])
+
+    assert store.sweep("w1").gone == {"slow": 2}
+
+
+def test_a_failed_transaction_is_counted_kept_and_replayed_once(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.claim()
+    store.fail("a")
+    assert (store.counts().failed, store.counts().failed_now) == (1, 1)
+
+    replayed = store.failures.replay(["a", "nobody"])
+
+    assert replayed == (["a"], ["nobody"])
+    assert store.failures.replay(["a"]) == ([], ["a"])
+    assert state_of("a", store.get("a"))["status"] == "queued"
+    assert "error" not in store.get("a")
+    assert store.claim() == ["a"]
+    assert store.decide("a") == 1
+    assert store.counts().failed_now == 0
+
+
+def test_the_failed_are_listed_newest_first_with_their_reasons(store: Store) -> None:
+    if store.redis is None:
+        pytest.skip("the twin in memory does not list them")
+    three_waiting(store)
+    for transaction_id in store.claim():
+        store.fail(transaction_id, reason=f"{transaction_id} raised")
+    store.redis.zadd("riskline:{0}:failed", {"b": 2_000_000_000})
+    store.redis.delete("riskline:{0}:tx:c")
+
+    assert [(each.transaction_id, each.reason) for each in store.failures.newest(10)] == [
+        ("b", "b raised"),
+        ("a", "a raised"),
+    ]
+    assert store.failures.count() == 3
+
+
+def through_everything(store: Store) -> None:
+    store.accept(*[a_submission(name) for name in "abcde"])
+    store.record()
+    store.claim("w1", count=2)
+    store.decide("a")
+    store.fail("b")
+    store.failures.replay(["b"])
+    store.claim("dead", count=1, lease_seconds=0)
+    store.sweep("w1")
+
+
+def test_the_journal_adds_up_whatever_has_happened(store: Store) -> None:
+    through_everything(store)
+
+    counts = store.counts()
+
+    assert counts.problems() == []
+    assert (counts.accepted, counts.replayed, counts.decided, counts.failed) == (5, 1, 1, 1)
+    assert (counts.undecided, counts.waiting, counts.suspects, counts.claimed) == (4, 3, 1, 0)
+
+
+def lost_record(redis: Any) -> str:
+    redis.zrem("riskline:{0}:undecided", "d")
+    return "accepted and"
+
+
+def lost_place(redis: Any) -> str:
+    redis.lpop("riskline:{0}:waiting")
+    return "only 2 wait"
+
+
+def decided_twice(redis: Any) -> str:
+    redis.xadd("riskline:{0}:decisions", {"d": "{}"})
+    return "the feed was given 2"
+
+
+@pytest.mark.parametrize("damage", [lost_record, lost_place, decided_twice])
+def test_the_journal_shows_what_does_not_add_up(shared_redis: Any, damage: Any) -> None:
+    store = real_store(shared_redis.url)
+    through_everything(store)
+
+    words = damage(store.redis)
+
+    (problem,) = store.counts().problems()
+    assert words in problem
+    store.close()

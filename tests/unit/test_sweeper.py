@@ -1,0 +1,150 @@
+"""The thread beside a worker's jobs: signs of life, what others left behind, a batch that hangs."""
+
+from unittest.mock import Mock
+
+from structlog.testing import capture_logs
+
+from shared.outage import Outage
+from shared.store.memory import MemoryStore
+from shared.store.records import queued_record
+from tests.factories import AmountModel, a_transaction
+from worker import drain as draining
+from worker.pulse import Pulse
+from worker.sweeper import HANGS_SECONDS, Sweeper
+
+
+class Time:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Watched:
+    """A sweeper over a store in memory."""
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self.store = MemoryStore(clock=self.time)
+        self.tickets = Mock()
+        self.pulse = Pulse(clock=self.time)
+        self.ended = Mock()
+        self.sweeper = Sweeper(
+            worker="me",
+            queue=self.store,
+            tickets=self.tickets,
+            serving=Mock(),
+            pulse=self.pulse,
+            end_hanging=self.ended,
+        )
+
+    async def accept(self, *names: str) -> None:
+        await self.store.accept(
+            [
+                queued_record(a_transaction(transaction_id=name), submitted_at="2026-11-24T03:15:07.123Z")
+                for name in names
+            ]
+        )
+
+
+async def test_what_a_lost_worker_held_gets_a_ticket() -> None:
+    watched = Watched()
+    await watched.accept("a", "b")
+    watched.store.claim("lost", count=1, lease_seconds=5)
+    watched.time.now += 5
+
+    with capture_logs() as logs:
+        watched.sweeper.sweep()
+
+    assert watched.store.suspects == ["a"]
+    watched.tickets.ensure.assert_called_once()
+    assert [(each["worker"], each["transactions"]) for each in logs] == [("lost", 1)]
+
+
+def test_where_nothing_waits_no_ticket_is_made() -> None:
+    watched = Watched()
+
+    watched.sweeper.sweep()
+
+    watched.tickets.ensure.assert_not_called()
+
+
+async def test_a_slow_batch_is_not_taken_from_the_worker_that_lives() -> None:
+    watched = Watched()
+    await watched.accept("a")
+    watched.store.claim("me", count=1, lease_seconds=5)
+    for _ in range(20):
+        watched.time.now += 1
+        watched.sweeper.sweep()
+
+    assert watched.store.sweep("other", lease_seconds=5, turn_seconds=1).gone == {}
+
+
+async def test_claims_that_a_drain_could_not_give_back_are_given_back_later_and_unsuspected() -> None:
+    watched = Watched()
+    await watched.accept("a", "b")
+    with watched.pulse.holding(give_back=lambda: watched.store.leave("me")):
+        watched.store.claim("me", count=2, lease_seconds=5)
+        watched.store.away = True
+    watched.store.away = False
+
+    watched.sweeper.sweep()
+
+    assert (watched.store.waiting, watched.store.suspects) == (["a", "b"], [])
+
+
+def test_a_worker_whose_batch_hangs_ends_itself() -> None:
+    watched = Watched()
+
+    with watched.pulse.assessing():
+        watched.time.now += HANGS_SECONDS
+        watched.sweeper.watch()
+        assert not watched.ended.called
+        watched.time.now += 1
+        watched.sweeper.watch()
+
+    assert watched.ended.called
+
+
+def test_a_worker_that_waits_for_long_does_not_hang() -> None:
+    watched = Watched()
+    watched.time.now += 1000
+
+    watched.sweeper.watch()
+
+    assert not watched.ended.called
+
+
+async def test_a_suspect_fails_once_three_workers_were_lost_with_it() -> None:
+    watched = Watched()
+    await watched.accept("a")
+    for lost in range(draining.MAX_LOSSES):
+        watched.store.claim(f"lost-{lost}", count=1, lease_seconds=5)
+        watched.time.now += 5
+        watched.sweeper.sweep()
+
+    draining.drain(
+        watched.store,
+        worker="me",
+        pulse=Pulse(),
+        model=AmountModel,
+        transaction_class=type(a_transaction()),
+        time_is_over=lambda: not watched.store.undecided,
+    )
+
+    (record,) = await watched.store.get(["a"])
+    assert record is not None
+    assert (record["status"], record["error"]) == ("failed", "3 workers were lost while they assessed it")
+
+
+def test_an_outage_is_logged_once_and_its_end_once() -> None:
+    log = Mock()
+    outage = Outage(log, failing="away", back="back")
+
+    for _ in range(1000):
+        outage.failed("refused")
+    outage.over()
+    outage.over()
+
+    log.warning.assert_called_once_with("away", problem="refused")
+    assert log.info.call_count == 1
