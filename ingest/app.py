@@ -5,6 +5,7 @@ from typing import Any
 import falcon.asgi
 from redis.asyncio import Redis
 
+from ingest.backlog import Backlog
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.middleware import MetricsMiddleware, RequestIdMiddleware
@@ -17,6 +18,7 @@ from ingest.resources.docs import add_docs_routes
 from ingest.resources.health import HealthResource, MetricsResource
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionResource, TransactionsResource
+from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.model.serving import Serving
@@ -31,6 +33,8 @@ def create_app(
     waiting: Waiting,
     feed: Feed,
     recorder: Recorder,
+    strict: StrictRecorder | None,
+    backlog: Backlog,
     redis: Redis,
     max_body_bytes: int,
     max_batch_rows: int,
@@ -39,7 +43,11 @@ def create_app(
 ) -> Any:
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
     score = ScoreResource(
-        transaction_class=transaction_class, serving=serving, recorder=recorder, max_body_bytes=max_body_bytes
+        transaction_class=transaction_class,
+        serving=serving,
+        recorder=recorder,
+        strict=strict,
+        max_body_bytes=max_body_bytes,
     )
     transactions = TransactionsResource(
         transaction_class=transaction_class, submitter=submitter, waiting=waiting, max_body_bytes=max_body_bytes
@@ -55,6 +63,7 @@ def create_app(
         transactions=transactions,
         submitter=submitter,
         end_waits=end_waits,
+        strict=strict is not None,
         max_body_bytes=max_body_bytes,
     )
     middleware: list[Any] = [RequestIdMiddleware(), MetricsMiddleware(), fast_path]
@@ -62,7 +71,7 @@ def create_app(
         middleware.append(lifespan)
     app: Any = falcon.asgi.App(middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = False
-    health = HealthResource(serving=serving, redis=redis, recorder=recorder)
+    health = HealthResource(serving=serving, redis=redis, recorder=recorder, backlog=backlog)
     app.add_route("/score-transaction", score)
     app.add_route("/transactions", transactions)
     app.add_route(

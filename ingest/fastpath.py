@@ -12,10 +12,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ingest.commits import Answer
 from ingest.fastpath_shared import DOORS, STATE, Door, FastPath, Plain
 from ingest.middleware import request_id, traceparent
 from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, queued_state
-from ingest.submission import Answer
 from shared.store.records import Submission
 from shared.store.transactions import ACCEPTED
 
@@ -93,7 +93,8 @@ class FastPathProtocol(HttpToolsProtocol):
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
         if (
-            len(headers) == len(self.headers)
+            (door.queued or not self._fast_path.strict)
+            and len(headers) == len(self.headers)
             and headers.get(b"content-type") == b"application/json"
             and headers.keys().isdisjoint(UNUSUAL)
             and length.isdigit()

@@ -51,9 +51,11 @@ class FastPath:
         transactions: TransactionsResource,
         submitter: Submitter,
         end_waits: Callable[[], None],
+        strict: bool,
         max_body_bytes: int,
     ) -> None:
         self.end_waits = end_waits
+        self.strict = strict
         self.decide = score.decide
         self.submission = transactions.submission
         self.enqueue = submitter.enqueue

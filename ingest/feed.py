@@ -6,6 +6,7 @@ from contextlib import suppress
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import REDIS_FAULTS
+from shared.outage import Outage
 from shared.store.decisions import Cursor, Decisions, Page
 
 log = get_logger(__name__)
@@ -30,7 +31,7 @@ class Feed:
         self._watched_after: Cursor | None = None
         self._reads: dict[tuple[Cursor | None, int], asyncio.Task[Page | None]] = {}
         self._ending = False
-        self.away = False
+        self._outage = Outage(log, failing="the feed is not watched: Redis is away", back="the feed is watched again")
 
     async def page(self, after: Cursor | None, *, limit: int, wait_seconds: float = 0.0) -> Page | None:
         """What comes after the cursor (None: after the newest), of which something may have to be waited for.
@@ -61,9 +62,7 @@ class Feed:
                 try:
                     await self._watch()
                 except StoreUnavailableError as error:
-                    if not self.away:
-                        log.warning("the feed is not watched: Redis is away", problem=str(error))
-                    self.away = True
+                    self._outage.failed(error)
                     REDIS_FAULTS.labels("feed").inc()
                     await asyncio.sleep(RETRY_SECONDS)
                 except Exception:
@@ -79,7 +78,7 @@ class Feed:
         while self._waiters:
             self._watched_after = min(self._waiters.values())
             there_is_more = await self._decisions.wait_for_more(self._watched_after, timeout_seconds=BLOCK_SECONDS)
-            self.away = False
+            self._outage.over()
             if there_is_more:
                 self._wake_all()
         self._somebody_waits.clear()

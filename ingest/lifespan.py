@@ -7,8 +7,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from ingest.backlog import Backlog
 from ingest.feed import Feed
 from ingest.recording import Recorder
+from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.errors import StoreUnavailableError
@@ -33,6 +35,8 @@ class Background:
         feed: Feed,
         submitter: Submitter,
         recorder: Recorder,
+        strict: StrictRecorder | None,
+        backlog: Backlog,
         redis: Redis,
         warm: Callable[[], Awaitable[None]],
         close: Callable[[], None],
@@ -42,6 +46,8 @@ class Background:
         self._feed = feed
         self._submitter = submitter
         self._recorder = recorder
+        self._strict = strict
+        self._backlog = backlog
         self._redis = redis
         self._warm = warm
         self._close = close
@@ -54,6 +60,7 @@ class Background:
             self._waiting.listen(self._redis),
             self._feed.run(),
             self._recorder.run(),
+            self._backlog.run(),
             self._follow_model(),
             self._warm_up(),
         )
@@ -66,6 +73,8 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._submitter.close()
+        if self._strict is not None:
+            await self._strict.close()
         try:
             await self._recorder.flush()
         except StoreUnavailableError:

@@ -9,10 +9,12 @@ from typing import Any
 import uvicorn
 
 from ingest.app import create_app
+from ingest.backlog import Backlog
 from ingest.fastpath import FastPathProtocol
 from ingest.feed import BLOCK_SECONDS, Feed
 from ingest.lifespan import Background
 from ingest.recording import Recorder
+from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.jobs import SCORING_QUEUE_KEY, Tickets
@@ -22,6 +24,7 @@ from shared.model.serving import create_serving
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.decisions import RedisDecisions
+from shared.store.safety import dangers_of_async, warn
 from shared.store.transactions import RedisIntake
 from shared.transaction import load_transaction_class
 
@@ -56,13 +59,16 @@ def build(settings: Settings) -> Any:
         await intake.warm()
         # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
         await ensure_ticket()
+        warn(await dangers_of_async(redis))
 
     serving = create_serving(settings, transaction_class)
-    submitter = Submitter(intake, ensure_ticket=ensure_ticket)
+    backlog = Backlog(intake, queue_limit=settings.queue_limit)
+    submitter = Submitter(intake, ensure_ticket=ensure_ticket, retry_after_seconds=backlog.retry_after_seconds)
     waiting = Waiting(intake)
     blocking_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout + BLOCK_SECONDS)
     feed = Feed(RedisDecisions(redis, blocking=blocking_redis))
     recorder = Recorder(intake, capacity=settings.record_buffer)
+    strict = StrictRecorder(intake) if settings.record == "strict" else None
     return create_app(
         transaction_class=transaction_class,
         serving=serving,
@@ -70,6 +76,8 @@ def build(settings: Settings) -> Any:
         waiting=waiting,
         feed=feed,
         recorder=recorder,
+        strict=strict,
+        backlog=backlog,
         redis=redis,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
@@ -80,6 +88,8 @@ def build(settings: Settings) -> Any:
             feed=feed,
             submitter=submitter,
             recorder=recorder,
+            strict=strict,
+            backlog=backlog,
             redis=redis,
             warm=warm,
             close=ticket_redis.close,

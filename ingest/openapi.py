@@ -78,12 +78,16 @@ class _Paths(Operations):
             "operationId": "scoreTransaction",
             "tags": ["scoring"],
             "summary": "Decide a transaction now",
-            "description": "Scored in this process, recorded afterwards: it answers with Redis down, too.",
+            "description": "Scored in this process, recorded afterwards: it answers with Redis down, too. An "
+            "installation that records strictly answers once it is recorded; only there are 409 and, while Redis is "
+            "away, 503.",
             "parameters": [EXPLAIN],
             "requestBody": self.request_body(),
             "responses": {
                 "200": self.answer("The decision.", Decision, {"decision": self.samples.decision}),
-                **self.problems("/score-transaction", *BODY_PROBLEMS, "no-model"),
+                **self.problems(
+                    "/score-transaction", *BODY_PROBLEMS, "conflict", "no-model", "store-unavailable", "queue-full"
+                ),
             },
         }
 
@@ -202,9 +206,10 @@ class _Paths(Operations):
             "checks": {"model": "ok", "redis": "ok"},
             "model_version": MODEL_VERSION,
             "recordings": {"pending": 0, "dropped": 0},
+            "queue": {"undecided": 12, "oldest_seconds": 0.021, "failed": 0, "workers": 2},
         }
         redis_away = {"model": "ok", "redis": "Redis cannot be reached"}
-        unready = {**ready, "status": "unready", "missing": ["redis"], "checks": redis_away}
+        unready = {**ready, "status": "unready", "missing": ["redis"], "checks": redis_away, "queue": None}
         return {
             "operationId": "getReadiness",
             "tags": ["operations"],

@@ -19,9 +19,6 @@ TYPE_PREFIX = "urn:riskline:problem:"
 RETRY_AFTER_SECONDS = 1
 """What clients are told while Redis is away or no model serves: both are noticed within a second of their end."""
 
-FULL_RETRY_AFTER_SECONDS = 5
-"""What clients are told while the queue is full: it has to drain first."""
-
 
 class Problem(falcon.HTTPError):
     """An error answer with a stable type, and the wrong fields where the body had some."""
@@ -172,14 +169,14 @@ def store_unavailable(**members: Any) -> Problem:
     )
 
 
-def queue_full(detail: str, **members: Any) -> Problem:
+def queue_full(detail: str, retry_after_seconds: int, **members: Any) -> Problem:
     """503: more transactions wait for a decision than may."""
     return Problem(
         status=503,
         name="queue-full",
         title="Too many transactions wait for a decision",
         detail=detail,
-        headers={"Retry-After": str(FULL_RETRY_AFTER_SECONDS)},
+        headers={"Retry-After": str(retry_after_seconds)},
         members=members,
     )
 
@@ -245,7 +242,7 @@ async def _on_store_unavailable(_req: Any, _resp: Any, _error: StoreUnavailableE
 
 
 async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: Any) -> None:
-    raise queue_full(str(error))
+    raise queue_full(str(error), error.retry_after_seconds)
 
 
 async def _on_no_model(_req: Any, _resp: Any, _error: BundleError, _params: Any) -> None:

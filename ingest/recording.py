@@ -8,6 +8,7 @@ from typing import NamedTuple
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import RECORDED, RECORDINGS_DROPPED, RECORDINGS_PENDING, REDIS_FAULTS
+from shared.outage import Outage
 from shared.store.records import decided_at_once
 from shared.store.transactions import TransactionIntake
 from shared.transaction import TransactionModel
@@ -37,6 +38,9 @@ BEHIND_FROM = 4096
 BUSY_PER_SECOND = 10_000
 """Decisions a second from which on a process has no core to spare."""
 
+MAX_BYTES = 128 * 1024 * 1024
+"""Of decisions in the buffer, however few they are: bounds memory where a team's transactions are large."""
+
 RETRY_SECONDS = 0.5
 """How long to wait between two attempts while Redis is away."""
 
@@ -53,8 +57,9 @@ class Recorder:
         self._pace = CALM
         self._flushed_at = 0.0
         self._flushing = asyncio.Lock()
+        self._bytes = 0
+        self._outage = Outage(log, failing="recording is behind: Redis is away", back="recording has caught up")
         self.dropped = 0
-        self.away = False
 
     @property
     def pending(self) -> int:
@@ -63,11 +68,13 @@ class Recorder:
 
     def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
         """Takes a decision, as it was answered, to be recorded, or counts it as dropped where the buffer is full."""
-        if len(self._buffer) >= self._capacity:
+        body = transaction.to_json()
+        if len(self._buffer) >= self._capacity or self._bytes >= MAX_BYTES:
             self.dropped += 1
             RECORDINGS_DROPPED.inc()
             return
-        self._buffer.append((transaction.transaction_id, transaction.to_json(), scored_at, shown))
+        self._buffer.append((transaction.transaction_id, body, scored_at, shown))
+        self._bytes += len(body) + len(shown)
         if not self._filled.is_set():
             self._filled.set()
 
@@ -79,9 +86,7 @@ class Recorder:
             try:
                 await self.flush()
             except StoreUnavailableError as error:
-                if not self.away:
-                    log.warning("recording is behind: Redis is away", problem=str(error))
-                self.away = True
+                self._outage.failed(error)
                 REDIS_FAULTS.labels("record").inc()
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
@@ -115,13 +120,12 @@ class Recorder:
                     for transaction_id, transaction, at, shown in batch
                 ]
             )
-            for _ in batch:
+            for _, transaction, _, shown in batch:
                 self._buffer.popleft()
+                self._bytes -= len(transaction) + len(shown)
             RECORDED.inc(len(batch))
             left -= len(batch)
         RECORDINGS_PENDING.set(len(self._buffer))
         if not self._buffer:
             self._filled.clear()
-        if self.away:
-            log.info("recording has caught up")
-            self.away = False
+        self._outage.over()

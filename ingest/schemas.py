@@ -108,6 +108,15 @@ class Recordings(BaseModel):
     dropped: int = Field(ge=0, description="Answered but never recorded: the buffer was full.")
 
 
+class QueueState(BaseModel):
+    """The queue, as it was a second ago at most."""
+
+    undecided: int = Field(ge=0, description="Accepted transactions without a decision.")
+    oldest_seconds: float = Field(ge=0, description="For how long the oldest one of them has waited.")
+    failed: int = Field(ge=0, description="Failed transactions that are kept for replay.")
+    workers: int = Field(ge=0, description="Workers that show signs of life.")
+
+
 class Readiness(BaseModel):
     """Whether transactions can be scored and queued, and what is missing."""
 
@@ -116,3 +125,4 @@ class Readiness(BaseModel):
     checks: dict[str, str] = Field(description="For each check `ok`, or what is wrong and what to do.")
     model_version: ModelVersion
     recordings: Recordings
+    queue: QueueState | None = Field(description="null while Redis is away.")

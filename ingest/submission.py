@@ -1,75 +1,44 @@
-"""Group commit: submissions that arrive while a commit is under way share the next one."""
+"""Submissions on their way into the store: committed together, each answered when its own commit is safe."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 import orjson
 
-from shared.errors import ConflictError, QueueFullError, RisklineError, StoreUnavailableError
+from ingest.commits import Answer, GroupCommit
+from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import ACCEPTED, COMMIT_SIZE, REDIS_FAULTS
+from shared.metrics import ACCEPTED, COMMIT_SIZE
+from shared.outage import Outage
 from shared.store.records import Record, Submission, just_queued
-from shared.store.transactions import ACCEPT_BATCH, ACCEPT_BYTES, NO_ROOM, TransactionIntake
 from shared.store.transactions import ACCEPTED as NEW
+from shared.store.transactions import NO_ROOM, TransactionIntake
 
 log = get_logger(__name__)
-
-MAX_PENDING = 20_000
-MAX_PENDING_BYTES = 32 * 1024 * 1024
-"""Submissions that may wait for a commit in this process: bound its memory where Redis is slow."""
 
 BATCHES_AT_ONCE = 8
 """Parts of batch requests that are committed at a time; the others wait, and with them their clients."""
 
-LINGER_SECONDS = 0.002
-LINGER_FROM = 16
-"""How long a commit waits for as many submissions as the last one had, where it had that many: a client that was just
-answered is about to come again, and a commit costs Redis a write to disk whatever its size. Below it nobody waits."""
-
 TICKET_SECONDS = 0.05
 """For how long one look for a ticket is good: a worker that takes one stays for longer than that."""
-
-Answer = Record | Exception
-Answered = Callable[[Answer], None]
-
-
-class _Pending(NamedTuple):
-    submission: Submission
-    answered: Answered
 
 
 class Submitter:
     """Takes submissions one by one and commits them together; each is answered when its own commit is safe."""
 
-    def __init__(self, intake: TransactionIntake, *, ensure_ticket: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        intake: TransactionIntake,
+        *,
+        ensure_ticket: Callable[[], Awaitable[None]],
+        retry_after_seconds: Callable[[], int],
+    ) -> None:
         self._intake = intake
         self._tickets = _TicketCheck(ensure_ticket)
-        self._pending: deque[_Pending] = deque()
-        self._pending_bytes = 0
-        self._last_size = 0
-        self._enough = asyncio.Event()
-        self._committing: asyncio.Task[None] | None = None
+        self._retry_after_seconds = retry_after_seconds
+        self._commits: GroupCommit[Submission] = GroupCommit(self._accept, call="accept")
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
-
-    def enqueue(self, submission: Submission, answered: Answered) -> None:
-        """Takes a submission for the next commit; `answered` is called with what `accept` answers, or its error.
-
-        Raises:
-            QueueFullError: too many wait for a commit.
-        """
-        if len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES:
-            raise QueueFullError(f"{len(self._pending)} submissions wait for Redis; repeat the request later.")
-        self._take(submission, answered)
-
-    def _take(self, submission: Submission, answered: Answered) -> None:
-        self._pending.append(_Pending(submission, answered))
-        self._pending_bytes += len(submission.record)
-        if self._committing is None:
-            self._committing = asyncio.create_task(self._commit())
-        elif len(self._pending) == self._last_size:
-            self._enough.set()
+        self.enqueue = self._commits.enqueue
 
     async def submit(self, submission: Submission) -> Record:
         """Accepts a transaction: the record that its id has now, its own or the first submission's.
@@ -79,9 +48,7 @@ class Submitter:
             QueueFullError: the queue limit is reached.
             StoreUnavailableError: Redis failed; repeating the submission is safe.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.enqueue(submission, lambda answer: None if future.done() else future.set_result(answer))
-        return own_record(submission, await future)
+        return own_record(submission, await self._commits.answer(submission))
 
     async def submit_all(self, submissions: Sequence[Submission]) -> list[Answer]:
         """Accepts a part of a batch, in its turn; answers of the same form as those that `enqueue` gives."""
@@ -95,68 +62,27 @@ class Submitter:
                     everyone.set_result(None)
 
             for submission in submissions:
-                self._take(submission, answered)
+                self._commits.take(submission, answered)
             if submissions:
                 await everyone
             return answers
 
     async def close(self) -> None:
         """Commits what is pending."""
-        if self._committing is not None:
-            await asyncio.wait([self._committing])
+        await self._commits.close()
         await self._tickets.close()
 
-    async def _commit(self) -> None:
-        try:
-            while self._pending:
-                await self._gather()
-                await self._commit_batch(self._next_batch())
-        finally:
-            self._committing = None
-
-    async def _gather(self) -> None:
-        """Lets those join who are about to."""
-        if LINGER_FROM <= self._last_size > len(self._pending):
-            self._enough.clear()
-            timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._enough.set)
-            await self._enough.wait()
-            timer.cancel()
-        else:
-            # one turn of the event loop: requests that have been read already
-            await asyncio.sleep(0)
-
-    def _next_batch(self) -> list[_Pending]:
-        batch: list[_Pending] = []
-        size = 0
-        while self._pending and len(batch) < ACCEPT_BATCH and size < ACCEPT_BYTES:
-            batch.append(self._pending.popleft())
-            size += len(batch[-1].submission.record)
-        self._pending_bytes -= size
-        self._last_size = len(batch)
-        return batch
-
-    async def _commit_batch(self, batch: list[_Pending]) -> None:
-        try:
-            answers = await self._intake.accept([pending.submission for pending in batch])
-        except StoreUnavailableError as error:
-            REDIS_FAULTS.labels("accept").inc()
-            # who waits behind would find Redis no better, only later
-            rest = list(self._pending)
-            self._pending.clear()
-            self._pending_bytes = 0
-            _refuse(batch + rest, error)
-            return
-        except Exception:
-            log.exception("commit failed")
-            _refuse(batch, RisklineError("the commit failed; the log says why"))
-            return
-        COMMIT_SIZE.observe(len(batch))
+    async def _accept(self, submissions: Sequence[Submission]) -> list[Answer]:
+        answers = await self._intake.accept(submissions)
+        COMMIT_SIZE.observe(len(submissions))
         new = sum(answer is NEW for answer in answers)
         ACCEPTED.inc(new)
         if new:
             self._tickets.want()
-        for pending, answer in zip(batch, answers, strict=True):
-            _tell(pending, answer)
+        return [self._queue_full() if answer is NO_ROOM else answer for answer in answers]
+
+    def _queue_full(self) -> QueueFullError:
+        return QueueFullError("The queue limit is reached; repeat the request later.", self._retry_after_seconds())
 
 
 class _TicketCheck:
@@ -166,6 +92,7 @@ class _TicketCheck:
         self._ensure_ticket = ensure_ticket
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
+        self._outage = Outage(log, failing="no ticket enqueued; a worker's sweep will", back="tickets work again")
 
     def want(self) -> None:
         """A commit has made transactions wait."""
@@ -183,25 +110,12 @@ class _TicketCheck:
             while self._wanted:
                 self._wanted = False
                 await self._ensure_ticket()
+                self._outage.over()
                 await asyncio.sleep(TICKET_SECONDS)
         except StoreUnavailableError as error:
-            log.warning("no ticket enqueued; a worker's sweep will", problem=str(error))
+            self._outage.failed(error)
         finally:
             self._task = None
-
-
-def _refuse(refused: list[_Pending], error: Exception) -> None:
-    for pending in refused:
-        # one exception each: a shared one would gather the tracebacks of all requests
-        _tell(pending, type(error)(*error.args))
-
-
-def _tell(pending: _Pending, answer: Answer) -> None:
-    try:
-        pending.answered(answer)
-    except Exception:
-        # who shares the commit with a connection that fails is answered all the same
-        log.exception("an answer failed")
 
 
 def own_record(submission: Submission, answer: Answer) -> Record:
@@ -216,8 +130,6 @@ def own_record(submission: Submission, answer: Answer) -> Record:
         raise answer
     if answer is NEW:
         return just_queued(submission)
-    if answer is NO_ROOM:
-        raise QueueFullError("The queue limit is reached; repeat the request later.")
     if answer["transaction"] != orjson.loads(submission.record)["transaction"]:
         raise ConflictError(
             "This transaction_id was submitted with another body; a new transaction needs a new id, "

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from shared.errors import RisklineError, StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
+from shared.outage import Outage
 from shared.store.connection import redis_faults_named
 from shared.store.keys import Keys
 from shared.store.records import Record
@@ -39,6 +40,7 @@ class Waiting:
         self._wanted: dict[str, list[Read]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._ending = False
+        self._outage = Outage(log, failing="the subscription is lost", back="the subscription works again")
 
     async def for_decision(self, transaction_id: str, *, timeout_seconds: float) -> Record | None:
         """The record as soon as it is decided, or as it is when the time is over; None where there is none.
@@ -153,7 +155,7 @@ class Waiting:
                 with redis_faults_named():
                     await self._hear(redis)
             except StoreUnavailableError as error:
-                log.warning("subscription lost", problem=str(error))
+                self._outage.failed(error)
             except Exception:
                 # whatever somebody else publishes there must not leave every client waiting
                 log.exception("subscription failed")
@@ -163,6 +165,7 @@ class Waiting:
         async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(Keys().decided_channel)
             await self.recheck()
+            self._outage.over()
             next_recheck = asyncio.get_running_loop().time() + RECHECK_SECONDS
             while True:
                 message = await subscription.get_message(timeout=RECHECK_SECONDS)

@@ -37,6 +37,16 @@ RECORDINGS_DROPPED = Counter("riskline_recordings_dropped", "Synchronous decisio
 RECORDINGS_PENDING = Gauge(
     "riskline_recordings_pending", "Synchronous decisions not yet recorded.", multiprocess_mode="livesum"
 )
+UNDECIDED = Gauge(
+    "riskline_transactions_undecided", "Accepted transactions without a decision.", multiprocess_mode="mostrecent"
+)
+OLDEST_SECONDS = Gauge(
+    "riskline_oldest_undecided_seconds", "Age of the oldest one of them.", multiprocess_mode="mostrecent"
+)
+FAILED = Gauge(
+    "riskline_transactions_failed", "Failed transactions that are kept for replay.", multiprocess_mode="mostrecent"
+)
+WORKERS = Gauge("riskline_workers", "Workers that show signs of life.", multiprocess_mode="mostrecent")
 REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
 MODEL_INFO = Gauge("riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="max")
 

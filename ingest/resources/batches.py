@@ -94,6 +94,7 @@ class Batch:
         self._seen = self._accepted = self._known = 0
         self._refused: list[tuple[int, Problem]] = []
         self._described_bytes = 0
+        self._retry_after_seconds = 1
 
     async def take(self, rows: Sequence[Row]) -> None:
         """Accepts the good rows of a part.
@@ -119,7 +120,8 @@ class Batch:
             except ConflictError as error:
                 self._refuse(index, conflict(str(error)))
             except QueueFullError as error:
-                self._refuse(index, queue_full(str(error)))
+                self._retry_after_seconds = error.retry_after_seconds
+                self._refuse(index, queue_full(str(error), error.retry_after_seconds))
             except StoreUnavailableError:
                 raise store_unavailable(accepted=self._accepted, known=self._known) from None
         # a part of bad rows commits nothing, and would go on without a pause
@@ -147,7 +149,9 @@ class Batch:
             if not refused:
                 raise empty_batch()
             if all(problem.name == "queue-full" for _, problem in self._refused):
-                raise queue_full("The queue limit is reached; repeat the request later.", rows=refused)
+                raise queue_full(
+                    "The queue limit is reached; repeat the request later.", self._retry_after_seconds, rows=refused
+                )
             raise no_row_accepted(rows=refused)
         return {"accepted": self._accepted, "known": self._known, "refused": len(refused), "rows": refused}
 

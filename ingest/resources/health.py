@@ -7,6 +7,7 @@ import falcon.asgi
 import orjson
 from redis.asyncio import Redis
 
+from ingest.backlog import Backlog
 from ingest.recording import Recorder
 from shared.errors import StoreUnavailableError
 from shared.metrics import exposition
@@ -17,10 +18,11 @@ from shared.store.connection import redis_faults_named
 class HealthResource:
     """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
 
-    def __init__(self, *, serving: Serving, redis: Redis, recorder: Recorder) -> None:
+    def __init__(self, *, serving: Serving, redis: Redis, recorder: Recorder, backlog: Backlog) -> None:
         self._serving = serving
         self._redis = redis
         self._recorder = recorder
+        self._backlog = backlog
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
@@ -56,8 +58,20 @@ class HealthResource:
                 },
                 "model_version": None if model is None else model.version,
                 "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
+                "queue": self._queue(),
             }
         )
+
+    def _queue(self) -> dict[str, Any] | None:
+        counts = self._backlog.counts
+        if counts is None:
+            return None
+        return {
+            "undecided": counts.undecided,
+            "oldest_seconds": (counts.oldest_ms or 0) / 1000,
+            "failed": counts.failed_now,
+            "workers": counts.workers,
+        }
 
     async def _redis_problem(self) -> str | None:
         try:

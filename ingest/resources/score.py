@@ -5,8 +5,10 @@ import orjson
 
 from ingest.bodies import explain_wanted, read_json_body
 from ingest.recording import Recorder
+from ingest.strict import StrictRecorder
 from shared.assessment import assess_one
 from shared.clock import utc_now
+from shared.decision import Decision
 from shared.metrics import DECISIONS, Tally
 from shared.model.serving import Serving
 from shared.policy import Action
@@ -14,21 +16,34 @@ from shared.transaction import TransactionModel
 
 
 class ScoreResource:
-    """Validates, assesses and answers; what is recorded comes after."""
+    """Validates, assesses and answers; what is recorded comes after, or before where that is set."""
 
     def __init__(
-        self, *, transaction_class: type[TransactionModel], serving: Serving, recorder: Recorder, max_body_bytes: int
+        self,
+        *,
+        transaction_class: type[TransactionModel],
+        serving: Serving,
+        recorder: Recorder,
+        strict: StrictRecorder | None,
+        max_body_bytes: int,
     ) -> None:
         self._transaction_class = transaction_class
         self._serving = serving
         self._recorder = recorder
+        self._strict = strict
         self._max_body_bytes = max_body_bytes
         self._tallies = {action: Tally(DECISIONS.labels("sync", action.value)) for action in Action}
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 and the decision."""
         body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
-        resp.data = self.decide(body, explain=explain_wanted(req))
+        explain = explain_wanted(req)
+        if self._strict is None:
+            resp.data = self.decide(body, explain=explain)
+        else:
+            transaction, decision, shown = self._assess(body, explain=explain)
+            resp.data = await self._strict.keep(transaction, scored_at=decision.scored_at, shown=shown)
+            self._tallies[decision.action].add()
 
     def decide(self, body: bytes, *, explain: bool) -> bytes:
         """The decision as JSON, on its way into Redis.
@@ -37,9 +52,12 @@ class ScoreResource:
             pydantic.ValidationError: the body is no transaction.
             BundleError: no model serves.
         """
-        transaction = self._transaction_class.parse(body)
-        decision = assess_one(transaction, self._serving.require(), scored_at=utc_now(), explain=explain)
-        shown = orjson.dumps(decision.to_dict())
+        transaction, decision, shown = self._assess(body, explain=explain)
         self._recorder.add(transaction, scored_at=decision.scored_at, shown=shown)
         self._tallies[decision.action].add()
         return shown
+
+    def _assess(self, body: bytes, *, explain: bool) -> tuple[TransactionModel, Decision, bytes]:
+        transaction = self._transaction_class.parse(body)
+        decision = assess_one(transaction, self._serving.require(), scored_at=utc_now(), explain=explain)
+        return transaction, decision, orjson.dumps(decision.to_dict())

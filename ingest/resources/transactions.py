@@ -5,9 +5,10 @@ import falcon.asgi
 import orjson
 
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
+from ingest.commits import Answer
 from ingest.problems import not_found
 from ingest.recording import Recorder
-from ingest.submission import Answer, Submitter, own_record
+from ingest.submission import Submitter, own_record
 from ingest.waiting import Waiting
 from shared.clock import utc_now
 from shared.lifecycle import Status

@@ -142,7 +142,7 @@ async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, fee
     client = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
     await wait_until(lambda: len(feed._waiters) == 1)
     await asyncio.to_thread(server.stop)
-    await wait_until(lambda: feed.away)
+    await wait_until(lambda: feed._outage.lasts)
     refused = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
     with pytest.raises(StoreUnavailableError):
         await asyncio.wait_for(refused, 5)

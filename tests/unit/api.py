@@ -7,8 +7,10 @@ import fakeredis
 from falcon import testing
 
 from ingest.app import create_app
+from ingest.backlog import Backlog
 from ingest.feed import Feed
 from ingest.recording import Recorder
+from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.model.serving import Serving
@@ -16,6 +18,7 @@ from shared.store.memory import MemoryStore
 from shared.transaction import Transaction
 from tests.factories import AmountModel, FixedSource
 from worker.drain import drain
+from worker.pulse import Pulse
 
 MAX_BODY_BYTES = 4096
 MAX_BATCH_ROWS = 2000
@@ -24,7 +27,9 @@ MAX_BATCH_ROWS = 2000
 class Api:
     """An app, its collaborators, and a client for it."""
 
-    def __init__(self, model: Any = None, *, queue_limit: int = 1000, record_capacity: int = 10) -> None:
+    def __init__(
+        self, model: Any = None, *, queue_limit: int = 1000, record_capacity: int = 10, strict: bool = False
+    ) -> None:
         self.store = MemoryStore(queue_limit=queue_limit)
         self.tickets = 0
         self.serving = Serving(FixedSource(AmountModel() if model is None else model), Transaction.feature_names())
@@ -32,13 +37,20 @@ class Api:
         self.recorder = Recorder(self.store, capacity=record_capacity)
         self.waiting = Waiting(self.store)
         self.feed = Feed(self.store)
+        self.backlog = Backlog(self.store, queue_limit=queue_limit)
         self.app = create_app(
             transaction_class=Transaction,
             serving=self.serving,
-            submitter=Submitter(self.store, ensure_ticket=self._ensure_ticket),
+            submitter=Submitter(
+                self.store,
+                ensure_ticket=self._ensure_ticket,
+                retry_after_seconds=self.backlog.retry_after_seconds,
+            ),
             waiting=self.waiting,
             feed=self.feed,
             recorder=self.recorder,
+            strict=StrictRecorder(self.store) if strict else None,
+            backlog=self.backlog,
             redis=fakeredis.FakeAsyncRedis(),
             max_body_bytes=MAX_BODY_BYTES,
             max_batch_rows=MAX_BATCH_ROWS,
@@ -53,7 +65,8 @@ class Api:
         """Decides what waits, as a worker does."""
         return drain(
             self.store,
-            claimer="w1",
+            worker="w1",
+            pulse=Pulse(),
             model=self.serving.require,
             transaction_class=Transaction,
             time_is_over=lambda: False,

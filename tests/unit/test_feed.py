@@ -242,7 +242,6 @@ async def test_watching_goes_on_after_a_fault(running: Running, fault: Exception
     await running.log.add("a")
 
     assert names_in(await soon(client)) == ["a"]
-    assert not running.feed.away
 
 
 async def test_who_waits_while_redis_goes_away_is_told_when_the_time_is_over(running: Running) -> None:

@@ -196,6 +196,15 @@ def given_answers() -> Iterator[tuple[str, str, Any]]:
     yield batch, "post", client.simulate_post(batch, json=[transaction_json(transaction_id="c")])
     yield state, "get", client.simulate_get("/transactions/c")
     yield feed, "get", client.simulate_get(feed)
+    strict = Api(strict=True)
+    yield "/score-transaction", "post", strict.client.simulate_post("/score-transaction", json=transaction_json())
+    yield (
+        "/score-transaction",
+        "post",
+        strict.client.simulate_post("/score-transaction", json=transaction_json(amount=1)),
+    )
+    strict.store.away = True
+    yield "/score-transaction", "post", strict.client.simulate_post("/score-transaction", json=transaction_json())
     bare = Api(BundleError("no model in DIR")).client
     yield "/score-transaction", "post", bare.simulate_post("/score-transaction", json=transaction_json())
     yield from ((path, "get", bare.simulate_get(path)) for path in ("/health", "/health/ready"))

@@ -6,7 +6,7 @@ import pytest
 from ingest import recording
 from ingest.recording import Pace, Recorder
 from shared.store.memory import MemoryStore
-from shared.store.records import Outcome
+from shared.store.records import Outcome, Record
 from tests.factories import a_transaction
 
 ALL = 40
@@ -21,11 +21,11 @@ class SlowStore(MemoryStore):
         self.under_way = asyncio.Event()
         self.done = asyncio.Event()
 
-    async def record(self, outcomes: Sequence[Outcome]) -> int:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
         self.sizes.append(len(outcomes))
         self.under_way.set()
         await asyncio.sleep(0.005)
-        recorded = await super().record(outcomes)
+        recorded = await super().record(outcomes, wanted=wanted)
         if len(self.feed) == ALL:
             self.done.set()
         return recorded
@@ -76,3 +76,13 @@ async def test_calls_are_short_where_decisions_are_few_and_large_where_they_are_
     await recorder.flush()
 
     assert store.sizes == [10, 10, 100, 100]
+
+
+def test_the_buffer_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MAX_BYTES", 1000)
+    recorder = Recorder(MemoryStore(), capacity=1000)
+
+    add(recorder, 0, 100)
+
+    assert 1 < recorder.pending < 10
+    assert recorder.dropped == 100 - recorder.pending
