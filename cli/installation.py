@@ -9,18 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.errors import InstallationError
 from shared.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="The installation's directory (RISKLINE_DATA, default .riskline).", show_default=False),
 ]
 
+
+COMMAND_TIMEOUT_SECONDS = 10.0
+"""For how long a command waits for an answer of Redis."""
 
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.02
@@ -148,3 +154,25 @@ def installation_settings(**overrides: object) -> Settings:
     if settings.redis_url is not None:
         return settings
     return load_settings(**{**overrides, "redis_url": running_redis_url(settings.data)})
+
+
+@contextmanager
+def installation_redis(**overrides: object) -> Iterator["Redis"]:
+    """A connection to the Redis of the settings, or of the `riskline up` that runs on the data directory.
+
+    Raises:
+        InstallationError: there is none.
+        SettingsError: a setting has a value that cannot be used.
+    """
+    from shared.store.connection import connect  # noqa: PLC0415  # redis-py: `riskline --help` shall not wait for it
+
+    settings = installation_settings(**overrides)
+    if settings.redis_url is None:
+        raise InstallationError(
+            f"no `riskline up` runs on {settings.data}, and REDIS_URL names no Redis: start it, or name one"
+        )
+    redis = connect(settings.redis_url, timeout_seconds=COMMAND_TIMEOUT_SECONDS, retries=1)
+    try:
+        yield redis
+    finally:
+        redis.close()

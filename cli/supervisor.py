@@ -18,12 +18,16 @@ TETHER = Path(__file__).with_name("tether.py")
 
 FIRST_RESTART_SECONDS = 0.25
 LONGEST_RESTART_SECONDS = 30.0
+LONGEST_PROVEN_RESTART_SECONDS = 4.0
+"""Of a child that was seen to work: what keeps killing it may stop at any time, and transactions wait for it."""
 
 STEADY_SECONDS = 30.0
 """A child that ran this long had started well: its next restart is prompt again."""
 
 START_ATTEMPTS = 5
 """Deaths of a child that never got going after which `up` gives up: the cause is a setting, not an accident."""
+
+OWN_MESSAGE = "its own message stands above"
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,7 +43,7 @@ class Child:
     """How long it may finish what it does before it is killed."""
     orphaned_signal: signal.Signals = signal.SIGTERM
     """What it gets when this process is killed."""
-    complaint: str = "its own message stands above"
+    complaint: str = OWN_MESSAGE
     """Where to read why it ended."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -170,9 +174,11 @@ class Supervisor:
             raise InstallationError(
                 f"{child.name} ended {child.deaths} times soon after its start ({why}); {child.complaint}"
             )
-        delay = min(FIRST_RESTART_SECONDS * 2 ** (child.deaths - 1), LONGEST_RESTART_SECONDS)
+        longest = LONGEST_PROVEN_RESTART_SECONDS if child.proven else LONGEST_RESTART_SECONDS
+        delay = min(FIRST_RESTART_SECONDS * 2 ** (child.deaths - 1), longest)
         child.restart_at = now + delay
-        self.say(f"{child.name} (pid {pid}) ended: {why}; starting it again in {delay:g} s")
+        where = "" if child.complaint == OWN_MESSAGE else f" ({child.complaint})"
+        self.say(f"{child.name} (pid {pid}) ended: {why}{where}; starting it again in {delay:g} s")
 
     def note_all_work(self) -> None:
         """Says that every child was seen to work: from now on a death is an accident and the restarts never end."""

@@ -11,6 +11,7 @@ from pydantic import field_validator, model_validator
 from shared.transaction import Transaction
 
 UNLUCKY_AGE = 113
+RAISING_AGE = 114
 
 
 class Consistent(Transaction):
@@ -54,3 +55,14 @@ class Slow(Transaction):
         Path(os.environ["BEGUN"]).touch()
         time.sleep(0.1)
         return age
+
+
+class Poisonous(Transaction):
+    """Is validated like any other, and does harm once it is to be scored."""
+
+    def features(self) -> tuple[float, ...]:
+        if self.customer_age == UNLUCKY_AGE:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.customer_age == RAISING_AGE:
+            raise RuntimeError("no such table")
+        return super().features()

@@ -1,0 +1,57 @@
+"""`riskline doctor --audit`: proves that every accepted transaction was decided, failed or still waits."""
+
+from collections.abc import Collection, Iterator
+
+from redis import Redis
+
+from cli.doctor import Finding, Verdict
+from cli.installation import installation_redis
+from shared.errors import RisklineError
+from shared.store.audit import Audit
+
+SHOWN = 5
+"""Ids in one line; the number says how many there are."""
+
+
+def audit_installation(**overrides: object) -> Iterator[Finding]:
+    """The audit of the Redis that the installation has; a finding, too, where there is none."""
+    try:
+        with installation_redis(**overrides) as redis:
+            yield from audit(redis)
+    except RisklineError as error:
+        yield Finding("journal", Verdict.FAIL, f"nothing could be proved: {error}")
+
+
+def audit(redis: Redis) -> Iterator[Finding]:
+    """The invariants, one finding each; raises StoreUnavailableError where Redis fails it."""
+    auditor = Audit(redis)
+    counts = auditor.counts()
+    for problem in counts.problems():
+        yield Finding("journal", Verdict.FAIL, problem)
+    if not counts.problems():
+        detail = (
+            f"{counts.accepted} accepted + {counts.replayed} replayed = {counts.decided} decided + {counts.failed} "
+            f"failed + {counts.undecided} undecided; {counts.recorded} recorded by the synchronous door"
+        )
+        yield Finding("journal", Verdict.OK, detail)
+    lost = auditor.out_of_line()
+    if lost:
+        advice = "no worker will come to them; `riskline transactions requeue` puts them in line again"
+        yield Finding("line", Verdict.FAIL, f"{_some(lost)} undecided but not in line: {advice}")
+    else:
+        yield Finding("line", Verdict.OK, f"each of {counts.undecided} undecided transactions waits or is claimed")
+    broken = auditor.without_record()
+    if broken:
+        advice = "something else than Riskline wrote or evicted keys of this Redis; submit them again"
+        yield Finding("records", Verdict.FAIL, f"{_some(broken)} undecided without a record that says so: {advice}")
+    else:
+        yield Finding("records", Verdict.OK, "each of them has its record")
+    if counts.undecided and not counts.workers:
+        yield Finding("workers", Verdict.WARN, "none lives, and transactions wait: start `riskline worker`")
+    else:
+        yield Finding("workers", Verdict.OK, f"{counts.workers} live")
+
+
+def _some(ids: Collection[str]) -> str:
+    shown = ", ".join(sorted(ids)[:SHOWN])
+    return f"{len(ids)} ({shown}{', …' if len(ids) > SHOWN else ''})"

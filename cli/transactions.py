@@ -1,0 +1,98 @@
+"""`riskline transactions`: those that failed, and another try for them."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cli.installation import DataOption, installation_redis
+
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(help="Transactions that failed: list them, try them again.", no_args_is_help=True)
+    group.command("failed")(failed)
+    group.command("replay")(replay)
+    group.command("requeue")(requeue)
+    app.add_typer(group, name="transactions")
+
+
+def failed(
+    *,
+    data: DataOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List the transactions that failed, newest first, each with its reason."""
+    # redis-py: `riskline --help` shall not wait for it
+    from shared.store.failures import Failures  # noqa: PLC0415
+
+    with installation_redis(data=data) as redis:
+        failures = Failures(redis)
+        found, count = list(failures.newest(limit)), failures.count()
+    for each in found:
+        at = datetime.fromtimestamp(each.failed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if as_json:
+            typer.echo(json.dumps({"transaction_id": each.transaction_id, "failed_at": at, "error": each.reason}))
+        else:
+            typer.echo(f"{at}  {each.transaction_id}  {each.reason}")
+    if not as_json:
+        shown = (
+            f"the {len(found)} newest are shown" if count > len(found) else "`riskline transactions replay` tries again"
+        )
+        typer.echo(f"{count} failed" + (f"; {shown}" if count else ""), err=True)
+
+
+def replay(
+    *,
+    transaction_ids: Annotated[list[str] | None, typer.Argument(help="Which ones.", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that have failed.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make failed transactions wait for a decision again; exit 1 where one of those named has not failed."""
+    from shared.jobs import Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
+    from shared.store.failures import BATCH, Failures  # noqa: PLC0415  # redis-py, same
+
+    if bool(transaction_ids) == every:
+        raise typer.BadParameter("name the transactions, or give --all", param_hint="TRANSACTION_IDS")
+    replayed, not_failed = 0, list[str]()
+    with installation_redis(data=data) as redis:
+        failures = Failures(redis)
+        ids = failures.ids() if every else list(transaction_ids or ())
+        for start in range(0, len(ids), BATCH):
+            done = failures.replay(ids[start : start + BATCH])
+            replayed += len(done.replayed)
+            not_failed += done.not_failed
+        if replayed:
+            Tickets(redis).ensure()
+    _tell(replayed, [] if every else not_failed, as_json=as_json)
+
+
+def requeue(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Put undecided transactions in line again that `riskline doctor --audit` has found out of it."""
+    from shared.jobs import Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
+    from shared.store.audit import Audit  # noqa: PLC0415  # redis-py, same
+
+    with installation_redis(data=data) as redis:
+        audit = Audit(redis)
+        lost = audit.out_of_line()
+        if lost:
+            audit.put_in_line(lost)
+            Tickets(redis).ensure()
+    typer.echo(json.dumps({"requeued": sorted(lost)}) if as_json else f"{len(lost)} put in line again")
+
+
+def _tell(replayed: int, not_failed: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"replayed": replayed, "not_failed": not_failed}))
+    else:
+        typer.echo(f"{replayed} wait for a decision again")
+        for transaction_id in not_failed:
+            typer.echo(f"riskline: {transaction_id} has not failed, or has expired", err=True)
+    if not_failed:
+        raise typer.Exit(1)
