@@ -1,0 +1,163 @@
+"""SIGTERM ends a process in a stated time and in order: what was taken is answered, recorded, or handed back."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from cli.up import API_STOP_SECONDS, WORKER_STOP_SECONDS
+from tests.factories import transaction_json
+from tests.integration.running import OwnRedis, RunningUp, eventually
+from tests.integration.servers import free_ports
+
+pytestmark = pytest.mark.integration
+
+CLIENTS = 16
+
+
+@contextmanager
+def process(*words: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    started = subprocess.Popen([sys.executable, "-m", "cli", *words], env=dict(environment), stderr=subprocess.DEVNULL)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def ended(started: subprocess.Popen[bytes], *, within_seconds: float) -> int:
+    began = time.monotonic()
+    started.send_signal(signal.SIGTERM)
+    code = started.wait(within_seconds)
+    assert time.monotonic() - began < within_seconds
+    return code
+
+
+async def submit_until_it_ends(url: str, started: subprocess.Popen[bytes]) -> tuple[list[str], list[str]]:
+    """Ids of what was accepted and of what was scored by an API that is told to stop meanwhile."""
+    accepted: list[str] = []
+    scored: list[str] = []
+
+    async def one(number: int) -> None:
+        async with httpx.AsyncClient(base_url=url, timeout=15) as client:
+            for i in range(100_000):
+                name = f"{number}-{i}"
+                door, done = ("/transactions", accepted) if i % 2 else ("/score-transaction", scored)
+                try:
+                    answer = await client.post(door, json=transaction_json(transaction_id=name))
+                except httpx.TransportError:
+                    return
+                assert answer.status_code in (200, 202)
+                done.append(name)
+
+    clients = [asyncio.create_task(one(number)) for number in range(CLIENTS)]
+    await asyncio.sleep(1)
+    assert await asyncio.to_thread(ended, started, within_seconds=API_STOP_SECONDS) in (0, -signal.SIGTERM)
+    await asyncio.gather(*clients)
+    return accepted, scored
+
+
+def test_an_api_that_stops_has_kept_all_that_it_answered(demo_environment: dict[str, str], redis: OwnRedis) -> None:
+    (port,) = free_ports(1)
+    environment = {**demo_environment, "REDIS_URL": redis.url}
+    with process("api", "--port", str(port), environment=environment) as api:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: answers(url))
+        accepted, scored = asyncio.run(submit_until_it_ends(url, api))
+    store = redis.client()
+
+    missing = [name for name in accepted + scored if not store.exists(f"riskline:{{0}}:tx:{name}")]
+    store.close()
+
+    assert len(accepted) > CLIENTS
+    assert len(scored) > CLIENTS
+    assert missing == []
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def test_a_worker_that_stops_in_the_middle_of_a_backlog_hands_back_what_it_holds(
+    demo_environment: dict[str, str], redis: OwnRedis
+) -> None:
+    environment = {**demo_environment, "REDIS_URL": redis.url}
+    (port,) = free_ports(1)
+    store = redis.client()
+    with process("api", "--port", str(port), environment=environment) as api:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: answers(url))
+        for part in range(4):
+            rows = [transaction_json(transaction_id=f"{part}-{i}") for i in range(10_000)]
+            httpx.post(f"{url}/transactions/batch", json=rows, timeout=30)
+        ended(api, within_seconds=API_STOP_SECONDS)
+    with process("worker", environment=environment) as worker:
+        eventually(lambda: store.zcard("riskline:{0}:undecided") < 40_000)
+        code = ended(worker, within_seconds=WORKER_STOP_SECONDS)
+
+    undecided, waiting = store.zcard("riskline:{0}:undecided"), store.llen("riskline:{0}:waiting")
+    claimed, workers = store.keys("riskline:{0}:claimed:*"), store.zcard("riskline:{0}:workers")
+    store.close()
+    assert code == 0
+    assert 0 < undecided == waiting
+    assert (claimed, workers) == ([], 0)
+
+
+@pytest.mark.parametrize("words", [("worker",), ("api", "--port")])
+def test_a_process_stops_in_time_though_redis_is_away(
+    demo_environment: dict[str, str], redis: OwnRedis, words: tuple[str, ...]
+) -> None:
+    (port,) = free_ports(1)
+    flags = [str(port)] if words[0] == "api" else []
+    with process(*words, *flags, environment={**demo_environment, "REDIS_URL": redis.url}) as started:
+        store = redis.client()
+        # an API asks for wake-ups, a worker of RQ waits for a ticket
+        eventually(lambda: store.info("clients")["connected_clients"] > 2)
+        store.close()
+        redis.stop()
+        time.sleep(1)
+
+        code = ended(started, within_seconds=WORKER_STOP_SECONDS)
+
+    assert code in (0, -signal.SIGTERM)
+    redis.start()
+
+
+def test_a_hundred_clients_with_the_same_id_make_one_transaction_and_one_decision(
+    demo_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    flags = ("--processes", "2")
+    with RunningUp(tmp_path_factory.mktemp("up"), environment=demo_environment, flags=flags) as up:
+        url = f"http://127.0.0.1:{up.state['port']}"
+        statuses = asyncio.run(post_together(url, [transaction_json(transaction_id="same")] * 100))
+        bodies = [transaction_json(transaction_id="torn", amount=1 + i % 2) for i in range(100)]
+        torn = asyncio.run(post_together(url, bodies))
+        state = eventually(lambda: decided(url, "torn"))
+        feed = httpx.get(f"{url}/decisions", params={"after": "0"}).json()["decisions"]
+
+    assert set(statuses) <= {200, 202}
+    assert sorted(each["transaction_id"] for each in feed) == ["same", "torn"]
+    won = {body["amount"] for body, status in zip(bodies, torn, strict=True) if status in (200, 202)}
+    lost = {body["amount"] for body, status in zip(bodies, torn, strict=True) if status == httpx.codes.CONFLICT}
+    assert (len(won), len(lost), won & lost) == (1, 1, set())
+    assert state["decision"]["transaction_id"] == "torn"
+
+
+async def post_together(url: str, bodies: list[dict[str, object]]) -> list[int]:
+    async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=100)) as client:
+        answers = await asyncio.gather(*[client.post("/transactions", json=body) for body in bodies])
+    return [answer.status_code for answer in answers]
+
+
+def decided(url: str, name: str) -> dict[str, dict[str, str]] | None:
+    state: dict[str, dict[str, str]] = httpx.get(f"{url}/transactions/{name}").json()
+    return state if state["decision"] else None
