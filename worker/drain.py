@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 from pydantic import ValidationError
+from rq.timeouts import BaseTimeoutException
 
 from shared.assessment import Model, assess, assess_one
 from shared.clock import utc_now
@@ -27,6 +28,10 @@ LEASE_SECONDS = 5.0
 MAX_LOSSES = 3
 """Workers that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
 shares; from then on it is tried alone, for less than a millisecond each time, and bad luck does not come thrice."""
+
+ENDS_ONE_ROW = (Exception, SystemExit)
+"""What a team's class or a model may raise, and what ends one row only. RQ's limit on a job, which may be over while a
+row is at work, is not its fault."""
 
 WAIT_SECONDS = 1.0
 """How long one wait for more may take: well below the lease, which the claim after it renews."""
@@ -79,24 +84,21 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
         if not _is_queued(record):
             results.append(Outcome(transaction_id, b"", b""))
             continue
-        try:
-            transactions.append(transaction_class.from_row(record["transaction"]))
+        built = _transaction(transaction_id, record, transaction_class)
+        if isinstance(built, Outcome):
+            results.append(built)
+        else:
+            transactions.append(built)
             records.append(record)
-        except ValidationError as error:
-            fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
-            log.warning("transaction failed", transaction_id=transaction_id, fields=fields, **_trace(record))
-            reason = f"the record does not fit the transaction class in: {', '.join(fields)}"
-            results.append(failed(transaction_id, record, reason))
-        except Exception as error:
-            # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
-            log.exception("transaction failed", transaction_id=transaction_id, **_trace(record))
-            results.append(failed(transaction_id, record, f"the record raised {type(error).__name__}"))
     scored_at = utc_now()
     try:
         explain = [i for i, record in enumerate(records) if record.get("explain")]
         decisions: list[Decision] = assess(transactions, model, scored_at=scored_at, explain=explain)
         outcomes_of_all = [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
-    except Exception as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
+    except BaseTimeoutException:
+        raise
+    except ENDS_ONE_ROW as error:
+        # whatever one row makes the model raise must not keep the others waiting
         log.warning("batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__)
         return results + [
             _outcome_alone(transaction, record, model, scored_at)
@@ -108,11 +110,31 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
     return results + outcomes_of_all
 
 
+def _transaction(
+    transaction_id: str, record: Record, transaction_class: type[TransactionModel]
+) -> TransactionModel | Outcome:
+    """The transaction of a record, or its failure."""
+    try:
+        return transaction_class.from_row(record["transaction"])
+    except ValidationError as error:
+        fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
+        log.warning("transaction failed", transaction_id=transaction_id, fields=fields, **_trace(record))
+        return failed(transaction_id, record, f"the record does not fit the transaction class in: {', '.join(fields)}")
+    except BaseTimeoutException:
+        raise
+    except ENDS_ONE_ROW as error:
+        # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
+        log.exception("transaction failed", transaction_id=transaction_id, **_trace(record))
+        return failed(transaction_id, record, f"the record raised {type(error).__name__}")
+
+
 def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, scored_at: str) -> Outcome:
     try:
         decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
         return decided(record, decision)
-    except Exception as error:
+    except BaseTimeoutException:
+        raise
+    except ENDS_ONE_ROW as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
 

@@ -49,7 +49,10 @@ class ScoringWorker(SimpleWorker):
     """RQ's worker without a fork: the model is loaded before the first job and stays."""
 
     stopping: Event
-    """Set by the signal to stop; a running job looks at it."""
+    """Set by the signal to stop; a drain looks at it."""
+
+    pulse: Pulse
+    """Says whether a drain runs, also one that is no job."""
 
     _in_job = False
 
@@ -66,7 +69,7 @@ class ScoringWorker(SimpleWorker):
         del signum, frame
         self.stopping.set()
         self._stop_requested = True
-        if not self._in_job:
+        if not (self._in_job or self.pulse.drains):
             raise StopRequested
 
 
@@ -128,7 +131,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
         with suppress(StopRequested):
             while not stopping.is_set():
-                _work(redis, queue, stopping=stopping, outage=outage, logging_level=logging_level)
+                _work(redis, queue, stopping=stopping, pulse=pulse, outage=outage, logging_level=logging_level)
                 if not stopping.is_set():
                     # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided
                     drain()
@@ -137,7 +140,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     log.info("worker stops", name=name)
 
 
-def _work(redis: Redis, queue: str, *, stopping: Event, outage: Outage, logging_level: str) -> None:
+def _work(redis: Redis, queue: str, *, stopping: Event, pulse: Pulse, outage: Outage, logging_level: str) -> None:
     """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
 
     Each gets a name of its own: RQ refuses that of a worker that could not say goodbye.
@@ -151,7 +154,7 @@ def _work(redis: Redis, queue: str, *, stopping: Event, outage: Outage, logging_
                 worker_ttl=WORKER_TTL_SECONDS,
                 log_job_description=False,
             )
-            worker.stopping = stopping
+            worker.stopping, worker.pulse = stopping, pulse
             worker.work(logging_level=logging_level)
     except StoreUnavailableError as error:
         outage.failed(error)

@@ -1,7 +1,10 @@
 """The thread beside a worker's jobs: signs of life, what others left behind, a batch that hangs."""
 
+from collections.abc import Sequence
 from unittest.mock import Mock
 
+import pytest
+from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
 from shared.outage import Outage
@@ -148,3 +151,39 @@ def test_an_outage_is_logged_once_and_its_end_once() -> None:
 
     log.warning.assert_called_once_with("away", problem="refused")
     assert log.info.call_count == 1
+
+
+class Raising(AmountModel):
+    """A model that raises what a test says."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def score_one(self, features: Sequence[float]) -> float:
+        raise self._error
+
+
+async def outcome_where_the_model_raises(error: BaseException) -> str:
+    watched = Watched()
+    await watched.accept("a")
+    draining.drain(
+        watched.store,
+        worker="me",
+        pulse=watched.pulse,
+        model=lambda: Raising(error),
+        transaction_class=type(a_transaction()),
+        time_is_over=lambda: not watched.store.undecided,
+    )
+    (record,) = await watched.store.get(["a"])
+    assert record is not None
+    return str(record["error"])
+
+
+async def test_a_model_that_exits_fails_the_row_and_not_the_worker() -> None:
+    assert await outcome_where_the_model_raises(SystemExit(1)) == "deciding it raised SystemExit"
+
+
+async def test_a_job_whose_time_is_over_fails_no_transaction() -> None:
+    with pytest.raises(JobTimeoutException):
+        await outcome_where_the_model_raises(JobTimeoutException())
