@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from cli.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from cli.installation import Installation, RunningState
@@ -175,6 +175,9 @@ class EmbeddedRedis:
 def _require_redis(url: str) -> None:
     try:
         probe(url, timeout_seconds=5.0).ping()
+    except BusyLoadingError:
+        # it is there, and API and workers wait for it
+        return
     except (RedisError, OSError) as error:
         raise InstallationError(
             f"no Redis answers at {without_password(url)} ({error}): start it, or unset REDIS_URL to have one started"

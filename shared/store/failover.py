@@ -46,6 +46,14 @@ class Following(AbstractConnection):
 class AsyncFollowing(AsyncAbstractConnection):
     """A connection whose commands are tried again, each time on a new connection, when its server is no master."""
 
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Sends a command; a fault of the connection, too, where uvloop finds that it was reset before."""
+        try:
+            await super().send_packed_command(*args, **kwargs)
+        except RuntimeError as error:
+            # uvloop's own word for it, which redis-py takes for a mistake in the program
+            raise RedisConnectionError(f"the connection was closed: {error}") from error
+
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """The answer to the command that was sent; a fault of the connection where only a master could answer."""
         try:

@@ -9,7 +9,7 @@
 | `riskline:{S}:losses` | hash, workers lost by id | the suspects | decide, sweep |
 | `riskline:{S}:claimed:WORKER` | list of ids | one batch | claim, decide, leave, sweep |
 | `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
-| `riskline:{S}:sweeper` | string, the worker whose turn it is to sweep | a few seconds | sweep |
+| `riskline:{S}:sweeper` | string, the worker that swept last, and when | a day | sweep |
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay |
 | `riskline:{S}:totals` | hash, what was ever accepted, decided, … | six fields | accept, decide, record, replay |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record |
@@ -76,7 +76,7 @@ class Keys:
 
     @property
     def sweeper(self) -> str:
-        """The worker whose turn it is to sweep."""
+        """The worker that swept last, and when in ms."""
         return self.prefix + "sweeper"
 
     @property

@@ -34,7 +34,7 @@ class MemoryStore:
         self.claimed: dict[str, list[str]] = {}
         self.workers: dict[str, float] = {}
         self.sweeper: tuple[str, float] | None = None
-        self.failed: list[str] = []
+        self.failed: set[str] = set()
         self.totals = dict.fromkeys(TOTALS, 0)
         self.feed: list[bytes] = []
         self.feed_trimmed = 0
@@ -130,7 +130,7 @@ class MemoryStore:
             self.feed.append(outcome.decision)
             self.totals["decided"] += 1
         elif outcome.record:
-            self.failed.append(outcome.transaction_id)
+            self.failed.add(outcome.transaction_id)
             self.totals["failed"] += 1
         else:
             self.totals["unreadable"] += 1
@@ -146,9 +146,14 @@ class MemoryStore:
         self._reach()
         now = self._clock()
         self.workers[worker] = now + lease_seconds
-        if self.sweeper is not None and self.sweeper[0] != worker and self.sweeper[1] > now:
-            return Swept(0, {})
-        self.sweeper = (worker, now + turn_seconds)
+        if self.sweeper is not None:
+            whose, at = self.sweeper
+            if whose != worker and now - at < turn_seconds:
+                return Swept(0, {})
+            if now - at > lease_seconds:
+                overdue = [name for name, lease_end in self.workers.items() if lease_end <= now]
+                self.workers.update(dict.fromkeys(overdue, now + lease_seconds / 2))
+        self.sweeper = (worker, now)
         gone = {name: self._lose(name) for name, lease_end in sorted(self.workers.items()) if lease_end <= now}
         return Swept(len(self.waiting) + len(self.suspects), gone)
 

@@ -2,17 +2,31 @@
 -- KEYS: workers, waiting, suspects, undecided, losses, sweeper.
 -- ARGV: claimed key prefix, worker, its lease in ms, how long its turn to sweep lasts in ms.
 -- Answers how many transactions wait (0 where it is another's turn), then each worker that is gone and how many it held.
+-- Where nobody has swept for the time of a lease, Redis or the way to it was away, or its clock was set: then the others
+-- get half a lease more to show that they live.
 local workers, waiting, suspects = KEYS[1], KEYS[2], KEYS[3]
 local undecided, losses, sweeper = KEYS[4], KEYS[5], KEYS[6]
-local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- a script that has written is not refused for want of memory: a full Redis must be able to drain
 redis.call('ZREM', workers, worker)
 redis.call('ZADD', workers, now + lease, worker)
-local whose = redis.call('GET', sweeper)
-if whose and whose ~= worker then return { 0 } end
-redis.call('SET', sweeper, worker, 'PX', turn)
+local last = redis.call('GET', sweeper)
+local since = math.huge
+if last then
+  local whose, at = string.match(last, '^(.*) (%d+)$')
+  since = now - tonumber(at)
+  if whose ~= worker and since >= 0 and since < turn then return { 0 } end
+end
+redis.call('SET', sweeper, worker .. ' ' .. string.format('%.0f', now), 'EX', 86400)
+if last and (since < 0 or since > lease) then
+  local overdue = redis.call('ZRANGEBYSCORE', workers, '-inf', now)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now + 2 * lease, '+inf')) do
+    overdue[#overdue + 1] = name
+  end
+  for _, name in ipairs(overdue) do redis.call('ZADD', workers, now + lease / 2, name) end
+end
 local gone = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now)) do
   redis.call('ZREM', workers, name)

@@ -77,7 +77,10 @@ class TransactionQueue(Protocol):
         """`decide`, then `claim`, in one round trip."""
 
     def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
-        """Renews the worker's lease and, if it is its turn, gives back what others hold whose lease is over."""
+        """Renews the worker's lease and, if it is its turn, gives back what others hold whose lease is over.
+
+        After an outage, in which nobody could renew theirs, the others first get half a lease to do so.
+        """
 
     def leave(self, worker: str, *, ends: bool = False) -> int:
         """Gives back what a worker that lives holds; how many that were. Where it ends it is forgotten."""

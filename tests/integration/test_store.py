@@ -188,7 +188,7 @@ def test_all_keys_are_ours_and_have_a_bound() -> None:
     assert redis.ttl("riskline:{0}:tx:b") == 60
     assert redis.ttl("riskline:{0}:tx:c") == 600
     assert redis.ttl("riskline:{0}:tx:d") == -1
-    assert redis.ttl("riskline:{0}:sweeper") == 60
+    assert redis.ttl("riskline:{0}:sweeper") == 86_400
     assert [orjson.loads(fields[b"d"]) for _, fields in redis.xrange("riskline:{0}:decisions")] == [
         a_decision("b").to_dict()
     ]

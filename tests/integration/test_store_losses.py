@@ -1,5 +1,6 @@
 """What becomes of transactions whose worker is lost or that fail, in each kind of store."""
 
+import time
 from typing import Any
 
 import pytest
@@ -87,11 +88,39 @@ def test_one_worker_at_a_time_sweeps_and_another_once_its_turn_is_over(store: St
 
 def test_a_sweeper_that_is_lost_is_followed_by_another(store: Store) -> None:
     store.accept(a_submission("a"))
-    store.sweep("first", turn_seconds=0.05)
+    store.sweep("first")
     store.claim("dead", lease_seconds=0)
 
-    assert store.sweep("second").gone == {}
-    assert eventually(lambda: store.sweep("second").gone) == {"dead": 1}
+    assert store.sweep("second", turn_seconds=0.05).gone == {}
+    assert eventually(lambda: store.sweep("second", turn_seconds=0.05).gone) == {"dead": 1}
+
+
+def test_after_an_outage_the_workers_get_time_to_show_that_they_live(store: Store) -> None:
+    store.accept(a_submission("a"), a_submission("b"))
+    store.sweep("first", lease_seconds=0.2)
+    store.claim("dead", count=1, lease_seconds=0.1)
+    store.claim("alive", count=1, lease_seconds=0.1)
+    time.sleep(0.3)
+
+    swept = store.sweep("first", lease_seconds=0.2)
+    store.sweep("alive", lease_seconds=60)
+
+    assert swept.gone == {}
+    assert eventually(lambda: store.sweep("first", lease_seconds=0.2).gone) == {"dead": 1}
+    assert store.decide("b", worker="alive") == 1
+
+
+def test_a_clock_that_was_set_back_keeps_no_lost_worker_alive(store: Store) -> None:
+    if store.redis is None:
+        pytest.skip("the twin's clock is not set back")
+    store.accept(a_submission("a"))
+    store.claim("dead")
+    hence = 10**6 * time.time()
+    store.redis.zadd("riskline:{0}:workers", {"dead": hence})
+    store.redis.set("riskline:{0}:sweeper", f"dead {hence:.0f}")
+
+    assert store.sweep("w1", lease_seconds=0.1).gone == {}
+    assert eventually(lambda: store.sweep("w1", lease_seconds=0.1).gone) == {"dead": 1}
 
 
 def test_a_worker_that_leaves_gives_back_what_it_holds_in_its_order_and_unsuspected(store: Store) -> None:
