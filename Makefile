@@ -16,6 +16,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 KERNEL := shared/model/_kernel.so
 UP_FLAGS ?=
 BENCH_FLAGS ?=
+CHAOS_FLAGS ?=
+SOAK_FLAGS ?=
 
 # What `make lock` resolves for: one file each for Python 3.11 and later on Linux and macOS. Extras stay in it: without
 # them the pip of Python 3.11 takes the newest of a package that another asks for with an extra, and then finds no hash.
@@ -23,7 +25,7 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
-.PHONY: help install run test test-without-cc parity bench bench-quick lock clean
+.PHONY: help install run test test-without-cc parity chaos soak bench bench-quick lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,12 @@ test-without-cc: install ## Build the kernel as on a machine without a C compile
 
 parity: install ## Every row of the test month through all three doors (a few minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py
+
+chaos: install ## Kill everything for five minutes and see that nothing is lost (CHAOS_FLAGS="--seed 7")
+	@exec $(BIN)/python -m tests.chaos.run $(CHAOS_FLAGS)
+
+soak: install ## Ten minutes at half capacity: is memory flat? (SOAK_FLAGS="--seconds 60")
+	@exec $(BIN)/python -m tests.bench.soak $(SOAK_FLAGS)
 
 bench: install ## Measure the service and its peers, and write docs/benchmarks (half an hour; BENCH_FLAGS="--only sync")
 	@exec $(BIN)/riskline bench $(BENCH_FLAGS)

@@ -1,0 +1,1 @@
+"""Kills, stops and cuts off everything for minutes, and sees that every acknowledged transaction is decided once."""
