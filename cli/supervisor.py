@@ -18,7 +18,7 @@ TETHER = Path(__file__).with_name("tether.py")
 
 FIRST_RESTART_SECONDS = 0.25
 LONGEST_RESTART_SECONDS = 30.0
-LONGEST_PROVEN_RESTART_SECONDS = 4.0
+LONGEST_PROVEN_RESTART_SECONDS = 2.0
 """Of a child that was seen to work: what keeps killing it may stop at any time, and transactions wait for it."""
 
 STEADY_SECONDS = 30.0

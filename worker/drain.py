@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 from pydantic import ValidationError
+from rq.exceptions import StopRequested
 from rq.timeouts import BaseTimeoutException
 
 from shared.assessment import Model, assess, assess_one
@@ -29,9 +30,9 @@ MAX_LOSSES = 3
 """Workers that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
 shares; from then on it is tried alone, for less than a millisecond each time, and bad luck does not come thrice."""
 
-ENDS_ONE_ROW = (Exception, SystemExit)
-"""What a team's class or a model may raise, and what ends one row only. RQ's limit on a job, which may be over while a
-row is at work, is not its fault."""
+NOT_THE_ROWS = (BaseTimeoutException, StopRequested, MemoryError)
+"""What may be raised while a row is at work and is not its fault: RQ's limit on a job, its signal, a lack of memory.
+Anything else ends that row alone, also what is no Exception, such as a panic of an extension in Rust."""
 
 WAIT_SECONDS = 1.0
 """How long one wait for more may take: well below the lease, which the claim after it renews."""
@@ -95,10 +96,9 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
         explain = [i for i, record in enumerate(records) if record.get("explain")]
         decisions: list[Decision] = assess(transactions, model, scored_at=scored_at, explain=explain)
         outcomes_of_all = [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
-    except BaseTimeoutException:
+    except NOT_THE_ROWS:
         raise
-    except ENDS_ONE_ROW as error:
-        # whatever one row makes the model raise must not keep the others waiting
+    except BaseException as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
         log.warning("batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__)
         return results + [
             _outcome_alone(transaction, record, model, scored_at)
@@ -120,9 +120,9 @@ def _transaction(
         fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
         log.warning("transaction failed", transaction_id=transaction_id, fields=fields, **_trace(record))
         return failed(transaction_id, record, f"the record does not fit the transaction class in: {', '.join(fields)}")
-    except BaseTimeoutException:
+    except NOT_THE_ROWS:
         raise
-    except ENDS_ONE_ROW as error:
+    except BaseException as error:
         # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
         log.exception("transaction failed", transaction_id=transaction_id, **_trace(record))
         return failed(transaction_id, record, f"the record raised {type(error).__name__}")
@@ -132,9 +132,9 @@ def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, 
     try:
         decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
         return decided(record, decision)
-    except BaseTimeoutException:
+    except NOT_THE_ROWS:
         raise
-    except ENDS_ONE_ROW as error:
+    except BaseException as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
 

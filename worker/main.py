@@ -5,14 +5,11 @@ import os
 import socket
 from contextlib import suppress
 from threading import Event
-from types import FrameType
 from uuid import uuid4
 
 from redis import Redis
-from redis.exceptions import RedisError
-from rq import Queue, SimpleWorker
+from rq import Queue
 from rq.exceptions import StopRequested
-from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from shared.errors import StoreUnavailableError
@@ -28,6 +25,7 @@ from shared.store.transactions import RedisQueue
 from shared.transaction import load_transaction_class
 from worker.jobs import drain
 from worker.pulse import Pulse
+from worker.rq_worker import OutagesOnce, ScoringWorker, heed_signals
 from worker.runtime import Runtime, install
 from worker.sweeper import Sweeper
 
@@ -36,41 +34,20 @@ log = get_logger(__name__)
 QUEUES = {"scoring": SCORING_QUEUE}
 """What `--queue` names. One queue a process: a stock RQ worker on two queues can lose jobs (rq issues 381 and 1716)."""
 
-WORKER_TTL_SECONDS = 20
+WORKER_TTL_SECONDS = 18
 """How long RQ lists a worker that shows no life; 15 s less is how long an idle one blocks, and so its maintenance."""
+
+ANSWER_SECONDS = 4.0
+"""After which a connection that does not answer is taken for lost: above what RQ and a hot drain block for, and below
+the lease, which the thread beside them goes on to renew."""
+
+MOST_CPU_SECONDS = 30.0
+"""Of one batch, which takes milliseconds, or a few seconds with a slow class of a team's own."""
 
 SWEEP_TIMEOUT_SECONDS = 2.0
 
 RESTART_SECONDS = 1.0
 """Between a worker that Redis has failed and the next one."""
-
-
-class ScoringWorker(SimpleWorker):
-    """RQ's worker without a fork: the model is loaded before the first job and stays."""
-
-    stopping: Event
-    """Set by the signal to stop; a drain looks at it."""
-
-    pulse: Pulse
-    """Says whether a drain runs, also one that is no job."""
-
-    _in_job = False
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Runs a job in this thread."""
-        self._in_job = True
-        try:
-            super().execute_job(job, queue)
-        finally:
-            self._in_job = False
-
-    def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Ends the job that runs, or the wait for one; needs no Redis, as RQ's own would."""
-        del signum, frame
-        self.stopping.set()
-        self._stop_requested = True
-        if not (self._in_job or self.pulse.drains):
-            raise StopRequested
 
 
 def run(settings: Settings, queue: str = "scoring") -> None:
@@ -88,7 +65,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     serving.require()
 
     stopping = Event()
-    redis = connect(redis_url, give_up=stopping.is_set)
+    redis = connect(redis_url, timeout_seconds=ANSWER_SECONDS, give_up=stopping.is_set)
     sweep_redis = connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
     limits = {
         "result_ttl_seconds": settings.result_ttl,
@@ -96,8 +73,8 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         "feed_length": settings.feed_length,
     }
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-    pulse = Pulse()
-    outage = Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again")
+    pulse = Pulse(most_cpu_seconds=MOST_CPU_SECONDS)
+    outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
     logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
     install(
         Runtime(
@@ -107,7 +84,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             transaction_class=transaction_class,
             worker=name,
             pulse=pulse,
-            outage=outage,
+            outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
             stopping=stopping.is_set,
         )
     )
@@ -119,28 +96,28 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         pulse=pulse,
     )
     sweeper.start()
-    with suppress(StoreUnavailableError):
-        warn(dangers_of(sweep_redis))
-    with suppress(StoreUnavailableError):
-        # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
-        Tickets(sweep_redis).ensure()
-    settle()
-    log.info("worker starts", name=name, queue=queue)
-    logging_level = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
-    try:
-        # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
-        with suppress(StopRequested):
+    # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
+    with suppress(StopRequested):
+        try:
+            heed_signals(stopping, pulse)
+            with suppress(StoreUnavailableError):
+                warn(dangers_of(sweep_redis))
+            with suppress(StoreUnavailableError):
+                # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
+                Tickets(sweep_redis).ensure()
+            settle()
+            log.info("worker starts", name=name, queue=queue)
             while not stopping.is_set():
-                _work(redis, queue, stopping=stopping, pulse=pulse, outage=outage, logging_level=logging_level)
+                _work(redis, queue, stopping=stopping, pulse=pulse, outage=outage)
                 if not stopping.is_set():
                     # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided
                     drain()
-    finally:
-        sweeper.stop()
+        finally:
+            sweeper.stop()
     log.info("worker stops", name=name)
 
 
-def _work(redis: Redis, queue: str, *, stopping: Event, pulse: Pulse, outage: Outage, logging_level: str) -> None:
+def _work(redis: Redis, queue: str, *, stopping: Event, pulse: Pulse, outage: Outage) -> None:
     """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
 
     Each gets a name of its own: RQ refuses that of a worker that could not say goodbye.
@@ -154,28 +131,10 @@ def _work(redis: Redis, queue: str, *, stopping: Event, pulse: Pulse, outage: Ou
                 worker_ttl=WORKER_TTL_SECONDS,
                 log_job_description=False,
             )
-            worker.stopping, worker.pulse = stopping, pulse
-            worker.work(logging_level=logging_level)
+            worker.stopping, worker.pulse, worker.outage = stopping, pulse, outage
+            worker.work(logging_level="DEBUG" if log.is_enabled_for(logging.DEBUG) else "WARNING")
     except StoreUnavailableError as error:
         outage.failed(error)
     if not stopping.is_set():
         log.debug("the worker begins anew", pause_seconds=RESTART_SECONDS)
         stopping.wait(RESTART_SECONDS)
-
-
-class OutagesOnce(logging.Filter):
-    """Says once what RQ says of an outage of Redis at each attempt, some of it with a traceback."""
-
-    def __init__(self, outage: Outage) -> None:
-        super().__init__()
-        self._outage = outage
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is about something else."""
-        raised = record.exc_info[1] if record.exc_info else None
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        faults = [each for each in (raised, *arguments) if isinstance(each, RedisError | OSError)]
-        if not faults and "Redis connection timeout" not in record.msg:
-            return True
-        self._outage.failed(faults[0] if faults else "Redis does not answer in time")
-        return False

@@ -1,19 +1,32 @@
-"""What the drain does at the moment, for the thread that watches over it."""
+"""What the drain does at the moment, for the thread and the timer that watch over it."""
 
-import time
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import StoreUnavailableError
 
 
-class Pulse:
-    """Whether a drain runs, whether claims are left from one that Redis has failed, and how long a batch takes."""
+def end_this_process() -> None:
+    """Ends the process as `kill -9` would: nothing else ends what hangs, and the supervisor starts another."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+
+class Pulse:
+    """Whether a drain runs, whether claims are left from one that Redis has failed, and which batch is at work."""
+
+    def __init__(self, *, most_cpu_seconds: float = 0.0, end: Callable[[], None] = end_this_process) -> None:
+        """The kernel itself ends the process when one batch has used `most_cpu_seconds` (SIGPROF, setitimer(2)).
+
+        No Python is asked, which a row may keep from running; 0 sets no such limit.
+        """
+        self._most_cpu_seconds = most_cpu_seconds
         self._drains = False
-        self._began: float | None = None
+        self.end = end
+        self.batch = 0
+        """The number of the batch that is assessed now; 0 where none is."""
+        self._batches = 0
         self.left_behind = False
         """Claims may be held that no drain works on."""
 
@@ -21,12 +34,6 @@ class Pulse:
     def drains(self) -> bool:
         """Whether a drain runs."""
         return self._drains
-
-    @property
-    def assessing_seconds(self) -> float:
-        """For how long the present batch has been assessed; 0 where none is."""
-        began = self._began
-        return 0.0 if began is None else self._clock() - began
 
     @contextmanager
     def holding(self, *, give_back: Callable[[], object]) -> Iterator[None]:
@@ -49,9 +56,17 @@ class Pulse:
 
     @contextmanager
     def assessing(self) -> Iterator[None]:
-        """One batch with the model."""
-        self._began = self._clock()
+        """One batch with the model; where memory runs out the process ends, and its rows are tried again one by one."""
+        self._batches += 1
+        self.batch = self._batches
+        if self._most_cpu_seconds:
+            signal.setitimer(signal.ITIMER_PROF, self._most_cpu_seconds)
         try:
             yield
+        except MemoryError:
+            self.end()
+            raise
         finally:
-            self._began = None
+            self.batch = 0
+            if self._most_cpu_seconds:
+                signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,9 +1,6 @@
 """Once a second, beside the jobs: signs of life, what lost workers held, the active model, a batch that hangs."""
 
-import os
-import signal
 import threading
-from collections.abc import Callable
 
 from shared.errors import StoreUnavailableError
 from shared.jobs import Tickets
@@ -21,13 +18,9 @@ INTERVAL_SECONDS = 1.0
 TURN_SECONDS = 1.5
 """How long a worker has the turn to sweep: it keeps it by coming once a second, and another has it soon if it dies."""
 
-HANGS_SECONDS = 30.0
-"""A batch that takes longer hangs: 256 rows take milliseconds, and a slow class of a team's own a few seconds."""
-
-
-def end_this_process() -> None:
-    """Ends the process as `kill -9` would: nothing else ends a thread that hangs, and the supervisor starts another."""
-    os.kill(os.getpid(), signal.SIGKILL)
+HANGS_ROUNDS = 30
+"""Rounds of the sweeper that find the same batch at work, after which it hangs: 256 rows take milliseconds, and a slow
+class of a team's own a few seconds. Rounds, not seconds: a process that was stopped, and goes on, does not hang."""
 
 
 class Sweeper:
@@ -41,14 +34,13 @@ class Sweeper:
         tickets: Tickets,
         serving: Serving,
         pulse: Pulse,
-        end_hanging: Callable[[], None] = end_this_process,
     ) -> None:
         self._worker = worker
         self._queue = queue
         self._tickets = tickets
         self._serving = serving
         self._pulse = pulse
-        self._end_hanging = end_hanging
+        self._batch = self._rounds = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._outage = Outage(log, failing="Redis is away", back="Redis is back")
@@ -83,13 +75,15 @@ class Sweeper:
 
     def watch(self) -> None:
         """Ends the process where a batch hangs: its transactions are then tried elsewhere, one by one."""
-        seconds = self._pulse.assessing_seconds
-        if seconds > HANGS_SECONDS:
-            log.critical("a batch hangs; ending this worker", worker=self._worker, seconds=round(seconds))
-            self._end_hanging()
+        batch = self._pulse.batch
+        self._rounds = self._rounds + 1 if batch and batch == self._batch else 0
+        self._batch = batch
+        if self._rounds >= HANGS_ROUNDS:
+            log.critical("a batch hangs; ending this worker", worker=self._worker)
+            self._pulse.end()
 
     def _run(self) -> None:
-        while not self._stop.wait(INTERVAL_SECONDS):
+        while not self._stop.is_set():
             self.watch()
             try:
                 self._serving.refresh()
@@ -103,3 +97,4 @@ class Sweeper:
             except Exception:
                 # the thread is what brings back lost claims: it outlives a mistake
                 log.exception("sweep failed")
+            self._stop.wait(INTERVAL_SECONDS)

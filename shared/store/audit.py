@@ -59,7 +59,9 @@ class Audit:
         return found
 
     def _undecided(self) -> set[str]:
-        return {transaction_id.decode() for transaction_id, _ in self._redis.zscan_iter(self._keys.undecided)}
+        return {
+            transaction_id.decode() for transaction_id, _ in self._redis.zscan_iter(self._keys.undecided, count=PAGE)
+        }
 
     def _in_line(self) -> set[str]:
         workers: Any = self._redis.zrange(self._keys.workers, 0, -1)

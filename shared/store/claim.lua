@@ -2,7 +2,8 @@
 -- KEYS: waiting, the worker's own list, workers, suspects, losses.
 -- ARGV: record key prefix, worker, how many, lease in ms, how many bytes of records are enough.
 -- Answers id and record by turns (an empty record: it is gone), what the worker already held first. A suspect, which
--- a worker was lost with, comes alone, and behind it how many were lost with it: it may be what ended them.
+-- a worker was lost with, comes alone, and behind it how many were lost with it: it may be what ended them. While others
+-- wait, suspects come in every other second only: a dozen that end their workers must not keep all others waiting.
 local waiting, claimed, workers, suspects, losses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, worker = ARGV[1], ARGV[2]
 local count, lease, enough = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -24,7 +25,7 @@ local function take(ids)
   end
 end
 local held = redis.call('LRANGE', claimed, 0, -1)
-if #held == 0 then
+if #held == 0 and (time[1] % 2 == 0 or redis.call('LLEN', waiting) == 0) then
   held = redis.call('LPOP', suspects, 1) or {}
   if #held > 0 then redis.call('RPUSH', claimed, held[1]) end
 end

@@ -42,7 +42,8 @@ class Counts(NamedTuple):
                 f"of {self.undecided} undecided transactions only {self.waiting} wait, {self.suspects} are suspects "
                 f"and {self.claimed} are claimed"
             )
-        if self.fed is not None and self.fed != self.decided + self.recorded:
+        # fewer: the feed was deleted, or its count was not kept by the Redis 6.2 that wrote the file
+        if self.fed is not None and self.fed > self.decided + self.recorded:
             problems.append(
                 f"the feed was given {self.fed} decisions, not {self.decided} from the queue and {self.recorded} from "
                 "the synchronous door"

@@ -3,6 +3,7 @@
 -- ARGV: record key prefix, TTL in s, TTL of what failed in s, feed length, channel, then id, record and decision by
 -- turns (an empty record: there is nothing to write; an empty decision: it failed and is not in the feed).
 -- Who waits is told the ids that were decided or, where they are few, their records by id.
+-- A failure counts only for the try that it is of: one that comes late must not undo a replay.
 -- Answers how many were decided by this call.
 local undecided, claimed, feed, failed, losses, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, ttl, failed_ttl, length, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -19,18 +20,24 @@ else
   for _, id in ipairs(ids) do redis.call('LREM', claimed, 1, id) end
 end
 
+local function replays(record)
+  local read, content = pcall(cjson.decode, record or '')
+  return read and type(content) == 'table' and content.replays or 0
+end
+
 local open = redis.call('ZMSCORE', undecided, unpack(ids))
 local decided, known, told, failures, fed, unreadable = {}, {}, {}, {}, 0, 0
 for n, id in ipairs(ids) do
-  if open[n] and not known[id] then
+  local record, decision = ARGV[3 * n + 4], ARGV[3 * n + 5]
+  local fails = decision == '' and record ~= ''
+  if open[n] and not known[id] and not (fails and replays(redis.call('GET', prefix .. id)) ~= replays(record)) then
     known[id] = true
     decided[#decided + 1] = id
-    local record, decision = ARGV[3 * n + 4], ARGV[3 * n + 5]
     if decision ~= '' then
       redis.call('SET', prefix .. id, record, 'EX', ttl)
       redis.call('XADD', feed, '*', 'd', decision)
       fed = fed + 1
-    elseif record ~= '' then
+    elseif fails then
       redis.call('SET', prefix .. id, record, 'EX', failed_ttl)
       failures[#failures + 1] = id
     else
@@ -47,6 +54,7 @@ if #failures > 0 then
   local now = tonumber(redis.call('TIME')[1])
   for _, id in ipairs(failures) do redis.call('ZADD', failed, now, id) end
   redis.call('ZREMRANGEBYSCORE', failed, '-inf', now - failed_ttl)
+  redis.call('EXPIRE', failed, failed_ttl)
   redis.call('HINCRBY', totals, 'failed', #failures)
 end
 if unreadable > 0 then redis.call('HINCRBY', totals, 'unreadable', unreadable) end

@@ -69,16 +69,20 @@ class Failures:
         """Makes those of up to BATCH transactions wait again that have failed."""
         before = dict(zip(transaction_ids, self._read(transaction_ids), strict=True))
         args: list[scripts.Arg] = [self._keys.transaction_prefix]
-        wanted: list[str] = []
+        wanted: dict[str, bytes] = {}
         for transaction_id, raw in before.items():
             record = readable(raw)
             if raw is not None and record is not None and record.get("status") == Status.FAILED:
-                wanted.append(transaction_id)
-                args += (transaction_id, raw, replayed(record))
+                wanted[transaction_id] = replayed(record)
+                args += (transaction_id, raw, wanted[transaction_id])
         names = [self._keys.undecided, self._keys.waiting, self._keys.failed, self._keys.totals]
         with redis_faults_named():
             answers = scripts.run(self._redis, "replay", names, args)
         done = [transaction_id for transaction_id, answer in zip(wanted, answers, strict=True) if answer]
+        if len(done) < len(wanted):
+            # a call whose answer was lost is made once more, and then finds its own work
+            now = dict(zip(wanted, self._read(list(wanted)), strict=True))
+            done = [each for each in wanted if each in set(done) or now[each] == wanted[each]]
         return Replayed(done, [each for each in before if each not in set(done)])
 
     def _read(self, transaction_ids: Sequence[str]) -> list[bytes | None]:

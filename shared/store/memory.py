@@ -99,7 +99,7 @@ class MemoryStore:
         self._reach()
         self.workers[worker] = self._clock() + lease_seconds
         mine = self.claimed.setdefault(worker, [])
-        if not mine and self.suspects:
+        if not mine and self.suspects and (int(self._clock()) % 2 == 0 or not self.waiting):
             mine.append(self.suspects.pop(0))
         losses = self.losses.get(mine[0], 0) if len(mine) == 1 else 0
         if not losses:
@@ -116,12 +116,19 @@ class MemoryStore:
         for outcome in outcomes:
             if outcome.transaction_id in mine:
                 mine.remove(outcome.transaction_id)
-            if outcome.transaction_id in self.undecided:
+            if outcome.transaction_id in self.undecided and not self._comes_late(outcome):
                 self.undecided.remove(outcome.transaction_id)
                 self.losses.pop(outcome.transaction_id, None)
                 self._decide(outcome)
                 decided += 1
         return decided
+
+    def _comes_late(self, outcome: Outcome) -> bool:
+        """Whether it is the failure of an earlier try than the one that is to come."""
+        if outcome.decision or not outcome.record:
+            return False
+        now = self._load(outcome.transaction_id) or {}
+        return bool(now.get("replays", 0) != orjson.loads(outcome.record).get("replays", 0))
 
     def _decide(self, outcome: Outcome) -> None:
         if outcome.record:
@@ -150,11 +157,12 @@ class MemoryStore:
             whose, at = self.sweeper
             if whose != worker and now - at < turn_seconds:
                 return Swept(0, {})
-            if now - at > lease_seconds:
+            if now - at > 2 * turn_seconds:
                 overdue = [name for name, lease_end in self.workers.items() if lease_end <= now]
                 self.workers.update(dict.fromkeys(overdue, now + lease_seconds / 2))
         self.sweeper = (worker, now)
-        gone = {name: self._lose(name) for name, lease_end in sorted(self.workers.items()) if lease_end <= now}
+        lost = sorted((lease_end, name) for name, lease_end in self.workers.items() if lease_end <= now)
+        gone = {name: self._lose(name) for _, name in lost}
         return Swept(len(self.waiting) + len(self.suspects), gone)
 
     def _lose(self, worker: str) -> int:

@@ -2,8 +2,8 @@
 -- KEYS: workers, waiting, suspects, undecided, losses, sweeper.
 -- ARGV: claimed key prefix, worker, its lease in ms, how long its turn to sweep lasts in ms.
 -- Answers how many transactions wait (0 where it is another's turn), then each worker that is gone and how many it held.
--- Where nobody has swept for the time of a lease, Redis or the way to it was away, or its clock was set: then the others
--- get half a lease more to show that they live.
+-- Where nobody has swept for two turns, Redis or the way to it was away, or its clock was set: then the others get half a
+-- lease more to show that they live.
 local workers, waiting, suspects = KEYS[1], KEYS[2], KEYS[3]
 local undecided, losses, sweeper = KEYS[4], KEYS[5], KEYS[6]
 local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -16,11 +16,11 @@ local last = redis.call('GET', sweeper)
 local since = math.huge
 if last then
   local whose, at = string.match(last, '^(.*) (%d+)$')
-  since = now - tonumber(at)
+  since = now - (tonumber(at) or 0)
   if whose ~= worker and since >= 0 and since < turn then return { 0 } end
 end
 redis.call('SET', sweeper, worker .. ' ' .. string.format('%.0f', now), 'EX', 86400)
-if last and (since < 0 or since > lease) then
+if last and (since < 0 or since > 2 * turn) then
   local overdue = redis.call('ZRANGEBYSCORE', workers, '-inf', now)
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now + 2 * lease, '+inf')) do
     overdue[#overdue + 1] = name

@@ -169,27 +169,28 @@ def test_the_record_of_a_known_id_is_answered_where_it_is_wanted(store: Store) -
 
 def test_all_keys_are_ours_and_have_a_bound() -> None:
     store = fake_store()
-    store.accept(*[a_submission(name) for name in "abcd"])
-    store.claim("dead", count=1, lease_seconds=0)
-    store.sweep("w1")
-    store.claim("w1", count=1)
+    store.accept(*[a_submission(name) for name in "abcde"])
     store.claim("w2", count=2)
-    store.decide("b", worker="w2")
-    store.fail("c", worker="w2")
+    store.decide("a", worker="w2")
+    store.fail("b", worker="w2")
+    store.claim("dead", count=1, lease_seconds=0)
+    store.claim("w1", count=1)
+    store.sweep("w1")
     redis = store.redis
 
     assert {key.decode() for key in redis.keys("*")} == {
         f"riskline:{{0}}:{name}"
         for name in (
-            *("tx:a", "tx:b", "tx:c", "tx:d"),
-            *("undecided", "waiting", "losses", "claimed:w1", "workers", "sweeper", "failed", "totals", "decisions"),
+            *(f"tx:{name}" for name in "abcde"),
+            *("undecided", "waiting", "losses", "suspects", "claimed:w1", "workers"),
+            *("sweeper", "failed", "totals", "decisions"),
         )
     }
-    assert redis.ttl("riskline:{0}:tx:b") == 60
-    assert redis.ttl("riskline:{0}:tx:c") == 600
+    assert redis.ttl("riskline:{0}:tx:a") == 60
+    assert redis.ttl("riskline:{0}:tx:b") == 600
     assert redis.ttl("riskline:{0}:tx:d") == -1
     assert redis.ttl("riskline:{0}:sweeper") == 86_400
     assert [orjson.loads(fields[b"d"]) for _, fields in redis.xrange("riskline:{0}:decisions")] == [
-        a_decision("b").to_dict()
+        a_decision("a").to_dict()
     ]
     store.close()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.store.records import state_of
+from shared.store.records import failed, state_of
 from tests.integration.running import eventually
-from tests.integration.stores import Store, a_submission, outcome_of, real_store
+from tests.integration.stores import LIMITS, Store, a_submission, outcome_of, real_store
 
 pytestmark = pytest.mark.integration
 
@@ -16,25 +16,39 @@ def three_waiting(store: Store) -> None:
     store.accept(a_submission("a"), a_submission("b"), a_submission("c"))
 
 
-def test_what_a_lost_worker_held_is_tried_again_before_the_rest_oldest_first_and_each_alone(store: Store) -> None:
+def test_what_a_lost_worker_held_is_tried_again_oldest_first_and_each_alone(store: Store) -> None:
     three_waiting(store)
-    store.claim("dead", count=2, lease_seconds=0)
+    store.claim("dead", lease_seconds=0)
 
     swept = store.sweep("w1")
 
-    assert (swept.waiting, swept.gone) == (3, {"dead": 2})
+    assert (swept.waiting, swept.gone) == (3, {"dead": 3})
     assert store.claim("w1") == ["a"]
     assert store.claim("w2") == ["b"]
     assert store.claim("w3") == ["c"]
 
 
+@pytest.mark.parametrize(("second", "first"), [(0, "a"), (1, "b")])
+def test_while_others_wait_suspects_come_in_every_other_second(store: Store, second: int, first: str) -> None:
+    if store.redis is None:
+        pytest.skip("the twin has a clock of its own")
+    store.accept(a_submission("a"))
+    store.claim("dead", lease_seconds=0)
+    store.sweep("w1")
+    store.accept(a_submission("b"))
+    eventually(lambda: time.time() % 1 < 0.5 and int(time.time()) % 2 == second)
+
+    assert store.claim("w1") == [first]
+
+
 def test_a_claim_says_how_many_workers_were_lost_with_a_suspect_and_nothing_of_others(store: Store) -> None:
-    three_waiting(store)
+    store.accept(a_submission("a"))
     for lost in range(1, 4):
         store.claim(f"dead-{lost}", count=1, lease_seconds=0)
         store.sweep("w1")
 
     assert store.queue.claim("w1", count=10, lease_seconds=60).losses == 3
+    store.accept(a_submission("b"))
     assert store.queue.claim("w2", count=10, lease_seconds=60).losses == 0
 
 
@@ -50,10 +64,11 @@ def test_a_suspect_that_is_decided_is_suspect_no_more(store: Store) -> None:
 
 
 def test_a_claim_repeated_after_a_lost_answer_still_has_the_suspect_alone(store: Store) -> None:
-    three_waiting(store)
+    store.accept(a_submission("a"))
     store.claim("dead", count=1, lease_seconds=0)
     store.sweep("w1")
     store.claim("w1")
+    store.accept(a_submission("b"))
 
     again = store.queue.claim("w1", count=10, lease_seconds=60)
 
@@ -97,16 +112,16 @@ def test_a_sweeper_that_is_lost_is_followed_by_another(store: Store) -> None:
 
 def test_after_an_outage_the_workers_get_time_to_show_that_they_live(store: Store) -> None:
     store.accept(a_submission("a"), a_submission("b"))
-    store.sweep("first", lease_seconds=0.2)
+    store.sweep("first", turn_seconds=0.1)
     store.claim("dead", count=1, lease_seconds=0.1)
     store.claim("alive", count=1, lease_seconds=0.1)
     time.sleep(0.3)
 
-    swept = store.sweep("first", lease_seconds=0.2)
-    store.sweep("alive", lease_seconds=60)
+    swept = store.sweep("first", lease_seconds=1, turn_seconds=0.1)
+    store.queue.claim("alive", count=0, lease_seconds=60)
 
     assert swept.gone == {}
-    assert eventually(lambda: store.sweep("first", lease_seconds=0.2).gone) == {"dead": 1}
+    assert eventually(lambda: store.sweep("first", lease_seconds=1).gone) == {"dead": 1}
     assert store.decide("b", worker="alive") == 1
 
 
@@ -169,6 +184,20 @@ def test_a_failed_transaction_is_counted_kept_and_replayed_once(store: Store) ->
     assert store.counts().failed_now == 0
 
 
+def test_a_failure_of_an_earlier_try_does_not_undo_a_replay(store: Store) -> None:
+    store.accept(a_submission("a"))
+    store.claim("slow")
+    late = failed("a", store.get("a"), "it raised ValueError")
+    store.queue.decide("slow", [late])
+    store.failures.replay(["a"])
+
+    assert store.queue.decide("slow", [late]) == 0
+
+    assert store.get("a")["status"] == "queued"
+    assert store.fail("a", reason="again") == 1
+    assert store.get("a")["error"] == "again"
+
+
 def test_the_failed_are_listed_newest_first_with_their_reasons(store: Store) -> None:
     if store.redis is None:
         pytest.skip("the twin in memory does not list them")
@@ -177,6 +206,7 @@ def test_the_failed_are_listed_newest_first_with_their_reasons(store: Store) -> 
         store.fail(transaction_id, reason=f"{transaction_id} raised")
     store.redis.zadd("riskline:{0}:failed", {"b": 2_000_000_000})
     store.redis.delete("riskline:{0}:tx:c")
+    assert 0 < store.redis.ttl("riskline:{0}:failed") <= LIMITS["failed_ttl_seconds"]
 
     assert [(each.transaction_id, each.reason) for each in store.failures.newest(10)] == [
         ("b", "b raised"),

@@ -13,7 +13,7 @@ from shared.store.records import queued_record
 from tests.factories import AmountModel, a_transaction
 from worker import drain as draining
 from worker.pulse import Pulse
-from worker.sweeper import HANGS_SECONDS, Sweeper
+from worker.sweeper import HANGS_ROUNDS, Sweeper
 
 
 class Time:
@@ -30,15 +30,14 @@ class Watched:
         self.time = Time()
         self.store = MemoryStore(clock=self.time)
         self.tickets = Mock()
-        self.pulse = Pulse(clock=self.time)
         self.ended = Mock()
+        self.pulse = Pulse(end=self.ended)
         self.sweeper = Sweeper(
             worker="me",
             queue=self.store,
             tickets=self.tickets,
             serving=Mock(),
             pulse=self.pulse,
-            end_hanging=self.ended,
         )
 
     async def accept(self, *names: str) -> None:
@@ -100,22 +99,32 @@ def test_a_worker_whose_batch_hangs_ends_itself() -> None:
     watched = Watched()
 
     with watched.pulse.assessing():
-        watched.time.now += HANGS_SECONDS
-        watched.sweeper.watch()
+        for _ in range(HANGS_ROUNDS):
+            watched.sweeper.watch()
         assert not watched.ended.called
-        watched.time.now += 1
         watched.sweeper.watch()
 
     assert watched.ended.called
 
 
-def test_a_worker_that_waits_for_long_does_not_hang() -> None:
+def test_a_worker_that_waits_or_has_another_batch_each_time_does_not_hang() -> None:
     watched = Watched()
-    watched.time.now += 1000
-
-    watched.sweeper.watch()
+    for _ in range(2 * HANGS_ROUNDS):
+        watched.sweeper.watch()
+        with watched.pulse.assessing():
+            watched.sweeper.watch()
 
     assert not watched.ended.called
+
+
+async def test_where_memory_runs_out_the_worker_ends_and_no_row_fails() -> None:
+    watched = Watched()
+    watched.ended.side_effect = ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        await outcome_where_the_model_raises(MemoryError(), watched)
+
+    assert (await watched.store.get(["a"]))[0]["status"] == "queued"
 
 
 async def test_a_suspect_fails_once_three_workers_were_lost_with_it() -> None:
@@ -123,8 +132,9 @@ async def test_a_suspect_fails_once_three_workers_were_lost_with_it() -> None:
     await watched.accept("a")
     for lost in range(draining.MAX_LOSSES):
         watched.store.claim(f"lost-{lost}", count=1, lease_seconds=5)
-        watched.time.now += 5
-        watched.sweeper.sweep()
+        for _ in range(6):
+            watched.time.now += 1
+            watched.sweeper.sweep()
 
     draining.drain(
         watched.store,
@@ -164,8 +174,8 @@ class Raising(AmountModel):
         raise self._error
 
 
-async def outcome_where_the_model_raises(error: BaseException) -> str:
-    watched = Watched()
+async def outcome_where_the_model_raises(error: BaseException, watched: Watched | None = None) -> str:
+    watched = watched or Watched()
     await watched.accept("a")
     draining.drain(
         watched.store,
@@ -180,8 +190,13 @@ async def outcome_where_the_model_raises(error: BaseException) -> str:
     return str(record["error"])
 
 
-async def test_a_model_that_exits_fails_the_row_and_not_the_worker() -> None:
-    assert await outcome_where_the_model_raises(SystemExit(1)) == "deciding it raised SystemExit"
+class PanicException(BaseException):
+    """As an extension in Rust raises it."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), PanicException(), KeyboardInterrupt(), ValueError()])
+async def test_whatever_a_row_raises_fails_the_row_and_not_the_worker(error: BaseException) -> None:
+    assert await outcome_where_the_model_raises(error) == f"deciding it raised {type(error).__name__}"
 
 
 async def test_a_job_whose_time_is_over_fails_no_transaction() -> None:

@@ -1,0 +1,87 @@
+"""RQ's worker as we need it: in one thread with the model, ended in order, silent about what was said."""
+
+import logging
+import signal
+from threading import Event
+from types import FrameType
+
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
+
+from shared.outage import Outage
+from worker.pulse import Pulse
+
+
+class ScoringWorker(SimpleWorker):
+    """RQ's worker without a fork: the model is loaded before the first job and stays."""
+
+    stopping: Event
+    """Set by the signal to stop; a drain looks at it."""
+
+    pulse: Pulse
+    """Says whether a drain runs, also one that is no job."""
+
+    outage: Outage
+    """Is over once a job is executed."""
+
+    _in_job = False
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Runs a job in this thread."""
+        self._in_job = True
+        self.outage.over()
+        try:
+            super().execute_job(job, queue)
+        finally:
+            self._in_job = False
+
+    @property
+    def connection_timeout(self) -> int:
+        """How long an answer may take, in seconds; RQ's own is longer than a lease."""
+        return int(self.dequeue_timeout) + 1
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Ends the job that runs, or the wait for one; needs no Redis, as RQ's own would."""
+        del signum, frame
+        first = not self.stopping.is_set()
+        self.stopping.set()
+        self._stop_requested = True
+        if first and not (self._in_job or self.pulse.drains):
+            raise StopRequested
+
+
+class OutagesOnce(logging.Filter):
+    """Says once what RQ says of an outage of Redis at each attempt, some of it with a traceback."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__()
+        self._outage = outage
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is about something else."""
+        raised = record.exc_info[1] if record.exc_info else None
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        faults = [each for each in (raised, *arguments) if isinstance(each, RedisError | OSError)]
+        if not faults and "Redis connection timeout" not in record.msg:
+            return True
+        self._outage.failed(faults[0] if faults else "Redis does not answer in time")
+        return False
+
+
+def heed_signals(stopping: Event, pulse: Pulse) -> None:
+    """Stops in order also before RQ takes the signals, which it does not where a full Redis refuses it.
+
+    Raises, when the signal comes and no drain runs:
+        StopRequested: wherever the process is then.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        first = not stopping.is_set()
+        stopping.set()
+        if first and not pulse.drains:
+            raise StopRequested
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
