@@ -1,6 +1,7 @@
 """`riskline transactions`: those that failed, and another try for them."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,6 +9,11 @@ from typing import Annotated
 import typer
 
 from cli.installation import DataOption, installation_redis
+
+MOST_SHOWN = 1_000_000
+
+ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
+"""What can be the id of a transaction."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
@@ -24,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def failed(
     *,
     data: DataOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_SHOWN, help="How many at most.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List the transactions that failed, newest first, each with its reason."""
@@ -63,7 +69,9 @@ def replay(
     replayed, not_failed = 0, list[str]()
     with installation_redis(data=data) as redis:
         failures = Failures(redis)
-        ids = failures.ids() if every else list(transaction_ids or ())
+        asked = list(transaction_ids or ())
+        ids = failures.ids() if every else [each for each in asked if ID.fullmatch(each)]
+        not_failed += [each for each in asked if not ID.fullmatch(each)]
         for start in range(0, len(ids), BATCH):
             done = failures.replay(ids[start : start + BATCH])
             replayed += len(done.replayed)
@@ -93,6 +101,6 @@ def _tell(replayed: int, not_failed: Sequence[str], *, as_json: bool) -> None:
     else:
         typer.echo(f"{replayed} wait for a decision again")
         for transaction_id in not_failed:
-            typer.echo(f"riskline: {transaction_id} has not failed, or has expired", err=True)
+            typer.echo(f"riskline: {transaction_id!r} has not failed, or has expired", err=True)
     if not_failed:
         raise typer.Exit(1)

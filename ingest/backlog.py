@@ -11,14 +11,15 @@ from shared.log import get_logger
 from shared.metrics import FAILED, OLDEST_SECONDS, UNDECIDED, WORKERS
 from shared.outage import Outage
 from shared.store.counts import Counts
-from shared.store.transactions import TransactionIntake
+from shared.store.interfaces import TransactionIntake
 
 log = get_logger(__name__)
 
 INTERVAL_SECONDS = 1.0
 
 LOOKS = 10
-"""Of the last so many looks the rate is taken: long enough to be steady, short enough to see workers come and go."""
+"""The rate is that of the last so many seconds in which there was always something to decide: long enough to be steady,
+short enough to see workers come and go."""
 
 ROOM = 0.1
 """The part of the queue that shall be free before refused clients come again: with less they would be refused again."""
@@ -27,7 +28,10 @@ LONGEST_SECONDS = 300
 """The most that a client is told to stay away: workers may have been added since."""
 
 UNKNOWN_SECONDS = 30
-"""What a client is told where nothing was decided lately: a worker that is missing has to be started first."""
+"""What a client is told where nothing is decided: a worker that is missing has to be started first."""
+
+SOON_SECONDS = 2
+"""What a client is told where workers live and it has not been seen yet how fast they are."""
 
 
 class Backlog:
@@ -39,7 +43,8 @@ class Backlog:
         self._intake = intake
         self._queue_limit = queue_limit
         self._clock = clock
-        self._looks: deque[tuple[float, int]] = deque(maxlen=LOOKS + 1)
+        self._busy: deque[tuple[float, int]] = deque(maxlen=LOOKS)
+        self._last: tuple[float, Counts] | None = None
         self._outage = Outage(log, failing="Redis is away", back="Redis is back")
         self.counts: Counts | None = None
         """What was there at the last look; None where there was none, or Redis failed it."""
@@ -51,7 +56,7 @@ class Backlog:
                 await self.look()
                 self._outage.over()
             except StoreUnavailableError as error:
-                self.counts = None
+                self.counts = self._last = None
                 self._outage.failed(error)
             except Exception:
                 log.exception("looking at the queue failed")
@@ -64,8 +69,12 @@ class Backlog:
             StoreUnavailableError: Redis failed.
         """
         counts = await self._intake.count()
-        self.counts = counts
-        self._looks.append((self._clock(), counts.decided + counts.failed))
+        now = self._clock()
+        if self._last is not None and self._last[1].undecided and counts.undecided:
+            then, before = self._last
+            done = counts.decided + counts.failed - before.decided - before.failed
+            self._busy.append((now - then, max(0, done)))
+        self.counts, self._last = counts, (now, counts)
         UNDECIDED.set(counts.undecided)
         OLDEST_SECONDS.set((counts.oldest_ms or 0) / 1000)
         WORKERS.set(counts.workers)
@@ -73,15 +82,14 @@ class Backlog:
 
     @property
     def decided_per_second(self) -> float:
-        """How fast the queue has been worked on lately; 0 where that is not known."""
-        if len(self._looks) < 2:  # noqa: PLR2004  # a rate needs two looks
-            return 0.0
-        (began, before), (ended, after) = self._looks[0], self._looks[-1]
-        return max(0, after - before) / (ended - began) if ended > began else 0.0
+        """How fast the queue is worked on when there is something in it; 0 where that was not seen."""
+        seconds = sum(each for each, _ in self._busy)
+        return sum(done for _, done in self._busy) / seconds if seconds > 0 else 0.0
 
     def retry_after_seconds(self) -> int:
         """When a client that found the queue full will find room, at the rate at which it is worked on now."""
         rate = self.decided_per_second
         if rate == 0:
-            return UNKNOWN_SECONDS
+            nobody_works = bool(self._busy) or self.counts is None or self.counts.workers == 0
+            return UNKNOWN_SECONDS if nobody_works else SOON_SECONDS
         return min(LONGEST_SECONDS, math.ceil(ROOM * self._queue_limit / rate))

@@ -16,11 +16,14 @@ from ingest.commits import Answer
 from ingest.fastpath_shared import DOORS, STATE, Door, FastPath, Plain
 from ingest.middleware import request_id, traceparent
 from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, queued_state
+from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
-from shared.store.transactions import ACCEPTED
 
 UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"content-encoding"))
 """Headers that make a request one for the ordinary way."""
+
+MAX_HEAD_BYTES = 65_536
+"""Of a request: bounds what a client can have kept before its request begins."""
 
 NO_HEAD = 3
 """Where a head would end that is not there: four bytes behind a find of -1."""
@@ -37,7 +40,8 @@ class FastPathProtocol(HttpToolsProtocol):
         self._fast_path: FastPath = self.app_state[STATE]
         self._between_requests = True
         self._chunk = self._body = self._held = b""
-        self._head_end = 0
+        self._head_end = self._head_bytes = 0
+        self._in_head = False
         self._plain: Plain | None = None
         self._submitting = self._stopping = False
         self._committed: Answer | None = None
@@ -64,6 +68,10 @@ class FastPathProtocol(HttpToolsProtocol):
             if end > NO_HEAD:
                 self._chunk, self._head_end = data, end
         super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
 
     def _is_free(self) -> bool:
         cycle = self.cycle
@@ -77,10 +85,12 @@ class FastPathProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._between_requests = False
+        self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is here: which way the request goes."""
+        self._in_head = False
         door = DOORS.get(self.url)
         self._plain = None if door is None or not self._is_free() else self._plain_request(door)
         self._body = b""

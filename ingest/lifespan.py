@@ -1,8 +1,7 @@
 """What runs beside the requests: waking waiters, recording decisions, following the active model."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -19,6 +18,11 @@ from shared.model.serving import Serving
 from shared.settling import settle
 
 log = get_logger(__name__)
+
+FINISH_SECONDS = 2.5
+"""For commits and recordings at the end, after the server has given requests their time."""
+
+WARM_AGAIN_SECONDS = 1.0
 
 MODEL_POLL_SECONDS = 1.0
 """How soon an activated model version serves."""
@@ -38,7 +42,7 @@ class Background:
         strict: StrictRecorder | None,
         backlog: Backlog,
         redis: Redis,
-        warm: Callable[[], Awaitable[None]],
+        warm: Sequence[Callable[[], Awaitable[None]]],
         close: Callable[[], None],
     ) -> None:
         self._serving = serving
@@ -72,19 +76,21 @@ class Background:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._submitter.close()
-        if self._strict is not None:
-            await self._strict.close()
         try:
-            await self._recorder.flush()
-        except StoreUnavailableError:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self._submitter.close()
+                if self._strict is not None:
+                    await self._strict.close()
+                await self._recorder.flush()
+        except (StoreUnavailableError, TimeoutError):
             log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
         await self._redis.aclose()
         self._close()
 
     async def _warm_up(self) -> None:
-        with suppress(StoreUnavailableError):
-            await self._warm()
+        for step in self._warm:
+            while not await _done(step):  # noqa: ASYNC110  # Redis tells nobody that it is back
+                await asyncio.sleep(WARM_AGAIN_SECONDS)
 
     async def _follow_model(self) -> None:
         while True:
@@ -93,3 +99,11 @@ class Background:
                 await asyncio.to_thread(self._serving.refresh)
             except Exception:
                 log.exception("following the active model failed")
+
+
+async def _done(step: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await step()
+    except StoreUnavailableError:
+        return False
+    return True

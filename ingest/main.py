@@ -55,10 +55,7 @@ def build(settings: Settings) -> Any:
             if await redis.llen(SCORING_QUEUE_KEY) == 0:
                 await asyncio.to_thread(tickets.ensure)
 
-    async def warm() -> None:
-        await intake.warm()
-        # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
-        await ensure_ticket()
+    async def warn_of_dangers() -> None:
         warn(await dangers_of_async(redis))
 
     serving = create_serving(settings, transaction_class)
@@ -91,7 +88,8 @@ def build(settings: Settings) -> Any:
             strict=strict,
             backlog=backlog,
             redis=redis,
-            warm=warm,
+            # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
+            warm=(intake.warm, warn_of_dangers, ensure_ticket),
             close=ticket_redis.close,
         ),
     )

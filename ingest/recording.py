@@ -9,8 +9,8 @@ from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import RECORDED, RECORDINGS_DROPPED, RECORDINGS_PENDING, REDIS_FAULTS
 from shared.outage import Outage
+from shared.store.interfaces import TransactionIntake
 from shared.store.records import decided_at_once
-from shared.store.transactions import TransactionIntake
 from shared.transaction import TransactionModel
 
 log = get_logger(__name__)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import orjson
 
 from ingest.commits import Answer, GroupCommit
+from shared.decision import Decision
 from shared.errors import ConflictError
+from shared.lifecycle import Status
 from shared.metrics import RECORDED
-from shared.store.records import Outcome, decided_at_once
-from shared.store.transactions import ACCEPTED, TransactionIntake
+from shared.store.interfaces import ACCEPTED, TransactionIntake
+from shared.store.records import Outcome, Record, decided, decided_at_once
 from shared.transaction import TransactionModel
 
 
@@ -19,17 +21,17 @@ class StrictRecorder:
         self._intake = intake
         self._commits: GroupCommit[Outcome] = GroupCommit(self._record, call="record")
 
-    async def keep(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> bytes:
+    async def keep(self, transaction: TransactionModel, decision: Decision, shown: bytes) -> bytes:
         """The decision that is safe in Redis: this one, or the first that the same transaction was given.
 
         Raises:
-            ConflictError: the id belongs to another transaction.
+            ConflictError: the id belongs to another transaction, or this one has failed in the queue.
             QueueFullError: too many wait to be recorded.
             StoreUnavailableError: Redis failed; repeating the request is safe.
         """
         body = transaction.to_json()
         answer = await self._commits.answer(
-            decided_at_once(transaction.transaction_id, transaction=body, scored_at=scored_at, shown=shown)
+            decided_at_once(transaction.transaction_id, transaction=body, scored_at=decision.scored_at, shown=shown)
         )
         if isinstance(answer, Exception):
             raise answer
@@ -40,8 +42,28 @@ class StrictRecorder:
                 "This transaction_id was submitted with another body; a new transaction needs a new id, "
                 "and a repetition needs the same body."
             )
-        first = answer.get("decision")
-        return shown if first is None else orjson.dumps(first)
+        return shown if await self._decides(answer, decision) else await self._first(answer, decision)
+
+    async def _decides(self, record: Record, decision: Decision) -> bool:
+        """Whether the transaction waited in the queue, and is decided by this."""
+        if record["status"] != Status.QUEUED:
+            return False
+        return await self._intake.decide_queued(decided(record, decision))
+
+    async def _first(self, record: Record, decision: Decision) -> bytes:
+        """The first decision, with this one's reasons where it was given without and they are the same model's."""
+        if record["status"] == Status.QUEUED:
+            record = (await self._intake.get([decision.transaction_id]))[0] or record
+        first = record.get("decision")
+        if first is None:
+            raise ConflictError(
+                "This transaction was submitted to the queue before and has failed there; GET /transactions/{id} says "
+                "why, and `riskline transactions replay` tries it again."
+            )
+        own = decision.to_dict()
+        if "reasons" in own and first["model_version"] == decision.model_version:
+            first = {**first, "reasons": own["reasons"]}
+        return orjson.dumps(first)
 
     async def close(self) -> None:
         """Records what is pending."""

@@ -10,9 +10,9 @@ from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import ACCEPTED, COMMIT_SIZE
 from shared.outage import Outage
+from shared.store.interfaces import ACCEPTED as NEW
+from shared.store.interfaces import NO_ROOM, TransactionIntake
 from shared.store.records import Record, Submission, just_queued
-from shared.store.transactions import ACCEPTED as NEW
-from shared.store.transactions import NO_ROOM, TransactionIntake
 
 log = get_logger(__name__)
 

@@ -13,9 +13,9 @@ from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.outage import Outage
 from shared.store.connection import redis_faults_named
+from shared.store.interfaces import TransactionIntake
 from shared.store.keys import Keys
 from shared.store.records import Record
-from shared.store.transactions import TransactionIntake
 
 log = get_logger(__name__)
 
@@ -113,6 +113,11 @@ class Waiting:
         try:
             outcomes = await self._intake.get(ids)
         except StoreUnavailableError as error:
+            # who waits behind would find Redis no better, only later
+            for transaction_id, futures in self._wanted.items():
+                wanted.setdefault(transaction_id, []).extend(futures)
+            self._wanted = {}
+            ids = list(wanted)
             outcomes = [error] * len(ids)
         except Exception:
             # many clients share the read: none may wait for ever

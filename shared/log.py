@@ -39,10 +39,16 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
-    for chatty in ("uvicorn", "uvicorn.error", "rq.worker", "rq.scheduler"):
+    logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
+    for chatty in ("uvicorn", "rq.worker", "rq.scheduler"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
 def get_logger(name: str) -> Any:
     """A logger whose lines carry their values as fields."""
     return structlog.get_logger(name)
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Of what the server says of itself only what went wrong, and which of its processes died."""
+    return record.levelno >= logging.WARNING or "died" in record.getMessage()

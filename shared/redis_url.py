@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 SENTINEL_SCHEMES = ("redis+sentinel://", "rediss+sentinel://")
 
@@ -17,6 +17,36 @@ HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]+
 TLS_OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
+
+
+OPTIONS = frozenset({"db", "protocol", "client_name", "health_check_interval", *TLS_OPTIONS})
+"""Of a Redis without sentinels; others of redis-py would change its answers, or ours."""
+
+
+def check_plain_url(url: str) -> None:
+    """Sees that redis-py can make a connection of the URL.
+
+    Raises:
+        ValueError: it cannot; one line that shows no part of it that may be a password.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if port == -1 or parts.fragment or "@" in parts.path:
+        raise ValueError(
+            f"has a port that is no number from 0 to {LARGEST_PORT}; in a password, / is written %2F, # %23, @ %40"
+        )
+    if not url.startswith("unix://") and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise ValueError("has something after the port that is not the number of a database")
+    options = dict(parse_qsl(parts.query))
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        raise ValueError(f"has the unknown option {unknown[0]}: known are {', '.join(sorted(OPTIONS))}")
+    for name in ("db", "protocol", "health_check_interval"):
+        if not options.get(name, "0").isdigit():
+            raise ValueError(f"has an option {name} that is no number")
 
 
 @dataclass(frozen=True, kw_only=True)

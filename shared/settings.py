@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
-from shared.redis_url import SENTINEL_SCHEMES, is_sentinel_url, parse_sentinel_url
+from shared.redis_url import SENTINEL_SCHEMES, check_plain_url, is_sentinel_url, parse_sentinel_url
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
@@ -87,6 +87,8 @@ class Settings(BaseSettings):
             raise ValueError(f"must begin with one of {', '.join(REDIS_SCHEMES)}")
         if value is not None and is_sentinel_url(value):
             parse_sentinel_url(value)
+        elif value is not None:
+            check_plain_url(value)
         return value
 
     @model_validator(mode="after")

@@ -13,8 +13,8 @@ from shared.clock import utc_now
 from shared.decision import Decision
 from shared.lifecycle import Status
 from shared.log import get_logger
+from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
 from shared.store.records import Outcome, Record, decided, failed
-from shared.store.transactions import NOTHING, Claimed, TransactionQueue
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
 

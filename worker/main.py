@@ -94,14 +94,13 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         tickets=Tickets(sweep_redis),
         serving=serving,
         pulse=pulse,
+        greet=lambda: warn(dangers_of(sweep_redis)),
     )
     sweeper.start()
     # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
     with suppress(StopRequested):
         try:
             heed_signals(stopping, pulse)
-            with suppress(StoreUnavailableError):
-                warn(dangers_of(sweep_redis))
             with suppress(StoreUnavailableError):
                 # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
                 Tickets(sweep_redis).ensure()

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import threading
 from threading import Event
 from types import FrameType
 
@@ -11,7 +12,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 
 from shared.outage import Outage
-from worker.pulse import Pulse
+from worker.pulse import Pulse, end_this_process
 
 
 class ScoringWorker(SimpleWorker):
@@ -48,8 +49,15 @@ class ScoringWorker(SimpleWorker):
         first = not self.stopping.is_set()
         self.stopping.set()
         self._stop_requested = True
+        if first:
+            _end_in_time()
         if first and not (self._in_job or self.pulse.drains):
             raise StopRequested
+
+
+STOP_SECONDS = 8.0
+"""After which a worker that was told to stop ends, whatever Redis does; what it holds is another's when its lease is
+over."""
 
 
 class OutagesOnce(logging.Filter):
@@ -80,8 +88,16 @@ def heed_signals(stopping: Event, pulse: Pulse) -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
         first = not stopping.is_set()
         stopping.set()
+        if first:
+            _end_in_time()
         if first and not pulse.drains:
             raise StopRequested
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+def _end_in_time() -> None:
+    timer = threading.Timer(STOP_SECONDS, end_this_process)
+    timer.daemon = True
+    timer.start()

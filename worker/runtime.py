@@ -7,7 +7,7 @@ from shared.errors import InstallationError
 from shared.jobs import Tickets
 from shared.model.serving import Serving
 from shared.outage import Outage
-from shared.store.transactions import TransactionQueue
+from shared.store.interfaces import TransactionQueue
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
 

@@ -1,13 +1,14 @@
 """Once a second, beside the jobs: signs of life, what lost workers held, the active model, a batch that hangs."""
 
 import threading
+from collections.abc import Callable
 
 from shared.errors import StoreUnavailableError
 from shared.jobs import Tickets
 from shared.log import get_logger
 from shared.model.serving import Serving
 from shared.outage import Outage
-from shared.store.transactions import TransactionQueue
+from shared.store.interfaces import TransactionQueue
 from worker.drain import LEASE_SECONDS
 from worker.pulse import Pulse
 
@@ -34,12 +35,15 @@ class Sweeper:
         tickets: Tickets,
         serving: Serving,
         pulse: Pulse,
+        greet: Callable[[], None] = lambda: None,
     ) -> None:
+        """`greet` is called when Redis is first reached; again where it fails then."""
         self._worker = worker
         self._queue = queue
         self._tickets = tickets
         self._serving = serving
         self._pulse = pulse
+        self._greet: Callable[[], None] | None = greet
         self._batch = self._rounds = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -91,6 +95,9 @@ class Sweeper:
                 log.exception("following the active model failed")
             try:
                 self.sweep()
+                if self._greet is not None:
+                    self._greet()
+                    self._greet = None
                 self._outage.over()
             except StoreUnavailableError as error:
                 self._outage.failed(error)

@@ -25,8 +25,8 @@ from ingest.rows import PART_BYTES, Array, Lines, Reader, Row
 from ingest.submission import Submitter, own_record
 from shared.clock import utc_now
 from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
+from shared.store.interfaces import ACCEPTED
 from shared.store.records import Queueing
-from shared.store.transactions import ACCEPTED
 from shared.transaction import TransactionModel
 
 READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}

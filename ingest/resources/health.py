@@ -6,6 +6,7 @@ import falcon
 import falcon.asgi
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from ingest.backlog import Backlog
 from ingest.recording import Recorder
@@ -76,10 +77,22 @@ class HealthResource:
     async def _redis_problem(self) -> str | None:
         try:
             with redis_faults_named():
-                await self._redis.ping()
+                info = await self._redis_info()
         except StoreUnavailableError as error:
             return str(error)
+        if info.get("role", "master") != "master":
+            return "Redis is a replica, which takes no writes"
+        if 0 < info.get("maxmemory", 0) <= info.get("used_memory", 0):
+            return "Redis is full: it has reached its maxmemory"
         return None
+
+    async def _redis_info(self) -> dict[str, Any]:
+        try:
+            return {**await self._redis.info("replication"), **await self._redis.info("memory")}
+        except ResponseError:
+            # where INFO is not allowed it is enough that there is an answer
+            await self._redis.ping()
+            return {}
 
 
 class MetricsResource:

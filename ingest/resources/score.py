@@ -42,7 +42,7 @@ class ScoreResource:
             resp.data = self.decide(body, explain=explain)
         else:
             transaction, decision, shown = self._assess(body, explain=explain)
-            resp.data = await self._strict.keep(transaction, scored_at=decision.scored_at, shown=shown)
+            resp.data = await self._strict.keep(transaction, decision, shown)
             self._tallies[decision.action].add()
 
     def decide(self, body: bytes, *, explain: bool) -> bytes:

@@ -17,12 +17,14 @@ for i = 3, #ARGV, 2 do
     ids[#ids + 1] = id
     answers[#answers + 1] = ''
   else
-    answers[#answers + 1] = redis.call('GET', key) or '!'
+    local known = redis.pcall('GET', key)
+    -- what is no string is not ours: nobody's repetition, and no reason to leave the others half accepted
+    answers[#answers + 1] = type(known) == 'table' and '?' or known or '!'
   end
 end
 if #ids > 0 then
-  redis.call('ZADD', undecided, unpack(scored))
+  -- one that was undecided and had lost its record is accepted once
+  redis.call('HINCRBY', totals, 'accepted', redis.call('ZADD', undecided, unpack(scored)))
   redis.call('RPUSH', waiting, unpack(ids))
-  redis.call('HINCRBY', totals, 'accepted', #ids)
 end
 return answers

@@ -30,7 +30,7 @@ local decided, known, told, failures, fed, unreadable = {}, {}, {}, {}, 0, 0
 for n, id in ipairs(ids) do
   local record, decision = ARGV[3 * n + 4], ARGV[3 * n + 5]
   local fails = decision == '' and record ~= ''
-  if open[n] and not known[id] and not (fails and replays(redis.call('GET', prefix .. id)) ~= replays(record)) then
+  if open[n] and not known[id] and not (fails and replays(redis.pcall('GET', prefix .. id)) ~= replays(record)) then
     known[id] = true
     decided[#decided + 1] = id
     if decision ~= '' then

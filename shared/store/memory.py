@@ -11,8 +11,8 @@ from shared.lifecycle import Status
 from shared.store.counts import TOTALS, Counts
 from shared.store.decisions import OLDEST, Cursor, Page
 from shared.store.failures import Replayed
+from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Swept
 from shared.store.records import Outcome, Record, Submission, replayed
-from shared.store.transactions import ACCEPTED, NO_ROOM, Claimed, Swept
 
 LOOK_AGAIN_SECONDS = 0.001
 """How soon the twin sees a decision that it waits for: an append to a list wakes nobody."""
@@ -77,6 +77,10 @@ class MemoryStore:
         self.feed.append(outcome.decision)
         self.totals["recorded"] += 1
         return ACCEPTED
+
+    async def decide_queued(self, outcome: Outcome) -> bool:
+        """See TransactionIntake."""
+        return self.decide(NOBODY, [outcome]) == 1
 
     async def count(self) -> Counts:
         """See TransactionIntake."""

@@ -13,7 +13,8 @@ for i = 5, #ARGV, 3 do
     recorded = recorded + 1
     answers[#answers + 1] = ''
   else
-    answers[#answers + 1] = wanted and redis.call('GET', key) or '!'
+    local known = wanted and redis.pcall('GET', key)
+    answers[#answers + 1] = type(known) == 'table' and '?' or known or '!'
   end
 end
 if recorded > 0 then

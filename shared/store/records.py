@@ -24,6 +24,8 @@ AT_ONCE = orjson.dumps(
 
 Record = dict[str, Any]
 
+ALWAYS_THERE = {"status", "submitted_at", "transaction"}
+
 
 class Submission(NamedTuple):
     """A transaction on its way into the store, with its record as JSON and when it was submitted."""
@@ -123,12 +125,12 @@ def replayed(record: Record) -> bytes:
 
 
 def readable(record: bytes | str | None) -> Record | None:
-    """The record; None where there is none, or nothing that can be read."""
+    """The record; None where there is none, or what is there is not one of ours."""
     try:
         loaded = orjson.loads(record) if record else None
     except orjson.JSONDecodeError:
         return None
-    return loaded if isinstance(loaded, dict) else None
+    return loaded if isinstance(loaded, dict) and loaded.keys() >= ALWAYS_THERE else None
 
 
 def state_of(transaction_id: str, record: Record) -> dict[str, Any]:

@@ -8,7 +8,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answers, replayed = {}, 0
 for i = 2, #ARGV, 3 do
   local id = ARGV[i]
-  if redis.call('GET', prefix .. id) == ARGV[i + 1] then
+  if redis.pcall('GET', prefix .. id) == ARGV[i + 1] then
     redis.call('SET', prefix .. id, ARGV[i + 2])
     redis.call('ZADD', undecided, now, id)
     redis.call('RPUSH', waiting, id)

@@ -1,7 +1,6 @@
 """The transactions in Redis: accepted, claimed, decided, swept, each operation one atomic call a batch."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -9,6 +8,7 @@ from redis.asyncio import Redis as AsyncRedis
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
+from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Swept
 from shared.store.keys import Keys
 from shared.store.records import Outcome, Record, Submission, readable
 
@@ -17,73 +17,6 @@ ACCEPT_BYTES = 1024 * 1024
 """Transactions, and bytes of them, in one accept call: no call holds up Redis for more than a few milliseconds."""
 CLAIM_BYTES = 1024 * 1024
 """Records of which a claim has enough, whatever their number: bounds a worker's memory."""
-
-ACCEPTED: Record = {}
-"""What `accept` answers for a transaction that is new: there was no record."""
-
-NO_ROOM: Record = {"full": True}
-"""What `accept` answers where the queue limit is reached."""
-
-
-class Claimed(NamedTuple):
-    """What a worker has claimed: ids in their order and their records, None where there is none that can be read."""
-
-    rows: list[tuple[str, Record | None]]
-    losses: int = 0
-    """How many workers were lost with the one row, which then may be what ended them; 0 for any other claim."""
-
-
-NOTHING = Claimed([])
-
-
-class Swept(NamedTuple):
-    """What a sweep found: how many wait (0 where another sweeps), and what each worker held that is gone."""
-
-    waiting: int
-    gone: dict[str, int]
-
-
-class TransactionIntake(Protocol):
-    """What the HTTP service asks of the store; every method raises StoreUnavailableError where Redis fails it."""
-
-    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
-        """Makes new transactions known, undecided and waiting: ACCEPTED, NO_ROOM or the record an id already has."""
-
-    async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
-        """The records; None where there is none (any more)."""
-
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
-        """Keeps what the synchronous door decided: ACCEPTED, or for an id that is known its record if `wanted`."""
-
-    async def count(self) -> Counts:
-        """How many there are and ever were, at one moment."""
-
-
-class TransactionQueue(Protocol):
-    """What a worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
-
-    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
-        """Takes up to `count` waiting transactions, after what the worker already holds, and renews its lease.
-
-        With `wait_seconds` it waits so long for one to come, if none waits.
-        """
-
-    def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
-        """Writes outcomes of undecided transactions and lets go of their claims; how many this call decided."""
-
-    def decide_and_claim(
-        self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
-    ) -> tuple[int, Claimed]:
-        """`decide`, then `claim`, in one round trip."""
-
-    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
-        """Renews the worker's lease and, if it is its turn, gives back what others hold whose lease is over.
-
-        After an outage, in which nobody could renew theirs, the others first get half a lease to do so.
-        """
-
-    def leave(self, worker: str, *, ends: bool = False) -> int:
-        """Gives back what a worker that lives holds; how many that were. Where it ends it is forgotten."""
 
 
 class RedisIntake:
@@ -136,6 +69,20 @@ class RedisIntake:
             answers = await scripts.run_async(self._redis, "record", [self._keys.feed, self._keys.totals], args)
         return [_accept_answer(answer) for answer in answers]
 
+    async def decide_queued(self, outcome: Outcome) -> bool:
+        """See TransactionIntake."""
+        # as a worker that holds nothing; where it is in line or claimed it is skipped from now on
+        call = decide_call(
+            self._keys,
+            NOBODY,
+            [outcome],
+            result_ttl_seconds=self._result_ttl_seconds,
+            failed_ttl_seconds=self._result_ttl_seconds,
+            feed_length=self._feed_length,
+        )
+        with redis_faults_named():
+            return bool(await scripts.run_async(self._redis, *call))
+
     async def count(self) -> Counts:
         """See TransactionIntake."""
         with redis_faults_named():
@@ -175,18 +122,14 @@ class RedisQueue:
             return int(scripts.run(self._redis, *self._decide(worker, outcomes)))
 
     def _decide(self, worker: str, outcomes: Sequence[Outcome]) -> scripts.Call:
-        keys = self._keys
-        names = [keys.undecided, keys.claimed(worker), keys.feed, keys.failed, keys.losses, keys.totals]
-        args: list[scripts.Arg] = [
-            keys.transaction_prefix,
-            self._result_ttl_seconds,
-            self._failed_ttl_seconds,
-            self._feed_length,
-            keys.decided_channel,
-        ]
-        for outcome in outcomes:
-            args += (outcome.transaction_id, outcome.record, outcome.decision)
-        return "decide", names, args
+        return decide_call(
+            self._keys,
+            worker,
+            outcomes,
+            result_ttl_seconds=self._result_ttl_seconds,
+            failed_ttl_seconds=self._failed_ttl_seconds,
+            feed_length=self._feed_length,
+        )
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
@@ -212,6 +155,29 @@ class RedisQueue:
         names = [keys.workers, keys.claimed(worker), keys.waiting, keys.suspects, keys.losses]
         with redis_faults_named():
             return int(scripts.run(self._redis, "leave", names, [worker, int(ends)]))
+
+
+def decide_call(
+    keys: Keys,
+    worker: str,
+    outcomes: Sequence[Outcome],
+    *,
+    result_ttl_seconds: int,
+    failed_ttl_seconds: int,
+    feed_length: int,
+) -> scripts.Call:
+    """The script call that writes outcomes; it answers how many it decided."""
+    names = [keys.undecided, keys.claimed(worker), keys.feed, keys.failed, keys.losses, keys.totals]
+    args: list[scripts.Arg] = [
+        keys.transaction_prefix,
+        result_ttl_seconds,
+        failed_ttl_seconds,
+        feed_length,
+        keys.decided_channel,
+    ]
+    for outcome in outcomes:
+        args += (outcome.transaction_id, outcome.record, outcome.decision)
+    return "decide", names, args
 
 
 def _claimed(flat: list[bytes]) -> Claimed:

@@ -15,9 +15,10 @@ import pytest
 from cli.redis_server import probe, server_candidates
 from shared.errors import StoreUnavailableError
 from shared.store.connection import connect, connect_async
+from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
 from shared.store.safety import dangers_of
-from shared.store.transactions import ACCEPTED, RedisIntake, RedisQueue
+from shared.store.transactions import RedisIntake, RedisQueue
 from tests.factories import transaction_json
 from tests.integration.running import RunningUp, eventually, riskline
 from tests.integration.servers import Servers, Watched, answer, server_versions

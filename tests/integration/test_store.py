@@ -4,8 +4,8 @@ import orjson
 import pytest
 
 from shared.errors import LifecycleError
+from shared.store.interfaces import ACCEPTED, NO_ROOM
 from shared.store.records import failed, state_of
-from shared.store.transactions import ACCEPTED, NO_ROOM
 from tests.factories import a_transaction
 from tests.integration.stores import (
     NOW,

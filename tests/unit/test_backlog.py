@@ -1,11 +1,12 @@
 """What a client is told that finds the queue full: when there will be room, from the rate at which it is worked on."""
 
 import asyncio
+import math
 
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest.backlog import LONGEST_SECONDS, UNKNOWN_SECONDS, Backlog
+from ingest.backlog import LONGEST_SECONDS, SOON_SECONDS, UNKNOWN_SECONDS, Backlog
 from shared.errors import StoreUnavailableError
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, queued_record
@@ -21,19 +22,28 @@ class Time:
         return self.now
 
 
-async def looked_at(*, decided_per_second: int, seconds: int, queue_limit: int) -> Backlog:
-    store, time = MemoryStore(), Time()
-    backlog = Backlog(store, queue_limit=queue_limit, clock=time)
-    await backlog.look()
-    for _ in range(seconds):
-        time.now += 1
-        store.totals["decided"] += decided_per_second
-        await backlog.look()
-    return backlog
+class Watched:
+    """A backlog over a store that tests fill and drain by numbers."""
+
+    def __init__(self, *, queue_limit: int = 1_000_000, workers: int = 1) -> None:
+        self.store = MemoryStore()
+        self.time = Time()
+        self.backlog = Backlog(self.store, queue_limit=queue_limit, clock=self.time)
+        self.store.workers = {str(worker): math.inf for worker in range(workers)}
+        self.busy(undecided=True)
+
+    def busy(self, *, undecided: bool) -> None:
+        self.store.undecided = {"a"} if undecided else set()
+
+    async def look(self, *, decided: int = 0, seconds: int = 1) -> None:
+        for _ in range(seconds):
+            self.time.now += 1
+            self.store.totals["decided"] += decided
+            await self.backlog.look()
 
 
 @pytest.mark.parametrize(
-    ("decided_per_second", "queue_limit", "seconds"),
+    ("decided", "queue_limit", "said"),
     [
         (1000, 1_000_000, 100),
         (1000, 10_000, 1),
@@ -43,31 +53,61 @@ async def looked_at(*, decided_per_second: int, seconds: int, queue_limit: int) 
     ],
 )
 async def test_a_client_comes_again_when_a_tenth_of_the_queue_is_free(
-    decided_per_second: int, queue_limit: int, seconds: int
+    decided: int, queue_limit: int, said: int
 ) -> None:
-    backlog = await looked_at(decided_per_second=decided_per_second, seconds=5, queue_limit=queue_limit)
+    watched = Watched(queue_limit=queue_limit)
 
-    assert backlog.retry_after_seconds() == seconds
+    await watched.look(decided=decided, seconds=5)
+
+    assert watched.backlog.retry_after_seconds() == said
 
 
 async def test_the_rate_follows_workers_that_come_and_go() -> None:
-    store, time = MemoryStore(), Time()
-    backlog = Backlog(store, queue_limit=1000, clock=time)
-    for rate in [1000] * 20 + [10] * 10:
-        time.now += 1
-        store.totals["decided"] += rate
-        await backlog.look()
+    watched = Watched()
+    await watched.look(decided=1000, seconds=20)
 
-    assert backlog.decided_per_second == pytest.approx(10)
+    await watched.look(decided=10, seconds=10)
+
+    assert watched.backlog.decided_per_second == pytest.approx(10)
 
 
-async def test_before_the_first_looks_the_rate_is_unknown() -> None:
-    assert Backlog(MemoryStore(), queue_limit=10).retry_after_seconds() == UNKNOWN_SECONDS
+async def test_seconds_with_nothing_to_do_say_nothing_of_how_fast_the_workers_are() -> None:
+    watched = Watched()
+    await watched.look(decided=1000, seconds=5)
+    watched.busy(undecided=False)
+
+    await watched.look(decided=1, seconds=20)
+
+    assert watched.backlog.decided_per_second == pytest.approx(1000)
+
+
+async def test_an_outage_says_nothing_of_how_fast_the_workers_are() -> None:
+    watched = Watched()
+    await watched.look(decided=1000, seconds=5)
+    watched.store.away = True
+    running = asyncio.create_task(watched.backlog.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    watched.store.away = False
+    watched.time.now += 600
+
+    await watched.look(decided=1000, seconds=3)
+
+    assert watched.backlog.decided_per_second == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(("workers", "said"), [(0, UNKNOWN_SECONDS), (1, SOON_SECONDS)])
+async def test_before_the_rate_is_known_it_matters_whether_workers_live(workers: int, said: int) -> None:
+    watched = Watched(workers=workers)
+
+    await watched.look()
+
+    assert watched.backlog.retry_after_seconds() == said
 
 
 def test_a_refused_submission_and_a_refused_batch_are_told_when_there_is_room() -> None:
     api = Api(queue_limit=100)
-    api.backlog._looks.extend([(0.0, 0), (10.0, 20)])
+    api.backlog._busy.append((10.0, 20))
     rows = [transaction_json(transaction_id=str(i)) for i in range(101)]
     assert api.client.simulate_post("/transactions/batch", json=rows).json["refused"] == 1
 

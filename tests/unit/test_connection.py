@@ -191,3 +191,43 @@ def test_a_server_that_is_not_the_master_is_known_by_its_answers(error: Response
 def test_closing_a_client_that_never_connected_needs_no_sentinel() -> None:
     connect("redis+sentinel://127.0.0.1:1/main").close()
     asyncio.run(connect_async("redis+sentinel://127.0.0.1:1/main", timeout_seconds=1).aclose())
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (f"redis://me:{SECRET}/word@localhost:6379/0", "%2F"),
+        (f"redis://me:{SECRET}#word@localhost:6379/0", "%23"),
+        (f"redis://:{SECRET}@localhost:many", "no number from 0 to 65535"),
+        ("redis://localhost:6379/first", "not the number of a database"),
+        ("redis://localhost:6379/0?bogus=1", "unknown option bogus"),
+        ("redis://localhost:6379/0?decode_responses=true", "unknown option decode_responses"),
+        ("redis://localhost:6379?db=one", "an option db that is no number"),
+    ],
+)
+def test_a_url_that_redis_py_could_not_use_stops_the_start_and_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, url: str, problem: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+
+    assert problem in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://me:p%2Fw@localhost:6379/1?protocol=3",
+        "rediss://localhost:6380/0?ssl_ca_certs=/ca.pem",
+        "unix:///run/redis.sock?db=2",
+        "redis://[::1]:6379/0",
+    ],
+)
+def test_a_url_that_can_be_used_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+
+    assert load_settings().redis_url == url

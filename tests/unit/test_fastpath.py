@@ -340,3 +340,17 @@ async def test_large_heads_are_not_kept() -> None:
         await wire.send(request(AT_ONCE, GOOD, f"X-Large: {'x' * 4000}")).answers()
 
         assert wire.protocol._fast_path.heads == {}
+
+
+@pytest.mark.parametrize(
+    "piece", [b"X-Filler: " + b"a" * 1000 + b"\r\n", b"a" * 1000], ids=["many headers", "one header"]
+)
+async def test_a_head_that_never_ends_is_refused_and_not_kept(piece: bytes) -> None:
+    async with serving(Api().app) as server:
+        wire = server.connect(fast=True)
+        wire.send(b"GET /health HTTP/1.1\r\nX-First: ")
+        for _ in range(70):
+            if not wire.transport.is_closing():
+                wire.send(piece)
+
+        assert wire.transport.is_closing()

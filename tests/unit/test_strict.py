@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from shared.store.records import failed
 from tests.factories import AmountModel, transaction_json
 from tests.unit.api import Api
 from tests.unit.wire import request, serving
@@ -45,14 +46,41 @@ def test_an_id_of_another_transaction_is_a_conflict() -> None:
     assert (answer.status_code, answer.json["type"]) == (409, "urn:riskline:problem:conflict")
 
 
-def test_a_transaction_that_is_queued_is_answered_and_stays_queued() -> None:
+def test_a_transaction_that_is_queued_is_decided_by_the_answer_and_by_no_worker_later() -> None:
     api = Api(strict=True)
     api.client.simulate_post("/transactions", json=transaction_json())
 
     answer = score(api)
+    api.work()
 
-    assert answer.json["action"] == "APPROVE"
-    assert api.client.simulate_get("/transactions/TXN-99827364").json["status"] == "queued"
+    state = api.client.simulate_get("/transactions/TXN-99827364").json
+    assert (answer.status_code, state["status"]) == (200, "scored")
+    assert state["decision"] == answer.json
+    assert len(api.store.feed) == 1
+    assert asyncio.run(api.store.count()).problems() == []
+
+
+def test_a_transaction_that_has_failed_in_the_queue_is_a_conflict() -> None:
+    api = Api(strict=True)
+    api.client.simulate_post("/transactions", json=transaction_json())
+    (record,) = asyncio.run(api.store.get(["TXN-99827364"]))
+    api.store.decide("w1", [failed("TXN-99827364", record, "it raised")])
+
+    answer = score(api)
+
+    assert answer.status_code == 409
+    assert "has failed" in answer.json["detail"]
+
+
+def test_a_repetition_that_asks_for_reasons_gets_them_with_the_first_decision() -> None:
+    api = Api(strict=True)
+    first = score(api)
+
+    again = score(api, "?explain=true")
+
+    assert "reasons" not in first.json
+    assert again.json["reasons"][0]["feature"] == "amount"
+    assert {**again.json, "reasons": None} == {**first.json, "reasons": None}
 
 
 def test_without_redis_there_is_no_answer_but_when_to_come_again() -> None:

@@ -1,5 +1,8 @@
 """The thread beside a worker's jobs: signs of life, what others left behind, a batch that hangs."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from unittest.mock import Mock
 
@@ -202,3 +205,23 @@ async def test_whatever_a_row_raises_fails_the_row_and_not_the_worker(error: Bas
 async def test_a_job_whose_time_is_over_fails_no_transaction() -> None:
     with pytest.raises(JobTimeoutException):
         await outcome_where_the_model_raises(JobTimeoutException())
+
+
+def test_a_row_that_keeps_all_python_from_running_is_ended_by_the_kernel() -> None:
+    hangs = (
+        "import re; from worker.pulse import Pulse\n"
+        "with Pulse(most_cpu_seconds=0.2).assessing(): re.fullmatch('(a+)+b', 'a' * 60)"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", hangs], timeout=20, check=False)
+
+    assert ended.returncode == -signal.SIGPROF
+
+
+def test_a_batch_in_time_ends_nothing() -> None:
+    fine = (
+        "from worker.pulse import Pulse\npulse = Pulse(most_cpu_seconds=0.2)\nwith pulse.assessing(): pass\n"
+        "sum(range(30_000_000))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", fine], timeout=20, check=False).returncode == 0
