@@ -30,8 +30,8 @@ def audit(redis: Redis) -> Iterator[Finding]:
         yield Finding("journal", Verdict.FAIL, problem)
     if not counts.problems():
         detail = (
-            f"{counts.accepted} accepted + {counts.replayed} replayed = {counts.decided} decided + {counts.failed} "
-            f"failed + {counts.undecided} undecided; {counts.recorded} recorded by the synchronous door"
+            f"ever {counts.accepted} accepted + {counts.replayed} replayed = {counts.decided} decided + "
+            f"{counts.failed} failed + {counts.undecided} undecided now; {counts.recorded} more by the synchronous door"
         )
         yield Finding("journal", Verdict.OK, detail)
     lost = auditor.out_of_line()

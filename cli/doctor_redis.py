@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from cli.doctor import Finding, Verdict
 from cli.installation import Installation
 from cli.redis_server import find_server, probe
-from cli.up import without_password
+from cli.up import without_password, without_redis
 from shared.errors import InstallationError, StoreUnavailableError
 from shared.settings import Settings
+from shared.store.connection import redis_faults_named
 from shared.store.safety import WANTED_REDIS, dangers, facts_of
 
 ANSWER_SECONDS = 5.0
@@ -21,11 +22,11 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     url = without_password(settings.redis_url)
     redis = probe(settings.redis_url, timeout_seconds=ANSWER_SECONDS)
     try:
+        with redis_faults_named():
+            redis.ping()
         facts = facts_of(redis)
     except StoreUnavailableError as error:
-        yield Finding(
-            "redis", Verdict.FAIL, f"does not answer at {url} ({error.__cause__}): start it, or correct REDIS_URL"
-        )
+        yield Finding("redis", Verdict.FAIL, without_redis(url, error.__cause__))
         return
     finally:
         redis.close()

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.errors import InstallationError
+from shared.errors import InstallationError, StoreUnavailableError
 from shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DataOption = Annotated[
 ]
 
 
-COMMAND_TIMEOUT_SECONDS = 10.0
+COMMAND_TIMEOUT_SECONDS = 5.0
 """For how long a command waits for an answer of Redis."""
 
 LOCK_ATTEMPTS = 5
@@ -169,10 +169,13 @@ def installation_redis(**overrides: object) -> Iterator["Redis"]:
     settings = installation_settings(**overrides)
     if settings.redis_url is None:
         raise InstallationError(
-            f"no `riskline up` runs on {settings.data}, and REDIS_URL names no Redis: start it, or name one"
+            f"no `riskline up` runs on {settings.data}, and REDIS_URL names no Redis: name its directory with --data, "
+            "or its Redis in REDIS_URL"
         )
-    redis = connect(settings.redis_url, timeout_seconds=COMMAND_TIMEOUT_SECONDS, retries=1)
+    redis = connect(settings.redis_url, timeout_seconds=COMMAND_TIMEOUT_SECONDS, retries=0)
     try:
         yield redis
+    except StoreUnavailableError as error:
+        raise InstallationError(f"{error}; `riskline doctor` says more") from error
     finally:
         redis.close()

@@ -74,7 +74,8 @@ class Child:
         if code is None:
             return None
         if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+            name = signal.Signals(-code).name
+            return f"killed by {name}{', a batch hung' if -code == signal.SIGPROF else ''}"
         return f"exit code {code}"
 
     def signal(self, wanted: signal.Signals) -> None:

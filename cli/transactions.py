@@ -48,7 +48,9 @@ def failed(
             typer.echo(f"{at}  {each.transaction_id}  {each.reason}")
     if not as_json:
         shown = (
-            f"the {len(found)} newest are shown" if count > len(found) else "`riskline transactions replay` tries again"
+            f"the {len(found)} newest are shown"
+            if count > len(found)
+            else "`riskline transactions replay --all` tries again"
         )
         typer.echo(f"{count} failed" + (f"; {shown}" if count else ""), err=True)
 
@@ -65,7 +67,7 @@ def replay(
     from shared.store.failures import BATCH, Failures  # noqa: PLC0415  # redis-py, same
 
     if bool(transaction_ids) == every:
-        raise typer.BadParameter("name the transactions, or give --all", param_hint="TRANSACTION_IDS")
+        raise typer.BadParameter("name the transactions, or give --all, not both", param_hint="TRANSACTION_IDS")
     replayed, not_failed = 0, list[str]()
     with installation_redis(data=data) as redis:
         failures = Failures(redis)

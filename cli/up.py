@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cli.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from cli.installation import Installation, RunningState
@@ -180,8 +181,19 @@ def _require_redis(url: str) -> None:
         return
     except (RedisError, OSError) as error:
         raise InstallationError(
-            f"no Redis answers at {without_password(url)} ({error}): start it, or unset REDIS_URL to have one started"
+            f"{without_redis(without_password(url), error)}, or unset REDIS_URL to have one started"
         ) from error
+
+
+def without_redis(url: str, error: BaseException | None) -> str:
+    """Why the Redis at a URL, which may be shown, cannot be used, and what to do."""
+    if isinstance(error, AuthenticationError) or "NOAUTH" in str(error) or "HELLO must be called" in str(error):
+        return f"Redis at {url} wants another user or password: correct REDIS_URL"
+    if isinstance(error, ResponseError):
+        return f"Redis at {url} refuses us ({error}): correct REDIS_URL"
+    if isinstance(error, RedisTimeoutError):
+        return f"Redis does not answer in time at {url} ({error}): see whether it hangs, or correct REDIS_URL"
+    return f"no Redis answers at {url} ({error}): start it, or correct REDIS_URL"
 
 
 def without_password(url: str) -> str:

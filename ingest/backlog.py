@@ -6,11 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from shared.errors import StoreUnavailableError
+from shared.errors import QueueFullError, StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import FAILED, OLDEST_SECONDS, UNDECIDED, WORKERS
+from shared.metrics import FAILED, OLDEST_SECONDS, QUEUE, UNDECIDED, WORKERS
 from shared.outage import Outage
-from shared.store.counts import Counts
+from shared.store.counts import TOTALS, Counts
 from shared.store.interfaces import TransactionIntake
 
 log = get_logger(__name__)
@@ -46,6 +46,7 @@ class Backlog:
         self._busy: deque[tuple[float, int]] = deque(maxlen=LOOKS)
         self._last: tuple[float, Counts] | None = None
         self._outage = Outage(log, failing="Redis is away", back="Redis is back")
+        self._no_worker = Outage(log, failing="no worker shows signs of life", back="a worker lives")
         self.counts: Counts | None = None
         """What was there at the last look; None where there was none, or Redis failed it."""
 
@@ -75,6 +76,12 @@ class Backlog:
             done = counts.decided + counts.failed - before.decided - before.failed
             self._busy.append((now - then, max(0, done)))
         self.counts, self._last = counts, (now, counts)
+        if counts.undecided and not counts.workers:
+            self._no_worker.failed(f"{counts.undecided} transactions wait", remedy="start `riskline worker`")
+        else:
+            self._no_worker.over()
+        for event in TOTALS:
+            QUEUE.labels(event).set(getattr(counts, event))
         UNDECIDED.set(counts.undecided)
         OLDEST_SECONDS.set((counts.oldest_ms or 0) / 1000)
         WORKERS.set(counts.workers)
@@ -85,6 +92,15 @@ class Backlog:
         """How fast the queue is worked on when there is something in it; 0 where that was not seen."""
         seconds = sum(each for each, _ in self._busy)
         return sum(done for _, done in self._busy) / seconds if seconds > 0 else 0.0
+
+    def queue_full(self) -> QueueFullError:
+        """What a client is told that finds the queue full."""
+        nobody = ", and no worker lives" if self.counts is not None and self.counts.workers == 0 else ""
+        return QueueFullError(
+            f"{self._queue_limit} transactions wait for a decision, the limit of this installation{nobody}; repeat the "
+            "request later.",
+            self.retry_after_seconds(),
+        )
 
     def retry_after_seconds(self) -> int:
         """When a client that found the queue full will find room, at the rate at which it is worked on now."""

@@ -23,6 +23,12 @@ LINGER_FROM = 16
 """How long a commit waits for as many submissions as the last one had, where it had that many: a client that was just
 answered is about to come again, and a commit costs Redis a write to disk whatever its size. Below it nobody waits."""
 
+WORDS = {
+    "accept": ("Redis fails submissions, which are answered 503", "submissions are accepted again"),
+    "record": ("Redis fails strict decisions, which are answered 503", "strict decisions are recorded again"),
+}
+"""What is logged when a kind of call begins to fail and when it works again."""
+
 Answer = Record | Exception
 Answered = Callable[[Answer], None]
 
@@ -54,7 +60,7 @@ class GroupCommit(Generic[Item]):
         self._last_size = 0
         self._enough = asyncio.Event()
         self._committing: asyncio.Task[None] | None = None
-        self._outage = Outage(log, failing=f"Redis does not take what is to {call}", back=f"{call} works again")
+        self._outage = Outage(log, failing=WORDS[call][0], back=WORDS[call][1], steady=False)
 
     def enqueue(self, item: Item, answered: Answered) -> None:
         """Takes an item for the next commit; `answered` is called with what the commit answers, or its error.

@@ -60,7 +60,7 @@ def build(settings: Settings) -> Any:
 
     serving = create_serving(settings, transaction_class)
     backlog = Backlog(intake, queue_limit=settings.queue_limit)
-    submitter = Submitter(intake, ensure_ticket=ensure_ticket, retry_after_seconds=backlog.retry_after_seconds)
+    submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     waiting = Waiting(intake)
     blocking_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout + BLOCK_SECONDS)
     feed = Feed(RedisDecisions(redis, blocking=blocking_redis))

@@ -37,7 +37,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "no-row-accepted": (422, "No row of the batch is accepted", "Each of its rows has a problem; see rows."),
     "invalid-parameter": (422, "A query parameter is not valid", "A query parameter has a value it cannot have."),
     "no-model": (503, "No model serves", "No usable model is active; GET /health/ready says why."),
-    "store-unavailable": (503, "Transactions cannot be queued now", "Redis cannot be reached or takes no writes."),
+    "store-unavailable": (503, "Redis is away or takes no writes", "Nothing was accepted."),
     "queue-full": (503, "Too many transactions wait for a decision", "The queue limit is reached."),
 }
 """Status, title and an example's detail of each problem that an operation names."""

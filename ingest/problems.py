@@ -161,9 +161,8 @@ def store_unavailable(**members: Any) -> Problem:
     return Problem(
         status=503,
         name="store-unavailable",
-        title="Transactions cannot be queued now",
-        detail="Redis cannot be reached or does not take writes. Repeat the request: the same transaction_id is never "
-        "taken twice. POST /score-transaction answers without Redis.",
+        title="Redis is away or takes no writes",
+        detail="Nothing was accepted. Repeat the request: the same transaction_id is never taken twice.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         members=members,
     )
@@ -260,7 +259,14 @@ async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any
 
 
 async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception, _params: Any) -> None:
-    log.error("request failed", path=req.path, method=req.method, error=type(error).__name__, exc_info=error)
+    log.error(
+        "request failed",
+        request_id=req.context.request_id,
+        path=req.path,
+        method=req.method,
+        error=type(error).__name__,
+        exc_info=error,
+    )
     raise internal_error()
 
 

@@ -31,11 +31,11 @@ class Submitter:
         intake: TransactionIntake,
         *,
         ensure_ticket: Callable[[], Awaitable[None]],
-        retry_after_seconds: Callable[[], int],
+        queue_full: Callable[[], QueueFullError],
     ) -> None:
         self._intake = intake
         self._tickets = _TicketCheck(ensure_ticket)
-        self._retry_after_seconds = retry_after_seconds
+        self._queue_full = queue_full
         self._commits: GroupCommit[Submission] = GroupCommit(self._accept, call="accept")
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.enqueue = self._commits.enqueue
@@ -81,9 +81,6 @@ class Submitter:
             self._tickets.want()
         return [self._queue_full() if answer is NO_ROOM else answer for answer in answers]
 
-    def _queue_full(self) -> QueueFullError:
-        return QueueFullError("The queue limit is reached; repeat the request later.", self._retry_after_seconds())
-
 
 class _TicketCheck:
     """Sees to a ticket after a commit; at most once in a while where commits follow each other."""
@@ -92,7 +89,9 @@ class _TicketCheck:
         self._ensure_ticket = ensure_ticket
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
-        self._outage = Outage(log, failing="no ticket enqueued; a worker's sweep will", back="tickets work again")
+        self._outage = Outage(
+            log, failing="no ticket enqueued; a worker's sweep will", back="tickets work again", steady=False
+        )
 
     def want(self) -> None:
         """A commit has made transactions wait."""

@@ -1,6 +1,7 @@
 """Structured log lines, for people on a terminal and as JSON elsewhere."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -20,6 +21,7 @@ def configure_logging(settings: Settings) -> None:
     shared_processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
+        _with_process,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
     ]
@@ -52,3 +54,9 @@ def get_logger(name: str) -> Any:
 def _worth_a_line(record: logging.LogRecord) -> bool:
     """Of what the server says of itself only what went wrong, and which of its processes died."""
     return record.levelno >= logging.WARNING or "died" in record.getMessage()
+
+
+def _with_process(_logger: Any, _name: str, event: Any) -> Any:
+    """Several processes write to one terminal."""
+    event["pid"] = os.getpid()
+    return event

@@ -37,6 +37,12 @@ RECORDINGS_DROPPED = Counter("riskline_recordings_dropped", "Synchronous decisio
 RECORDINGS_PENDING = Gauge(
     "riskline_recordings_pending", "Synchronous decisions not yet recorded.", multiprocess_mode="livesum"
 )
+QUEUE = Gauge(
+    "riskline_queue_transactions",
+    "Transactions that were ever accepted, decided, failed and so on, all processes and restarts together.",
+    ["event"],
+    multiprocess_mode="mostrecent",
+)
 UNDECIDED = Gauge(
     "riskline_transactions_undecided", "Accepted transactions without a decision.", multiprocess_mode="mostrecent"
 )

@@ -7,10 +7,12 @@ from typing import Any
 class Outage:
     """Whether something that is tried again and again fails at present, and since when."""
 
-    def __init__(self, log: Any, *, failing: str, back: str) -> None:
+    def __init__(self, log: Any, *, failing: str, back: str, steady: bool = True) -> None:
+        """Where attempts are not `steady`, but come when clients do, their success does not say when it was over."""
         self._log = log
         self._failing = failing
         self._back = back
+        self._steady = steady
         self._since: float | None = None
 
     @property
@@ -28,4 +30,4 @@ class Outage:
         """An attempt went well; logged if the one before did not."""
         if self._since is not None:
             lasted, self._since = time.monotonic() - self._since, None
-            self._log.info(self._back, lasted_seconds=round(lasted, 1))
+            self._log.info(self._back, **({"lasted_seconds": round(lasted, 1)} if self._steady else {}))

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, value: str | None) -> str | None:
+        if value == "":
+            # what a compose file makes of a variable that is not set
+            return None
         if value is not None and not value.startswith(REDIS_SCHEMES):
             raise ValueError(f"must begin with one of {', '.join(REDIS_SCHEMES)}")
         if value is not None and is_sentinel_url(value):

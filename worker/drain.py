@@ -83,6 +83,7 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
     records: list[Record] = []
     for transaction_id, record in claimed.rows:
         if not _is_queued(record):
+            _note_if_gone(transaction_id, record)
             results.append(Outcome(transaction_id, b"", b""))
             continue
         built = _transaction(transaction_id, record, transaction_class)
@@ -125,7 +126,7 @@ def _transaction(
     except BaseException as error:
         # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
         log.exception("transaction failed", transaction_id=transaction_id, **_trace(record))
-        return failed(transaction_id, record, f"the record raised {type(error).__name__}")
+        return failed(transaction_id, record, f"the transaction class raised {type(error).__name__}")
 
 
 def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, scored_at: str) -> Outcome:
@@ -137,6 +138,11 @@ def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, 
     except BaseException as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
+
+
+def _note_if_gone(transaction_id: str, record: Record | None) -> None:
+    if record is None:
+        log.error("an accepted transaction has no record that can be read", transaction_id=transaction_id)
 
 
 def _is_queued(record: Record | None) -> TypeGuard[Record]:

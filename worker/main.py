@@ -1,7 +1,9 @@
 """The composition root of a worker process."""
 
+import faulthandler
 import logging
 import os
+import signal
 import socket
 from contextlib import suppress
 from threading import Event
@@ -74,6 +76,8 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     }
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     pulse = Pulse(most_cpu_seconds=MOST_CPU_SECONDS)
+    # where it hangs, before the kernel ends it; and then it does
+    faulthandler.register(signal.SIGPROF, chain=True)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
     logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
     install(

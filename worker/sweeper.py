@@ -1,5 +1,6 @@
 """Once a second, beside the jobs: signs of life, what lost workers held, the active model, a batch that hangs."""
 
+import faulthandler
 import threading
 from collections.abc import Callable
 
@@ -83,7 +84,8 @@ class Sweeper:
         self._rounds = self._rounds + 1 if batch and batch == self._batch else 0
         self._batch = batch
         if self._rounds >= HANGS_ROUNDS:
-            log.critical("a batch hangs; ending this worker", worker=self._worker)
+            log.critical("a batch hangs; ending this worker", worker=self._worker, rounds=self._rounds)
+            faulthandler.dump_traceback()
             self._pulse.end()
 
     def _run(self) -> None:

@@ -149,9 +149,7 @@ class Batch:
             if not refused:
                 raise empty_batch()
             if all(problem.name == "queue-full" for _, problem in self._refused):
-                raise queue_full(
-                    "The queue limit is reached; repeat the request later.", self._retry_after_seconds, rows=refused
-                )
+                raise queue_full("As many transactions wait as may; see rows.", self._retry_after_seconds, rows=refused)
             raise no_row_accepted(rows=refused)
         return {"accepted": self._accepted, "known": self._known, "refused": len(refused), "rows": refused}
 

@@ -1,5 +1,6 @@
 """Is the service up, can it decide, can it queue; and its metrics."""
 
+import asyncio
 from typing import Any
 
 import falcon
@@ -14,6 +15,9 @@ from shared.errors import StoreUnavailableError
 from shared.metrics import exposition
 from shared.model.serving import Serving
 from shared.store.connection import redis_faults_named
+
+ANSWER_SECONDS = 1.0
+"""After which Redis is taken for away: what asks for readiness does not wait for longer."""
 
 
 class HealthResource:
@@ -59,7 +63,7 @@ class HealthResource:
                 },
                 "model_version": None if model is None else model.version,
                 "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
-                "queue": self._queue(),
+                "queue": None if redis_problem else self._queue(),
             }
         )
 
@@ -77,7 +81,8 @@ class HealthResource:
     async def _redis_problem(self) -> str | None:
         try:
             with redis_faults_named():
-                info = await self._redis_info()
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    info = await self._redis_info()
         except StoreUnavailableError as error:
             return str(error)
         if info.get("role", "master") != "master":

@@ -49,7 +49,10 @@ class Counts(NamedTuple):
                 "the synchronous door"
             )
         if self.unreadable:
-            problems.append(f"the records of {self.unreadable} accepted transactions were gone or unreadable")
+            problems.append(
+                f"when a worker came to {self.unreadable} accepted transactions, their records were gone: "
+                "its log names them; submit them again, and see what else writes to this Redis, or evicts"
+            )
         return problems
 
 

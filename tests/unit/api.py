@@ -44,7 +44,7 @@ class Api:
             submitter=Submitter(
                 self.store,
                 ensure_ticket=self._ensure_ticket,
-                retry_after_seconds=self.backlog.retry_after_seconds,
+                queue_full=self.backlog.queue_full,
             ),
             waiting=self.waiting,
             feed=self.feed,

@@ -9,7 +9,7 @@ from falcon import testing
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.decision import Decision
-from shared.errors import RisklineError
+from shared.errors import QueueFullError, RisklineError
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, Record, Submission, decided, queued_record
 from shared.transaction import TransactionModel
@@ -180,7 +180,7 @@ async def test_a_long_poll_ends_with_the_decision_even_where_its_wake_up_was_los
 
 
 async def test_who_shares_a_commit_with_a_client_that_fails_is_answered() -> None:
-    submitter = Submitter(MemoryStore(), ensure_ticket=AsyncMock(), retry_after_seconds=lambda: 1)
+    submitter = Submitter(MemoryStore(), ensure_ticket=AsyncMock(), queue_full=lambda: QueueFullError("full"))
 
     def fails(_answer: object) -> None:
         raise ConnectionError
