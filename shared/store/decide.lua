@@ -3,7 +3,6 @@
 -- ARGV: record key prefix, TTL in s, TTL of what failed in s, feed length, channel, then id, record and decision by
 -- turns (an empty record: there is nothing to write; an empty decision: it failed and is not in the feed).
 -- Who waits is told the ids that were decided or, where they are few, their records by id.
--- A failure counts only for the try that it is of: one that comes late must not undo a replay.
 -- Answers how many were decided by this call.
 local undecided, claimed, feed, failed, losses, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, ttl, failed_ttl, length, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -20,24 +19,31 @@ else
   for _, id in ipairs(ids) do redis.call('LREM', claimed, 1, id) end
 end
 
-local function replays(record)
+local function content_of(record)
   local read, content = pcall(cjson.decode, record or '')
-  return read and type(content) == 'table' and content.replays or 0
+  return read and type(content) == 'table' and content or {}
+end
+
+-- Whether an outcome is of an earlier try than the one that is to come: a failure before a replay, or that there was
+-- nothing to decide when the id was claimed. Then it has a place in line of its own by now.
+local function comes_late(id, record)
+  local now = content_of(redis.pcall('GET', prefix .. id))
+  if record == '' then return now.status == 'queued' end
+  return (now.replays or 0) ~= (content_of(record).replays or 0)
 end
 
 local open = redis.call('ZMSCORE', undecided, unpack(ids))
 local decided, known, told, failures, fed, unreadable = {}, {}, {}, {}, 0, 0
 for n, id in ipairs(ids) do
   local record, decision = ARGV[3 * n + 4], ARGV[3 * n + 5]
-  local fails = decision == '' and record ~= ''
-  if open[n] and not known[id] and not (fails and replays(redis.pcall('GET', prefix .. id)) ~= replays(record)) then
+  if open[n] and not known[id] and not (decision == '' and comes_late(id, record)) then
     known[id] = true
     decided[#decided + 1] = id
     if decision ~= '' then
       redis.call('SET', prefix .. id, record, 'EX', ttl)
       redis.call('XADD', feed, '*', 'd', decision)
       fed = fed + 1
-    elseif fails then
+    elseif record ~= '' then
       redis.call('SET', prefix .. id, record, 'EX', failed_ttl)
       failures[#failures + 1] = id
     else

@@ -128,10 +128,10 @@ class MemoryStore:
         return decided
 
     def _comes_late(self, outcome: Outcome) -> bool:
-        """Whether it is the failure of an earlier try than the one that is to come."""
-        if outcome.decision or not outcome.record:
-            return False
+        """Whether it is of an earlier try than the one that is to come, which has a place in line of its own."""
         now = self._load(outcome.transaction_id) or {}
+        if outcome.decision or not outcome.record:
+            return not outcome.decision and now.get("status") == Status.QUEUED
         return bool(now.get("replays", 0) != orjson.loads(outcome.record).get("replays", 0))
 
     def _decide(self, outcome: Outcome) -> None:

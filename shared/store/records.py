@@ -126,11 +126,17 @@ def replayed(record: Record) -> bytes:
 
 def readable(record: bytes | str | None) -> Record | None:
     """The record; None where there is none, or what is there is not one of ours."""
+    loaded = decoded(record)
+    return loaded if loaded is not None and loaded.keys() >= ALWAYS_THERE else None
+
+
+def decoded(record: bytes | str | None) -> Record | None:
+    """The record, though something may be missing in it; None where there is none, or no JSON object."""
     try:
         loaded = orjson.loads(record) if record else None
     except orjson.JSONDecodeError:
         return None
-    return loaded if isinstance(loaded, dict) and loaded.keys() >= ALWAYS_THERE else None
+    return loaded if isinstance(loaded, dict) else None
 
 
 def state_of(transaction_id: str, record: Record) -> dict[str, Any]:

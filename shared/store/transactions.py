@@ -10,7 +10,7 @@ from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
 from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Swept
 from shared.store.keys import Keys
-from shared.store.records import Outcome, Record, Submission, readable
+from shared.store.records import Outcome, Record, Submission, decoded, readable
 
 ACCEPT_BATCH = 512
 ACCEPT_BYTES = 1024 * 1024
@@ -182,7 +182,7 @@ def decide_call(
 
 def _claimed(flat: list[bytes]) -> Claimed:
     # each id has its record behind it; what is over then are the losses of a suspect
-    rows = [(flat[i].decode(), readable(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
+    rows = [(flat[i].decode(), decoded(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
     return Claimed(rows, int(flat[-1]) if len(flat) % 2 else 0)
 
 

@@ -1,0 +1,246 @@
+"""Kills a process at each of its Redis commands in turn and says what became of its transactions, a JSON line each.
+
+    python -m tests.integration.kill_points submit|record|drain|job REDIS_URL
+
+Each process is forked from this one and ended by SIGKILL, so that nothing of Python's own cleanup runs in it.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import orjson
+import structlog
+from redis import Redis
+from rq import Queue
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+import worker.drain
+from shared.jobs import SCORING_QUEUE, SCORING_QUEUE_KEY, Tickets
+from shared.log import get_logger
+from shared.model.serving import Serving
+from shared.outage import Outage
+from shared.store.connection import connect, connect_async, redis_faults_named
+from shared.store.interfaces import ACCEPTED
+from shared.store.records import Record
+from shared.store.transactions import RedisIntake, RedisQueue
+from shared.transaction import Transaction
+from tests.factories import AmountModel, FixedSource
+from tests.integration import doom
+from tests.integration.stores import LIMITS, TTL, a_submission, at_once
+from worker.main import WORKER_TTL_SECONDS
+from worker.pulse import Pulse
+from worker.rq_worker import ScoringWorker
+from worker.runtime import Runtime, install
+
+SECONDS = 0.002
+"""A lease, a turn to sweep, a wait for more: nothing else takes what is claimed before it is over."""
+
+LONG_SECONDS = 60.0
+"""Of a turn that is longer than the time between two sweeps: else the second one would spare all, too."""
+
+PATIENCE_SECONDS = 5.0
+
+IDS = ("a", "b", "c")
+SUBMISSIONS = [a_submission(each) for each in IDS]
+
+WHENS = dict.fromkeys(("submit", "record", "drain"), doom.WHENS) | {"job": ("before", "after")}
+"""A part of a command that RQ sends by itself is none to the server."""
+
+
+class Unsubscribed(ScoringWorker):
+    """A worker that takes no commands: RQ ends its thread for them half a second after the work."""
+
+    def subscribe(self) -> None:
+        """Starts no thread: a process with threads must not fork."""
+
+    def unsubscribe(self) -> None:
+        """Nothing to end."""
+
+
+class Parts:
+    """What an operation does, and what another process finds and makes of it afterwards."""
+
+    def __init__(self, operation: str, url: str) -> None:
+        self.operation = operation
+        self.url = url
+        self.redis = Redis.from_url(url)
+        self._loop = asyncio.new_event_loop()
+        self._asked = self.intake()
+
+    def intake(self) -> RedisIntake:
+        return RedisIntake(connect_async(self.url, timeout_seconds=PATIENCE_SECONDS), queue_limit=1000, **TTL)
+
+    def ask(self, call: Callable[[RedisIntake], Any]) -> Any:
+        """The answer of the asynchronous side."""
+        return self._loop.run_until_complete(call(self._asked))
+
+    def prepare(self) -> None:
+        """An empty Redis, or one in which three transactions wait and a ticket for them."""
+        self.redis.flushall()
+        self.redis.script_flush()
+        if self.operation in {"drain", "job"}:
+            self.ask(lambda intake: intake.accept(SUBMISSIONS))
+            Tickets(self.redis).ensure()
+
+    def run(self, acknowledge: Callable[[], None]) -> None:
+        """The operation."""
+        worker.drain.WAIT_SECONDS = SECONDS
+        if self.operation == "submit":
+            asyncio.run(self.submit(acknowledge))
+        elif self.operation == "record":
+            asyncio.run(self.intake().record([at_once("a")]))
+            acknowledge()
+        elif self.operation == "drain":
+            queue = RedisQueue(connect(self.url), **LIMITS)
+            queue.sweep("w1", lease_seconds=SECONDS, turn_seconds=SECONDS)
+            self.drain(queue, "w1")
+        else:
+            self.job("w1")
+
+    async def submit(self, acknowledge: Callable[[], None]) -> None:
+        """As the HTTP service does it: all of it known, then a ticket."""
+        intake, tickets = self.intake(), Tickets(connect(self.url, retries=1))
+        await intake.accept(SUBMISSIONS)
+        acknowledge()
+        with redis_faults_named():
+            if await intake._redis.llen(SCORING_QUEUE_KEY) == 0:
+                await asyncio.to_thread(tickets.ensure)
+
+    def drain(self, queue: RedisQueue, name: str) -> None:
+        """What a worker does for a ticket, and how it ends."""
+        worker.drain.drain(
+            queue,
+            worker=name,
+            pulse=Pulse(),
+            model=AmountModel,
+            transaction_class=Transaction,
+            time_is_over=lambda: False,
+        )
+        queue.leave(name, ends=True)
+
+    def job(self, name: str, kind: type[ScoringWorker] = ScoringWorker) -> None:
+        """RQ's worker with the tickets that wait."""
+        redis = connect(self.url)
+        serving = Serving(FixedSource(AmountModel()), Transaction.feature_names())
+        serving.refresh()
+        pulse, outage = Pulse(), Outage(get_logger(__name__), failing="away", back="back")
+        install(
+            Runtime(
+                queue=RedisQueue(redis, **LIMITS),
+                tickets=Tickets(redis),
+                serving=serving,
+                transaction_class=Transaction,
+                worker=name,
+                pulse=pulse,
+                outage=outage,
+                stopping=lambda: False,
+            )
+        )
+        rq_worker = kind(
+            [Queue(SCORING_QUEUE, connection=redis, serializer=JSONSerializer)],
+            connection=redis,
+            serializer=JSONSerializer,
+            worker_ttl=WORKER_TTL_SECONDS,
+            log_job_description=False,
+        )
+        rq_worker.stopping, rq_worker.pulse, rq_worker.outage = threading.Event(), pulse, outage
+        rq_worker.work(burst=True, logging_level="CRITICAL")
+
+    def problems(self, *, acknowledged: bool) -> Iterator[str]:
+        """What is wrong once others have come after the process that was killed."""
+        submitted: list[Record | None] = self.ask(lambda intake: intake.get(IDS))
+        here = sum(record is not None for record in submitted)
+        accepted = acknowledged or self.operation in {"drain", "job"}
+        if accepted and here < (1 if self.operation == "record" else len(IDS)):
+            yield "what was acknowledged is not there"
+        if self.operation == "submit" and here not in {0, len(IDS)}:
+            yield f"{here} of {len(IDS)} submitted together are there"
+        expected = IDS[:1] if self.operation == "record" else IDS
+        if self.operation == "record":
+            (answer,) = self.ask(lambda intake: intake.record([at_once("a")], wanted=True))
+            if answer is not ACCEPTED and answer != orjson.loads(at_once("a").record):
+                yield f"recorded again it is answered {answer}"
+        elif self.operation == "submit":
+            for submission, answer in zip(SUBMISSIONS, self.ask(lambda i: i.accept(SUBMISSIONS)), strict=True):
+                if answer and answer["transaction"] != orjson.loads(submission.record)["transaction"]:
+                    yield f"submitted again it is answered {answer}"
+        yield from self.problems_of_rescue()
+        records = self.ask(lambda intake: intake.get(expected))
+        fed = sorted(orjson.loads(entry[b"d"])["transaction_id"] for _, entry in self.redis.xrange(FEED))
+        if fed != list(expected) or [(record or {}).get("status") for record in records] != ["scored"] * len(expected):
+            yield f"in the feed are {fed}, the records are {records}"
+        yield from self.ask(lambda intake: intake.count()).problems()
+        if orphans := self.redis.keys("riskline:{0}:claimed:*"):
+            yield f"claims are left: {orphans}"
+
+    def problems_of_rescue(self) -> Iterator[str]:
+        """What another worker meets that comes after the one that was killed."""
+        Tickets(self.redis).ensure()
+        if (tickets := self.redis.llen(SCORING_QUEUE_KEY)) != 1:
+            yield f"{tickets} tickets wait"
+        queue = RedisQueue(self.redis, **LIMITS)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            # the first sweep after a while without one spares all, for half a lease
+            queue.sweep("rescuer", lease_seconds=SECONDS, turn_seconds=SECONDS)
+            time.sleep(SECONDS)
+            queue.sweep("rescuer", lease_seconds=SECONDS, turn_seconds=LONG_SECONDS)
+            if self.operation == "job":
+                Tickets(self.redis).ensure()
+                self.job("rescuer", Unsubscribed)
+                queue.leave("rescuer", ends=True)
+            else:
+                self.drain(queue, "rescuer")
+            if self.redis.exists(UNDECIDED) == 0 and self.redis.zcard(WORKERS) == 0:
+                break
+        else:
+            yield f"undecided: {self.redis.zrange(UNDECIDED, 0, -1)}, workers: {self.redis.zrange(WORKERS, 0, -1)}"
+        if self.operation == "job":
+            yield from self.problems_of_rq()
+
+    def problems_of_rq(self) -> Iterator[str]:
+        """What RQ keeps that it neither cleans up by itself nor lets expire."""
+        options = {"connection": self.redis, "serializer": JSONSerializer}
+        started, failed = StartedJobRegistry(SCORING_QUEUE, **options), FailedJobRegistry(SCORING_QUEUE, **options)
+        if failed.count:
+            yield f"{failed.count} failed tickets"
+        started.cleanup(timestamp=time.time() + 3600)
+        if started.count:
+            yield f"{started.count} tickets are started for ever"
+        if waiting := self.redis.llen(SCORING_QUEUE_KEY):
+            yield f"{waiting} tickets are left"
+
+
+FEED, UNDECIDED, WORKERS = (f"riskline:{{0}}:{name}" for name in ("decisions", "undecided", "workers"))
+
+
+def main(operation: str, url: str) -> None:
+    """Each n until the operation ends before it comes to its n-th command."""
+    worker.drain.LEASE_SECONDS = SECONDS
+    # Redis looks ten times a second whose wait is over; who comes to the rescue need not wait at all
+    worker.drain.WAIT_SECONDS, worker.drain.HOT_WAITS = 0, 1
+    logging.disable()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    parts = Parts(operation, url)
+    for when in WHENS[operation]:
+        for n in count(1):
+            parts.prepare()
+            ended, acknowledged = doom.in_a_child(parts.run, doom.Doom(n, when))
+            point: dict[str, Any] = {"when": when, "n": n, "ended": ended, "acknowledged": acknowledged}
+            point["problems"] = list(parts.problems(acknowledged=acknowledged))
+            print(json.dumps(point), flush=True)
+            if ended != -signal.SIGKILL:
+                break
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
