@@ -1,6 +1,7 @@
 """SIGTERM ends a process in a stated time and in order: what was taken is answered, recorded, or handed back."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -112,23 +113,28 @@ def test_a_worker_that_stops_in_the_middle_of_a_backlog_hands_back_what_it_holds
     assert (claimed, workers) == ([], 0)
 
 
-@pytest.mark.parametrize("words", [("worker",), ("api", "--port")])
-def test_a_process_stops_in_time_though_redis_is_away(
-    demo_environment: dict[str, str], redis: OwnRedis, words: tuple[str, ...]
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["away", "frozen"])
+@pytest.mark.parametrize(("words", "most_seconds"), [(("worker",), WORKER_STOP_SECONDS), (("api",), API_STOP_SECONDS)])
+def test_a_process_stops_in_time_whatever_redis_does(
+    demo_environment: dict[str, str],
+    redis: OwnRedis,
+    words: tuple[str, ...],
+    most_seconds: float,
+    fault: signal.Signals,
 ) -> None:
     (port,) = free_ports(1)
-    flags = [str(port)] if words[0] == "api" else []
+    flags = ["--port", str(port)] if words[0] == "api" else []
     with process(*words, *flags, environment={**demo_environment, "REDIS_URL": redis.url}) as started:
         store = redis.client()
-        # an API asks for wake-ups, a worker of RQ waits for a ticket
-        eventually(lambda: store.info("clients")["connected_clients"] > 2)
+        eventually(lambda: store.exists("rq:workers") if words[0] == "worker" else answers(f"http://127.0.0.1:{port}"))
         store.close()
-        redis.stop()
+        os.kill(redis.pid, fault)
         time.sleep(1)
 
-        code = ended(started, within_seconds=WORKER_STOP_SECONDS)
+        code = ended(started, within_seconds=most_seconds)
 
-    assert code in (0, -signal.SIGTERM)
+    assert code in (0, -signal.SIGTERM, -signal.SIGKILL)
+    redis.stop()
     redis.start()
 
 
