@@ -20,6 +20,7 @@ from redis import Redis
 from ingest.openapi import build_openapi
 from ingest.openapi_parts import PROBLEMS
 from ingest.problems import TYPE_PREFIX
+from shared import metrics
 from shared.model.registry import Registry
 from shared.settings import Settings, variable_name
 from shared.store import keys
@@ -196,6 +197,18 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
 )
 def test_the_table_is_that_of_the_code(document: str, first_cell: str, expected: list[str]) -> None:
     assert table_rows(DOCS / "reference" / document, first_cell) == expected
+
+
+def test_every_metric_is_in_the_table_and_no_other() -> None:
+    made = {
+        line.split()[2].removesuffix("_total")
+        for line in metrics.exposition().decode().splitlines()
+        if "# HELP riskline_" in line
+    }
+    text = (DOCS / "reference" / "http.md").read_text()
+    told = {name.removesuffix("_total") for name in re.findall(r"`(riskline_\w+)`", text)}
+
+    assert told == made
 
 
 def test_every_link_leads_to_a_file() -> None:
