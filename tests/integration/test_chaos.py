@@ -1,6 +1,5 @@
 """The promise behind every 202, under a minute of faults; `make chaos` is the long version."""
 
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 FAULT_SECONDS = 60
 
+SEED = 4242
+"""The same plan each time, so that a red run says something of the change; `make chaos` draws another each time."""
+
 
 def test_a_plan_depends_on_its_seed_alone_and_has_each_kind_of_fault() -> None:
     faults = plan(7, seconds=300)
@@ -28,7 +30,6 @@ def test_a_plan_depends_on_its_seed_alone_and_has_each_kind_of_fault() -> None:
 
 @pytest.mark.timeout(150)
 def test_each_acknowledged_transaction_is_decided_once_whatever_is_killed_or_cut_off() -> None:
-    seed = random.SystemRandom().randrange(10**6)
     command = [
         sys.executable,
         "-m",
@@ -36,7 +37,7 @@ def test_each_acknowledged_transaction_is_decided_once_whatever_is_killed_or_cut
         "--seconds",
         str(FAULT_SECONDS),
         "--seed",
-        str(seed),
+        str(SEED),
         "--no-peer",
     ]
 
