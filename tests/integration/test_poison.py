@@ -9,13 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.redis_server import probe
 from tests.factories import transaction_json
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
 
 pytestmark = pytest.mark.integration
 
-GOOD = 2000
+GOOD = 9_999
 
 DELAY_SECONDS = 20.0
 """A lease, a turn of the sweep and a worker's start, with room for a busy machine."""
@@ -37,6 +38,11 @@ class Poisoned:
     def state(self, transaction_id: str) -> dict[str, Any]:
         answer: dict[str, Any] = self.client.get(f"/transactions/{transaction_id}").json()
         return answer
+
+    def totals(self) -> dict[str, int]:
+        with probe(self.up.state["redis_url"]) as store:
+            found: Any = store.hgetall("riskline:{0}:totals")
+        return {name.decode(): int(number) for name, number in found.items()}
 
     def queue(self) -> dict[str, Any]:
         queue: dict[str, Any] = self.client.get("/health/ready").json()["queue"] or {}
@@ -67,7 +73,7 @@ def test_a_transaction_that_makes_the_model_raise_fails_alone_and_at_once(poison
     eventually(lambda: poisoned.state("bad")["status"] == "failed", seconds=5)
 
     assert poisoned.state("bad")["error"] == "deciding it raised RuntimeError"
-    eventually(lambda: poisoned.state(f"good-{GOOD - 1}")["status"] == "scored", seconds=5)
+    eventually(lambda: poisoned.totals() == {"accepted": GOOD + 1, "decided": GOOD, "failed": 1}, seconds=5)
 
 
 def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_fails_after_three(
@@ -82,7 +88,8 @@ def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_f
 
     assert delayed_seconds < DELAY_SECONDS
     assert poisoned.state("bad")["error"] == "3 workers were lost while they assessed it"
-    assert {poisoned.state(f"good-{i}")["status"] for i in range(0, GOOD, 97)} == {"scored"}
+    assert {poisoned.state(f"good-{i}")["status"] for i in range(0, GOOD, 397)} == {"scored"}
+    assert poisoned.totals() == {"accepted": GOOD + 1, "decided": GOOD, "failed": 1}
     report = json.loads(poisoned.command("doctor", "--audit", "--json"))
     assert report["healthy"]
 
