@@ -2,30 +2,29 @@
 
 from collections.abc import Collection, Iterator
 
-from redis import Redis
-
 from cli.doctor import Finding, Verdict
 from cli.installation import installation_redis
 from shared.errors import RisklineError
 from shared.store.audit import Audit
+from shared.store.counts import Counts
 
 SHOWN = 5
 """Ids in one line; the number says how many there are."""
 
 
-def audit_installation(**overrides: object) -> Iterator[Finding]:
-    """The audit of the Redis that the installation has; a finding, too, where there is none."""
+def audit_installation(**overrides: object) -> tuple[list[Finding], dict[str, int | None]]:
+    """The audit of the Redis that the installation has, and its counts; a finding, too, where there is none."""
     try:
         with installation_redis(**overrides) as redis:
-            yield from audit(redis)
+            auditor = Audit(redis)
+            counts = auditor.counts()
+            return list(audit(auditor, counts)), counts._asdict()
     except RisklineError as error:
-        yield Finding("journal", Verdict.FAIL, f"nothing could be proved: {error}")
+        return [Finding("journal", Verdict.FAIL, f"nothing could be proved: {error}")], {}
 
 
-def audit(redis: Redis) -> Iterator[Finding]:
+def audit(auditor: Audit, counts: Counts) -> Iterator[Finding]:
     """The invariants, one finding each; raises StoreUnavailableError where Redis fails it."""
-    auditor = Audit(redis)
-    counts = auditor.counts()
     for problem in counts.problems():
         yield Finding("journal", Verdict.FAIL, problem)
     if not counts.problems():

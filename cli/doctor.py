@@ -51,20 +51,23 @@ def doctor(
     *,
     data: DataOption = None,
     audit: Annotated[
-        bool, typer.Option("--audit", help="Also prove that no accepted transaction is lost: reads the whole queue.")
+        bool, typer.Option("--audit", help="Prove instead that no accepted transaction is lost: reads the whole queue.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what is wrong with this installation and what to do; exit 1 where something fails."""
-    findings = list(diagnose(data=data))
+    counts: dict[str, int | None] = {}
     if audit:
         # redis-py: `riskline --help` shall not wait for it
         from cli.audit import audit_installation  # noqa: PLC0415
 
-        findings += audit_installation(data=data)
+        findings, counts = audit_installation(data=data)
+    else:
+        findings = list(diagnose(data=data))
     healthy = all(finding.verdict is not Verdict.FAIL for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"healthy": healthy, "checks": [asdict(finding) for finding in findings]}))
+        shown = {"healthy": healthy, "checks": [asdict(finding) for finding in findings]}
+        typer.echo(json.dumps(shown | ({"counts": counts} if counts else {})))
     else:
         for finding in findings:
             typer.echo(f"{finding.verdict:<5}{finding.check:<10}{finding.detail}")

@@ -92,6 +92,8 @@ def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_f
     assert poisoned.totals() == {"accepted": GOOD + 1, "decided": GOOD, "failed": 1}
     report = json.loads(poisoned.command("doctor", "--audit", "--json"))
     assert report["healthy"]
+    counts = report["counts"]
+    assert (counts["accepted"], counts["decided"], counts["failed"], counts["undecided"]) == (GOOD + 1, GOOD, 1, 0)
 
     listed = json.loads(poisoned.command("transactions", "failed", "--json"))
     assert (listed["transaction_id"], listed["error"]) == ("bad", "3 workers were lost while they assessed it")
