@@ -19,7 +19,7 @@ from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 
 pytestmark = pytest.mark.integration
 
-FAULT_SECONDS = 4.0
+FAULT_SECONDS = 3.0
 MOST_LINES = 12
 """Of the log about one outage: each part of API and worker that needs Redis says once that it is away and once that it
 is back."""
@@ -129,7 +129,7 @@ def test_while_redis_fails_the_api_answers_and_afterwards_all_goes_on_without_a_
 
     with fault(service.redis):
         began = time.monotonic()
-        refused = [service.submit(f"during-{i}") for i in range(3)]
+        refused = [service.submit("during")]
         while time.monotonic() < began + FAULT_SECONDS:
             refused.append(service.submit(f"during-{time.monotonic_ns()}"))
             assert service.score("sync") == httpx.codes.OK
