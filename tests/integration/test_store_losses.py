@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from shared.store.counts import Counts
+from shared.store.interfaces import ACCEPTED
 from shared.store.records import failed, state_of
 from tests.integration.running import eventually
 from tests.integration.stores import LIMITS, Store, a_submission, outcome_of, real_store
@@ -261,3 +263,21 @@ def test_the_journal_shows_what_does_not_add_up(shared_redis: Any, damage: Any) 
     (problem,) = store.counts().problems()
     assert words in problem
     store.close()
+
+
+def test_a_key_of_somebody_elses_is_a_conflict_and_leaves_its_neighbours_whole(store: Store) -> None:
+    if store.redis is None:
+        pytest.skip("the twin in memory has no keys")
+    store.redis.lpush("riskline:{0}:tx:strange", "x")
+
+    answers = store.accept(a_submission("a"), a_submission("strange"), a_submission("b"))
+
+    assert [answer is ACCEPTED for answer in answers] == [True, False, True]
+    assert answers[1]["transaction"] is None
+    assert store.counts().problems() == []
+    assert store.claim() == ["a", "b"]
+
+
+def test_a_feed_whose_entries_an_older_redis_did_not_count_is_no_complaint() -> None:
+    assert Counts(recorded=5000, fed=122).problems() == []
+    assert len(Counts(recorded=5000, fed=5001).problems()) == 1
