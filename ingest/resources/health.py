@@ -80,9 +80,11 @@ class HealthResource:
 
     async def _redis_problem(self) -> str | None:
         try:
-            with redis_faults_named():
-                async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                with redis_faults_named():
                     info = await self._redis_info()
+        except TimeoutError:
+            return f"Redis: no answer within {ANSWER_SECONDS:g} s"
         except StoreUnavailableError as error:
             return str(error)
         if info.get("role", "master") != "master":
