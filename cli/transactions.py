@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from cli.installation import DataOption, installation_redis
+from shared.transaction import TRANSACTION_ID_PATTERN
 
 MOST_SHOWN = 1_000_000
 
-ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
-"""What can be the id of a transaction."""
+ID = re.compile(TRANSACTION_ID_PATTERN)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 

@@ -47,8 +47,11 @@ class Backlog:
         self._last: tuple[float, Counts] | None = None
         self._outage = Outage(log, failing="Redis is away", back="Redis is back")
         self._no_worker = Outage(log, failing="no worker shows signs of life", back="a worker lives")
-        self.counts: Counts | None = None
+
+    @property
+    def counts(self) -> Counts | None:
         """What was there at the last look; None where there was none, or Redis failed it."""
+        return None if self._last is None else self._last[1]
 
     async def run(self) -> None:
         """Looks until cancelled."""
@@ -57,7 +60,7 @@ class Backlog:
                 await self.look()
                 self._outage.over()
             except StoreUnavailableError as error:
-                self.counts = self._last = None
+                self._last = None
                 self._outage.failed(error)
             except Exception:
                 log.exception("looking at the queue failed")
@@ -75,7 +78,7 @@ class Backlog:
             then, before = self._last
             done = counts.decided + counts.failed - before.decided - before.failed
             self._busy.append((now - then, max(0, done)))
-        self.counts, self._last = counts, (now, counts)
+        self._last = (now, counts)
         if counts.undecided and not counts.workers:
             self._no_worker.failed(f"{counts.undecided} transactions wait", remedy="start `riskline worker`")
         else:

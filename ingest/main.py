@@ -24,7 +24,7 @@ from shared.model.serving import create_serving
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.decisions import RedisDecisions
-from shared.store.safety import dangers_of_async, warn
+from shared.store.safety import dangers_of, warn
 from shared.store.transactions import RedisIntake
 from shared.transaction import load_transaction_class
 
@@ -56,7 +56,7 @@ def build(settings: Settings) -> Any:
                 await asyncio.to_thread(tickets.ensure)
 
     async def warn_of_dangers() -> None:
-        warn(await dangers_of_async(redis))
+        warn(await asyncio.to_thread(dangers_of, ticket_redis))
 
     serving = create_serving(settings, transaction_class)
     backlog = Backlog(intake, queue_limit=settings.queue_limit)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import orjson
 
 from ingest.commits import Answer, GroupCommit
+from ingest.submission import require_same
 from shared.decision import Decision
 from shared.errors import ConflictError
 from shared.lifecycle import Status
@@ -37,11 +38,7 @@ class StrictRecorder:
             raise answer
         if answer is ACCEPTED:
             return shown
-        if answer["transaction"] != orjson.loads(body):
-            raise ConflictError(
-                "This transaction_id was submitted with another body; a new transaction needs a new id, "
-                "and a repetition needs the same body."
-            )
+        require_same(answer, orjson.loads(body))
         return shown if await self._decides(answer, decision) else await self._first(answer, decision)
 
     async def _decides(self, record: Record, decision: Decision) -> bool:

@@ -129,9 +129,18 @@ def own_record(submission: Submission, answer: Answer) -> Record:
         raise answer
     if answer is NEW:
         return just_queued(submission)
-    if answer["transaction"] != orjson.loads(submission.record)["transaction"]:
+    require_same(answer, orjson.loads(submission.record)["transaction"])
+    return answer
+
+
+def require_same(record: Record, transaction: object) -> None:
+    """Sees that a record is that of this transaction, as its JSON has it.
+
+    Raises:
+        ConflictError: the id was submitted with another body.
+    """
+    if record["transaction"] != transaction:
         raise ConflictError(
             "This transaction_id was submitted with another body; a new transaction needs a new id, "
             "and a repetition needs the same body."
         )
-    return answer

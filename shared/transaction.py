@@ -14,10 +14,12 @@ from pydantic_core import ErrorDetails, from_json
 
 from shared.errors import SettingsError
 
+TRANSACTION_ID_PATTERN = r"^[A-Za-z0-9._~:-]{1,128}$"
+
 TransactionId = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9._~:-]{1,128}$",
+        pattern=TRANSACTION_ID_PATTERN,
         description="Chosen by the client and unique: the same id with the same body is the same transaction.",
         examples=["TXN-99827364"],
     ),

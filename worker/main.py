@@ -92,10 +92,11 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             stopping=stopping.is_set,
         )
     )
+    tickets = Tickets(sweep_redis)
     sweeper = Sweeper(
         worker=name,
         queue=RedisQueue(sweep_redis, **limits),
-        tickets=Tickets(sweep_redis),
+        tickets=tickets,
         serving=serving,
         pulse=pulse,
         greet=lambda: warn(dangers_of(sweep_redis)),
@@ -107,7 +108,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             heed_signals(stopping, pulse)
             with suppress(StoreUnavailableError):
                 # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
-                Tickets(sweep_redis).ensure()
+                tickets.ensure()
             settle()
             log.info("worker starts", name=name, queue=queue)
             while not stopping.is_set():

@@ -22,7 +22,8 @@ class Pulse:
         No Python is asked, which a row may keep from running; 0 sets no such limit.
         """
         self._most_cpu_seconds = most_cpu_seconds
-        self._drains = False
+        self.drains = False
+        """A drain runs."""
         self.end = end
         self.batch = 0
         """The number of the batch that is assessed now; 0 where none is."""
@@ -30,20 +31,15 @@ class Pulse:
         self.left_behind = False
         """Claims may be held that no drain works on."""
 
-    @property
-    def drains(self) -> bool:
-        """Whether a drain runs."""
-        return self._drains
-
     @contextmanager
     def holding(self, *, give_back: Callable[[], object]) -> Iterator[None]:
         """A drain; what it still holds at its end is given back, or left behind where Redis fails that, too."""
-        self._drains = True
+        self.drains = True
         try:
             yield
         finally:
             self.left_behind = True
-            self._drains = False
+            self.drains = False
             self.give_back(give_back)
 
     def give_back(self, give_back: Callable[[], object]) -> None:

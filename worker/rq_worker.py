@@ -14,6 +14,10 @@ from rq.job import Job
 from shared.outage import Outage
 from worker.pulse import Pulse, end_this_process
 
+STOP_SECONDS = 8.0
+"""After which a worker that was told to stop ends, whatever Redis does; what it holds is another's when its lease is
+over."""
+
 
 class ScoringWorker(SimpleWorker):
     """RQ's worker without a fork: the model is loaded before the first job and stays."""
@@ -46,18 +50,8 @@ class ScoringWorker(SimpleWorker):
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ends the job that runs, or the wait for one; needs no Redis, as RQ's own would."""
         del signum, frame
-        first = not self.stopping.is_set()
-        self.stopping.set()
         self._stop_requested = True
-        if first:
-            _end_in_time()
-        if first and not (self._in_job or self.pulse.drains):
-            raise StopRequested
-
-
-STOP_SECONDS = 8.0
-"""After which a worker that was told to stop ends, whatever Redis does; what it holds is another's when its lease is
-over."""
+        _stop(self.stopping, busy=self._in_job or self.pulse.drains)
 
 
 class OutagesOnce(logging.Filter):
@@ -86,18 +80,19 @@ def heed_signals(stopping: Event, pulse: Pulse) -> None:
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        first = not stopping.is_set()
-        stopping.set()
-        if first:
-            _end_in_time()
-        if first and not pulse.drains:
-            raise StopRequested
+        _stop(stopping, busy=pulse.drains)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
 
-def _end_in_time() -> None:
+def _stop(stopping: Event, *, busy: bool) -> None:
+    """Ends the process in time; at once, by the exception, where it is not busy. A second request changes nothing."""
+    if stopping.is_set():
+        return
+    stopping.set()
     timer = threading.Timer(STOP_SECONDS, end_this_process)
     timer.daemon = True
     timer.start()
+    if not busy:
+        raise StopRequested

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ResponseError
 
 from shared.log import get_logger
@@ -94,24 +93,6 @@ def facts_of(redis: Redis) -> Facts:
     return _put_together(settings, info)
 
 
-async def facts_of_async(redis: AsyncRedis) -> Facts:
-    """What this Redis says of itself.
-
-    Raises:
-        StoreUnavailableError: it does not answer.
-    """
-    settings: dict[Any, Any] = {}
-    info: Any = {}
-    with redis_faults_named():
-        # as above
-        with suppress(ResponseError):
-            for name in ASKED_SETTINGS:
-                settings.update(await redis.config_get(name))
-        with suppress(ResponseError):
-            info = await redis.info()
-    return _put_together(settings, info)
-
-
 def _put_together(settings: dict[str, str], info: Mapping[str, Any]) -> Facts:
     known_from_info = {}
     if "aof_enabled" in info:
@@ -140,15 +121,6 @@ def dangers_of(redis: Redis) -> list[Danger]:
         StoreUnavailableError: it does not answer.
     """
     return dangers(facts_of(redis))
-
-
-async def dangers_of_async(redis: AsyncRedis) -> list[Danger]:
-    """What should be otherwise about this Redis.
-
-    Raises:
-        StoreUnavailableError: it does not answer.
-    """
-    return dangers(await facts_of_async(redis))
 
 
 def warn(found: Sequence[Danger]) -> None:

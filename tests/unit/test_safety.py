@@ -6,7 +6,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError
 
 from shared.errors import StoreUnavailableError
-from shared.store.safety import Danger, Facts, Severity, dangers, dangers_of, dangers_of_async, facts_of, warn
+from shared.store.safety import Danger, Facts, Severity, dangers, dangers_of, facts_of, warn
 
 SAFE = {
     "appendonly": "yes",
@@ -29,7 +29,7 @@ HEALTHY = {
 
 
 class SaidByRedis:
-    """A Redis that says this of itself; both clients, as `facts_of` only awaits what it calls."""
+    """A Redis that says this of itself."""
 
     def __init__(self, settings: Any, info: Any) -> None:
         self._settings = settings
@@ -44,14 +44,6 @@ class SaidByRedis:
         if isinstance(self._info, Exception):
             raise self._info
         return self._info
-
-
-class SaidByAsyncRedis(SaidByRedis):
-    async def config_get(self, name: str) -> dict[str, str]:
-        return super().config_get(name)
-
-    async def info(self) -> Any:
-        return super().info()
 
 
 def named(found: list[Danger]) -> dict[str, tuple[str | None, str]]:
@@ -145,22 +137,21 @@ def test_where_everything_is_refused_all_is_unknown_and_nothing_is_claimed() -> 
     )
 
 
-async def test_the_client_of_the_event_loop_finds_the_same() -> None:
+def test_what_breaks_a_promise_comes_before_what_may_become_a_danger() -> None:
     settings, info = {**SAFE, "appendonly": "no"}, {**HEALTHY, "used_memory": 99}
 
-    found = await dangers_of_async(SaidByAsyncRedis(settings, info))  # type: ignore[arg-type]
+    found = dangers_of(SaidByRedis(settings, info))  # type: ignore[arg-type]
 
-    assert found == dangers_of(SaidByRedis(settings, info))  # type: ignore[arg-type]
     assert [danger.setting for danger in found] == ["appendonly", "used_memory"]
 
 
-async def test_a_redis_that_does_not_answer_is_unavailable_not_safe() -> None:
+def test_a_redis_that_does_not_answer_is_unavailable_not_safe() -> None:
     away = RedisConnectionError("away")
 
     with pytest.raises(StoreUnavailableError):
         facts_of(SaidByRedis(away, away))  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailableError):
-        await dangers_of_async(SaidByAsyncRedis(SAFE, away))  # type: ignore[arg-type]
+        dangers_of(SaidByRedis(SAFE, away))  # type: ignore[arg-type]
 
 
 def test_one_warning_is_logged_for_each_danger_and_none_for_what_is_not_known() -> None:
