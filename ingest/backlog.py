@@ -74,14 +74,16 @@ class Backlog:
         """
         counts = await self._intake.count()
         now = self._clock()
+        # the first look after an outage may come before the workers have shown that they live
+        seen_before = self._last is not None
         if self._last is not None and self._last[1].undecided and counts.undecided:
             then, before = self._last
             done = counts.decided + counts.failed - before.decided - before.failed
             self._busy.append((now - then, max(0, done)))
         self._last = (now, counts)
-        if counts.undecided and not counts.workers:
+        if counts.undecided and not counts.workers and seen_before:
             self._no_worker.failed(f"{counts.undecided} transactions wait", remedy="start `riskline worker`")
-        else:
+        elif counts.workers:
             self._no_worker.over()
         for event in TOTALS:
             QUEUE.labels(event).set(getattr(counts, event))

@@ -5,6 +5,7 @@ import math
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from ingest.backlog import LONGEST_SECONDS, SOON_SECONDS, UNKNOWN_SECONDS, Backlog
 from shared.errors import StoreUnavailableError
@@ -149,3 +150,14 @@ def test_readiness_says_what_the_last_look_found() -> None:
         "failed": 0,
         "workers": 0,
     }
+
+
+async def test_that_no_worker_lives_is_said_once_and_not_at_the_first_look_which_may_come_before_they_show_it() -> None:
+    watched = Watched(workers=0)
+
+    with capture_logs() as logs:
+        await watched.look()
+        assert logs == []
+        await watched.look(seconds=3)
+
+    assert [entry["event"] for entry in logs] == ["no worker shows signs of life"]
