@@ -4,11 +4,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.callback_url import Allowed, parse_callback_url
 from shared.errors import SettingsError
 from shared.redis_url import SENTINEL_SCHEMES, check_plain_url, is_sentinel_url, parse_sentinel_url
+from shared.schedule import SPEC_SCHEDULE, Schedule
+from shared.webhooks import parse_secrets
+
+UNSIGNED = "a callback could not be signed; `riskline keys new --webhook` makes a secret for it"
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
@@ -73,6 +78,27 @@ class Settings(BaseSettings):
     redis_timeout: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="Seconds after which the API takes a Redis that does not answer for unreachable."
     )
+    callback_secret: SecretStr | None = Field(
+        default=None,
+        description="The `whsec_…` secret that signs callbacks (`riskline keys new --webhook` makes one); several by "
+        "comma while one is replaced: all sign, the first first. Without one no callback is taken.",
+    )
+    callback_allow: str = Field(
+        default="",
+        description="Hosts and networks that callbacks may reach although they are private, by http too and on any "
+        "port: `127.0.0.1/32,hooks.internal`.",
+    )
+    callback_schedule: str = Field(
+        default=SPEC_SCHEDULE,
+        description="Seconds before each attempt to deliver a callback, counted from the end of the one before; each "
+        "is varied by a fifth. After the last attempt it is a dead letter.",
+    )
+    callback_url: str | None = Field(
+        default=None, description="Where the decisions of submissions go that name no `callback_url` of their own."
+    )
+    callback_host_limit: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=150, description="Deliveries to one receiving host at a time, of one delivery worker."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least log level shown."
     )
@@ -93,6 +119,37 @@ class Settings(BaseSettings):
         elif value is not None:
             check_plain_url(value)
         return value
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _good_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        parse_secrets(value.get_secret_value())
+        return value
+
+    @field_validator("callback_allow")
+    @classmethod
+    def _hosts_and_networks(cls, value: str) -> str:
+        Allowed.parse(value)
+        return value
+
+    @field_validator("callback_schedule")
+    @classmethod
+    def _seconds(cls, value: str) -> str:
+        Schedule.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _default_callback_can_be_made(self) -> Self:
+        if self.callback_url:
+            if self.callback_secret is None:
+                raise ValueError(f"RISKLINE_CALLBACK_URL is set and RISKLINE_CALLBACK_SECRET is not: {UNSIGNED}")
+            try:
+                parse_callback_url(self.callback_url, self.allowed)
+            except ValueError as error:
+                raise ValueError(f"RISKLINE_CALLBACK_URL: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _only_loopback_without_keys(self) -> Self:
@@ -119,9 +176,28 @@ class Settings(BaseSettings):
             raise SettingsError("REDIS_URL is not set: name a Redis, or use `riskline up`, which starts one")
         return self.redis_url
 
+    @property
+    def callback_secrets(self) -> tuple[str, ...]:
+        """The secrets that sign callbacks; none where none is set."""
+        return () if self.callback_secret is None else parse_secrets(self.callback_secret.get_secret_value())
+
+    @property
+    def default_callback_url(self) -> str | None:
+        """Where decisions are sent by default, in its one spelling."""
+        return parse_callback_url(self.callback_url, self.allowed).url if self.callback_url else None
+
+    @property
+    def allowed(self) -> Allowed:
+        """What callbacks may reach beside public hosts."""
+        return Allowed.parse(self.callback_allow)
+
     def environment(self) -> dict[str, str]:
         """The environment in which another process has these settings."""
-        return {variable_name(name): str(value) for name, value in self if value is not None}
+        return {variable_name(name): _spelled(value) for name, value in self if value is not None}
+
+
+def _spelled(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def load_settings(**overrides: object) -> Settings:
