@@ -1,9 +1,14 @@
-"""The table of a transaction's states and of what may change them; nothing else decides that.
+"""The tables of a transaction's and a callback's states and of what may change them; nothing else decides that.
 
     (new) --SUBMIT--> queued --DECIDE--> scored
                       queued --FAIL----> failed --REPLAY--> queued
 
-Being claimed by a worker is not a state: it is where a queued transaction happens to lie, and it is undone by a sweep.
+    (new) --ANNOUNCE--> pending --DELIVER--> delivered --REPLAY--> pending
+                        pending --RETRY----> pending
+                        pending --GIVE_UP--> dead --REPLAY--> pending
+
+Being claimed by a worker is not a state: it is where a queued transaction, or a pending callback, happens to lie, and
+it is undone by a sweep, or when its lease is over. A callback of a later event takes the place of the one before.
 """
 
 from enum import StrEnum
@@ -47,3 +52,35 @@ def next_status(status: str | None, event: Event) -> Status:
         return TRANSITIONS[status][event]
     except KeyError:
         raise LifecycleError(f"a transaction that is {status or 'new'} cannot {event}") from None
+
+
+class CallbackStatus(StrEnum):
+    """What a client is told about its callback."""
+
+    WAITING = "waiting"
+    """Its transaction is not decided yet: there is nothing to deliver."""
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class CallbackEvent(StrEnum):
+    """What can happen to a callback."""
+
+    ANNOUNCE = "announce"
+    DELIVER = "deliver"
+    RETRY = "retry"
+    GIVE_UP = "give_up"
+    REPLAY = "replay"
+
+
+CALLBACK_TRANSITIONS: dict[str | None, dict[CallbackEvent, CallbackStatus]] = {
+    None: {CallbackEvent.ANNOUNCE: CallbackStatus.PENDING},
+    CallbackStatus.PENDING: {
+        CallbackEvent.DELIVER: CallbackStatus.DELIVERED,
+        CallbackEvent.RETRY: CallbackStatus.PENDING,
+        CallbackEvent.GIVE_UP: CallbackStatus.DEAD,
+    },
+    CallbackStatus.DELIVERED: {CallbackEvent.REPLAY: CallbackStatus.PENDING},
+    CallbackStatus.DEAD: {CallbackEvent.REPLAY: CallbackStatus.PENDING},
+}

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from shared.lifecycle import Status
+from shared.lifecycle import CallbackStatus, Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
@@ -41,6 +41,16 @@ class Audit:
         """The undecided transactions whose record is gone, unreadable or says that they are decided."""
         return self._steadily(self._without_record)
 
+    def callbacks_out_of_line(self) -> set[str]:
+        """The pending callbacks that no delivery worker will ever come to."""
+        return self._steadily(lambda: self._pending() - self._due())
+
+    def callbacks_without_record(self) -> set[str]:
+        """The pending callbacks of which nothing is kept, or that it is over."""
+        return self._steadily(
+            lambda: {each for each in self._pending() if self._status(each) != CallbackStatus.PENDING}
+        )
+
     def put_in_line(self, transaction_ids: set[str]) -> None:
         """Makes undecided transactions wait; one that waits already is decided once all the same."""
         ids = sorted(transaction_ids)
@@ -69,6 +79,18 @@ class Audit:
         lists = (self._keys.waiting, self._keys.suspects, *(self._keys.claimed(each.decode()) for each in workers))
         found: list[Any] = [each for name in lists for each in self._redis.lrange(name, 0, -1)]
         return {transaction_id.decode() for transaction_id in found}
+
+    def _pending(self) -> set[str]:
+        return {each.decode() for each, _ in self._redis.zscan_iter(self._keys.callbacks, count=PAGE)}
+
+    def _due(self) -> set[str]:
+        hosts = [host.decode() for host, _ in self._redis.zscan_iter(self._keys.callback_hosts, count=PAGE)]
+        names = [self._keys.callback_host_prefix + host for host in hosts]
+        return {each.decode() for name in names for each, _ in self._redis.zscan_iter(name, count=PAGE)}
+
+    def _status(self, transaction_id: str) -> str:
+        found: Any = self._redis.hget(self._keys.callback(transaction_id), "status")
+        return (found or b"").decode()
 
     def _without_record(self) -> set[str]:
         return {

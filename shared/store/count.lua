@@ -1,7 +1,10 @@
 -- count: what was ever accepted, decided and so on, and where the undecided are; at one moment, changing nothing.
--- KEYS: totals, undecided, waiting, suspects, workers, failed, feed.  ARGV: claimed key prefix.
+-- KEYS: totals, undecided, waiting, suspects, workers, failed, feed, pending callbacks, dead callbacks, receiving hosts,
+-- when callbacks were last taken.
+-- ARGV: claimed key prefix.
 -- Answers the totals as name and number by turns, then undecided, waiting, suspects, claimed, failed and kept, ever
--- added to the feed (-1: this Redis does not say), live workers, age of the oldest undecided in ms (-1: there is none).
+-- added to the feed (-1: this Redis does not say), live workers, age of the oldest undecided in ms (-1: there is none),
+-- pending and dead callbacks, for how long one has been due and nobody has come for any in ms.
 local totals, undecided, waiting, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, failed, feed = KEYS[5], KEYS[6], KEYS[7]
 local time = redis.call('TIME')
@@ -19,8 +22,11 @@ if redis.call('EXISTS', feed) == 1 then
   end
 end
 local oldest = redis.call('ZRANGE', undecided, 0, 0, 'WITHSCORES')
+local due = redis.call('ZRANGE', KEYS[10], 0, 0, 'WITHSCORES')
 return {
   redis.call('HGETALL', totals), redis.call('ZCARD', undecided), redis.call('LLEN', waiting),
   redis.call('LLEN', suspects), claimed, redis.call('ZCARD', failed), added,
   redis.call('ZCOUNT', workers, now, '+inf'), oldest[2] and math.max(0, now - oldest[2]) or -1,
+  redis.call('ZCARD', KEYS[8]), redis.call('ZCARD', KEYS[9]), 
+  due[2] and math.max(0, now - math.max(due[2], redis.call('GET', KEYS[11]) or 0)) or 0,
 }

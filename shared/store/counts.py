@@ -29,6 +29,20 @@ class Counts(NamedTuple):
     oldest_ms: int | None = None
     """For how long the oldest undecided transaction has waited; None where there is none."""
 
+    callbacks_announced: int = 0
+    callbacks_attempted: int = 0
+    callbacks_delivered: int = 0
+    callbacks_dead: int = 0
+    """Ever given up."""
+    callbacks_resent: int = 0
+    """Delivered or dead ones that were made pending again."""
+    callbacks_superseded: int = 0
+    """Pending ones that those of a later event took the place of."""
+    callbacks_pending: int = 0
+    callbacks_dead_now: int = 0
+    callbacks_overdue_ms: int = 0
+    """For how long a callback has been due, and no delivery worker has come for any."""
+
     def problems(self) -> list[str]:
         """Each rule that the numbers break, in words; none where nothing was lost."""
         problems: list[str] = []
@@ -48,6 +62,13 @@ class Counts(NamedTuple):
                 f"the feed was given {self.fed} decisions, not {self.decided} from the queue and {self.recorded} from "
                 "the synchronous door"
             )
+        ended = self.callbacks_delivered + self.callbacks_dead + self.callbacks_superseded
+        if self.callbacks_announced + self.callbacks_resent != ended + self.callbacks_pending:
+            problems.append(
+                f"{self.callbacks_announced} callbacks and {self.callbacks_resent} resent ones are not "
+                f"{self.callbacks_delivered} delivered, {self.callbacks_dead} dead, "
+                f"{self.callbacks_superseded} superseded and {self.callbacks_pending} pending"
+            )
         if self.unreadable:
             problems.append(
                 f"when a worker came to {self.unreadable} accepted transactions, their records were gone: "
@@ -56,12 +77,18 @@ class Counts(NamedTuple):
         return problems
 
 
-TOTALS = ("accepted", "replayed", "decided", "failed", "unreadable", "recorded")
+TRANSACTION_TOTALS = ("accepted", "replayed", "decided", "failed", "unreadable", "recorded")
+CALLBACK_TOTALS = (
+    *("callbacks_announced", "callbacks_attempted", "callbacks_delivered"),
+    *("callbacks_dead", "callbacks_resent", "callbacks_superseded"),
+)
+TOTALS = (*TRANSACTION_TOTALS, *CALLBACK_TOTALS)
 
 
 def count_call(keys: Keys) -> scripts.Call:
     """The script call whose answer `counted` takes."""
     names = [keys.totals, keys.undecided, keys.waiting, keys.suspects, keys.workers, keys.failed, keys.feed]
+    names += [keys.callbacks, keys.callbacks_dead, keys.callback_hosts, keys.callback_taken]
     return "count", names, [keys.claimed_prefix]
 
 
@@ -69,7 +96,8 @@ def counted(answer: list[Any]) -> Counts:
     """The counts in the script's answer."""
     flat, *numbers = answer
     totals = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
-    undecided, waiting, suspects, claimed, failed_now, fed, workers, oldest_ms = (int(number) for number in numbers)
+    undecided, waiting, suspects, claimed, failed_now, fed, workers, oldest_ms = (int(number) for number in numbers[:8])
+    callbacks_pending, callbacks_dead_now, callbacks_overdue_ms = (int(number) for number in numbers[8:])
     return Counts(
         **{name: totals.get(name, 0) for name in TOTALS},
         undecided=undecided,
@@ -80,4 +108,7 @@ def counted(answer: list[Any]) -> Counts:
         fed=None if fed < 0 else fed,
         workers=workers,
         oldest_ms=None if oldest_ms < 0 else oldest_ms,
+        callbacks_pending=callbacks_pending,
+        callbacks_dead_now=callbacks_dead_now,
+        callbacks_overdue_ms=callbacks_overdue_ms,
     )

@@ -1,6 +1,6 @@
 """What the HTTP service and the workers ask of the store, whatever it is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from shared.store.counts import Counts
@@ -43,6 +43,9 @@ class TransactionIntake(Protocol):
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """The records; None where there is none (any more)."""
+
+    async def callback(self, transaction_id: str) -> Mapping[bytes, bytes] | None:
+        """What is kept of a transaction's callback; None where there is none (any more)."""
 
     async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
         """Keeps what the synchronous door decided: ACCEPTED, or for an id that is known its record if `wanted`."""

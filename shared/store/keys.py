@@ -11,11 +11,20 @@
 | `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
 | `riskline:{S}:sweeper` | string, the worker that swept last, and when | a day | sweep |
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay |
-| `riskline:{S}:totals` | hash, what was ever accepted, decided, … | six fields | accept, decide, record, replay |
+| `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | all but claim, leave and sweep |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record |
+| `riskline:{S}:callback:ID` | hash, with its attempts | until it is over, then a TTL | decide, take, finish, resend |
+| `riskline:{S}:callbacks` | sorted set, id by time of the event in ms | the pending ones | decide, finish, resend |
+| `riskline:{S}:callbacks_dead` | sorted set, id by time in ms | the failed TTL | decide, finish, resend |
+| `riskline:{S}:callback_host:HOST` | sorted set, id by due time in ms | pending ones | decide, take, finish, resend |
+| `riskline:{S}:callback_hosts` | sorted set, host by due time in ms | pending ones | decide, take, finish, resend |
+| `riskline:{S}:callback_gates` | hash, host: failures in a row, closed until | pending ones | take, finish |
+| `riskline:{S}:callback_taken` | string, when callbacks were last taken, in ms | a day | take |
+| `riskline:{S}:callback_wake` | list, wakes a delivery worker | one element | decide, resend, delivery worker |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 
-S is the shard, in braces so that a Redis Cluster keeps all keys of a shard together.
+ID is the transaction's, HOST a receiving host; S is the shard, in braces so that a Redis Cluster keeps all keys of a
+shard together.
 """
 
 from dataclasses import dataclass, field
@@ -93,6 +102,50 @@ class Keys:
     def feed(self) -> str:
         """All decisions in their order."""
         return self.prefix + "decisions"
+
+    @property
+    def callback_prefix(self) -> str:
+        """What stands before a transaction's id in the key of its callback."""
+        return self.prefix + "callback:"
+
+    def callback(self, transaction_id: str) -> str:
+        """The key of a transaction's callback."""
+        return self.callback_prefix + transaction_id
+
+    @property
+    def callbacks(self) -> str:
+        """The callbacks that are neither delivered nor given up."""
+        return self.prefix + "callbacks"
+
+    @property
+    def callbacks_dead(self) -> str:
+        """The callbacks that were given up, by when."""
+        return self.prefix + "callbacks_dead"
+
+    @property
+    def callback_host_prefix(self) -> str:
+        """What stands before a receiving host in the key of its pending callbacks."""
+        return self.prefix + "callback_host:"
+
+    @property
+    def callback_hosts(self) -> str:
+        """The hosts that callbacks are to be delivered to, by when the next one is due."""
+        return self.prefix + "callback_hosts"
+
+    @property
+    def callback_gates(self) -> str:
+        """The hosts that the last attempts have failed at."""
+        return self.prefix + "callback_gates"
+
+    @property
+    def callback_taken(self) -> str:
+        """When a delivery worker last came for callbacks."""
+        return self.prefix + "callback_taken"
+
+    @property
+    def callback_wake(self) -> str:
+        """Where a delivery worker waits for a callback that is due at once."""
+        return self.prefix + "callback_wake"
 
     @property
     def decided_channel(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from shared.errors import StoreUnavailableError
-from shared.lifecycle import Status
+from shared.lifecycle import CallbackStatus, Status
 from shared.store.counts import TOTALS, Counts
 from shared.store.decisions import OLDEST, Cursor, Page
 from shared.store.failures import Replayed
@@ -36,6 +36,8 @@ class MemoryStore:
         self.sweeper: tuple[str, float] | None = None
         self.failed: set[str] = set()
         self.totals = dict.fromkeys(TOTALS, 0)
+        self.callbacks: dict[str, dict[bytes, bytes]] = {}
+        """Announced, and never delivered: the twin has no delivery worker."""
         self.feed: list[bytes] = []
         self.feed_trimmed = 0
         self._queue_limit = queue_limit
@@ -63,6 +65,11 @@ class MemoryStore:
         """See TransactionIntake."""
         self._reach()
         return [self._load(transaction_id) for transaction_id in transaction_ids]
+
+    async def callback(self, transaction_id: str) -> dict[bytes, bytes] | None:
+        """See TransactionIntake."""
+        self._reach()
+        return self.callbacks.get(transaction_id)
 
     async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
         """See TransactionIntake."""
@@ -95,6 +102,7 @@ class MemoryStore:
             fed=self.feed_trimmed + len(self.feed),
             workers=sum(lease_end > self._clock() for lease_end in self.workers.values()),
             oldest_ms=0 if self.undecided else None,
+            callbacks_pending=len(self.callbacks),
         )
 
     def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
@@ -145,6 +153,16 @@ class MemoryStore:
             self.totals["failed"] += 1
         else:
             self.totals["unreadable"] += 1
+        if outcome.callback is not None:
+            self.totals["callbacks_superseded"] += outcome.transaction_id in self.callbacks
+            self.totals["callbacks_announced"] += 1
+            host, message_id, event = outcome.callback
+            self.callbacks[outcome.transaction_id] = {
+                b"id": message_id.encode(),
+                b"host": host.encode(),
+                b"event": event,
+                b"status": CallbackStatus.PENDING.encode(),
+            }
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float

@@ -1,15 +1,19 @@
 """The JSON of a transaction's record, and what may become of it.
 
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
-     "traceparent": "…", "decision": {…}, "error": "…", "replays": 1}
+     "traceparent": "…", "callback_url": "…", "decision": {…}, "error": "…", "replays": 1}
 
-`explain`, `request_id`, `traceparent`, `decision`, `error` and `replays` are there where they say something.
+`explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
+`decision`, `error` and `replays` are there where they say something.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+from shared.callback import Callback, callback_of, shown
+from shared.clock import utc_now
 from shared.decision import Decision
 from shared.lifecycle import Event, Status, next_status
 from shared.transaction import TransactionModel
@@ -36,11 +40,12 @@ class Submission(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a transaction: its final record, and the decision for the feed (empty where there is none)."""
+    """What became of a transaction: final record, decision for the feed (empty where there is none), and callback."""
 
     transaction_id: str
     record: bytes
     decision: bytes
+    callback: Callback | None = None
 
 
 class Queueing:
@@ -53,6 +58,7 @@ class Queueing:
         explain: bool = False,
         request_id: str | None = None,
         traceparent: str | None = None,
+        default_callback_url: str | None = None,
     ) -> None:
         head: Record = {"v": RECORD_VERSION, "status": NEW_STATUS, "submitted_at": submitted_at}
         said = {"explain": explain or None, "request_id": request_id, "traceparent": traceparent}
@@ -60,11 +66,17 @@ class Queueing:
         self._submitted_at = submitted_at
         self._before = orjson.dumps(head)[:-1] + b',"transaction":'
         self._after = b"," + orjson.dumps(tail)[1:] if tail else b"}"
+        self._default = None if default_callback_url is None else _member("default_callback_url", default_callback_url)
 
-    def submission(self, transaction: TransactionModel) -> Submission:
+    def submission(self, transaction: TransactionModel, *, callback_url: str | None = None) -> Submission:
         """The transaction with its record."""
-        record = self._before + transaction.to_json() + self._after
+        called_back = self._default if callback_url is None else _member("callback_url", callback_url)
+        record = self._before + transaction.to_json() + (called_back or b"") + self._after
         return Submission(transaction.transaction_id, record, self._submitted_at)
+
+
+def _member(name: str, value: str) -> bytes:
+    return b"," + orjson.dumps({name: value})[1:-1]
 
 
 def queued_record(
@@ -74,10 +86,18 @@ def queued_record(
     explain: bool = False,
     request_id: str | None = None,
     traceparent: str | None = None,
+    callback_url: str | None = None,
+    default_callback_url: str | None = None,
 ) -> Submission:
     """A transaction that is submitted by itself, with its record."""
-    queueing = Queueing(submitted_at=submitted_at, explain=explain, request_id=request_id, traceparent=traceparent)
-    return queueing.submission(transaction)
+    queueing = Queueing(
+        submitted_at=submitted_at,
+        explain=explain,
+        request_id=request_id,
+        traceparent=traceparent,
+        default_callback_url=default_callback_url,
+    )
+    return queueing.submission(transaction, callback_url=callback_url)
 
 
 def just_queued(submission: Submission) -> Record:
@@ -97,10 +117,11 @@ def decided(record: Record, decision: Decision) -> Outcome:
     Raises:
         LifecycleError: the record is not one that can be decided.
     """
-    shown = orjson.dumps(decision.to_dict())
+    answer = orjson.dumps(decision.to_dict())
     status = next_status(record["status"], Event.DECIDE)
-    after = {**record, "status": status, "decision": orjson.Fragment(shown)}
-    return Outcome(decision.transaction_id, orjson.dumps(after), shown)
+    after = {**record, "status": status, "decision": orjson.Fragment(answer)}
+    callback = callback_of(decision.transaction_id, after, happened_at=decision.scored_at)
+    return Outcome(decision.transaction_id, orjson.dumps(after), answer, callback)
 
 
 def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
@@ -110,7 +131,8 @@ def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
         LifecycleError: the record is not one that can fail.
     """
     after = {**record, "status": next_status(record["status"], Event.FAIL), "error": reason}
-    return Outcome(transaction_id, orjson.dumps(after), b"")
+    callback = callback_of(transaction_id, after, happened_at=utc_now())
+    return Outcome(transaction_id, orjson.dumps(after), b"", callback)
 
 
 def replayed(record: Record) -> bytes:
@@ -139,15 +161,15 @@ def decoded(record: bytes | str | None) -> Record | None:
     return loaded if isinstance(loaded, dict) else None
 
 
-def state_of(transaction_id: str, record: Record) -> dict[str, Any]:
-    """What a client sees of a record."""
-    shown = {
+def state_of(transaction_id: str, record: Record, callback: Mapping[bytes, bytes] | None = None) -> dict[str, Any]:
+    """What a client sees of a record, and of what is kept of its callback."""
+    state = {
         "transaction_id": transaction_id,
         "status": record["status"],
         "submitted_at": record["submitted_at"],
         "decision": record.get("decision"),
-        "callback": record.get("callback"),
+        "callback": shown(record, callback),
     }
     if "error" in record:
-        shown["error"] = record["error"]
-    return shown
+        state["error"] = record["error"]
+    return state

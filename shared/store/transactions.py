@@ -1,6 +1,7 @@
 """The transactions in Redis: accepted, claimed, decided, swept, each operation one atomic call a batch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -22,7 +23,17 @@ CLAIM_BYTES = 1024 * 1024
 class RedisIntake:
     """TransactionIntake over Redis; `warm` spares the first client what only the first would pay."""
 
-    def __init__(self, redis: AsyncRedis, *, result_ttl_seconds: int, feed_length: int, queue_limit: int) -> None:
+    def __init__(
+        self,
+        redis: AsyncRedis,
+        *,
+        result_ttl_seconds: int,
+        feed_length: int,
+        queue_limit: int,
+        callback_wait_seconds: float = 0.0,
+    ) -> None:
+        """A callback is first tried `callback_wait_seconds` after its event."""
+        self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis
         self._keys = Keys()
         self._result_ttl_seconds = result_ttl_seconds
@@ -55,6 +66,12 @@ class RedisIntake:
             found = await self._redis.mget([self._keys.transaction(each) for each in transaction_ids])
         return [readable(record) for record in found]
 
+    async def callback(self, transaction_id: str) -> dict[bytes, bytes] | None:
+        """See TransactionIntake."""
+        with redis_faults_named():
+            kept: Any = await self._redis.hgetall(self._keys.callback(transaction_id))
+        return kept or None
+
     async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
         """See TransactionIntake."""
         args: list[scripts.Arg] = [
@@ -79,6 +96,7 @@ class RedisIntake:
             result_ttl_seconds=self._result_ttl_seconds,
             failed_ttl_seconds=self._result_ttl_seconds,
             feed_length=self._feed_length,
+            callback_wait_seconds=self._callback_wait_seconds,
         )
         with redis_faults_named():
             return bool(await scripts.run_async(self._redis, *call))
@@ -92,7 +110,17 @@ class RedisIntake:
 class RedisQueue:
     """TransactionQueue over Redis."""
 
-    def __init__(self, redis: Redis, *, result_ttl_seconds: int, failed_ttl_seconds: int, feed_length: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        result_ttl_seconds: int,
+        failed_ttl_seconds: int,
+        feed_length: int,
+        callback_wait_seconds: float = 0.0,
+    ) -> None:
+        """A callback is first tried `callback_wait_seconds` after its event."""
+        self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis
         self._keys = Keys()
         self._result_ttl_seconds = result_ttl_seconds
@@ -129,6 +157,7 @@ class RedisQueue:
             result_ttl_seconds=self._result_ttl_seconds,
             failed_ttl_seconds=self._failed_ttl_seconds,
             feed_length=self._feed_length,
+            callback_wait_seconds=self._callback_wait_seconds,
         )
 
     def decide_and_claim(
@@ -165,18 +194,27 @@ def decide_call(
     result_ttl_seconds: int,
     failed_ttl_seconds: int,
     feed_length: int,
+    callback_wait_seconds: float,
 ) -> scripts.Call:
     """The script call that writes outcomes; it answers how many it decided."""
     names = [keys.undecided, keys.claimed(worker), keys.feed, keys.failed, keys.losses, keys.totals]
+    names += [keys.callbacks, keys.callbacks_dead, keys.callback_hosts, keys.callback_wake]
     args: list[scripts.Arg] = [
         keys.transaction_prefix,
+        keys.callback_prefix,
+        keys.callback_host_prefix,
         result_ttl_seconds,
         failed_ttl_seconds,
         feed_length,
         keys.decided_channel,
+        int(callback_wait_seconds * 1000),
+        len(outcomes),
     ]
     for outcome in outcomes:
         args += (outcome.transaction_id, outcome.record, outcome.decision)
+    for number, outcome in enumerate(outcomes, start=1):
+        if outcome.callback is not None:
+            args += (number, outcome.callback.host, outcome.callback.message_id, outcome.callback.event)
     return "decide", names, args
 
 

@@ -84,8 +84,9 @@ def on_redis(redis: Any, asynchronous: Any, queue_limit: int) -> Store:
     return Store(intake=intake, queue=RedisQueue(redis, **LIMITS), failures=Failures(redis), redis=redis)
 
 
-def a_submission(transaction_id: str = "a", **changes: Any) -> Submission:
-    return queued_record(a_transaction(transaction_id=transaction_id, **changes), submitted_at=NOW)
+def a_submission(transaction_id: str = "a", *, callback_url: str | None = None, **changes: Any) -> Submission:
+    transaction = a_transaction(transaction_id=transaction_id, **changes)
+    return queued_record(transaction, submitted_at=NOW, callback_url=callback_url)
 
 
 def a_decision(transaction_id: str = "a", probability: float = 0.1) -> Decision:

@@ -1,0 +1,222 @@
+"""The callbacks in Redis: taken when they are due, finished with what became of the attempt, listed and sent again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.lifecycle import CallbackEvent
+from shared.store import scripts
+from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
+
+LEASE_SECONDS = 20.0
+"""How long a delivery worker has for an attempt: twice what one may take, after which its worker counts as lost."""
+
+MOST_FAILURES = 10
+"""Attempts in a row that fail at a host before it is left alone."""
+
+CLOSED_SECONDS = 30.0
+"""For how long it is left alone: then one callback is tried, and with it all others if that goes well."""
+
+HOLD_SECONDS = 3600.0
+"""For how long a callback is kept for a host that is left alone, before that counts as an attempt."""
+
+IN_ANY_CASE = 10
+"""Attempts under way that each host may have, before one has more, and when few places are left."""
+
+KEPT_ATTEMPTS = 20
+"""Attempts that are kept of one callback: twice as many as the schedule has."""
+
+PAGE = 256
+"""Callbacks in one call of a command: no call holds up Redis for more than a few milliseconds."""
+
+
+class Due(NamedTuple):
+    """A callback that a delivery worker has taken."""
+
+    transaction_id: str
+    host: str
+    message_id: str
+    event: Mapping[str, Any]
+    step: int
+    """Attempts that have failed since it was announced or sent again."""
+    claim: int
+    losses: int
+    """Workers that were lost with it."""
+    held: bool
+    """It was kept for so long for a host that is left alone that this counts as an attempt."""
+
+
+class Attempted(NamedTuple):
+    """What became of a callback that was taken: of an attempt, or of none where `attempt` is None."""
+
+    due: Due
+    event: CallbackEvent | None
+    """None: it was not tried, and is due again at once."""
+    wait_seconds: float = 0.0
+    attempt: Mapping[str, Any] | None = None
+    reason: str = ""
+    """Why it is given up."""
+    host_works: bool | None = None
+
+
+class Taken(NamedTuple):
+    """What was due, and when the next one will be: in seconds from now, None where there is none."""
+
+    due: list[Due]
+    next_seconds: float | None
+
+
+class CallbackQueue(Protocol):
+    """What a delivery worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+
+    async def take(self, *, room: int, host_limit: int, busy: Mapping[str, int], reserve: int = 0) -> Taken:
+        """Takes up to `room` callbacks that are due, and of one host no more than the limit with those under way.
+
+        The last `reserve` places are for hosts that have next to none under way.
+        """
+
+    async def finish(self, attempted: Sequence[Attempted]) -> None:
+        """Keeps what became of attempts."""
+
+    async def wait(self, seconds: float) -> None:
+        """Returns when an event was announced, or after this time."""
+
+
+class RedisCallbacks:
+    """CallbackQueue over Redis; `waiting` is a client of its own, as its connection is blocked."""
+
+    def __init__(
+        self, redis: AsyncRedis, *, waiting: AsyncRedis, result_ttl_seconds: int, failed_ttl_seconds: int
+    ) -> None:
+        self._redis = redis
+        self._waiting = waiting
+        self._keys = Keys()
+        self._result_ttl_seconds = result_ttl_seconds
+        self._dead_ttl_seconds = max(result_ttl_seconds, failed_ttl_seconds)
+
+    async def take(self, *, room: int, host_limit: int, busy: Mapping[str, int], reserve: int = 0) -> Taken:
+        """See CallbackQueue."""
+        keys = self._keys
+        args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, _ms(LEASE_SECONDS)]
+        args += [room, host_limit, IN_ANY_CASE, reserve, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS)]
+        for host, number in busy.items():
+            args += (host, number)
+        with redis_faults_named():
+            names = [keys.callback_hosts, keys.callback_gates, keys.callback_taken]
+            first, *flat = await scripts.run_async(self._redis, "take", names, args)
+        return Taken(list(_due(flat)), None if int(first) < 0 else int(first) / 1000)
+
+    async def finish(self, attempted: Sequence[Attempted]) -> None:
+        """See CallbackQueue."""
+        keys = self._keys
+        args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, self._result_ttl_seconds]
+        args += [self._dead_ttl_seconds, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS), KEPT_ATTEMPTS]
+        for each in attempted:
+            due = each.due
+            args += (due.transaction_id, due.host, due.message_id, due.claim, each.event or "leave")
+            args += (_ms(each.wait_seconds), b"" if each.attempt is None else orjson.dumps(each.attempt), each.reason)
+            args += ("" if each.host_works is None else int(each.host_works),)
+        names = [keys.callback_hosts, keys.callback_gates, keys.totals, keys.callbacks, keys.callbacks_dead]
+        with redis_faults_named():
+            await scripts.run_async(self._redis, "finish", names, args)
+
+    async def wait(self, seconds: float) -> None:
+        """See CallbackQueue."""
+        with redis_faults_named():
+            await self._waiting.blpop([self._keys.callback_wake], timeout=seconds)
+
+
+class CallbackRecords:
+    """The callbacks for an operator; every method raises StoreUnavailableError where Redis fails it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._keys = Keys()
+
+    def overdue(self) -> bool:
+        """Whether one is due."""
+        with redis_faults_named():
+            seconds, microseconds = self._redis.time()
+            now = seconds * 1000 + microseconds // 1000
+            return bool(self._redis.zcount(self._keys.callback_hosts, "-inf", now))
+
+    def counts(self) -> tuple[int, int]:
+        """How many are pending, and how many were given up and are kept."""
+        with redis_faults_named():
+            pending: Any = self._redis.zcard(self._keys.callbacks)
+            dead: Any = self._redis.zcard(self._keys.callbacks_dead)
+        return pending, dead
+
+    def pending(self, limit: int) -> list[str]:
+        """The transactions whose callbacks are neither delivered nor given up, oldest event first."""
+        with redis_faults_named():
+            found: Any = self._redis.zrange(self._keys.callbacks, 0, limit - 1)
+        return [each.decode() for each in found]
+
+    def dead(self, limit: int) -> list[str]:
+        """The transactions whose callbacks were given up, the last first; a few may have expired since."""
+        with redis_faults_named():
+            found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, limit - 1, desc=True)
+        return [each.decode() for each in found]
+
+    def all_dead(self) -> list[str]:
+        """All whose callbacks were given up, oldest first."""
+        with redis_faults_named():
+            found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, -1)
+        return [each.decode() for each in found]
+
+    def read(self, transaction_ids: Sequence[str]) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
+        """What is kept of each callback; those of which nothing is kept are left out."""
+        for start in range(0, len(transaction_ids), PAGE):
+            page = transaction_ids[start : start + PAGE]
+            with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
+                for transaction_id in page:
+                    pipeline.hgetall(self._keys.callback(transaction_id))
+                found = pipeline.execute()
+            yield from ((each, kept) for each, kept in zip(page, found, strict=True) if kept)
+
+    def resend(self, transaction_ids: Sequence[str]) -> list[str]:
+        """Makes callbacks due now, whatever became of them; those that there were."""
+        keys = self._keys
+        names = [keys.callback_hosts, keys.callbacks, keys.callbacks_dead, keys.totals, keys.callback_wake]
+        done: list[str] = []
+        for start in range(0, len(transaction_ids), PAGE):
+            page = transaction_ids[start : start + PAGE]
+            with redis_faults_named():
+                answers = scripts.run(
+                    self._redis, "resend", names, [keys.callback_prefix, keys.callback_host_prefix, *page]
+                )
+            done += [each for each, answer in zip(page, answers, strict=True) if answer]
+        return done
+
+
+def _due(flat: Sequence[Any]) -> Iterator[Due]:
+    for i in range(0, len(flat), 8):
+        transaction_id, host, message_id, event, step, claim, losses, held = flat[i : i + 8]
+        yield Due(
+            transaction_id.decode(),
+            host.decode(),
+            message_id.decode(),
+            _event(event),
+            int(step),
+            int(claim),
+            int(losses),
+            bool(int(held)),
+        )
+
+
+def _event(event: bytes) -> Mapping[str, Any]:
+    """The event; empty where it is not one of ours, which ends that callback alone."""
+    try:
+        loaded = orjson.loads(event)
+    except orjson.JSONDecodeError:
+        return {}
+    return loaded if isinstance(loaded, dict) and loaded.keys() >= {"type", "url", "body"} else {}
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
