@@ -10,7 +10,7 @@ SCORING_QUEUE = "riskline-scoring"
 SCORING_QUEUE_KEY = f"rq:queue:{SCORING_QUEUE}"
 """RQ's own list of the tickets that wait."""
 
-DRAIN_JOB = "worker.jobs.drain"
+CALLBACKS_QUEUE = "riskline-callbacks"
 
 TICKET_TIMEOUT_SECONDS = 120
 """RQ's own limit on a ticket's job: far above its time slice, so that it only ends a worker that hangs."""
@@ -19,11 +19,19 @@ TICKET_FAILURE_TTL_SECONDS = 86_400
 """How long RQ shows a ticket whose job failed."""
 
 
-class Tickets:
-    """Makes sure that a ticket waits where transactions do, so that some worker comes for them."""
+JOBS = {
+    SCORING_QUEUE: ("worker.jobs.drain", "drain the waiting transactions"),
+    CALLBACKS_QUEUE: ("worker.delivery.deliver", "deliver the callbacks that are due"),
+}
+"""The one job of each queue, and what RQ's own tools show of it."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._queue = Queue(SCORING_QUEUE, connection=redis, serializer=JSONSerializer)
+
+class Tickets:
+    """Makes sure that a ticket waits where there is work, so that some worker comes for it."""
+
+    def __init__(self, redis: Redis, queue: str = SCORING_QUEUE) -> None:
+        self._queue = Queue(queue, connection=redis, serializer=JSONSerializer)
+        self._job, self._description = JOBS[queue]
 
     def ensure(self) -> None:
         """Enqueues a ticket unless one waits already: a ticket that waits will claim whatever waits by then.
@@ -34,9 +42,9 @@ class Tickets:
         with redis_faults_named():
             if self._queue.count == 0:
                 self._queue.enqueue_call(
-                    DRAIN_JOB,
+                    self._job,
                     timeout=TICKET_TIMEOUT_SECONDS,
                     result_ttl=0,
                     failure_ttl=TICKET_FAILURE_TTL_SECONDS,
-                    description="drain the waiting transactions",
+                    description=self._description,
                 )

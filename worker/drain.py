@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeGuard
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from rq.timeouts import BaseTimeoutException
 from shared.assessment import Model, assess, assess_one
 from shared.clock import utc_now
 from shared.decision import Decision
+from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
@@ -49,8 +51,11 @@ def drain(
     model: Callable[[], Model],
     transaction_class: type[TransactionModel],
     time_is_over: Callable[[], bool],
+    announce: Callable[[], None] = lambda: None,
 ) -> int:
     """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
+
+    `announce` is called after decisions of which some have a callback.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
@@ -64,6 +69,10 @@ def drain(
                     done = outcomes(claimed, model=model(), transaction_class=transaction_class)
                 decided, claimed = queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
                 total += decided
+                if any(each.callback is not None for each in done):
+                    # else the delivery workers see for themselves, within a second
+                    with suppress(StoreUnavailableError):
+                        announce()
             else:
                 claimed = queue.claim(worker, count=BATCH, lease_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS)
                 in_vain = 0 if claimed.rows else in_vain + 1

@@ -1,10 +1,10 @@
-"""The functions that RQ calls; their names are in shared/jobs.py."""
+"""The function that RQ calls for a ticket of the scoring queue; its name is in shared/jobs.py."""
 
 import time
 
 from shared.errors import StoreUnavailableError
 from worker.drain import drain as drain_waiting
-from worker.runtime import installed
+from worker.runtime import Runtime, installed
 
 TIME_SLICE_SECONDS = 60.0
 """How long one ticket may drain: RQ's maintenance and heartbeats come between two tickets."""
@@ -15,7 +15,7 @@ def drain() -> None:
 
     An outage of Redis ends it without an error: what was claimed goes back, and a sweep sees to the next ticket.
     """
-    runtime = installed()
+    runtime = installed(Runtime)
     end = time.monotonic() + TIME_SLICE_SECONDS
     try:
         drain_waiting(
@@ -24,6 +24,7 @@ def drain() -> None:
             pulse=runtime.pulse,
             model=runtime.serving.require,
             transaction_class=runtime.transaction_class,
+            announce=runtime.callback_tickets.ensure,
             time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
         )
         if time.monotonic() >= end:

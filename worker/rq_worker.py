@@ -19,8 +19,8 @@ STOP_SECONDS = 8.0
 over."""
 
 
-class ScoringWorker(SimpleWorker):
-    """RQ's worker without a fork: the model is loaded before the first job and stays."""
+class QueueWorker(SimpleWorker):
+    """RQ's worker without a fork: what is loaded before the first job, such as the model, stays."""
 
     stopping: Event
     """Set by the signal to stop; a drain looks at it."""

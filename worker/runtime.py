@@ -1,7 +1,8 @@
-"""What a worker process holds for its jobs: RQ calls them by name, so they find it here."""
+"""What a worker process holds for its job: RQ calls it by name, so it finds this here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from shared.errors import InstallationError
 from shared.jobs import Tickets
@@ -14,10 +15,11 @@ from worker.pulse import Pulse
 
 @dataclass(frozen=True)
 class Runtime:
-    """The preloaded model and the collaborators of the job functions."""
+    """The preloaded model and the collaborators of the job that scores."""
 
     queue: TransactionQueue
     tickets: Tickets
+    callback_tickets: Tickets
     serving: Serving
     transaction_class: type[TransactionModel]
     worker: str
@@ -26,22 +28,23 @@ class Runtime:
     stopping: Callable[[], bool]
 
 
-_installed: list[Runtime] = []
+Kind = TypeVar("Kind")
+
+_installed: list[object] = []
 
 
-def install(runtime: Runtime) -> None:
-    """Makes this the runtime of the process's jobs."""
+def install(runtime: object) -> None:
+    """Makes this the runtime of the process's job."""
     _installed[:] = [runtime]
 
 
-def installed() -> Runtime:
+def installed(kind: type[Kind]) -> Kind:
     """The runtime of the process.
 
     Raises:
         InstallationError: the job was taken by a worker that `riskline worker` did not start.
     """
-    if not _installed:
-        raise InstallationError(
-            "this job needs a worker with a model: start it by `riskline worker`, not by `rq worker`"
-        )
-    return _installed[0]
+    for runtime in _installed:
+        if isinstance(runtime, kind):
+            return runtime
+    raise InstallationError("this job needs a worker that was started by `riskline worker`, not by `rq worker`")

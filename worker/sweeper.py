@@ -9,6 +9,7 @@ from shared.jobs import Tickets
 from shared.log import get_logger
 from shared.model.serving import Serving
 from shared.outage import Outage
+from shared.store.callbacks import CallbackRecords
 from shared.store.interfaces import TransactionQueue
 from worker.drain import LEASE_SECONDS
 from worker.pulse import Pulse
@@ -25,8 +26,60 @@ HANGS_ROUNDS = 30
 class of a team's own a few seconds. Rounds, not seconds: a process that was stopped, and goes on, does not hang."""
 
 
-class Sweeper:
-    """A thread that keeps the promise behind every 202 where a worker, a ticket or Redis is lost."""
+class Rounds:
+    """A thread that does the same once a second; an outage of Redis is waited out."""
+
+    def __init__(self, name: str) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.outage = Outage(log, failing="Redis is away", back="Redis is back")
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def round(self) -> None:
+        """What is done once a second.
+
+        Raises:
+            StoreUnavailableError: Redis failed; the next round tries again.
+        """
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.round()
+                self.outage.over()
+            except StoreUnavailableError as error:
+                self.outage.failed(error)
+            except Exception:
+                # the thread is what brings back what was lost: it outlives a mistake
+                log.exception("a round failed")
+            self._stop.wait(INTERVAL_SECONDS)
+
+
+class CallbackSweeper(Rounds):
+    """Sees to a ticket where a callback is due, because its time has come or its worker was lost."""
+
+    def __init__(self, callbacks: CallbackRecords, tickets: Tickets) -> None:
+        super().__init__("sweeper")
+        self._callbacks = callbacks
+        self._tickets = tickets
+
+    def round(self) -> None:
+        """See Rounds."""
+        if self._callbacks.overdue():
+            self._tickets.ensure()
+
+
+class Sweeper(Rounds):
+    """Keeps the promise behind every 202 where a worker, a ticket or Redis is lost."""
 
     def __init__(
         self,
@@ -39,6 +92,7 @@ class Sweeper:
         greet: Callable[[], None] = lambda: None,
     ) -> None:
         """`greet` is called when Redis is first reached; again where it fails then."""
+        super().__init__("sweeper")
         self._worker = worker
         self._queue = queue
         self._tickets = tickets
@@ -46,25 +100,29 @@ class Sweeper:
         self._pulse = pulse
         self._greet: Callable[[], None] | None = greet
         self._batch = self._rounds = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
-        self._outage = Outage(log, failing="Redis is away", back="Redis is back")
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread, and the worker's place among those that live."""
-        self._stop.set()
-        self._thread.join()
+        super().stop()
         try:
             self._queue.leave(self._worker, ends=True)
         except StoreUnavailableError as error:
-            self._outage.failed(error)
+            self.outage.failed(error)
+
+    def round(self) -> None:
+        """See Rounds."""
+        self.watch()
+        try:
+            self._serving.refresh()
+        except Exception:
+            log.exception("following the active model failed")
+        self.sweep()
+        if self._greet is not None:
+            self._greet()
+            self._greet = None
 
     def sweep(self) -> None:
-        """One round.
+        """Gives back what lost workers held, and sees to a ticket where something waits.
 
         Raises:
             StoreUnavailableError: Redis failed; the next round tries again.
@@ -87,23 +145,3 @@ class Sweeper:
             log.critical("a batch hangs; ending this worker", worker=self._worker, rounds=self._rounds)
             faulthandler.dump_traceback()
             self._pulse.end()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.watch()
-            try:
-                self._serving.refresh()
-            except Exception:
-                log.exception("following the active model failed")
-            try:
-                self.sweep()
-                if self._greet is not None:
-                    self._greet()
-                    self._greet = None
-                self._outage.over()
-            except StoreUnavailableError as error:
-                self._outage.failed(error)
-            except Exception:
-                # the thread is what brings back lost claims: it outlives a mistake
-                log.exception("sweep failed")
-            self._stop.wait(INTERVAL_SECONDS)

@@ -1,6 +1,6 @@
 """Kills a process at each of its Redis commands in turn and says what became of its transactions, a JSON line each.
 
-    python -m tests.integration.kill_points submit|record|drain|job REDIS_URL
+    python -m tests.integration.kill_points submit|record|drain|job|deliver REDIS_URL
 
 Each process is forked from this one and ended by SIGKILL, so that nothing of Python's own cleanup runs in it.
 """
@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,22 +24,32 @@ from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+import shared.store.callbacks
+import worker.callbacks
 import worker.drain
-from shared.jobs import SCORING_QUEUE, SCORING_QUEUE_KEY, Tickets
+from shared.callback_url import Allowed, CallbackUrl
+from shared.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, SCORING_QUEUE_KEY, Tickets
 from shared.log import get_logger
 from shared.model.serving import Serving
 from shared.outage import Outage
+from shared.schedule import Schedule
+from shared.store.audit import Audit
+from shared.store.callbacks import CallbackRecords, RedisCallbacks
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.interfaces import ACCEPTED
+from shared.store.keys import Keys
 from shared.store.records import Record
 from shared.store.transactions import RedisIntake, RedisQueue
 from shared.transaction import Transaction
+from shared.webhooks import Signer, new_secret
 from tests.factories import AmountModel, FixedSource
 from tests.integration import doom
 from tests.integration.stores import LIMITS, TTL, a_submission, at_once
+from worker.callbacks import Deliverer
 from worker.main import WORKER_TTL_SECONDS
+from worker.outbound import Answer
 from worker.pulse import Pulse
-from worker.rq_worker import ScoringWorker
+from worker.rq_worker import QueueWorker
 from worker.runtime import Runtime, install
 
 SECONDS = 0.002
@@ -49,14 +60,18 @@ LONG_SECONDS = 60.0
 
 PATIENCE_SECONDS = 5.0
 
+IDLE_SECONDS = 0.02
+
+CALLBACK_URL = "https://shop.example/hook"
+
 IDS = ("a", "b", "c")
 SUBMISSIONS = [a_submission(each) for each in IDS]
 
-WHENS = dict.fromkeys(("submit", "record", "drain"), doom.WHENS) | {"job": ("before", "after")}
+WHENS = dict.fromkeys(("submit", "record", "drain", "deliver"), doom.WHENS) | {"job": ("before", "after")}
 """A part of a command that RQ sends by itself is none to the server."""
 
 
-class Unsubscribed(ScoringWorker):
+class Unsubscribed(QueueWorker):
     """A worker that takes no commands: RQ ends its thread for them half a second after the work."""
 
     def subscribe(self) -> None:
@@ -66,6 +81,25 @@ class Unsubscribed(ScoringWorker):
         """Nothing to end."""
 
 
+class Received:
+    """A receiver that keeps what came in a file, which outlives the process that sent it."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the process
+
+    def clear(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+
+    def all(self) -> set[str]:
+        self._file.seek(0)
+        return set(self._file.read().split())
+
+    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
+        print(headers["webhook-id"], file=self._file, flush=True)
+        return Answer(status=204, head="", latency_seconds=0.0, retry_after=None)
+
+
 class Parts:
     """What an operation does, and what another process finds and makes of it afterwards."""
 
@@ -73,6 +107,7 @@ class Parts:
         self.operation = operation
         self.url = url
         self.redis = Redis.from_url(url)
+        self.received = Received()
         self._loop = asyncio.new_event_loop()
         self._asked = self.intake()
 
@@ -90,6 +125,10 @@ class Parts:
         if self.operation in {"drain", "job"}:
             self.ask(lambda intake: intake.accept(SUBMISSIONS))
             Tickets(self.redis).ensure()
+        elif self.operation == "deliver":
+            self.ask(lambda intake: intake.accept([a_submission(each, callback_url=CALLBACK_URL) for each in IDS]))
+            self.drain(RedisQueue(self.redis, **LIMITS), "w1")
+            self.received.clear()
 
     def run(self, acknowledge: Callable[[], None]) -> None:
         """The operation."""
@@ -103,6 +142,8 @@ class Parts:
             queue = RedisQueue(connect(self.url), **LIMITS)
             queue.sweep("w1", lease_seconds=SECONDS, turn_seconds=SECONDS)
             self.drain(queue, "w1")
+        elif self.operation == "deliver":
+            asyncio.run(self.deliver())
         else:
             self.job("w1")
 
@@ -127,7 +168,23 @@ class Parts:
         )
         queue.leave(name, ends=True)
 
-    def job(self, name: str, kind: type[ScoringWorker] = ScoringWorker) -> None:
+    async def deliver(self) -> None:
+        """What a delivery worker does for a ticket."""
+        redis, waiting = (connect_async(self.url, timeout_seconds=PATIENCE_SECONDS) for _ in range(2))
+        ttl = {name: value for name, value in LIMITS.items() if name != "feed_length"}
+        deliverer = Deliverer(
+            RedisCallbacks(redis, waiting=waiting, **ttl),
+            sender=self.received,
+            signer=Signer([new_secret()]),
+            allowed=Allowed(),
+            schedule=Schedule.parse("0,0"),
+            host_limit=2,
+        )
+        await deliverer.run(active=lambda: True, stopping=lambda: deliverer.idle_seconds > IDLE_SECONDS)
+        await redis.aclose()
+        await waiting.aclose()
+
+    def job(self, name: str, kind: type[QueueWorker] = QueueWorker) -> None:
         """RQ's worker with the tickets that wait."""
         redis = connect(self.url)
         serving = Serving(FixedSource(AmountModel()), Transaction.feature_names())
@@ -137,6 +194,7 @@ class Parts:
             Runtime(
                 queue=RedisQueue(redis, **LIMITS),
                 tickets=Tickets(redis),
+                callback_tickets=Tickets(redis, CALLBACKS_QUEUE),
                 serving=serving,
                 transaction_class=Transaction,
                 worker=name,
@@ -182,6 +240,21 @@ class Parts:
         if orphans := self.redis.keys("riskline:{0}:claimed:*"):
             yield f"claims are left: {orphans}"
 
+    def problems_of_delivery(self) -> Iterator[str]:
+        """What is wrong once another delivery worker has come."""
+        time.sleep(SECONDS)
+        asyncio.run(self.deliver())
+        auditor = Audit(self.redis, pause=lambda _: None)
+        yield from auditor.counts().problems()
+        if pending := self.redis.zrange(Keys().callbacks, 0, -1):
+            yield f"pending: {pending}"
+        kept = dict(CallbackRecords(self.redis).read(IDS))
+        for transaction_id, state in kept.items():
+            if (state[b"status"], state[b"id"].decode() in self.received.all()) != (b"delivered", True):
+                yield f"{transaction_id} is {state[b'status']}, received are {self.received.all()}"
+        if len(kept) != len(IDS):
+            yield f"kept are {sorted(kept)}"
+
     def problems_of_rescue(self) -> Iterator[str]:
         """What another worker meets that comes after the one that was killed."""
         Tickets(self.redis).ensure()
@@ -225,7 +298,8 @@ FEED, UNDECIDED, WORKERS = (f"riskline:{{0}}:{name}" for name in ("decisions", "
 
 def main(operation: str, url: str) -> None:
     """Each n until the operation ends before it comes to its n-th command."""
-    worker.drain.LEASE_SECONDS = SECONDS
+    worker.drain.LEASE_SECONDS = shared.store.callbacks.LEASE_SECONDS = SECONDS
+    worker.callbacks.LOOK_SECONDS = 0.01
     # Redis looks ten times a second whose wait is over; who comes to the rescue need not wait at all
     worker.drain.WAIT_SECONDS, worker.drain.HOT_WAITS = 0, 1
     logging.disable()
@@ -236,7 +310,10 @@ def main(operation: str, url: str) -> None:
             parts.prepare()
             ended, acknowledged = doom.in_a_child(parts.run, doom.Doom(n, when))
             point: dict[str, Any] = {"when": when, "n": n, "ended": ended, "acknowledged": acknowledged}
-            point["problems"] = list(parts.problems(acknowledged=acknowledged))
+            delivers = operation == "deliver"
+            point["problems"] = list(
+                parts.problems_of_delivery() if delivers else parts.problems(acknowledged=acknowledged)
+            )
             print(json.dumps(point), flush=True)
             if ended != -signal.SIGKILL:
                 break

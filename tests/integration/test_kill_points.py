@@ -16,7 +16,9 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("operation", "least"), [("submit", 45), ("record", 15), ("drain", 45), ("job", 180)])
+@pytest.mark.parametrize(
+    ("operation", "least"), [("submit", 45), ("record", 15), ("drain", 45), ("job", 180), ("deliver", 20)]
+)
 def test_whatever_the_command_it_is_killed_at_nothing_is_lost_or_decided_twice(
     operation: str, least: int, shared_redis: OwnRedis
 ) -> None:

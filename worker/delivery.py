@@ -1,0 +1,145 @@
+"""The composition root of a worker that delivers callbacks, and the function that RQ calls for a ticket."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from shared.errors import SettingsError
+from shared.jobs import CALLBACKS_QUEUE, Tickets
+from shared.log import get_logger
+from shared.schedule import Schedule
+from shared.settings import UNSIGNED, Settings
+from shared.store.callbacks import CallbackRecords, RedisCallbacks
+from shared.store.connection import connect_async
+from shared.webhooks import Signer
+from worker.callbacks import USER_AGENT, Deliverer
+from worker.outbound import Outbound
+from worker.process import Process, Side
+from worker.pulse import Pulse
+from worker.runtime import install, installed
+from worker.sweeper import CallbackSweeper
+
+log = get_logger(__name__)
+
+NICENESS = 10
+"""Where a core is scarce, scoring comes first."""
+
+ANSWER_SECONDS = 4.0
+"""After which a connection that does not answer is taken for lost: above what a wait for an event blocks for."""
+
+TIME_SLICE_SECONDS = 60.0
+"""How long one ticket may deliver: RQ's maintenance and heartbeats come between two tickets."""
+
+HOT_SECONDS = 5.0
+"""For how long nothing may have been due before going back to RQ, which costs 7 ms a ticket."""
+
+PAUSE_SECONDS = 0.05
+
+STOP_SECONDS = 7.0
+"""More than the deliverer gives attempts under way, and less than the process has."""
+
+
+class DeliveryRuntime:
+    """A deliverer in a thread with a loop of its own, which takes callbacks while a ticket is worked on.
+
+    Attempts under way go on between two tickets, whoever gets the next one: a loop that only ran within a job would
+    take its own pause for the silence of a receiver.
+    """
+
+    def __init__(self, build: Callable[[], Deliverer], *, stopping: Callable[[], bool], pulse: Pulse) -> None:
+        """`build` is called in the thread."""
+        self._build = build
+        self._stopping = stopping
+        self._pulse = pulse
+        self._active = threading.Event()
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._deliverer: Deliverer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+        self._ready.wait()
+
+    def close(self) -> None:
+        """Waits until attempts under way are ended, or their time is over; the process was told to stop before."""
+        self._ended.set()
+        self._look()
+        self._thread.join(STOP_SECONDS)
+
+    def deliver(self, *, pause: Callable[[float], object] = time.sleep) -> None:
+        """Delivers until nothing was due for a while, the time slice is over or the process is to stop."""
+        end = time.monotonic() + TIME_SLICE_SECONDS
+        begun = time.monotonic()
+        with self._pulse.holding(give_back=lambda: None):
+            self._active.set()
+            self._look()
+            try:
+                while not self._stopping() and time.monotonic() < end and self._thread.is_alive():
+                    idle = self._deliverer.idle_seconds if self._deliverer is not None else 0.0
+                    if min(idle, time.monotonic() - begun) >= HOT_SECONDS:
+                        break
+                    pause(PAUSE_SECONDS)
+            finally:
+                self._active.clear()
+
+    def _look(self) -> None:
+        if self._loop is not None and self._deliverer is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._deliverer.look)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except Exception:
+            log.exception("the deliverer ended")
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deliverer = self._build()
+        self._ready.set()
+        await self._deliverer.run(active=self._active.is_set, stopping=lambda: self._ended.is_set() or self._stopping())
+
+
+def create_side(settings: Settings, process: Process) -> Side:
+    """The worker that delivers.
+
+    Raises:
+        SettingsError: nothing is there to sign callbacks with.
+    """
+    if not settings.callback_secrets:
+        raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
+    os.nice(NICENESS)
+    redis_url = settings.required_redis_url
+
+    def build() -> Deliverer:
+        return Deliverer(
+            RedisCallbacks(
+                connect_async(redis_url, timeout_seconds=ANSWER_SECONDS),
+                waiting=connect_async(redis_url, timeout_seconds=ANSWER_SECONDS),
+                result_ttl_seconds=settings.result_ttl,
+                failed_ttl_seconds=settings.failed_ttl,
+            ),
+            sender=Outbound(allowed=settings.allowed, user_agent=USER_AGENT),
+            signer=Signer(settings.callback_secrets),
+            allowed=settings.allowed,
+            schedule=Schedule.parse(settings.callback_schedule),
+            host_limit=settings.callback_host_limit,
+        )
+
+    runtime = DeliveryRuntime(build, stopping=process.stopping.is_set, pulse=process.pulse)
+    runtime.start()
+    install(runtime)
+    tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
+    sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets)
+    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, runtime.close)
+
+
+def deliver() -> None:
+    """Delivers the callbacks that are due, until none were for a while or the time slice is over."""
+    installed(DeliveryRuntime).deliver()

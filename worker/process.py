@@ -1,0 +1,32 @@
+"""What a worker process is made of, whichever queue it serves."""
+
+from collections.abc import Callable
+from threading import Event
+from typing import NamedTuple
+
+from redis import Redis
+
+from shared.jobs import Tickets
+from worker.pulse import Pulse
+from worker.sweeper import Rounds
+
+
+class Side(NamedTuple):
+    """What a process does for one queue: its RQ queue, what runs beside the jobs, and the job itself."""
+
+    rq_queue: str
+    tickets: Tickets
+    sweeper: Rounds
+    job: Callable[[], None]
+    close: Callable[[], None] = lambda: None
+    """Ends what goes on beside the jobs, once the process was told to stop."""
+
+
+class Process(NamedTuple):
+    """What both kinds of worker are made of."""
+
+    redis: Redis
+    sweep_redis: Redis
+    pulse: Pulse
+    stopping: Event
+    name: str

@@ -1,0 +1,65 @@
+"""The composition root of a worker that decides."""
+
+import faulthandler
+import signal
+from typing import Any
+
+from shared.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, Tickets
+from shared.log import get_logger
+from shared.model.serving import create_serving
+from shared.outage import Outage
+from shared.schedule import Schedule
+from shared.settings import Settings
+from shared.store.safety import dangers_of, warn
+from shared.store.transactions import RedisQueue
+from shared.transaction import load_transaction_class
+from worker.jobs import drain
+from worker.process import Process, Side
+from worker.runtime import Runtime, install
+from worker.sweeper import Sweeper
+
+log = get_logger(__name__)
+
+
+def create_side(settings: Settings, process: Process) -> Side:
+    """The worker that decides, with its model.
+
+    Raises:
+        SettingsError: a setting names something that is not there.
+        BundleError: there is no model that can serve.
+    """
+    transaction_class = load_transaction_class(settings.transaction)
+    serving = create_serving(settings, transaction_class)
+    serving.refresh()
+    serving.require()
+    limits: dict[str, Any] = {
+        "result_ttl_seconds": settings.result_ttl,
+        "failed_ttl_seconds": settings.failed_ttl,
+        "feed_length": settings.feed_length,
+        "callback_wait_seconds": Schedule.parse(settings.callback_schedule).seconds[0],
+    }
+    # where it hangs, before the kernel ends it; and then it does
+    faulthandler.register(signal.SIGPROF, chain=True)
+    install(
+        Runtime(
+            queue=RedisQueue(process.redis, **limits),
+            tickets=Tickets(process.redis),
+            callback_tickets=Tickets(process.redis, CALLBACKS_QUEUE),
+            serving=serving,
+            transaction_class=transaction_class,
+            worker=process.name,
+            pulse=process.pulse,
+            outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
+            stopping=process.stopping.is_set,
+        )
+    )
+    tickets = Tickets(process.sweep_redis)
+    sweeper = Sweeper(
+        worker=process.name,
+        queue=RedisQueue(process.sweep_redis, **limits),
+        tickets=tickets,
+        serving=serving,
+        pulse=process.pulse,
+        greet=lambda: warn(dangers_of(process.sweep_redis)),
+    )
+    return Side(SCORING_QUEUE, tickets, sweeper, drain)
