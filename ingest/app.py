@@ -1,11 +1,13 @@
 """The HTTP application: every route on one screen."""
 
+from collections.abc import Callable
 from typing import Any
 
 import falcon.asgi
 from redis.asyncio import Redis
 
 from ingest.backlog import Backlog
+from ingest.callbacks import Submissions
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.middleware import MetricsMiddleware, RequestIdMiddleware
@@ -22,6 +24,7 @@ from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.model.serving import Serving
+from shared.store.interfaces import TransactionIntake
 from shared.transaction import TransactionModel
 
 
@@ -38,6 +41,9 @@ def create_app(
     redis: Redis,
     max_body_bytes: int,
     max_batch_rows: int,
+    intake: TransactionIntake,
+    check_url: Callable[[str], str],
+    default_callback_url: str | None,
     version: str,
     lifespan: object | None = None,
 ) -> Any:
@@ -49,10 +55,16 @@ def create_app(
         strict=strict,
         max_body_bytes=max_body_bytes,
     )
+    submissions = Submissions(transaction_class, check_url=check_url)
+    states = TransactionResource(waiting=waiting, recorder=recorder, intake=intake)
     transactions = TransactionsResource(
-        transaction_class=transaction_class, submitter=submitter, waiting=waiting, max_body_bytes=max_body_bytes
+        submissions=submissions,
+        submitter=submitter,
+        states=states,
+        waiting=waiting,
+        max_body_bytes=max_body_bytes,
+        default_callback_url=default_callback_url,
     )
-    states = TransactionResource(waiting=waiting, recorder=recorder)
 
     def end_waits() -> None:
         waiting.end_waits()
@@ -77,11 +89,12 @@ def create_app(
     app.add_route(
         "/transactions/batch",
         BatchesResource(
-            transaction_class=transaction_class,
+            submissions=submissions,
             submitter=submitter,
             states=states,
             max_row_bytes=max_body_bytes,
             max_rows=max_batch_rows,
+            default_callback_url=default_callback_url,
         ),
     )
     app.add_route("/transactions/{transaction_id}", states)

@@ -8,9 +8,19 @@ from collections.abc import Callable
 
 from shared.errors import QueueFullError, StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import FAILED, OLDEST_SECONDS, QUEUE, UNDECIDED, WORKERS
+from shared.metrics import (
+    CALLBACKS,
+    CALLBACKS_DEAD,
+    CALLBACKS_OVERDUE_SECONDS,
+    CALLBACKS_PENDING,
+    FAILED,
+    OLDEST_SECONDS,
+    QUEUE,
+    UNDECIDED,
+    WORKERS,
+)
 from shared.outage import Outage
-from shared.store.counts import TOTALS, Counts
+from shared.store.counts import CALLBACK_TOTALS, TRANSACTION_TOTALS, Counts
 from shared.store.interfaces import TransactionIntake
 
 log = get_logger(__name__)
@@ -34,6 +44,10 @@ SOON_SECONDS = 2
 """What a client is told where workers live and it has not been seen yet how fast they are."""
 
 
+OVERDUE_SECONDS = 30.0
+"""For how long a callback may be due before it is said that nobody delivers: longer than a lost worker's lease."""
+
+
 class Backlog:
     """The last look at the queue, and what follows from it for a client that finds it full."""
 
@@ -47,6 +61,7 @@ class Backlog:
         self._last: tuple[float, Counts] | None = None
         self._outage = Outage(log, failing="Redis is away", back="Redis is back")
         self._no_worker = Outage(log, failing="no worker shows signs of life", back="a worker lives")
+        self._no_delivery = Outage(log, failing="callbacks are not delivered", back="callbacks are delivered again")
 
     @property
     def counts(self) -> Counts | None:
@@ -85,12 +100,26 @@ class Backlog:
             self._no_worker.failed(f"{counts.undecided} transactions wait", remedy="start `riskline worker`")
         elif counts.workers:
             self._no_worker.over()
-        for event in TOTALS:
+        self._look_at_callbacks(counts)
+        for event in TRANSACTION_TOTALS:
             QUEUE.labels(event).set(getattr(counts, event))
         UNDECIDED.set(counts.undecided)
         OLDEST_SECONDS.set((counts.oldest_ms or 0) / 1000)
         WORKERS.set(counts.workers)
         FAILED.set(counts.failed_now)
+
+    def _look_at_callbacks(self, counts: Counts) -> None:
+        overdue_seconds = counts.callbacks_overdue_ms / 1000
+        if overdue_seconds > OVERDUE_SECONDS:
+            problem = f"{counts.callbacks_pending} callbacks are pending, one due for {overdue_seconds:.0f} s"
+            self._no_delivery.failed(problem, remedy="start `riskline worker --queue callbacks`")
+        else:
+            self._no_delivery.over()
+        for total in CALLBACK_TOTALS:
+            CALLBACKS.labels(total.removeprefix("callbacks_")).set(getattr(counts, total))
+        CALLBACKS_PENDING.set(counts.callbacks_pending)
+        CALLBACKS_OVERDUE_SECONDS.set(overdue_seconds)
+        CALLBACKS_DEAD.set(counts.callbacks_dead_now)
 
     @property
     def decided_per_second(self) -> float:

@@ -10,6 +10,7 @@ import uvicorn
 
 from ingest.app import create_app
 from ingest.backlog import Backlog
+from ingest.callbacks import url_check
 from ingest.fastpath import FastPathProtocol
 from ingest.feed import BLOCK_SECONDS, Feed
 from ingest.lifespan import Background
@@ -21,6 +22,7 @@ from shared.jobs import SCORING_QUEUE_KEY, Tickets
 from shared.log import configure_logging
 from shared.metrics import MULTIPROCESS_VARIABLE
 from shared.model.serving import create_serving
+from shared.schedule import Schedule
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.decisions import RedisDecisions
@@ -48,6 +50,7 @@ def build(settings: Settings) -> Any:
         result_ttl_seconds=settings.result_ttl,
         feed_length=settings.feed_length,
         queue_limit=settings.queue_limit,
+        callback_wait_seconds=Schedule.parse(settings.callback_schedule).seconds[0],
     )
 
     async def ensure_ticket() -> None:
@@ -78,6 +81,9 @@ def build(settings: Settings) -> Any:
         redis=redis,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
+        intake=intake,
+        check_url=url_check(settings),
+        default_callback_url=settings.default_callback_url,
         version=version("riskline"),
         lifespan=Background(
             serving=serving,

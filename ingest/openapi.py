@@ -82,7 +82,7 @@ class _Paths(Operations):
             "installation that records strictly answers once it is recorded; only there are 409 and, while Redis is "
             "away, 503.",
             "parameters": [EXPLAIN],
-            "requestBody": self.request_body(),
+            "requestBody": self.request_body(submits=False),
             "responses": {
                 "200": self.answer("The decision.", Decision, {"decision": self.samples.decision}),
                 **self.problems(
@@ -98,9 +98,11 @@ class _Paths(Operations):
             "tags": ["queue"],
             "summary": "Queue a transaction",
             "description": "Answered once the transaction is safely in Redis. Repeating a submission is safe: the same "
-            "id with the same body gives the first one's state, with another body 409.",
+            "id with the same body gives the first one's state, with another body 409. With a `callback_url` the "
+            "decision is also sent there, signed.",
             "parameters": [EXPLAIN, PREFER],
-            "requestBody": self.request_body(),
+            "requestBody": self.request_body(submits=True),
+            "callbacks": {"decided": {"{$request.body#/callback_url}": {"post": self.callback()}}},
             "responses": {
                 "200": self.answer(
                     "It is decided: in the time that `Prefer` gave, or since an earlier submission.",
@@ -128,7 +130,7 @@ class _Paths(Operations):
             "summary": "Queue many transactions",
             "description": "Answered once the good rows are safely in Redis; the others are listed with what is wrong "
             "with them. The body is read as it arrives. To send it again is safe: a row that is known is not taken "
-            "twice.",
+            "twice. Each row may have a `callback_url` of its own, called as that of a single submission is.",
             "parameters": [EXPLAIN],
             "requestBody": self.batch_body(),
             "responses": {
@@ -140,7 +142,12 @@ class _Paths(Operations):
     def _state(self) -> Json:
         path = "/transactions/{transaction_id}"
         samples = self.samples
-        states = {"scored": samples.scored, "queued": samples.queued, "failed": samples.failed}
+        states = {
+            "scored": samples.scored,
+            "called_back": samples.called_back,
+            "queued": samples.queued,
+            "failed": samples.failed,
+        }
         identifier = {
             "name": "transaction_id",
             "in": "path",
@@ -208,6 +215,7 @@ class _Paths(Operations):
             "recordings": {"pending": 0, "dropped": 0},
             "queue": {"undecided": 12, "oldest_seconds": 0.021, "failed": 0, "workers": 2},
         }
+        ready["queue"] |= {"callbacks": 3, "callbacks_overdue_seconds": 0.0, "callbacks_dead": 0}
         redis_away = {"model": "ok", "redis": "Redis cannot be reached"}
         unready = {**ready, "status": "unready", "missing": ["redis"], "checks": redis_away, "queue": None}
         return {

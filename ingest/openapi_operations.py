@@ -2,38 +2,53 @@
 
 from pydantic_core import to_json
 
-from ingest.openapi_parts import PROBLEMS, Json, Samples
+from ingest.callbacks import Submitted
+from ingest.openapi_parts import CALLBACK, PROBLEMS, Json, Samples
 from ingest.problems import MEDIA_PROBLEM
-from ingest.schemas import Problem
+from ingest.schemas import Problem, TransactionEvent
 from shared.transaction import TransactionModel
 
 MEDIA_JSON = "application/json"
 MEDIA_LINES = "application/x-ndjson"
 MEDIA_METRICS = "text/plain"
 
+SIGNATURE_HEADERS = {
+    "webhook-id": "The same for all attempts of one event: to tell what has come before.",
+    "webhook-timestamp": "When this attempt was made, in seconds since 1970.",
+    "webhook-signature": "`v1,` and the signature in base64; several, separated by spaces, while a secret is replaced.",
+}
+
 
 class Operations:
     """Describes bodies and answers for one transaction class."""
 
-    def __init__(self, transaction_class: type[TransactionModel], references: dict[type, Json]) -> None:
+    def __init__(
+        self,
+        transaction_class: type[TransactionModel],
+        references: dict[type, Json],
+    ) -> None:
         self.transaction_class = transaction_class
         self.references = references
         self.samples = Samples(transaction_class)
 
-    def request_body(self) -> Json:
-        """One transaction."""
-        media: Json = {"schema": self.references[self.transaction_class]}
-        if self.samples.transaction is not None:
-            media["examples"] = {"transaction": {"value": self.samples.transaction}}
+    def request_body(self, *, submits: bool) -> Json:
+        """One transaction, and what a submission may have beside it."""
+        media: Json = {"schema": self.references[Submitted if submits else self.transaction_class]}
+        example = self.samples.transaction
+        if example is not None:
+            media["examples"] = {"transaction": {"value": example}}
+            if submits:
+                media["examples"]["called_back"] = {"value": {**example, "callback_url": CALLBACK["url"]}}
         return {"required": True, "content": {MEDIA_JSON: media}}
 
     def batch_body(self) -> Json:
         """Many transactions, as an array or in lines."""
         example = self.samples.transaction
-        array: Json = {"schema": {"type": "array", "items": self.references[self.transaction_class]}}
+        array: Json = {"schema": {"type": "array", "items": self.references[Submitted]}}
         lines: Json = {"schema": {"type": "string", "description": "A transaction a line."}}
         if example is not None:
-            array["examples"] = {"transactions": {"value": [example]}}
+            called_back = {**example, "callback_url": CALLBACK["url"]}
+            array["examples"] = {"transactions": {"value": [example]}, "called_back": {"value": [called_back]}}
             lines["examples"] = {"transactions": {"value": to_json(example).decode() + "\n"}}
         return {"required": True, "content": {MEDIA_JSON: array, MEDIA_LINES: lines}}
 
@@ -41,6 +56,25 @@ class Operations:
         """An answer with a body of JSON."""
         media = {"schema": self.references[body], "examples": _examples(examples)}
         return response(description, {MEDIA_JSON: media}, *headers)
+
+    def callback(self) -> Json:
+        """The request that tells the client of the decision."""
+        parameters = [
+            {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in SIGNATURE_HEADERS.items()
+        ]
+        media = {"schema": self.references[TransactionEvent], "examples": _examples({"scored": self.samples.event})}
+        return {
+            "summary": "The decision, signed",
+            "description": "A Standard Webhooks 1.0 request, delivered at least once.",
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": {MEDIA_JSON: media}},
+            "responses": {
+                "2XX": {"description": "It was received."},
+                "410": {"description": "The receiver wants no more of it; it is not tried again."},
+                "default": {"description": "It is tried again, not before `Retry-After` where that is given."},
+            },
+        }
 
     def problems(self, path: str, *names: str) -> dict[str, Json]:
         """The error answers of an operation, by status, each with an example of every problem that it can be."""

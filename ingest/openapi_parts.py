@@ -7,18 +7,32 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, to_json
 
 from ingest.bodies import MAX_WAIT_SECONDS
+from ingest.callbacks import SCHEMA, Submitted
 from ingest.problems import TYPE_PREFIX
-from ingest.schemas import Accepted, BatchResult, DecisionPage, Health, Liveness, Problem, Readiness, TransactionState
+from ingest.schemas import (
+    Accepted,
+    BatchResult,
+    DecisionPage,
+    Health,
+    Liveness,
+    Problem,
+    Readiness,
+    TransactionEvent,
+    TransactionState,
+)
 from shared.decision import Decision, Reason
-from shared.lifecycle import Status
+from shared.lifecycle import CallbackStatus, Status
 from shared.policy import Action
 from shared.store.decisions import MAX_PAGE
-from shared.transaction import TransactionModel
+from shared.transaction import BESIDE, TransactionModel
 
 Json = dict[str, Any]
 
 SCHEMA_PATH = "#/components/schemas/{model}"
-ANSWERS = (Accepted, BatchResult, Decision, DecisionPage, Health, Liveness, Problem, Readiness, TransactionState)
+ANSWERS = (
+    *(Accepted, BatchResult, Decision, DecisionPage, Health, Liveness, Problem, Readiness),
+    *(TransactionEvent, TransactionState),
+)
 
 SUBMITTED_AT = "2026-11-24T03:15:07.098Z"
 SCORED_AT = "2026-11-24T03:15:07.123Z"
@@ -93,6 +107,19 @@ LIMIT: Json = {
 FEED_WAIT: Json = {**WAIT, "description": "Seconds to wait for a decision where none comes after the cursor."}
 
 
+CALLBACK: Json = {
+    "url": "https://shop.example/hooks/riskline",
+    "status": CallbackStatus.DELIVERED.value,
+    "event": "transaction.scored",
+    "webhook_id": "msg_6f2c5e0d9a7b4c3f8e1d2a3b4c5d6e7f",
+    "attempts": [
+        {"at": "2026-11-24T03:15:07.131Z", "status": 503, "latency_ms": 41.2, "answer": "later", "error": None},
+        {"at": "2026-11-24T03:15:12.702Z", "status": 204, "latency_ms": 38.9, "answer": "", "error": None},
+    ],
+    "next_attempt_at": None,
+}
+
+
 class _WireSchema(GenerateJsonSchema):
     """JSON Schema of what is sent: no title that repeats a name, nothing null that is left out of answers instead."""
 
@@ -119,7 +146,17 @@ def schemas_of(transaction_class: type[TransactionModel]) -> tuple[dict[type, Js
         ref_template=SCHEMA_PATH,
         schema_generator=_WireSchema,
     )
-    return {key: reference for (key, _mode), reference in references.items()}, document["$defs"]
+    by_class = {key: reference for (key, _mode), reference in references.items()}
+    schemas = document["$defs"]
+    name = by_class[transaction_class]["$ref"].removeprefix(SCHEMA_PATH.format(model=""))
+    transaction = schemas[name]
+    submitted = f"{name}Submission"
+    schemas[submitted] = {
+        **transaction,
+        "title": submitted,
+        "properties": {**transaction["properties"], BESIDE: SCHEMA},
+    }
+    return {**by_class, Submitted: {"$ref": SCHEMA_PATH.format(model=submitted)}}, schemas
 
 
 class Samples:
@@ -146,6 +183,9 @@ class Samples:
         self.accepted: Json = {**self._id, "status": Status.QUEUED.value, "submitted_at": SUBMITTED_AT}
         self.queued: Json = {**self.accepted, "decision": None, "callback": None}
         self.scored: Json = {**self.queued, "status": Status.SCORED.value, "decision": self.decision}
+        self.event: Json = {"type": "transaction.scored", "timestamp": SCORED_AT, "data": dict(self.scored)}
+        del self.event["data"]["callback"]
+        self.called_back: Json = {**self.scored, "callback": CALLBACK}
         self.failed: Json = {**self.queued, "status": Status.FAILED.value, "error": "The worker died on it 3 times."}
 
     def problem(self, name: str, instance: str) -> Json:

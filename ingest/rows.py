@@ -7,9 +7,10 @@ from typing import Protocol
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from ingest.callbacks import MENTIONED, Submissions, Submitted
 from ingest.problems import Problem, body_too_large, internal_error, invalid_transaction
 from shared.log import get_logger
-from shared.transaction import TransactionModel, many
+from shared.transaction import many
 
 log = get_logger(__name__)
 
@@ -19,8 +20,8 @@ PART_BYTES = 65_536
 BRACES_TRIED = 16
 """Braces before the last one that may be inside of a row until more of the body is awaited."""
 
-Row = TransactionModel | Problem
-"""What became of a row: a transaction, or what is wrong with it."""
+Row = Submitted | Problem
+"""What became of a row: a submission, or what is wrong with it."""
 
 
 class Reader(Protocol):
@@ -36,8 +37,8 @@ class Reader(Protocol):
 class Lines:
     """Reads newline-delimited JSON: a line that is none is that row's problem alone."""
 
-    def __init__(self, transaction_class: type[TransactionModel], *, max_row_bytes: int) -> None:
-        self._transaction_class = transaction_class
+    def __init__(self, submissions: Submissions, *, max_row_bytes: int) -> None:
+        self._submissions = submissions
         self._max_row_bytes = max_row_bytes
         self._rest = b""
         self._too_long = False
@@ -61,7 +62,7 @@ class Lines:
                 self._too_long = False
                 yield body_too_large(self._max_row_bytes)
             elif line and not line.isspace():
-                yield read_row(self._transaction_class, line)
+                yield read_row(self._submissions, line)
 
 
 class Array:
@@ -71,8 +72,8 @@ class Array:
     is an array, or the brace was one inside of a row and more has to come.
     """
 
-    def __init__(self, transaction_class: type[TransactionModel], *, max_row_bytes: int) -> None:
-        self._transaction_class = transaction_class
+    def __init__(self, submissions: Submissions, *, max_row_bytes: int) -> None:
+        self._submissions = submissions
         self._max_row_bytes = max_row_bytes
         self._rest = b""
         self._at = _At.START
@@ -130,14 +131,24 @@ class Array:
 
     def _parsed(self, inside: bytes) -> Sequence[Row] | None:
         """The rows between the brackets, of which the first is left out; None where it is not JSON."""
+        if MENTIONED in inside:
+            return self._parsed_one_by_one(inside)
         try:
-            return many(self._transaction_class).validate_json(b"[" + inside)
+            rows = many(self._submissions.transaction_class).validate_json(b"[" + inside)
+            return [Submitted(row, None) for row in rows]
         except ValidationError as error:
             if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
                 return None
         except Exception:  # noqa: BLE001  # a team's own class: one row must not take the others with it
             log.debug("a part of a batch is read row by row")
-        return [read_row(self._transaction_class, to_json(value)) for value in from_json(b"[" + inside)]
+        return self._parsed_one_by_one(inside)
+
+    def _parsed_one_by_one(self, inside: bytes) -> Sequence[Row] | None:
+        try:
+            values = from_json(b"[" + inside)
+        except ValueError:
+            return None
+        return [read_row(self._submissions, to_json(value)) for value in values]
 
 
 class _At(Enum):
@@ -157,10 +168,10 @@ _SIGNS = {
 }
 
 
-def read_row(transaction_class: type[TransactionModel], row: bytes) -> Row:
+def read_row(submissions: Submissions, row: bytes) -> Row:
     """A row as the door for single transactions would take it, or refuse it."""
     try:
-        return transaction_class.parse(row)
+        return submissions.parse(row)
     except ValidationError as error:
         return invalid_transaction(error)
     except Exception as error:

@@ -3,12 +3,12 @@
 A field whose default is None is left out of an answer where it says nothing; one that can be null has no default.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from shared.decision import Decision
-from shared.lifecycle import Status
+from shared.lifecycle import CallbackStatus, Status
 from shared.transaction import TransactionId
 
 Timestamp = Annotated[
@@ -68,6 +68,30 @@ class Accepted(BaseModel):
     submitted_at: Timestamp
 
 
+class CallbackAttempt(BaseModel):
+    """One attempt to deliver a callback."""
+
+    at: Timestamp
+    status: int | None = Field(description="The receiver's status; null where it gave none.")
+    latency_ms: float | None = Field(description="How long it took; null where nothing was sent.")
+    answer: str | None = Field(description="How the receiver's answer begins.")
+    error: str | None = Field(description="Why there was no answer, or nothing was sent.")
+
+
+class CallbackState(BaseModel):
+    """What became of a callback."""
+
+    url: str = Field(description="Where it goes.")
+    status: CallbackStatus = Field(
+        description="`waiting` for the decision, `pending` until it is delivered, `delivered`, or `dead`: given up."
+    )
+    event: str | None = Field(description="`transaction.scored` or `transaction.failed`.")
+    webhook_id: str | None = Field(description="The `webhook-id` of all its attempts.")
+    attempts: list[CallbackAttempt] = Field(description="The last of its attempts, oldest first.")
+    next_attempt_at: Timestamp | None
+    error: str | None = Field(default=None, description="Why it was given up, where it was.")
+
+
 class TransactionState(BaseModel):
     """What became of a transaction."""
 
@@ -75,8 +99,26 @@ class TransactionState(BaseModel):
     status: Status
     submitted_at: Timestamp
     decision: Decision | None
-    callback: dict[str, Any] | None = Field(description="What became of its callback; null where there is none.")
+    callback: CallbackState | None = Field(description="What became of its callback; null where there is none.")
     error: str | None = Field(default=None, description="Why it failed, where it did.")
+
+
+class EventData(BaseModel):
+    """A transaction's state, as its event tells it."""
+
+    transaction_id: TransactionId
+    status: Literal[Status.SCORED, Status.FAILED]
+    submitted_at: Timestamp
+    decision: Decision | None = Field(description="null where it failed.")
+    error: str | None = Field(default=None, description="Why it failed, where it did.")
+
+
+class TransactionEvent(BaseModel):
+    """The body of a callback (Standard Webhooks 1.0)."""
+
+    type: Literal["transaction.scored", "transaction.failed"]
+    timestamp: Timestamp = Field(description="When it was decided, or failed.")
+    data: EventData
 
 
 class DecisionPage(BaseModel):
@@ -115,6 +157,11 @@ class QueueState(BaseModel):
     oldest_seconds: float = Field(ge=0, description="For how long the oldest one of them has waited.")
     failed: int = Field(ge=0, description="Failed transactions that are kept for replay.")
     workers: int = Field(ge=0, description="Workers that show signs of life.")
+    callbacks: int = Field(ge=0, description="Callbacks that are neither delivered nor given up.")
+    callbacks_overdue_seconds: float = Field(
+        ge=0, description="For how long one has been due that no delivery worker has taken."
+    )
+    callbacks_dead: int = Field(ge=0, description="Callbacks that were given up and are kept for replay.")
 
 
 class Readiness(BaseModel):

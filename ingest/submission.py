@@ -129,7 +129,13 @@ def own_record(submission: Submission, answer: Answer) -> Record:
         raise answer
     if answer is NEW:
         return just_queued(submission)
-    require_same(answer, orjson.loads(submission.record)["transaction"])
+    submitted = orjson.loads(submission.record)
+    require_same(answer, submitted["transaction"])
+    if answer.get("callback_url") != submitted.get("callback_url"):
+        raise ConflictError(
+            "This transaction was submitted before, or decided at once, with another callback_url or none; where its "
+            "decision is sent cannot be changed any more."
+        )
     return answer
 
 

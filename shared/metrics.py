@@ -53,6 +53,23 @@ FAILED = Gauge(
     "riskline_transactions_failed", "Failed transactions that are kept for replay.", multiprocess_mode="mostrecent"
 )
 WORKERS = Gauge("riskline_workers", "Workers that show signs of life.", multiprocess_mode="mostrecent")
+CALLBACKS = Gauge(
+    "riskline_callbacks",
+    "Callbacks that were ever announced, attempted, delivered and so on, all processes and restarts together.",
+    ["event"],
+    multiprocess_mode="mostrecent",
+)
+CALLBACKS_PENDING = Gauge(
+    "riskline_callbacks_pending", "Callbacks that are neither delivered nor given up.", multiprocess_mode="mostrecent"
+)
+CALLBACKS_OVERDUE_SECONDS = Gauge(
+    "riskline_callbacks_overdue_seconds",
+    "For how long one has been due that no delivery worker has taken.",
+    multiprocess_mode="mostrecent",
+)
+CALLBACKS_DEAD = Gauge(
+    "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
+)
 REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
 MODEL_INFO = Gauge("riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="max")
 

@@ -26,6 +26,10 @@ TransactionId = Annotated[
 ]
 
 
+BESIDE = "callback_url"
+"""What a submission may have beside its transaction; the name of no field."""
+
+
 class TransactionModel(BaseModel):
     """A frozen, strictly typed transaction; the fields that a subclass adds are its features, in their order.
 
@@ -137,6 +141,11 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
         ) from error
     if not (isinstance(found, type) and issubclass(found, TransactionModel)):
         raise SettingsError(f"RISKLINE_TRANSACTION={path!r} is not a subclass of shared.transaction.TransactionModel")
+    for name, field in found.model_fields.items():
+        if BESIDE in (name, field.alias, field.validation_alias):
+            raise SettingsError(
+                f"RISKLINE_TRANSACTION={path!r}: the name {BESIDE} is taken: it says where a decision is to be sent"
+            )
     for name in found.feature_names():
         if found.model_fields[name].annotation not in (int, float, bool):
             raise SettingsError(f"RISKLINE_TRANSACTION={path!r}: field {name} must be an int, a float or a bool")

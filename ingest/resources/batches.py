@@ -8,6 +8,7 @@ import falcon.asgi
 import orjson
 
 from ingest.bodies import explain_wanted
+from ingest.callbacks import Submissions
 from ingest.problems import (
     Problem,
     conflict,
@@ -27,7 +28,6 @@ from shared.clock import utc_now
 from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Queueing
-from shared.transaction import TransactionModel
 
 READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}
 
@@ -41,13 +41,15 @@ class BatchesResource:
     def __init__(
         self,
         *,
-        transaction_class: type[TransactionModel],
+        submissions: Submissions,
         submitter: Submitter,
         states: TransactionResource,
         max_row_bytes: int,
         max_rows: int,
+        default_callback_url: str | None,
     ) -> None:
-        self._transaction_class = transaction_class
+        self._submissions = submissions
+        self._default_callback_url = default_callback_url
         self._submitter = submitter
         self._states = states
         self._max_row_bytes = max_row_bytes
@@ -67,6 +69,7 @@ class BatchesResource:
                 explain=explain_wanted(req),
                 request_id=req.context.request_id,
                 traceparent=req.context.traceparent,
+                default_callback_url=self._default_callback_url,
             ),
             max_rows=self._max_rows,
         )
@@ -81,7 +84,7 @@ class BatchesResource:
         media_type = (content_type or "").partition(";")[0].strip().lower()
         if media_type not in READERS:
             raise not_json_content(content_type, "application/json or application/x-ndjson")
-        return READERS[media_type](self._transaction_class, max_row_bytes=self._max_row_bytes)
+        return READERS[media_type](self._submissions, max_row_bytes=self._max_row_bytes)
 
 
 class Batch:
@@ -108,7 +111,11 @@ class Batch:
         for index, row in numbered:
             if isinstance(row, Problem):
                 self._refuse(index, row)
-        good = [(index, self._queueing.submission(row)) for index, row in numbered if not isinstance(row, Problem)]
+        good = [
+            (index, self._queueing.submission(row.transaction, callback_url=row.callback_url))
+            for index, row in numbered
+            if not isinstance(row, Problem)
+        ]
         answers = await self._submitter.submit_all([submission for _, submission in good])
         for (index, submission), answer in zip(good, answers, strict=True):
             if answer is ACCEPTED:

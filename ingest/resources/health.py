@@ -76,6 +76,9 @@ class HealthResource:
             "oldest_seconds": (counts.oldest_ms or 0) / 1000,
             "failed": counts.failed_now,
             "workers": counts.workers,
+            "callbacks": counts.callbacks_pending,
+            "callbacks_overdue_seconds": counts.callbacks_overdue_ms / 1000,
+            "callbacks_dead": counts.callbacks_dead_now,
         }
 
     async def _redis_problem(self) -> str | None:

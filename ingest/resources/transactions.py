@@ -5,15 +5,17 @@ import falcon.asgi
 import orjson
 
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
+from ingest.callbacks import Submissions
 from ingest.commits import Answer
 from ingest.problems import not_found
 from ingest.recording import Recorder
 from ingest.submission import Submitter, own_record
 from ingest.waiting import Waiting
+from shared.callback import callback_url_of
 from shared.clock import utc_now
 from shared.lifecycle import Status
+from shared.store.interfaces import TransactionIntake
 from shared.store.records import Record, Submission, queued_record, state_of
-from shared.transaction import TransactionModel
 
 COMMITTED = "committed"
 """Where the state of a request's scope has what its commit answered, if that was done before it came here."""
@@ -26,9 +28,18 @@ class TransactionsResource:
     """POST /transactions."""
 
     def __init__(
-        self, *, transaction_class: type[TransactionModel], submitter: Submitter, waiting: Waiting, max_body_bytes: int
+        self,
+        *,
+        submissions: Submissions,
+        submitter: Submitter,
+        states: "TransactionResource",
+        waiting: Waiting,
+        max_body_bytes: int,
+        default_callback_url: str | None,
     ) -> None:
-        self._transaction_class = transaction_class
+        self._submissions = submissions
+        self._states = states
+        self._default_callback_url = default_callback_url
         self._submitter = submitter
         self._waiting = waiting
         self._max_body_bytes = max_body_bytes
@@ -46,7 +57,13 @@ class TransactionsResource:
             record = await self._submit(req, resp, submission)
         else:
             record = own_record(submission, answer)
-        _answer_submission(req, resp, submission.transaction_id, record)
+        resp.set_header("Location", f"{req.root_path}/transactions/{submission.transaction_id}")
+        if record["status"] == Status.QUEUED:
+            resp.status = falcon.HTTP_202
+            resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
+            resp.data = queued_state(submission.transaction_id, record["submitted_at"])
+        else:
+            resp.data = await self._states.shown(submission.transaction_id, record)
 
     def submission(self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None) -> Submission:
         """The transaction of a body, ready to be submitted.
@@ -54,9 +71,15 @@ class TransactionsResource:
         Raises:
             pydantic.ValidationError: the body is no transaction.
         """
-        transaction = self._transaction_class.parse(body)
+        transaction, callback_url = self._submissions.parse(body)
         return queued_record(
-            transaction, submitted_at=utc_now(), explain=explain, request_id=request_id, traceparent=traceparent
+            transaction,
+            submitted_at=utc_now(),
+            explain=explain,
+            request_id=request_id,
+            traceparent=traceparent,
+            callback_url=callback_url,
+            default_callback_url=self._default_callback_url,
         )
 
     async def _submit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
@@ -77,7 +100,8 @@ class TransactionsResource:
 class TransactionResource:
     """GET /transactions/{transaction_id}."""
 
-    def __init__(self, *, waiting: Waiting, recorder: Recorder) -> None:
+    def __init__(self, *, waiting: Waiting, recorder: Recorder, intake: TransactionIntake) -> None:
+        self._intake = intake
         self._waiting = waiting
         self._recorder = recorder
 
@@ -90,23 +114,17 @@ class TransactionResource:
             record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
         if record is None:
             raise not_found(transaction_id)
-        resp.data = orjson.dumps(state_of(transaction_id, record))
+        resp.data = await self.shown(transaction_id, record)
         if record["status"] == Status.QUEUED:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
+
+    async def shown(self, transaction_id: str, record: Record) -> bytes:
+        """The state of a transaction as JSON, with that of its callback where it has one."""
+        called_back = record["status"] != Status.QUEUED and callback_url_of(record) is not None
+        callback = await self._intake.callback(transaction_id) if called_back else None
+        return orjson.dumps(state_of(transaction_id, record, callback))
 
 
 def queued_state(transaction_id: str, submitted_at: str) -> bytes:
     """What a client is told of a transaction that is queued."""
     return orjson.dumps({"transaction_id": transaction_id, "status": Status.QUEUED, "submitted_at": submitted_at})
-
-
-def _answer_submission(
-    req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str, record: Record
-) -> None:
-    resp.set_header("Location", f"{req.root_path}/transactions/{transaction_id}")
-    if record["status"] == Status.QUEUED:
-        resp.status = falcon.HTTP_202
-        resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
-        resp.data = queued_state(transaction_id, record["submitted_at"])
-    else:
-        resp.data = orjson.dumps(state_of(transaction_id, record))

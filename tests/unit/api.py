@@ -8,12 +8,14 @@ from falcon import testing
 
 from ingest.app import create_app
 from ingest.backlog import Backlog
+from ingest.callbacks import url_check
 from ingest.feed import Feed
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.model.serving import Serving
+from shared.settings import Settings, load_settings
 from shared.store.memory import MemoryStore
 from shared.transaction import Transaction
 from tests.factories import AmountModel, FixedSource
@@ -28,7 +30,13 @@ class Api:
     """An app, its collaborators, and a client for it."""
 
     def __init__(
-        self, model: Any = None, *, queue_limit: int = 1000, record_capacity: int = 10, strict: bool = False
+        self,
+        model: Any = None,
+        *,
+        queue_limit: int = 1000,
+        record_capacity: int = 10,
+        strict: bool = False,
+        settings: Settings | None = None,
     ) -> None:
         self.store = MemoryStore(queue_limit=queue_limit)
         self.tickets = 0
@@ -54,6 +62,9 @@ class Api:
             redis=fakeredis.FakeAsyncRedis(),
             max_body_bytes=MAX_BODY_BYTES,
             max_batch_rows=MAX_BATCH_ROWS,
+            intake=self.store,
+            check_url=url_check(settings or load_settings()),
+            default_callback_url=(settings or load_settings()).default_callback_url,
             version="1.2.3",
         )
         self.client = testing.TestClient(self.app)

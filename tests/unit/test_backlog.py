@@ -149,6 +149,9 @@ def test_readiness_says_what_the_last_look_found() -> None:
         "oldest_seconds": 0.0,
         "failed": 0,
         "workers": 0,
+        "callbacks": 0,
+        "callbacks_overdue_seconds": 0.0,
+        "callbacks_dead": 0,
     }
 
 

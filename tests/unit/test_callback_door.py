@@ -1,0 +1,151 @@
+"""What the doors of the queue make of `callback_url`."""
+
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from ingest.openapi import build_openapi
+from shared.settings import Settings, load_settings
+from shared.transaction import Transaction
+from shared.webhooks import new_secret
+from tests.factories import transaction_json
+from tests.unit.api import Api
+
+URL = "https://shop.example/hook"
+
+
+def settings(**changes: Any) -> Settings:
+    return load_settings(callback_secret=new_secret(), **changes)
+
+
+def submitted(api: Api, **fields: Any) -> Any:
+    return api.client.simulate_post("/transactions", json=transaction_json(**fields))
+
+
+def record(api: Api, transaction_id: str = "tx-1") -> dict[str, Any]:
+    return orjson.loads(api.store.records[transaction_id])
+
+
+def test_the_url_is_kept_beside_the_transaction_in_its_one_spelling() -> None:
+    api = Api(settings=settings())
+
+    assert submitted(api, transaction_id="tx-1", callback_url="HTTPS://Shop.Example:443/ab").status_code == 202
+
+    kept = record(api)
+    assert kept["callback_url"] == "https://shop.example/ab"
+    assert kept["transaction"] == transaction_json(transaction_id="tx-1")
+
+
+def test_while_it_waits_its_callback_does_too() -> None:
+    api = Api(settings=settings())
+    submitted(api, transaction_id="tx-1", callback_url=URL)
+
+    state = api.client.simulate_get("/transactions/tx-1").json["callback"]
+
+    assert state == {
+        "url": URL,
+        "status": "waiting",
+        "event": None,
+        "webhook_id": None,
+        "attempts": [],
+        "next_attempt_at": None,
+    }
+    api.work()
+    state = api.client.simulate_get("/transactions/tx-1").json["callback"]
+    assert (state["status"], state["event"]) == ("pending", "transaction.scored")
+    assert submitted(api, transaction_id="tx-1", callback_url=URL).json["callback"] == state
+
+
+@pytest.mark.parametrize("fields", [{}, {"callback_url": None}])
+def test_without_a_url_there_is_no_callback(fields: dict[str, Any]) -> None:
+    api = Api(settings=settings())
+    submitted(api, transaction_id="tx-1", **fields)
+    api.work()
+
+    assert "callback_url" not in record(api)
+    assert api.client.simulate_get("/transactions/tx-1").json["callback"] is None
+    assert api.store.callbacks == {}
+
+
+def test_the_default_is_for_those_that_name_none_and_a_change_of_it_is_no_other_body() -> None:
+    api = Api(settings=settings(callback_url=URL))
+    other = "https://other.example/hook"
+
+    submitted(api, transaction_id="tx-1")
+    submitted(api, transaction_id="tx-2", callback_url=other)
+
+    assert (record(api)["default_callback_url"], record(api, "tx-2")["callback_url"]) == (URL, other)
+    changed = Api(settings=settings(callback_url=other))
+    changed.store.records = api.store.records
+    assert submitted(changed, transaction_id="tx-1").status_code == 202
+    assert submitted(changed, transaction_id="tx-1", callback_url=URL).status_code == 409
+
+
+@pytest.mark.parametrize("wrong", [7, True, [], {}, "", "shop.example", "http://shop.example/", "https://10.0.0.1/"])
+def test_a_wrong_url_is_a_wrong_field_beside_the_others(wrong: object) -> None:
+    answer = submitted(Api(settings=settings()), callback_url=wrong, amount=-1)
+
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json["errors"]] == ["/amount", "/callback_url"]
+
+
+def test_where_nothing_could_be_signed_no_callback_is_taken() -> None:
+    answer = submitted(Api(), callback_url=URL)
+
+    assert answer.status_code == 422
+    [error] = answer.json["errors"]
+    assert error["pointer"] == "/callback_url"
+    assert "RISKLINE_CALLBACK_SECRET" in error["detail"]
+    assert "riskline keys new --webhook" in error["detail"]
+
+
+def test_an_integral_float_is_an_integer_beside_a_url_too() -> None:
+    api = Api(settings=settings())
+
+    assert submitted(api, transaction_id="tx-1", customer_age=24.0, callback_url=URL).status_code == 202
+
+    assert record(api)["transaction"]["customer_age"] == 24
+    assert record(api)["callback_url"] == URL
+
+
+@pytest.mark.parametrize("as_lines", [True, False])
+def test_rows_have_urls_of_their_own(*, as_lines: bool) -> None:
+    api = Api(settings=settings())
+    rows = [
+        transaction_json(transaction_id="tx-1", callback_url=URL),
+        transaction_json(transaction_id="tx-2"),
+        transaction_json(transaction_id="tx-3", callback_url="ftp://shop.example/"),
+    ]
+    body, kind = orjson.dumps(rows), "application/json"
+    if as_lines:
+        body, kind = b"\n".join(orjson.dumps(row) for row in rows), "application/x-ndjson"
+
+    answer = api.client.simulate_post("/transactions/batch", body=body, headers={"Content-Type": kind}).json
+
+    assert (answer["accepted"], [row["index"] for row in answer["rows"]]) == (2, [2])
+    assert ("callback_url" in record(api), "callback_url" in record(api, "tx-2")) == (True, False)
+
+
+def test_the_door_that_answers_at_once_calls_nobody() -> None:
+    answer = Api(settings=settings()).client.simulate_post(
+        "/score-transaction", json=transaction_json(callback_url=URL)
+    )
+
+    assert answer.status_code == 422
+    assert answer.json["errors"] == [{"pointer": "/callback_url", "detail": "Unknown field"}]
+
+
+def test_the_document_describes_the_request_that_we_make() -> None:
+    document = build_openapi(Transaction, version="1")
+    operation = document["paths"]["/transactions"]["post"]
+    media = operation["callbacks"]["decided"]["{$request.body#/callback_url}"]["post"]["requestBody"]["content"]
+    media = media["application/json"]
+
+    schema = {**media["schema"], "components": document["components"]}
+    Draft202012Validator(schema).validate(media["examples"]["scored"]["value"])
+    submission = operation["requestBody"]["content"]["application/json"]
+    schema = {**submission["schema"], "components": document["components"]}
+    for example in submission["examples"].values():
+        Draft202012Validator(schema).validate(example["value"])
