@@ -45,10 +45,29 @@ def audit(auditor: Audit, counts: Counts) -> Iterator[Finding]:
         yield Finding("records", Verdict.FAIL, f"{_some(broken)} undecided without a record that says so: {advice}")
     else:
         yield Finding("records", Verdict.OK, "each of them has its record")
+    yield from _callbacks(auditor, counts)
     if counts.undecided and not counts.workers:
         yield Finding("workers", Verdict.WARN, "none lives, and transactions wait: start `riskline worker`")
     else:
         yield Finding("workers", Verdict.OK, f"{counts.workers} live")
+
+
+def _callbacks(auditor: Audit, counts: Counts) -> Iterator[Finding]:
+    lost = auditor.callbacks_out_of_line()
+    if lost:
+        advice = "no delivery worker will come to them; `riskline callbacks replay ID` sends one again"
+        yield Finding("callbacks", Verdict.FAIL, f"{_some(lost)} pending but not in line: {advice}")
+    broken = auditor.callbacks_without_record()
+    if broken:
+        advice = "something else than Riskline wrote or evicted keys of this Redis; their receivers hear nothing"
+        yield Finding("callbacks", Verdict.FAIL, f"{_some(broken)} pending of which nothing is kept: {advice}")
+    if not lost and not broken:
+        detail = (
+            f"ever {counts.callbacks_announced} + {counts.callbacks_resent} sent again = "
+            f"{counts.callbacks_delivered} delivered + {counts.callbacks_dead} given up + "
+            f"{counts.callbacks_superseded} superseded + {counts.callbacks_pending} pending now"
+        )
+        yield Finding("callbacks", Verdict.OK, detail)
 
 
 def _some(ids: Collection[str]) -> str:

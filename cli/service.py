@@ -24,6 +24,7 @@ class QueueName(StrEnum):
     """A queue that a worker can serve."""
 
     SCORING = "scoring"
+    CALLBACKS = "callbacks"
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +72,7 @@ def worker(
     queue: Annotated[QueueName, typer.Option("--queue", help="What it works on.")] = QueueName.SCORING,
     data: DataOption = None,
 ) -> None:
-    """Decide queued transactions in this terminal, with the same Redis as the API."""
+    """Decide queued transactions, or deliver callbacks, in this terminal, with the same Redis as the API."""
     from worker.main import run  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
 
     run(installation_settings(data=data), queue=queue.value)

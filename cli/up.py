@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,9 +36,6 @@ READY_POLL_SECONDS = 0.1
 
 IMPATIENT_POLLS = 300
 """Polls without readiness after which we say what is missing: 30 s."""
-
-QUEUES = ("scoring",)
-"""What workers are started for; one queue a process."""
 
 
 def say(message: str) -> None:
@@ -116,8 +113,7 @@ def _serve(
                 # without Redis it could not say goodbye and would wait for it
                 orphaned_signal=signal.SIGKILL,
             )
-            for queue in QUEUES
-            for number in range(1, workers + 1)
+            for queue, number in _workers(settings, workers)
         )
     )
     supervisor.start(
@@ -129,6 +125,13 @@ def _serve(
         supervisor.note_all_work()
         print(banner(settings, transaction_class), flush=True)  # noqa: T201  # what the command says
         supervisor.watch()
+
+
+def _workers(settings: Settings, scoring: int) -> Iterator[tuple[str, int]]:
+    """The workers to start, each with its queue and number: one queue a process."""
+    yield from (("scoring", number) for number in range(1, scoring + 1))
+    if settings.callback_secret is not None:
+        yield "callbacks", 1
 
 
 @dataclass
@@ -261,13 +264,17 @@ class Readiness:
 
 def banner(settings: Settings, transaction_class: type[TransactionModel]) -> str:
     """What is shown once everything runs."""
+    delivered = (
+        "signed" if settings.callback_secret else "off: `riskline keys new --webhook` makes the secret they need"
+    )
     url = base_url(settings.host, settings.port)
     return (
         f"\nRiskline is ready (Ctrl-C stops everything)\n"
         f"  API      {url}\n"
         f"  docs     {url}/docs\n"
         f"  health   {url}/health/ready\n"
-        f"  data     {settings.data}\n\n"
+        f"  data     {settings.data}\n"
+        f"  callbacks {delivered}\n\n"
         f"Try it:\n  {example_call(url, transaction_class)}\n"
     )
 

@@ -23,6 +23,7 @@ from shared.store.transactions import RedisQueue
 from tests.factories import transaction_json
 from tests.integration.conftest import write_stump
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.integration.servers import free_ports
 from tests.integration.stores import LIMITS
 
 pytestmark = pytest.mark.integration
@@ -279,7 +280,7 @@ def test_an_api_without_a_model_is_unhealthy_until_there_is_one(
 ) -> None:
     models = tmp_path / "models"
     environment = {**demo_environment, "RISKLINE_MODELS": str(models), "REDIS_URL": redis.url}
-    with running_api(environment, port=18_431) as client:
+    with running_api(environment, port=free_ports(1)[0]) as client:
         assert client.get("/health").json()["status"] == "unhealthy"
         assert client.post("/score-transaction", json=transaction_json()).status_code == 503
 
