@@ -25,6 +25,7 @@ from shared.model.registry import Registry
 from shared.settings import Settings, variable_name
 from shared.store import keys
 from shared.transaction import Transaction
+from shared.webhooks import new_secret
 from tests.integration.running import RunningUp, riskline
 
 pytestmark = pytest.mark.e2e
@@ -35,6 +36,7 @@ TUTORIAL = DOCS / "tutorial.md"
 HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
 SCORE_FILES = DOCS / "how-to" / "score-files.md"
 FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
+RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
 REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
@@ -110,9 +112,10 @@ def key_rows() -> list[str]:
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    """This machine's, without its settings, and with the command on the path."""
+    """This machine's, without its settings, with the command on the path and callbacks as the how-to sets them up."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
-    return {**inherited, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"}
+    callbacks = {"RISKLINE_CALLBACK_SECRET": new_secret(), "RISKLINE_CALLBACK_ALLOW": "127.0.0.1/32"}
+    return {**inherited, **callbacks, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"}
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +136,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
 
 
 @pytest.mark.parametrize(
-    "document", [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, ROOT / "README.md"], ids=lambda path: path.name
+    "document", [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, RECEIVE, ROOT / "README.md"], ids=lambda path: path.name
 )
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
     document: Path, running: RunningUp, environment: dict[str, str], tmp_path: Path
@@ -151,7 +154,7 @@ def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_i
         run_block(block, directory=directory, environment=environment, port=running.state["port"])
 
     patterns = [re.escape(row.split("`")[1]) for row in key_rows()]
-    known = [re.compile(each.replace("S", "0").replace("ID", ".+").replace("WORKER", ".+")) for each in patterns]
+    known = [re.compile(re.sub("ID|WORKER|HOST", ".+", each.replace("{S", "{0"))) for each in patterns]
     with Redis.from_url(running.state["redis_url"]) as redis:
         names = [name.decode() for name in redis.scan_iter()]
     strange = [name for name in names if not name.startswith("rq:") and not any(key.fullmatch(name) for key in known)]
