@@ -11,6 +11,7 @@ import orjson
 
 from tests.chaos.answers import AGAIN, BadAnswerError, checked, checked_state
 from tests.chaos.ledger import Body, Ledger
+from tests.chaos.receiver import Destinations, url_at
 
 TIMEOUT_SECONDS = 6.0
 """Above the time in which an API says that Redis is away, so that this is heard."""
@@ -23,6 +24,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 WAIT_SECONDS = 2
 
+ELSEWHERE = 0.3
+"""The share of the contradictions that differ in their callback alone."""
+
 FAULT_FROM = 500
 """Statuses of which a client may hope that they pass."""
 
@@ -32,12 +36,13 @@ Json = dict[str, Any]
 class Clients:
     """The requests of many clients, each at whichever API comes first to hand."""
 
-    def __init__(self, urls: list[str], ledger: Ledger, rng: random.Random) -> None:
+    def __init__(self, urls: list[str], destinations: Destinations, ledger: Ledger, rng: random.Random) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         self._http = [
             httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, limits=limits, verify=False, trust_env=False)  # noqa: S501  # no TLS here, and contexts for it take long
             for url in urls
         ]
+        self._destinations = destinations
         self._ledger = ledger
         self._rng = rng
         self._names = 0
@@ -60,6 +65,11 @@ class Clients:
             "distance_from_home": round(self._rng.uniform(0, 500), 1),
             "is_online_transaction": self._rng.randint(0, 1),
         }
+
+    def new_submission(self) -> Body:
+        """One that is to be queued, about half of them with a callback."""
+        body, url = self.new_body(), self._destinations.choose(self._rng)
+        return body if url is None else {**body, "callback_url": url}
 
     async def insist(
         self, what: str, method: str, path: str, *, allowed: Collection[int], later: bool = True, **request: Any
@@ -105,7 +115,7 @@ class Clients:
 
     async def submit_new(self, *, waiting: bool, twice: bool) -> None:
         """A new transaction, by one client or by two at the same moment."""
-        body = self.new_body()
+        body = self.new_submission()
         self._ledger.enter(body)
         await asyncio.gather(*(self.submit(body, waiting=waiting) for _ in range(1 + twice)))
 
@@ -134,11 +144,11 @@ class Clients:
 
     async def submit_new_batch(self) -> None:
         """New transactions with a few that are known, and a few that are none."""
-        rows = [self.new_body() for _ in range(self._rng.randint(20, 100))]
+        rows = [self.new_submission() for _ in range(self._rng.randint(20, 100))]
         for row in rows:
             self._ledger.enter(row)
         known = [self._ledger.entries[each].body for each in self.some_acknowledged(self._rng.randint(0, 5))]
-        broken: list[Body] = [{**self.new_body(), "amount": -1} for _ in range(self._rng.randint(0, 5))]
+        broken: list[Body] = [{**self.new_submission(), "amount": -1} for _ in range(self._rng.randint(0, 5))]
         mixed = [*rows, *known, *broken]
         self._rng.shuffle(mixed)
         bad = [index for index, row in enumerate(mixed) if row["amount"] == -1]
@@ -156,10 +166,13 @@ class Clients:
             await self.submit(self._ledger.entries[transaction_id].body, what="repeat")
 
     async def contradict(self) -> None:
-        """Another transaction under an id that was acknowledged; it would be decided the other way."""
+        """Another transaction under an id that was acknowledged, to be decided the other way or sent elsewhere."""
         for transaction_id in self.some_acknowledged(1):
             body = self._ledger.entries[transaction_id].body
-            other = {**body, "amount": 2001.005 - body["amount"]}
+            change: Body = {"amount": 2001.005 - body["amount"]}
+            if self._rng.random() < ELSEWHERE:
+                change = {"callback_url": url_at(self._destinations.live) + "/elsewhere"}
+            other = {**body, **change}
             await self.insist("contradict", "POST", "/transactions", allowed={409}, json=other)
 
     async def read(self) -> None:
@@ -175,7 +188,8 @@ class Clients:
         body = self._ledger.entries[found[0]].body if found else self.new_body()
         entry = self._ledger.entries[found[0]] if found else self._ledger.enter(body, synchronous=True)
         # with Redis away this door is open all the same, so nothing else is allowed
-        answer = await self.insist("score", "POST", "/score-transaction", allowed={200}, json=body, later=False)
+        asked = {name: value for name, value in body.items() if name != "callback_url"}
+        answer = await self.insist("score", "POST", "/score-transaction", allowed={200}, json=asked, later=False)
         if answer is None:
             return
         if entry.synchronous:

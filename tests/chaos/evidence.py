@@ -41,12 +41,16 @@ class Evidence:
     """What `riskline doctor --audit` complains of; empty where it is content, None where it cannot audit."""
 
 
-def gather(store: Redis, urls: Sequence[str], ids: Sequence[str], environment: Mapping[str, str]) -> Evidence:
-    """Reads everything; the ids by turns from the APIs."""
-    keys = Keys()
+def read_states(urls: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any] | str]:
+    """Each transaction as a client reads it; by turns from the APIs."""
     parts = [ids[start :: len(urls)] for start in range(len(urls))]
     with ThreadPoolExecutor(len(urls)) as pool:
-        states = {id_: state for part in pool.map(_read, urls, parts) for id_, state in part.items()}
+        return {id_: state for part in pool.map(_read, urls, parts) for id_, state in part.items()}
+
+
+def gather(store: Redis, states: dict[str, dict[str, Any] | str], environment: Mapping[str, str]) -> Evidence:
+    """Reads everything else."""
+    keys = Keys()
     return Evidence(
         states=states,
         feed=[
@@ -97,7 +101,7 @@ def _audit(environment: Mapping[str, str]) -> str | None:
 
 
 def whereabouts(store: Redis, transaction_id: str) -> str:
-    """What Redis knows of a transaction: its record, and the lists and sets that it is in."""
+    """What Redis knows of a transaction: its record, its callback, and the lists and sets that it is in."""
     keys = Keys()
     name = transaction_id.encode()
     places = []
@@ -113,4 +117,5 @@ def whereabouts(store: Redis, transaction_id: str) -> str:
             or (kind == b"hash" and store.hexists(key, transaction_id))
         ):
             places.append(key)
-    return f"record {store.get(keys.transaction(transaction_id))!r}; in {', '.join(places) or 'no list'}"
+    record, callback = store.get(keys.transaction(transaction_id)), store.hgetall(keys.callback(transaction_id))
+    return f"record {record!r}; callback {callback or 'none'}; in {', '.join(places) or 'no list'}"

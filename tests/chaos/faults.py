@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 WORKERS = ("worker 1", "worker 2", "worker 3")
 APIS = ("api 1", "api 2")
+DELIVERIES = ("delivery worker 1", "delivery worker 2")
+RECEIVER = ("receiver",)
 NETWORK = ("network",)
 
 LEAD_SECONDS = 1.0
@@ -13,11 +15,15 @@ LEAD_SECONDS = 1.0
 GAP_SECONDS = 0.5
 """Between two faults of one target, so that each finds it as it should be."""
 
-SECONDS_A_FAULT = 4.5
-LEAST_FAULTS = 24
+SECONDS_A_FAULT = 4.0
+LEAST_FAULTS = 29
 
 FINALE_SECONDS = 4.0
 """How long before the end of the plan all workers stop, so that much waits when everything is killed at once."""
+
+GATE_SECONDS = 20.0
+"""How long before that the receiver's last fault is over: its gate, closed for 30 s by that, then still is, and opens
+before the claims are free again that the killed workers had."""
 
 AWAY_SECONDS = 1.0
 """How long Redis stays away then."""
@@ -35,6 +41,8 @@ class Kind:
     """How long it lasts, at least and at most; nothing where it is over at once."""
     weight: int = 1
     mostly_short: bool = False
+    early_seconds: float = 0.0
+    """How long it must be over before all workers stop at the end."""
 
 
 KINDS = (
@@ -55,6 +63,13 @@ KINDS = (
     Kind("lose both ways", NETWORK, (1.0, 5.0), weight=2),
     Kind("lose answers", NETWORK, (0.5, 3.0), weight=3),
     Kind("refuse", NETWORK, (1.0, 5.0), weight=2),
+    Kind("kill", DELIVERIES, weight=4),
+    Kind("terminate", DELIVERIES, weight=2),
+    Kind("stop", DELIVERIES, (21.0, 23.0), weight=1),  # longer than the lease of a callback
+    Kind("stop", DELIVERIES, (1.0, 4.0), weight=2),
+    Kind("away", RECEIVER, (2.0, 8.0), weight=2, early_seconds=GATE_SECONDS),
+    # longer than an attempt may take, or shorter
+    Kind("freeze", RECEIVER, (3.0, 12.0), weight=1, early_seconds=GATE_SECONDS),
 )
 
 
@@ -108,7 +123,8 @@ def _draw(rng: random.Random, kind: Kind, seconds: float) -> Fault:
     lasting = rng.uniform(least, most)
     if kind.mostly_short:
         lasting = min(most, least + rng.expovariate(4 / (most - least)))
-    at = rng.uniform(LEAD_SECONDS, max(LEAD_SECONDS, seconds - FINALE_SECONDS - GAP_SECONDS - lasting))
+    latest = seconds - FINALE_SECONDS - GAP_SECONDS - kind.early_seconds - lasting
+    at = rng.uniform(LEAD_SECONDS, max(LEAD_SECONDS, latest))
     delay = (0.0, 0.0)
     if kind.name == "delay":
         middle = rng.uniform(0.05, 1.5)

@@ -14,9 +14,12 @@ from redis import Redis
 
 from cli.demo import cli_command
 from cli.redis_server import command, find_server, probe, wait_until_ready
+from shared.webhooks import new_secret
+from tests.chaos.faults import DELIVERIES
 from tests.chaos.peer import DATABASE
 from tests.chaos.processes import ChaosError, Service, free_ports, last_lines, processes_with
 from tests.chaos.proxy import FaultyProxy
+from tests.chaos.receiver import HOST, Destinations, Receiver
 from tests.integration.conftest import write_stump
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,14 +27,22 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("worker 1", "worker 2", "worker 3")
 """The first two are children of `riskline up`, the third is another host's."""
 
-CHILDREN = {"worker 1": "scoring worker 1", "worker 2": "scoring worker 2", "api 1": "API"}
+CHILDREN = {
+    "worker 1": "scoring worker 1",
+    "worker 2": "scoring worker 2",
+    "delivery worker 1": "callbacks worker 1",
+    "api 1": "API",
+}
 """What the state of `riskline up` calls them."""
 
-HOSTS = ("up", "api 2", "worker 3")
+HOSTS = ("up", "api 2", "worker 3", "delivery worker 2")
 """What the runner starts and starts again."""
 
 PEERS = {"worker 1": "peer 1", "worker 2": "peer 2", "worker 3": "peer 3"}
 """RQ's own workers, each of which suffers what the Riskline worker with its number does."""
+
+CALLBACK_SCHEDULE = (0, 1, 1, 2, 2, 2, 2, 2)
+"""Seconds before each attempt: short, so that callbacks that cannot be delivered are given up within the run."""
 
 READY_SECONDS = 60.0
 UP_STOP_SECONDS = 45.0
@@ -43,9 +54,9 @@ POLL_SECONDS = 0.05
 class Fleet:
     """All processes of a run; to be used in one thread, which must be the main one."""
 
-    def __init__(self, directory: Path, *, with_peer: bool, delays: random.Random) -> None:
+    def __init__(self, directory: Path, *, with_peer: bool, seed: int) -> None:
         self.directory = directory
-        redis_port, proxy_port, first_api, second_api = free_ports(4)
+        redis_port, proxy_port, first_api, second_api, live, dead = free_ports(6)
         self.api_urls = [f"http://127.0.0.1:{first_api}", f"http://127.0.0.1:{second_api}"]
         self.data = directory / "data"
         self.logs = directory / "logs"
@@ -54,6 +65,9 @@ class Fleet:
             each.mkdir()
         write_stump(directory / "models")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RISKLINE_", "REDIS_URL"))}
+        secret = new_secret()
+        self.receiver = Receiver(port=live, secret=secret, seed=seed)
+        self.destinations = Destinations(live=live, dead=dead)
         self._mark = f"RISKLINE_DATA={self.data}"
         self.environment = {
             **inherited,
@@ -63,18 +77,22 @@ class Fleet:
             "RISKLINE_DATA": str(self.data),
             "RISKLINE_MODELS": str(directory / "models"),
             "RISKLINE_TRANSACTION": "tests.chaos.slow:SlowTransaction",
+            "RISKLINE_CALLBACK_SECRET": secret,
+            "RISKLINE_CALLBACK_ALLOW": f"{HOST}/32",
+            "RISKLINE_CALLBACK_SCHEDULE": ",".join(map(str, CALLBACK_SCHEDULE)),
         }
         self.redis_log = self.logs / "redis-server.log"
         self.server = find_server(redis_dir)
         words = command(self.server, redis_dir=redis_dir, socket=redis_dir / "s", log_file=self.redis_log)
         self.redis_url = f"unix://{redis_dir / 's'}"
         self.redis = self._service("redis", [*words, "--port", str(redis_port), "--bind", "127.0.0.1"])
-        self.proxy = FaultyProxy(port=proxy_port, upstream_port=redis_port, delays=delays)
+        self.proxy = FaultyProxy(port=proxy_port, upstream_port=redis_port, delays=random.Random(seed))
         up = cli_command("up", "--port", str(first_api), "--workers", "2")
         self.services = {
             "up": self._service("up", up, orphaned_signal=signal.SIGTERM),
             "api 2": self._service("api 2", cli_command("api", "--port", str(second_api))),
             "worker 3": self._service("worker 3", cli_command("worker")),
+            DELIVERIES[1]: self._service(DELIVERIES[1], cli_command("worker", "--queue", "callbacks")),
         }
         self.peer_url = f"{self.environment['REDIS_URL']}/{DATABASE}"
         if with_peer:
@@ -93,13 +111,15 @@ class Fleet:
         """
         self.start_redis()
         self.proxy.start()
+        self.receiver.start()
         for service in self.services.values():
             service.start()
         for name, url in zip(("up", "api 2"), self.api_urls, strict=True):
             self._wait(lambda url=url: is_ready(url), name)
         self._wait(lambda: all(self.pid(name) for name in CHILDREN), "up")
         store = self.store()
-        self._wait(lambda: store.scard("rq:workers") >= len(WORKERS), "worker 3")
+        count = len(WORKERS) + len(DELIVERIES)
+        self._wait(lambda: store.scard("rq:workers") >= count, "worker 3")
         store.close()
 
     def _wait(self, condition: Callable[[], bool], name: str) -> None:
@@ -153,6 +173,8 @@ class Fleet:
                 problems.append(f"{name} did not stop when it was told to: {last_lines(service.log)}")
         self.redis.kill()
         self.proxy.close()
+        self.receiver.close()
+        self.destinations.close()
         deadline = time.monotonic() + LEFT_SECONDS
         while (left := processes_with(self._mark)) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.chaos.faults import Fault
+from tests.chaos.faults import DELIVERIES, Fault
 from tests.chaos.fleet import CHILDREN, HOSTS, PEERS, WORKERS, Fleet
 
 TICK_SECONDS = 0.02
@@ -57,6 +57,7 @@ class Injector:
             self._tend()
             time.sleep(TICK_SECONDS)
         self._fleet.proxy.heal()
+        self._fleet.receiver.heal()
         self._fleet.start_redis()
 
     def _at(self, when: float, work: Callable[[], None]) -> None:
@@ -90,9 +91,11 @@ class Injector:
         """Lets it happen; what ends it, or None where there is nothing that it could happen to."""
         if fault.target == "network":
             return self._apply_to_network(fault)
+        if fault.target == "receiver":
+            return self._apply_to_receiver(fault)
         if fault.target == "everything":
             return self._kill_everything()
-        targets = WORKERS if fault.target == "all workers" else (fault.target,)
+        targets = (*WORKERS, *DELIVERIES) if fault.target == "all workers" else (fault.target,)
         if not any(self._fleet.pid(target) for target in targets):
             return None
         pids = [pid for target in (*targets, *_peers(targets)) if (pid := self._fleet.pid(target))]
@@ -122,6 +125,14 @@ class Injector:
         else:
             proxy.half_close(fault.kind.removeprefix("half-close "))
         return lambda: None
+
+    def _apply_to_receiver(self, fault: Fault) -> Callable[[], None]:
+        receiver = self._fleet.receiver
+        if fault.kind == "away":
+            receiver.go_away()
+            return receiver.come_back
+        receiver.freeze()
+        return receiver.thaw
 
     def _kill_everything(self) -> Callable[[], None]:
         for name in (*HOSTS, *PEERS.values()):

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tests.chaos.answers import FAILED
+from tests.chaos.callbacks import CALLBACK_ALLOWED_SECONDS
 from tests.chaos.peer import PeerResult
 from tests.chaos.verdict import Verdict
 
@@ -19,7 +20,12 @@ with `appendfsync always`, behind a proxy that delays, stalls, loses and cuts. C
 repeat, contradict, read, follow the feed, and ask again until they have an answer. At the end everything is killed at
 once, while much waits. Beside it, on the same Redis and through the same proxy, RQ alone, as it comes out of the box:
 three `SimpleWorker`s, each killed or stopped together with one of Riskline's workers, and a client that enqueues one
-job a transaction. Scoring takes 5 ms, there and here, so that faults find work half done."""
+job a transaction. Scoring takes 5 ms, there and here, so that faults find work half done.
+
+About half of what is queued has a `callback_url`. Two delivery workers, one a host, are killed, stopped and cut off as
+the others are; the receiver answers a tenth of the requests late, with 500 or not at all, hangs at times and is away at
+times. A few callbacks go to hosts that never answer. An attempt is followed by the next after a second or two, so that
+those are given up within the run; behind a host's closed gate they wait longer, and are pending at the end."""
 
 Row = tuple[str, str, str]
 
@@ -72,9 +78,28 @@ class Report:
             ("last decision after the end of the last fault", f"{ours.recovery_seconds:.1f} s", "-"),
             ("every client answered, nothing undecided, after it", f"{ours.settled_seconds:.1f} s", "-"),
             ("longest wait for a decision while no fault was on", f"{ours.worst_calm_seconds:.1f} s", "-"),
+            *self._callback_rows(),
             ("answers that the contract does not allow, and the like", f"{len(ours.violations):,}", "-"),
             ("`riskline doctor --audit`", self.audit, "-"),
         ]
+
+    def _callback_rows(self) -> list[Row]:
+        ours = self.verdict.callbacks
+        figures = {
+            "callbacks announced": f"{ours.announced:,}",
+            "callbacks delivered": f"{ours.delivered:,}",
+            "callbacks delivered more than once, as is allowed": f"{ours.repeated:,}",
+            "callbacks given up after all attempts, at hosts that never answer": f"{ours.dead:,}",
+            "callbacks pending at hosts that never answer": f"{ours.pending:,}",
+            "callbacks missing": f"{len(ours.missing):,}",
+            "callbacks wrong, changed or badly signed": f"{len(ours.wrong):,}",
+            f"callbacks delivered, but later than {CALLBACK_ALLOWED_SECONDS:.0f} s": f"{len(ours.late):,}",
+            "from a decision to its first delivery, half of all": f"{ours.median_seconds * 1000:.0f} ms",
+            "longest wait for a delivery while no fault was on": f"{ours.worst_calm_seconds:.1f} s",
+            "longest wait for a delivery, faults included": f"{ours.worst_seconds:.1f} s",
+            "last first delivery after the end of the last fault": f"{ours.recovery_seconds:.1f} s",
+        }
+        return [(what, figure, "-") for what, figure in figures.items()]
 
     def figures(self) -> dict[str, Any]:
         """For programs."""

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import random
 import secrets
 import shutil
 import signal
@@ -18,10 +17,12 @@ from redis import Redis
 
 from shared.errors import RisklineError
 from shared.store.keys import Keys
-from tests.chaos.evidence import gather, whereabouts
+from tests.chaos.callbacks import CALLBACK_ALLOWED_SECONDS, CallbackEvidence
+from tests.chaos.evidence import gather, read_states, whereabouts
 from tests.chaos.faults import plan
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import CALLBACK_SCHEDULE, Fleet
 from tests.chaos.injector import Injected, Injector
+from tests.chaos.kept import read_callbacks
 from tests.chaos.peer import DATABASE as PEER_DATABASE
 from tests.chaos.peer import PeerResult, Producer, count
 from tests.chaos.processes import ChaosError
@@ -41,6 +42,9 @@ LONG_SECONDS = 200.0
 
 PROGRESS_SECONDS = 10.0
 
+SWITCH_SECONDS = 0.0005
+"""For how long a thread of ours goes on where another wants to: every answer of Redis comes through the proxy's."""
+
 SHOWN = 20
 """Of each kind of problem."""
 
@@ -53,6 +57,7 @@ def main(words: list[str]) -> int:
             print(f"{fault.at_seconds:6.1f} s  {fault}")
         return 0
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    sys.setswitchinterval(SWITCH_SECONDS)
     directory = Path(tempfile.mkdtemp(prefix="riskline-chaos-"))
     say = Progress()
     say(f"seed {options.seed}, {options.seconds:g} s; logs in {directory}/logs")
@@ -100,6 +105,10 @@ def _write(options: argparse.Namespace, report: Report) -> None:
 def _problems(verdict: Verdict) -> list[str]:
     lines = [f"violation, {times} times: {each}" for each, times in Counter(verdict.violations).most_common(SHOWN)]
     lines += [f"{name} {id_}: {why}" for name in ("lost", "wrong") for id_, why in _some(getattr(verdict, name))]
+    ours = verdict.callbacks
+    lines += [f"callback missing {id_}: {why}" for id_, why in _some(ours.missing)]
+    lines += [f"callback wrong {id_}: {why}" for id_, why in _some(ours.wrong)]
+    lines += [f"callbacks late: {', '.join(ours.late[:SHOWN])}"] if ours.late else []
     lines += [f"twice: {', '.join(verdict.twice[:SHOWN])}"] if verdict.twice else []
     lines += [f"late: {', '.join(verdict.late[:SHOWN])}"] if verdict.late else []
     return lines
@@ -132,8 +141,10 @@ class Run:
         self._said_at = time.monotonic()
         self._with_peer = not options.no_peer
         self._faults = plan(options.seed, seconds=options.seconds)
-        self._fleet = Fleet(directory, with_peer=self._with_peer, delays=random.Random(options.seed))
-        self._traffic = Traffic(self._fleet.api_urls, seed=options.seed, per_second=options.rate)
+        self._fleet = Fleet(directory, with_peer=self._with_peer, seed=options.seed)
+        self._traffic = Traffic(
+            self._fleet.api_urls, self._fleet.destinations, seed=options.seed, per_second=options.rate
+        )
         self._producer = Producer(self._fleet.peer_url)
 
     def go(self) -> Report:
@@ -200,15 +211,42 @@ class Run:
         store.close()
         return seconds
 
+    def _await_deliveries(self, done: Injected) -> None:
+        """Waits until nothing is pending for the receiver that lives, or until the time for that is over."""
+        store = self._fleet.store()
+        line = Keys().callback_host_prefix + self._fleet.destinations.live
+        seconds = done.healed_at + CALLBACK_ALLOWED_SECONDS - time.time()
+        deadline = time.monotonic() + seconds
+        # the main thread tends the fleet meanwhile
+        while store.zcard(line) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        waited = time.time() - done.healed_at
+        self._say(f"{store.zcard(line)} callbacks to be delivered {waited:.2f} s after the end of the last fault")
+        store.close()
+
     def _judge(self, done: Injected) -> tuple[Verdict, str]:
         self._traffic.finish()
         ledger = self._traffic.ledger
         self._say(f"reading {len(ledger.acknowledged)} transactions")
         store = self._fleet.store()
-        evidence = gather(store, self._fleet.api_urls, ledger.acknowledged, self._fleet.environment)
-        verdict = judge(
-            ledger, evidence, followed=self._traffic.followed, windows=done.windows, healed_at=done.healed_at
+        states = read_states(self._fleet.api_urls, ledger.acknowledged)
+        self._await_deliveries(done)
+        evidence = gather(store, states, self._fleet.environment)
+        callbacks = CallbackEvidence(
+            kept=read_callbacks(store),
+            arrivals=self._fleet.receiver.arrivals_now(),
+            live_host=self._fleet.destinations.live,
+            attempts=len(CALLBACK_SCHEDULE),
         )
+        verdict = judge(
+            ledger,
+            evidence,
+            callbacks,
+            followed=self._traffic.followed,
+            windows=done.windows,
+            healed_at=done.healed_at,
+        )
+        verdict.violations += self._fleet.receiver.strange
         verdict.violations += [f"{id_}: {whereabouts(store, id_)}" for id_ in verdict.suspicious()[:SHOWN]]
         store.close()
         return verdict, "not available" if evidence.audit is None else evidence.audit or "nothing to say"

@@ -12,6 +12,7 @@ import uvloop
 from tests.chaos.answers import BadAnswerError
 from tests.chaos.clients import Clients
 from tests.chaos.ledger import Ledger
+from tests.chaos.receiver import Destinations
 
 AT_ONCE = 64
 """Requests under way and clients that wait to repeat one; where all do, nobody new comes."""
@@ -42,11 +43,12 @@ PER_ACTION = sum(share * transactions for share, transactions, _ in ACTIONS)
 class Traffic:
     """Clients at work until they are told to stop, then until each has its answer."""
 
-    def __init__(self, urls: list[str], *, seed: int, per_second: float) -> None:
+    def __init__(self, urls: list[str], destinations: Destinations, *, seed: int, per_second: float) -> None:
         self.ledger = Ledger()
         self.followed: list[str] = []
         self.under_way = 0
         self._urls = urls
+        self._destinations = destinations
         self._rng = random.Random(seed)
         self._pause_seconds = PER_ACTION / per_second
         self._stop = threading.Event()
@@ -79,7 +81,7 @@ class Traffic:
             runner.run(self._main())
 
     async def _main(self) -> None:
-        clients = Clients(self._urls, self.ledger, self._rng)
+        clients = Clients(self._urls, self._destinations, self.ledger, self._rng)
         over = asyncio.Event()
         follower = asyncio.create_task(self._guarded(clients.follow(self.followed, over=over)))
         tasks: set[asyncio.Task[None]] = set()

@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
+from tests.chaos.callbacks import CallbackEvidence, CallbackVerdict, judge_callbacks
 from tests.chaos.evidence import Evidence, Fed
 from tests.chaos.ledger import Ledger, wrong
+from tests.chaos.times import Windows, calm, longest_within
 
 ALLOWED_SECONDS = 10.0
 """From the end of the last fault, or from the acknowledgement where that came later, to the decision."""
-
-Windows = Sequence[tuple[float, float]]
 
 
 @dataclass
@@ -36,15 +36,18 @@ class Verdict:
     wrong: dict[str, str] = field(default_factory=dict)
     late: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    callbacks: CallbackVerdict = field(default_factory=CallbackVerdict)
 
     @property
     def kept(self) -> bool:
         """Whether nothing is wrong."""
-        return not (self.lost or self.twice or self.wrong or self.late or self.violations)
+        return self.callbacks.kept and not (self.lost or self.twice or self.wrong or self.late or self.violations)
 
     def suspicious(self) -> list[str]:
         """The transactions of which more should be known."""
-        return list(dict.fromkeys([*self.lost, *self.twice, *self.wrong, *self.late]))
+        ours = self.callbacks
+        found = [*self.lost, *self.twice, *self.wrong, *self.late, *ours.missing, *ours.wrong, *ours.late]
+        return list(dict.fromkeys(found))
 
     def figures(self) -> dict[str, Any]:
         """For programs."""
@@ -52,7 +55,13 @@ class Verdict:
 
 
 def judge(
-    ledger: Ledger, evidence: Evidence, *, followed: Sequence[str], windows: Windows, healed_at: float
+    ledger: Ledger,
+    evidence: Evidence,
+    callbacks: CallbackEvidence,
+    *,
+    followed: Sequence[str],
+    windows: Windows,
+    healed_at: float,
 ) -> Verdict:
     """Compares what clients know with what is there."""
     verdict = Verdict(violations=list(ledger.violations))
@@ -71,6 +80,14 @@ def judge(
             verdict.decided += 1
     _judge_feed(verdict, ledger, evidence, followed)
     _judge_times(verdict, ledger, fed, windows, healed_at)
+    verdict.callbacks = judge_callbacks(
+        ledger,
+        callbacks,
+        states=evidence.states,
+        decided_at={id_: each.at for id_, each in fed.items()},
+        windows=windows,
+        healed_at=healed_at,
+    )
     if evidence.undecided:
         verdict.violations.append(f"{len(evidence.undecided)} are undecided: {evidence.undecided[:5]}")
     if evidence.audit:
@@ -116,7 +133,7 @@ def _judge_feed(verdict: Verdict, ledger: Ledger, evidence: Evidence, followed: 
 
 def _judge_times(verdict: Verdict, ledger: Ledger, fed: dict[str, Fed], windows: Windows, healed_at: float) -> None:
     waits = []
-    calm = _calm(windows)
+    calm_spans = calm(windows)
     for transaction_id in ledger.acknowledged:
         at = ledger.entries[transaction_id].acknowledged_at
         if at is None or transaction_id not in fed:
@@ -128,17 +145,7 @@ def _judge_times(verdict: Verdict, ledger: Ledger, fed: dict[str, Fed], windows:
         if decided_at - max(at, healed_at) > ALLOWED_SECONDS:
             verdict.late.append(transaction_id)
         if waits[-1] > verdict.worst_calm_seconds:
-            longest = max((min(end, decided_at) - max(begin, at) for begin, end in calm), default=0.0)
+            longest = longest_within(calm_spans, at, decided_at)
             verdict.worst_calm_seconds = max(verdict.worst_calm_seconds, longest)
     waits.sort()
     verdict.median_seconds = waits[len(waits) // 2] if waits else 0.0
-
-
-def _calm(windows: Windows) -> list[tuple[float, float]]:
-    """The times in which no fault was on."""
-    calm, since = [], 0.0
-    for begin, end in sorted(windows):
-        if begin > since:
-            calm.append((since, begin))
-        since = max(since, end)
-    return [*calm, (since, float("inf"))]
