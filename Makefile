@@ -35,15 +35,19 @@ install: $(VENV)/.installed $(KERNEL) ## Make .venv with the locked packages, th
 run: install ## Start everything and show how to try it; Ctrl-C stops it (UP_FLAGS="--port 9000 --workers 2")
 	@exec $(BIN)/riskline up $(UP_FLAGS)
 
-# Each step says its name first, so that a failure shows where it happened.
+# Each step says its name first, so that a failure shows where it happened. Two files of tests run at a time, as most wait
+# for a process more than they compute; the run of chaos has the machine for itself.
+TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
+CHAOS_TEST := tests/integration/test_chaos.py
 test: install ## Lint, types, import rules, then unit, integration and end-to-end tests
 	@set -e; step() { printf '\n== %s\n' "$$*"; "$$@"; }; \
 	step $(BIN)/ruff check .; \
 	step $(BIN)/ruff format --check .; \
 	step $(BIN)/mypy; \
 	step $(BIN)/lint-imports; \
-	step $(BIN)/pytest tests/unit; \
-	step $(BIN)/pytest tests --ignore=tests/unit --ignore=tests/bench
+	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME); \
+	step $(BIN)/pytest tests $(TWO_AT_A_TIME) --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
+	step $(BIN)/pytest $(CHAOS_TEST)
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
 	$(PIP) install --require-hashes -r requirements-zig.txt

@@ -105,7 +105,7 @@ def replay(
 def try_receiver(url: str, *, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Send a signed event to a URL now, by the rules for all callbacks; exit 1 where it is not received."""
     # the HTTP client: `riskline --help` shall not wait for it
-    from worker.callbacks import send_test_event  # noqa: PLC0415
+    from worker.attempt import send_test_event  # noqa: PLC0415
 
     settings = installation_settings(data=data)
     configured_secrets()

@@ -8,10 +8,14 @@ from cli.redis_server import find_server, probe
 from cli.up import without_password, without_redis
 from shared.errors import InstallationError, StoreUnavailableError
 from shared.settings import Settings
+from shared.store.audit import Audit
 from shared.store.connection import redis_faults_named
 from shared.store.safety import WANTED_REDIS, dangers, facts_of
 
 ANSWER_SECONDS = 5.0
+
+OVERDUE_SECONDS = 30.0
+"""For how long a callback may be due: longer than a lost worker's lease."""
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
@@ -41,6 +45,31 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("redis", Verdict.OK, f"{name} {facts.settings[name]}")
     for danger in found:
         yield Finding("redis", Verdict(danger.severity.value), danger.sentence)
+
+
+def check_callbacks(settings: Settings) -> Iterator[Finding]:
+    """Whether callbacks can be signed, and are delivered."""
+    count = len(settings.callback_secrets)
+    signed = (
+        f"signed by {count} secret{'s' if count != 1 else ''}" if count else "off: RISKLINE_CALLBACK_SECRET is not set"
+    )
+    if settings.redis_url is None:
+        yield Finding("callbacks", Verdict.OK, signed)
+        return
+    redis = probe(settings.redis_url, timeout_seconds=ANSWER_SECONDS)
+    try:
+        counts = Audit(redis).counts()
+    except StoreUnavailableError:
+        yield Finding("callbacks", Verdict.OK, signed)
+        return
+    finally:
+        redis.close()
+    state = f"{signed}; {counts.callbacks_pending} pending, {counts.callbacks_dead_now} given up"
+    if counts.callbacks_overdue_ms > OVERDUE_SECONDS * 1000:
+        since = f"nobody delivers since {counts.callbacks_overdue_ms / 1000:.0f} s"
+        yield Finding("callbacks", Verdict.FAIL, f"{state}; {since}: start `riskline worker --queue callbacks`")
+    else:
+        yield Finding("callbacks", Verdict.OK, state)
 
 
 def _startable(settings: Settings) -> Finding:

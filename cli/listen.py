@@ -59,6 +59,11 @@ def listen(
 ) -> None:
     """Receive callbacks on this machine and show them; what RISKLINE_CALLBACK_SECRET did not sign is answered 401."""
     secrets = configured_secrets()
+    if save is not None:
+        try:
+            save.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InstallationError(f"--save {save} cannot be used as a directory: {error.strerror}") from error
     with Listener(secrets, host=host, port=port, status=status, delay_seconds=delay) as listener:
         typer.echo(f"listening for callbacks (Ctrl-C stops); as callback_url give {listener.url}", err=True)
         typer.echo(f"the API and the workers need RISKLINE_CALLBACK_ALLOW={_network(host)} to reach it", err=True)

@@ -264,9 +264,7 @@ class Readiness:
 
 def banner(settings: Settings, transaction_class: type[TransactionModel]) -> str:
     """What is shown once everything runs."""
-    delivered = (
-        "signed" if settings.callback_secret else "off: `riskline keys new --webhook` makes the secret they need"
-    )
+    signed = "are signed and sent" if settings.callback_secret else "are off: RISKLINE_CALLBACK_SECRET is not set"
     url = base_url(settings.host, settings.port)
     return (
         f"\nRiskline is ready (Ctrl-C stops everything)\n"
@@ -274,7 +272,7 @@ def banner(settings: Settings, transaction_class: type[TransactionModel]) -> str
         f"  docs     {url}/docs\n"
         f"  health   {url}/health/ready\n"
         f"  data     {settings.data}\n"
-        f"  callbacks {delivered}\n\n"
+        f"  calls    callbacks {signed}\n\n"
         f"Try it:\n  {example_call(url, transaction_class)}\n"
     )
 

@@ -16,6 +16,7 @@ from shared.errors import InstallationError, RisklineError
 from shared.webhooks import ID, Checked, check, shown_age
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/\d")
+BOM = b"\xef\xbb\xbf"
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
@@ -86,14 +87,14 @@ def _from_http(content: bytes) -> tuple[dict[str, str], bytes]:
     end = END_OF_HEAD.search(content)
     if end is None:
         raise RisklineError("the request has no blank line, which ends its headers")
-    lines = content[: end.start()].splitlines()
+    lines = content[: end.start()].removeprefix(BOM).splitlines()
     if lines and REQUEST_LINE.match(lines[0]):
         lines = lines[1:]
     pairs = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon:
-            raise RisklineError("the request has a line among its headers that is none: name: value is one")
+            raise RisklineError(f"the request has no header in line {number}; each is a line of its own, `name: value`")
         pairs.append((name.strip(), value.strip()))
     return joined(pairs), content[end.end() :]
 

@@ -195,7 +195,9 @@ def _check_name(target: CallbackUrl, allowed: Allowed) -> None:
         # whether a name is in one of the networks is known when it is looked up, for each delivery
         return
     if "." not in host or host.endswith((".", *LOCAL_SUFFIXES)):
-        raise CallbackUrlError(f"must have a public host name: {host} is a local one; allow it in {SETTING}")
+        raise CallbackUrlError(
+            f"must have a public host name: {host} is a local one, which the operator can allow in {SETTING}"
+        )
     _check_scheme_and_port(target)
 
 
@@ -229,7 +231,7 @@ def check_addresses(target: CallbackUrl, addresses: Sequence[str], allowed: Allo
             kind = "private" if private else "not a public one"
             # what a name stands for in our networks is not the client's to learn
             which = f"its address {address}" if target.is_address else "an address of its host"
-            raise CallbackUrlError(f"{which} is {kind}: allow it in {SETTING}")
+            raise CallbackUrlError(f"{which} is {kind}: the operator can allow it in {SETTING}")
         _check_scheme_and_port(target)
 
 

@@ -94,7 +94,9 @@ class Settings(BaseSettings):
         "is varied by a fifth. After the last attempt it is a dead letter.",
     )
     callback_url: str | None = Field(
-        default=None, description="Where the decisions of submissions go that name no `callback_url` of their own."
+        default=None,
+        description="Where the decisions of submissions go that name no `callback_url` of their own; their clients see "
+        "its host alone.",
     )
     callback_host_limit: Annotated[int, Field(ge=1, le=500)] = Field(
         default=150, description="Deliveries to one receiving host at a time, of one delivery worker."
@@ -137,8 +139,9 @@ class Settings(BaseSettings):
     @field_validator("callback_schedule")
     @classmethod
     def _seconds(cls, value: str) -> str:
-        Schedule.parse(value)
-        return value
+        # empty: what a compose file makes of a variable that is not set
+        Schedule.parse(value or SPEC_SCHEDULE)
+        return value or SPEC_SCHEDULE
 
     @model_validator(mode="after")
     def _default_callback_can_be_made(self) -> Self:

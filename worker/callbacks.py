@@ -3,24 +3,17 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from importlib.metadata import version
-from typing import Protocol
+from collections.abc import Callable
+from contextlib import suppress
 
-from shared.callback import TEST_EVENT, TRACE, event_body, new_message_id
-from shared.callback_url import Allowed, CallbackUrl, CallbackUrlError, parse_callback_url
+from shared.callback_url import Allowed
 from shared.errors import StoreUnavailableError
-from shared.lifecycle import CallbackEvent
 from shared.log import get_logger
 from shared.outage import Outage
 from shared.schedule import Schedule
-from shared.settings import Settings
 from shared.store.callbacks import Attempted, CallbackQueue, Due
 from shared.webhooks import Signer
-from worker.outbound import Answer, DeliveryError, Outbound, RefusedAddressError
+from worker.attempt import Attempt, Courier, Sender
 
 log = get_logger(__name__)
 
@@ -36,26 +29,10 @@ GATHER_SECONDS = 0.005
 LOOK_SECONDS = 1.0
 """How often it is looked at whether something is due, whatever wakes."""
 
-MOST_LOSSES = 10
-"""Workers that may be lost with one callback before it is given up: bad luck does not come so often."""
-
 STOP_SECONDS = 4.0
 """What attempts under way are given when the worker is to stop; those left are due again at once, for another."""
 
 REDIS_PAUSE_SECONDS = 1.0
-
-CONTENT_TYPE = {"content-type": "application/json"}
-USER_AGENT = f"Riskline/{version('riskline')}"
-
-GONE = 410
-SUCCESS = range(200, 300)
-
-
-class Sender(Protocol):
-    """Makes the request; raises DeliveryError where there is no answer."""
-
-    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
-        """The receiver's answer."""
 
 
 class Deliverer:
@@ -74,10 +51,7 @@ class Deliverer:
         outage: Outage | None = None,
     ) -> None:
         self._queue = queue
-        self._sender = sender
-        self._signer = signer
-        self._allowed = allowed
-        self._schedule = schedule
+        self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule)
         self._host_limit = host_limit
         self._limit = limit
         self._outage = outage or Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")
@@ -183,76 +157,15 @@ class Deliverer:
 
     async def _attempt(self, due: Due) -> None:
         try:
-            ended = await self._attempted(due)
+            ended = await self._courier.attempted(due)
         except asyncio.CancelledError:
             self._ended.append(Attempted(due, None))
             raise
         except Exception:
             log.exception("a delivery failed", transaction_id=due.transaction_id)
-            ended = self._failed(due, _Attempt(error="the delivery worker failed; its log says why"))
+            ended = self._courier.failed(due, Attempt(error="the delivery worker failed; its log says why"))
         # only now: what has ended meanwhile was taken away with its list
         self._ended.append(ended)
-
-    async def _attempted(self, due: Due) -> Attempted:
-        attempt = _Attempt()
-        if "url" not in due.event:
-            return self._given_up(due, attempt, "what is kept of it cannot be read")
-        if due.losses >= MOST_LOSSES:
-            return self._given_up(due, attempt, f"{due.losses} workers were lost while they delivered it")
-        if due.held and not self._schedule.is_last(due.step):
-            attempt.error = "not tried: the last attempts at this host have all failed"
-            return self._failed(due, attempt)
-        try:
-            target = parse_callback_url(due.event["url"], self._allowed)
-            answer = await self._post(due, target, attempt)
-        except (CallbackUrlError, RefusedAddressError) as error:
-            return self._given_up(due, attempt, str(error))
-        except DeliveryError as error:
-            attempt.error = str(error)
-            return self._failed(due, attempt, host_works=False)
-        return self._answered(due, answer, attempt)
-
-    def _answered(self, due: Due, answer: Answer, attempt: "_Attempt") -> Attempted:
-        attempt.status, attempt.answer = answer.status, answer.head
-        if answer.status in SUCCESS:
-            log.debug("callback delivered", **_trace(due))
-            return Attempted(due, CallbackEvent.DELIVER, attempt=attempt.shown(), host_works=True)
-        if answer.status == GONE:
-            return self._given_up(due, attempt, "the receiver wants no more of it (410)", host_works=True)
-        # who answers, whatever it is, works: other URLs of the host may be all right
-        return self._failed(due, attempt, host_works=True, retry_after_seconds=_seconds(answer.retry_after))
-
-    async def _post(self, due: Due, target: CallbackUrl, attempt: "_Attempt") -> Answer:
-        body = due.event["body"].encode()
-        headers = self._signer.headers(due.message_id, sent_at=datetime.now(UTC), body=body)
-        headers |= CONTENT_TYPE
-        if "traceparent" in due.event:
-            headers["traceparent"] = due.event["traceparent"]
-        with attempt.timed():
-            return await self._sender.post(target, headers=headers, body=body)
-
-    def _failed(
-        self,
-        due: Due,
-        attempt: "_Attempt",
-        *,
-        host_works: bool | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> Attempted:
-        wait = self._schedule.after(due.step + 1, retry_after_seconds=retry_after_seconds)
-        if wait is None:
-            reason = f"the last of {due.step + 1} attempts failed: {attempt.error or f'status {attempt.status}'}"
-            return self._given_up(due, attempt, reason, host_works=host_works)
-        log.info(
-            "callback failed", status=attempt.status, error=attempt.error, next_seconds=round(wait, 1), **_trace(due)
-        )
-        return Attempted(due, CallbackEvent.RETRY, wait_seconds=wait, attempt=attempt.shown(), host_works=host_works)
-
-    def _given_up(self, due: Due, attempt: "_Attempt", reason: str, *, host_works: bool | None = None) -> Attempted:
-        if attempt.status is None and attempt.error is None:
-            attempt.error = reason
-        log.warning("callback given up", reason=reason, **_trace(due))
-        return Attempted(due, CallbackEvent.GIVE_UP, attempt=attempt.shown(), reason=reason, host_works=host_works)
 
     async def _end(self) -> None:
         """Gives attempts under way their time, and what is left of them back."""
@@ -267,76 +180,3 @@ class Deliverer:
         except StoreUnavailableError as error:
             # their leases end, and they are tried again
             self._outage.failed(error, lost=len(self._ended))
-
-
-async def send_test_event(url: str, settings: Settings) -> dict[str, object]:
-    """One attempt to deliver an event of no transaction: what would be kept of it."""
-    attempt = _Attempt()
-    now = datetime.now(UTC)
-    data = {"message": "This is a test; no transaction was decided."}
-    body = event_body(TEST_EVENT, data, happened_at=_spelled(now))
-    headers = Signer(settings.callback_secrets).headers(new_message_id(), sent_at=now, body=body)
-    outbound = Outbound(allowed=settings.allowed, user_agent=USER_AGENT)
-    try:
-        target = parse_callback_url(url, settings.allowed)
-        with attempt.timed():
-            answer = await outbound.post(target, headers={**headers, **CONTENT_TYPE}, body=body)
-        attempt.status, attempt.answer = answer.status, answer.head
-    except (CallbackUrlError, DeliveryError) as error:
-        attempt.error = str(error)
-    finally:
-        await outbound.close()
-    return attempt.shown()
-
-
-class _Attempt:
-    """What is kept of one attempt."""
-
-    def __init__(self, *, error: str | None = None) -> None:
-        self.at = datetime.now(UTC)
-        self.status: int | None = None
-        self.answer: str | None = None
-        self.error = error
-        self.latency_ms: float | None = None
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Measures what is done meanwhile."""
-        self.at, began = datetime.now(UTC), time.perf_counter()
-        try:
-            yield
-        finally:
-            self.latency_ms = round((time.perf_counter() - began) * 1000, 1)
-
-    def shown(self) -> dict[str, object]:
-        """As clients and operators see it."""
-        return {
-            "at": _spelled(self.at),
-            "status": self.status,
-            "latency_ms": self.latency_ms,
-            "answer": self.answer,
-            "error": self.error,
-        }
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """What Retry-After asks for, by its number of seconds or its date (RFC 9110); None where it says neither."""
-    if retry_after is None:
-        return None
-    try:
-        if retry_after.strip().isdecimal():
-            return float(retry_after)
-        until = parsedate_to_datetime(retry_after)
-        until = until if until.tzinfo else until.replace(tzinfo=UTC)
-        return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _spelled(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _trace(due: Due) -> dict[str, str]:
-    named = {name: due.event[name] for name in TRACE if name in due.event}
-    return {"transaction_id": due.transaction_id, "host": due.host, **named}

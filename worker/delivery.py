@@ -14,7 +14,8 @@ from shared.settings import UNSIGNED, Settings
 from shared.store.callbacks import CallbackRecords, RedisCallbacks
 from shared.store.connection import connect_async
 from shared.webhooks import Signer
-from worker.callbacks import USER_AGENT, Deliverer
+from worker.attempt import USER_AGENT
+from worker.callbacks import Deliverer
 from worker.outbound import Outbound
 from worker.process import Process, Side
 from worker.pulse import Pulse

@@ -18,7 +18,7 @@ LEASE_SECONDS = 20.0
 MOST_FAILURES = 10
 """Attempts in a row that fail at a host before it is left alone."""
 
-CLOSED_SECONDS = 30.0
+CLOSED_SECONDS = 10.0
 """For how long it is left alone: then one callback is tried, and with it all others if that goes well."""
 
 HOLD_SECONDS = 3600.0

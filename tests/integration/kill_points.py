@@ -168,8 +168,8 @@ class Parts:
         )
         queue.leave(name, ends=True)
 
-    async def deliver(self) -> None:
-        """What a delivery worker does for a ticket."""
+    async def deliver(self, *, until: Callable[[], bool] = lambda: True) -> None:
+        """What a delivery worker does while it has tickets."""
         redis, waiting = (connect_async(self.url, timeout_seconds=PATIENCE_SECONDS) for _ in range(2))
         ttl = {name: value for name, value in LIMITS.items() if name != "feed_length"}
         deliverer = Deliverer(
@@ -180,7 +180,7 @@ class Parts:
             schedule=Schedule.parse("0,0"),
             host_limit=2,
         )
-        await deliverer.run(active=lambda: True, stopping=lambda: deliverer.idle_seconds > IDLE_SECONDS)
+        await deliverer.run(active=lambda: True, stopping=lambda: deliverer.idle_seconds > IDLE_SECONDS and until())
         await redis.aclose()
         await waiting.aclose()
 
@@ -242,8 +242,12 @@ class Parts:
 
     def problems_of_delivery(self) -> Iterator[str]:
         """What is wrong once another delivery worker has come."""
-        time.sleep(SECONDS)
-        asyncio.run(self.deliver())
+        deadline = time.monotonic() + PATIENCE_SECONDS
+
+        def nothing_is_pending() -> bool:
+            return self.redis.zcard(Keys().callbacks) == 0 or time.monotonic() > deadline
+
+        asyncio.run(self.deliver(until=nothing_is_pending))
         auditor = Audit(self.redis, pause=lambda _: None)
         yield from auditor.counts().problems()
         if pending := self.redis.zrange(Keys().callbacks, 0, -1):

@@ -339,7 +339,7 @@ def test_a_host_at_which_all_fails_is_left_alone_and_then_tried_with_one(
     [other] = callbacks.take()
     assert other.transaction_id == "other"
     callbacks.finish(Attempted(other, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
-    assert 25 < callbacks.next_seconds() <= 30
+    assert 8 < callbacks.next_seconds() <= 10
     assert not callbacks.records.overdue()
 
     # the gate opens; the one that is tried fails, and it is closed again

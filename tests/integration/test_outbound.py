@@ -15,8 +15,10 @@ import pytest
 
 from shared.callback_url import Allowed, parse_callback_url
 from tests.integration.receivers import Certificate, Received, Receiver, Reply, Unaccepting, make_certificate
+from worker import checked_network, connections
 from worker import outbound as under_test
-from worker.outbound import Answer, DeliveryError, Outbound, RefusedAddressError
+from worker.delivery_errors import DeliveryError, RefusedAddressError
+from worker.outbound import Answer, Outbound
 
 pytestmark = pytest.mark.integration
 
@@ -183,10 +185,10 @@ async def test_retry_after_is_given_as_it_came(outbound: Outbound, retry_after: 
     [
         ("slow-headers", "did not answer within 0.5 s"),
         ("silent", "did not answer within 0.5 s"),
-        ("continues", "did not answer within 0.5 s"),
+        ("continues", "sent too much before its answer"),
         ("closes", "closed the connection without an answer"),
         ("garbage", "sent no valid HTTP"),
-        ("huge-headers", "sent headers that are too long"),
+        ("huge-headers", "sent too much before its answer"),
     ],
 )
 async def test_a_faulty_receiver_is_an_error_in_time(outbound: Outbound, behaviour: str, reason: str) -> None:
@@ -207,7 +209,8 @@ async def test_a_lost_connection_is_an_error(outbound: Outbound, behaviour: str)
 
 
 async def test_a_port_that_takes_no_connection_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "CONNECT_SECONDS", 0.2)
+    for module in (under_test, checked_network):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
     for timeout, reason in ((0.5, "did not accept a connection within 0.2 s"), (0.1, "did not answer within 0.1 s")):
         outbound = make_outbound(timeout_seconds=timeout)
         with Unaccepting() as receiver:
@@ -330,8 +333,18 @@ async def test_a_receiver_without_tls_is_an_error(outbound: Outbound) -> None:
         assert reason in {"TLS failed: unexpected eof while reading", "reset the connection"}
 
 
+async def test_a_receiver_that_never_finishes_the_handshake_is_named_so(
+    outbound: Outbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (checked_network, under_test):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
+    with Receiver("silent") as receiver:
+        reason = await refusal(outbound, receiver.url.replace("http:", "https:"))
+    assert reason == "did not finish the TLS handshake within 0.2 s"
+
+
 def test_tls_is_strict() -> None:
-    context = under_test._ssl_context()
+    context = connections.create_ssl_context()
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -458,6 +471,33 @@ async def test_a_connection_is_used_again(outbound: Outbound) -> None:
     assert [each.connection for each in receiver.requests] == [1, 1, 1, 1, 1, 2]
 
 
+async def test_an_answer_that_came_before_its_request_is_not_taken_for_its_answer(outbound: Outbound) -> None:
+    async def answers_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(BODY):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstale")
+        writer.close()
+
+    server = await asyncio.start_server(answers_twice, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+    heads = [(await post(outbound, url)).head for _ in range(3)]
+    server.close()
+
+    assert heads == ["first"] * 3
+
+
+async def test_a_receiver_that_sends_without_end_holds_up_no_other(outbound: Outbound) -> None:
+    with Receiver("continues") as flooding, Receiver() as good:
+        floods = [asyncio.create_task(refusal(outbound, flooding.url)) for _ in range(20)]
+        await asyncio.sleep(0)
+        answers = [await post(outbound, good.url) for _ in range(5)]
+        reasons = await asyncio.gather(*floods)
+
+    assert {each.status for each in answers} == {200}
+    assert set(reasons) <= {"sent too much before its answer", "did not answer within 0.5 s"}
+
+
 async def test_a_connection_that_is_closed_as_it_is_used_again_costs_no_attempt(outbound: Outbound) -> None:
     def once_a_connection(received: Received) -> Reply:
         earlier = [each for each in receiver.requests if each.connection == received.connection]
@@ -481,7 +521,7 @@ async def test_a_connection_that_the_receiver_has_closed_is_not_used_again(outbo
 
 
 async def test_idle_connections_expire_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "KEEP_SECONDS", 0.1)
     outbound = make_outbound(limit=3)
     with Receiver(delay_seconds=0.02) as receiver, Receiver() as other:
         await asyncio.gather(*(post(outbound, receiver.url) for _ in range(9)))
@@ -567,7 +607,7 @@ async def test_a_fault_of_our_own_passes(outbound: Outbound) -> None:
         await outbound.post(target, headers={"x-bad": "ü"}, body=BODY)
     with Receiver() as receiver:
         target = parse_callback_url(receiver.url, LOOPBACK)
-        with pytest.raises(httpcore.LocalProtocolError):
+        with pytest.raises(DeliveryError):
             await outbound.post(target, headers={"x-bad": "a\r\nb: c"}, body=BODY)
     assert not receiver.requests
 

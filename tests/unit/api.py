@@ -72,7 +72,7 @@ class Api:
     async def _ensure_ticket(self) -> None:
         self.tickets += 1
 
-    def work(self) -> int:
+    def work(self, **options: Any) -> int:
         """Decides what waits, as a worker does."""
         return drain(
             self.store,
@@ -81,6 +81,7 @@ class Api:
             model=self.serving.require,
             transaction_class=Transaction,
             time_is_over=lambda: False,
+            **options,
         )
 
     def record(self) -> None:

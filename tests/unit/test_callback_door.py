@@ -1,14 +1,17 @@
 """What the doors of the queue make of `callback_url`."""
 
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import model_validator
 
+from ingest.callbacks import Submissions
 from ingest.openapi import build_openapi
+from shared.errors import SettingsError, StoreUnavailableError
 from shared.settings import Settings, load_settings
-from shared.transaction import Transaction
+from shared.transaction import Transaction, TransactionModel, load_transaction_class
 from shared.webhooks import new_secret
 from tests.factories import transaction_json
 from tests.unit.api import Api
@@ -128,6 +131,57 @@ def test_rows_have_urls_of_their_own(*, as_lines: bool) -> None:
     assert ("callback_url" in record(api), "callback_url" in record(api, "tx-2")) == (True, False)
 
 
+class Plain(Transaction):
+    """Writes and checks itself by what it has."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_its_keys(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(data, dict) and set(data) != set(cls.model_fields):
+            raise ValueError("has another key")
+        return data
+
+    @model_validator(mode="after")
+    def _has_numbers(self) -> Self:
+        assert all(isinstance(value, int | float) for name, value in self if name != "transaction_id")
+        return self
+
+    def to_json(self) -> bytes:
+        return orjson.dumps({name: getattr(self, name) for name in type(self).model_fields})
+
+
+def test_a_team_s_own_class_sees_its_transaction_alone() -> None:
+    submissions = Submissions(Plain, check_url=str)
+
+    for body in (transaction_json(), transaction_json(callback_url=URL)):
+        transaction, url = submissions.parse(orjson.dumps(body))
+        assert orjson.loads(transaction.to_json()) == transaction_json()
+        assert url == body.get("callback_url")
+
+
+class Taken(TransactionModel):
+    amount: float
+    callback_url: int
+
+
+def test_a_class_whose_field_has_that_name_is_refused_at_the_start() -> None:
+    with pytest.raises(SettingsError, match="the name callback_url is taken"):
+        load_transaction_class(f"{__name__}:Taken")
+
+
+def test_the_default_url_is_the_operators_and_a_client_sees_its_host_alone() -> None:
+    api = Api(settings=settings(callback_url="https://shop.example/services/token?key=secret"))
+    submitted(api, transaction_id="tx-1")
+    api.work()
+    attempt = {"at": "2026-11-24T03:15:07.123Z", "status": 500, "latency_ms": 1.0, "answer": "secret", "error": None}
+    api.store.callbacks["tx-1"][b"a1"] = orjson.dumps(attempt)
+
+    state = api.client.simulate_get("/transactions/tx-1").json["callback"]
+
+    assert state["url"] == "https://shop.example/"
+    assert "secret" not in str(state)
+
+
 def test_the_door_that_answers_at_once_calls_nobody() -> None:
     answer = Api(settings=settings()).client.simulate_post(
         "/score-transaction", json=transaction_json(callback_url=URL)
@@ -149,3 +203,15 @@ def test_the_document_describes_the_request_that_we_make() -> None:
     schema = {**submission["schema"], "components": document["components"]}
     for example in submission["examples"].values():
         Draft202012Validator(schema).validate(example["value"])
+
+
+def test_a_ticket_that_cannot_be_enqueued_ends_no_drain() -> None:
+    api = Api(settings=settings())
+    for number in range(3):
+        submitted(api, transaction_id=f"tx-{number}", callback_url=URL)
+
+    def announce() -> None:
+        raise StoreUnavailableError("Redis: OOM command not allowed")
+
+    assert api.work(announce=announce) == 3
+    assert len(api.store.callbacks) == 3

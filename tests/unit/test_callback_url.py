@@ -358,7 +358,8 @@ def test_a_name_must_not_lead_to_what_is_not_public(address: str) -> None:
     target = parse_callback_url("https://example.com/", NOTHING)
     for addresses in ([address], ["93.184.216.34", address], [address, "2606:4700::1111"]):
         with pytest.raises(
-            CallbackUrlError, match=r"^an address of its host is .*: allow it in RISKLINE_CALLBACK_ALLOW$"
+            CallbackUrlError,
+            match=r"^an address of its host is .*: the operator can allow it in RISKLINE_CALLBACK_ALLOW$",
         ):
             check_addresses(target, addresses, NOTHING)
         with pytest.raises(CallbackUrlError):
@@ -374,11 +375,11 @@ def test_a_name_may_lead_to_what_is_public(address: str) -> None:
 
 def test_the_message_names_the_setting_and_an_address_only_where_the_url_does() -> None:
     target = parse_callback_url("https://example.com/", NOTHING)
-    with pytest.raises(CallbackUrlError, match=r"^an address of its host is private: allow it in RISKLINE_"):
+    with pytest.raises(CallbackUrlError, match=r"^an address of its host is private: the operator"):
         check_addresses(target, ["10.1.2.3"], NOTHING)
     with pytest.raises(CallbackUrlError, match=r"^an address of its host is not a public one"):
         check_addresses(target, ["239.1.1.1"], NOTHING)
-    with pytest.raises(CallbackUrlError, match=r"^its address 10\.1\.2\.3 is private: allow it in RISKLINE_"):
+    with pytest.raises(CallbackUrlError, match=r"^its address 10\.1\.2\.3 is private: the operator"):
         parse_callback_url("https://10.1.2.3/", NOTHING)
 
 

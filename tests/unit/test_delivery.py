@@ -17,8 +17,10 @@ from shared.schedule import Schedule
 from shared.store.callbacks import Attempted, Due, Taken
 from shared.webhooks import Signer, new_secret
 from worker import callbacks as module
-from worker.callbacks import MOST_LOSSES, Deliverer
-from worker.outbound import Answer, DeliveryError, RefusedAddressError
+from worker.attempt import MOST_LOSSES
+from worker.callbacks import Deliverer
+from worker.delivery_errors import DeliveryError, RefusedAddressError
+from worker.outbound import Answer
 
 SECRET = new_secret()
 IDLE_SECONDS = 0.03
