@@ -75,7 +75,7 @@ def show(transaction_id: str, *, data: DataOption = None, as_json: JsonOption = 
 def replay(
     *,
     transaction_ids: Annotated[list[str] | None, typer.Argument(help="Which ones.", show_default=False)] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", "--all", help="All that were given up.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:

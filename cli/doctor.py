@@ -20,7 +20,7 @@ from shared.settings import Settings
 OLDEST_PYTHON = (3, 11)
 
 EXTRAS = {
-    "train": (("sklearn", "joblib", "treelite"), "`riskline train`"),
+    "train": (("sklearn", "joblib"), "`riskline train` and `models import`"),
     "files": (("polars",), "`riskline score`, `train` and `evaluate`"),
 }
 

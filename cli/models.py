@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.installation import DataOption
+from cli.models_import import import_model
 from shared.errors import BundleError
 from shared.model.registry import Registry
 from shared.settings import load_settings
@@ -18,6 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 VersionArgument = Annotated[str, typer.Argument(help="A model version.")]
 
 models = typer.Typer(help="The model versions of this installation.", no_args_is_help=True)
+models.command("import")(import_model)
 
 
 def register(app: typer.Typer) -> None:

@@ -129,8 +129,8 @@ def train(
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
-    active = _activate_if_wanted(settings, manifest.version, wanted=activate)
-    _list_refusals(labelled.refusals)
+    active = activate_if_wanted(settings, manifest.version, wanted=activate)
+    list_refusals(labelled.refusals)
     if as_json:
         shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
@@ -168,7 +168,7 @@ def evaluate(
             skip_bad_rows=skip_bad_rows,
             progress=partial(progress.advance, reading),
         )
-    _list_refusals(labelled.refusals)
+    list_refusals(labelled.refusals)
     metrics = evaluate_model(labelled.labels, serving.score(labelled.rows), threshold=serving.thresholds.decline)
     if as_json:
         typer.echo(orjson.dumps({"model_version": serving.version, **metrics}, option=orjson.OPT_INDENT_2))
@@ -177,7 +177,8 @@ def evaluate(
     typer.echo(_metrics(metrics))
 
 
-def _list_refusals(refusals: "Refusals") -> None:
+def list_refusals(refusals: "Refusals") -> None:
+    """Says on standard error which rows were left out."""
     if refusals.total:
         stderr.print(f"left out {refusals.total:,} rows that are no transactions:")
         for reason, count in refusals.by_reason.most_common():
@@ -185,7 +186,8 @@ def _list_refusals(refusals: "Refusals") -> None:
         stderr.print(refusals.listed())
 
 
-def _activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None) -> bool:
+def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None) -> bool:
+    """Activates a version, where nothing was said if no other one serves; answers whether it is active now."""
     registry = Registry(settings.models_dir)
     if wanted is None:
         wanted = registry.active_version() is None

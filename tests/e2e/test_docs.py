@@ -37,6 +37,7 @@ HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
 SCORE_FILES = DOCS / "how-to" / "score-files.md"
 FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
 RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
+IMPORT = DOCS / "how-to" / "import-a-model.md"
 REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
@@ -136,7 +137,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
 
 
 @pytest.mark.parametrize(
-    "document", [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, RECEIVE, ROOT / "README.md"], ids=lambda path: path.name
+    "document", [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, RECEIVE, IMPORT, ROOT / "README.md"], ids=lambda path: path.name
 )
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
     document: Path, running: RunningUp, environment: dict[str, str], tmp_path: Path

@@ -1,0 +1,101 @@
+"""`riskline models import`: a team's own trained model becomes a version."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from cli.installation import DataOption
+from cli.terminal import rows_progress, stderr
+from cli.training import NEEDS, LabelOption, SkipOption, ThresholdOption, activate_if_wanted, list_refusals
+from shared.clock import utc_now
+from shared.errors import InstallationError
+from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
+from shared.settings import load_settings
+from shared.transaction import load_transaction_class
+
+
+def import_model(
+    *,
+    file: Annotated[
+        Path, typer.Argument(help="What joblib or pickle wrote; XGBoost's .json or .ubj; LightGBM's .txt.")
+    ],
+    reference: Annotated[
+        Path, typer.Option("--reference", help="Transactions like those to come (.csv, .csv.gz, .ndjson, .parquet).")
+    ],
+    features: Annotated[
+        str | None, typer.Option("--features", help="The model's columns in its order, a,b,c, where it has no names.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option("--sha256", help="Open the file only if it has this sha256.")] = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", help="A Python with the libraries that wrote the file (default: this one)."),
+    ] = None,
+    skip_bad_rows: SkipOption = False,
+    label: LabelOption = "is_fraud",
+    decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
+    review_threshold: Annotated[
+        float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
+    ] = None,
+    activate: Annotated[
+        bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
+    ] = None,
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Make a version of a model that was trained elsewhere, after proof that it scores the same here."""
+    try:
+        from worker.training.importer import import_model as make_version  # noqa: PLC0415  # slow to import
+        from worker.training.reference import read_reference  # noqa: PLC0415  # same
+    except ImportError as error:
+        raise InstallationError(f"`riskline models import` {NEEDS} ({error})") from error
+    if review_threshold is not None and review_threshold > decline_threshold:
+        raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    with rows_progress() as progress:
+        reading = progress.add_task(f"reading {reference.name}")
+        rows = read_reference(
+            reference,
+            transaction_class,
+            label=label,
+            skip_bad_rows=skip_bad_rows,
+            progress=partial(progress.advance, reading),
+        )
+        progress.add_task(f"importing {file.name}")
+        manifest = make_version(
+            file,
+            rows,
+            features=transaction_class.feature_names(),
+            named=None if features is None else [name.strip() for name in features.split(",")],
+            thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
+            python=python,
+            sha256=sha256,
+            warn=lambda message: stderr.print(f"warning: {message}", markup=False),
+            created_at=utc_now(),
+            models_dir=settings.models_dir,
+        )
+    active = activate_if_wanted(settings, manifest.version, wanted=activate)
+    list_refusals(rows.refusals)
+    facts = manifest.training
+    if as_json:
+        told = {name: facts[name] for name in ("imported_from", "sha256", "rows", "edge_rows", "max_difference")}
+        shown = {
+            "model_version": manifest.version,
+            "estimator": manifest.estimator,
+            "features": manifest.features,
+            **told,
+            "metrics": manifest.metrics,
+            "active": active,
+        }
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    stderr.print(
+        f"{manifest.estimator} of {file.name}: scores within {facts['max_difference']:.2g} of its own on "
+        f"{facts['rows']:,} rows and on {facts['edge_rows']:,} at its thresholds; "
+        f"{'it serves now' if active else 'it does not serve yet'}",
+        markup=False,
+    )
+    typer.echo(manifest.version)

@@ -1,0 +1,227 @@
+"""A model that was trained elsewhere, as a version that scores the same."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
+
+from cli.main import run
+from shared.errors import BundleError
+from shared.model.engine import Engine
+from shared.model.registry import Registry
+from tests.unit.fitted import WIDTH, labelled
+from tests.unit.foreign_models import FEATURES, dumped, forest, imported, reference
+from worker.training import importer, unpickle
+from worker.training.folding import folded
+from worker.training.importer import columns_of, edge_rows
+from worker.training.simulate import simulate
+
+SHUFFLED = (FEATURES[3], FEATURES[0], FEATURES[4], FEATURES[2], FEATURES[1])
+RELEASE = version("scikit-learn")
+
+
+def boosted() -> Any:
+    return GradientBoostingClassifier(n_estimators=15, random_state=0)
+
+
+FAMILIES: dict[str, tuple[Callable[[], Any], float]] = {
+    "random forest": (forest, 0.0),
+    "extra trees": (lambda: ExtraTreesClassifier(10, max_depth=6, random_state=0), 0.0),
+    "gradient boosting": (boosted, 1e-12),
+    "exponential loss": (lambda: boosted().set_params(loss="exponential", init="zero"), 1e-12),
+    "histogram boosting": (lambda: HistGradientBoostingClassifier(max_iter=15, random_state=0), 1e-12),
+    "isolation forest": (
+        lambda: IsolationForest(n_estimators=20, max_features=0.6, bootstrap=True, max_samples=300, random_state=0),
+        1e-8,
+    ),
+    "scaled forest": (
+        lambda: make_pipeline(StandardScaler(), MinMaxScaler(clip=True), ExtraTreesClassifier(8, random_state=0)),
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_from_elsewhere_scores_as_it_did_on_rows_and_at_its_thresholds(tmp_path: Path, family: str) -> None:
+    make, allowed = FAMILIES[family]
+    model = make() if family == "random forest" else make().fit(labelled().rows, labelled().labels)
+
+    manifest = imported(dumped(model, tmp_path / "team.joblib", compress=3))
+    serving = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+
+    final = model.steps[-1][1] if hasattr(model, "steps") else model
+    assert manifest.estimator == type(final).__name__
+    assert manifest.training["imported_from"] == "team.joblib"
+    assert manifest.training["rows"] == 2_000
+    assert manifest.training["edge_rows"] > 500
+    assert manifest.training["max_difference"] <= allowed
+    assert manifest.libraries["scikit-learn"] == RELEASE
+    rows = labelled().rows[2_000:3_000]
+    if family != "isolation forest":
+        own = model.set_params(n_jobs=None) if family == "random forest" else model
+        assert np.abs(serving.score(rows) - own.predict_proba(rows)[:, 1]).max() <= allowed
+    scoring = manifest.scoring
+    total = serving.base + serving.explain(rows).sum(axis=1)
+    assert np.allclose(total if scoring.link == "identity" else 1 / (1 + np.exp(-total)), serving.score(rows))
+    kept = orjson.loads((tmp_path / "models" / manifest.version / "reference.json").read_bytes())
+    assert (set(kept["features"]), len(kept["score"])) == (set(FEATURES), 101)
+
+
+def test_columns_in_another_order_are_found_by_name(tmp_path: Path) -> None:
+    order = [FEATURES.index(name) for name in SHUFFLED]
+    model = RandomForestClassifier(8, max_depth=5, random_state=0).fit(labelled().rows[:, order], labelled().labels)
+    model.feature_names_in_ = np.array(SHUFFLED, dtype=object)
+
+    manifest = imported(dumped(model, tmp_path / "team.joblib"), named=None)
+    serving = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+
+    assert manifest.features == FEATURES
+    rows = labelled().rows[:500]
+    del model.feature_names_in_
+    assert np.array_equal(serving.score(rows), model.predict_proba(rows[:, order])[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("width", "own", "named", "said"),
+    [
+        (5, None, None, r"name them in its order by --features a,b,c: the transaction class has amount, merchant"),
+        (2, ("amount", "age"), None, r"it has 2 columns \(amount, age\); the transaction class has amount, merchant"),
+        (4, None, FEATURES[:4], r"it has 4 columns; the transaction class has amount, merchant"),
+        (5, (*"abcde",), None, r"its columns are a, b, c, d, e; the transaction class has amount, merchant"),
+        (5, None, (*FEATURES[:-1], "amount"), "They must be the same"),
+        (5, FEATURES, SHUFFLED, "--features says"),
+    ],
+)
+def test_columns_are_never_guessed(width: int, own: Any, named: Any, said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        columns_of(FEATURES, own, named, width=width)
+
+
+def test_an_isolation_forest_without_labels_is_told_how_it_becomes_a_probability(tmp_path: Path) -> None:
+    model = IsolationForest(n_estimators=5, random_state=0).fit(labelled().rows)
+
+    with pytest.raises(BundleError, match="add a column is_fraud with both 0 and 1 to the reference"):
+        imported(dumped(model, tmp_path / "team.joblib"), rows=reference(with_labels=False))
+
+
+def test_a_model_that_would_score_otherwise_here_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nearly(*arguments: Any) -> Any:
+        trees, scoring = held(*arguments)
+        trees.threshold[:] = np.nextafter(trees.threshold, np.inf)
+        return trees, scoring
+
+    held = importer._held
+    monkeypatch.setattr(importer, "_held", nearly)
+    model = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(labelled().rows, labelled().labels)
+
+    with pytest.raises(BundleError, match=r"otherwise than sklearn does .*; nothing was written"):
+        imported(dumped(model, tmp_path / "team.joblib"))
+
+    assert Registry(tmp_path / "models").versions() == []
+
+
+WRONG = {
+    "a line": (LogisticRegression, r"is a sklearn.LogisticRegression: supported are RandomForestClassifier"),
+    "a regressor": (lambda: RandomForestRegressor(2), "is a sklearn.RandomForestRegressor"),
+    "calibrated": (lambda: CalibratedClassifierCV(forest(), cv=2), r"calibrated_classifiers_\[0\].estimator"),
+    "a step": (lambda: make_pipeline(PolynomialFeatures(), forest()), "the step polynomialfeatures"),
+    "an estimator before it": (lambda: boosted().set_params(init=LogisticRegression()), "train it without init"),
+    "categories": (
+        lambda: HistGradientBoostingClassifier(max_iter=2, categorical_features=[1]),
+        "train it with categorical_features=None",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_cannot_be_held_exactly_is_refused_with_the_way_there(kind: str) -> None:
+    make, said = WRONG[kind]
+    rows, labels = labelled().rows[:300].copy(), labelled().labels[:300].copy()
+    rows[:, 1] %= 7
+    labels[:9] = 1
+    model = make()
+    if kind in ("an estimator before it", "categories"):
+        rows = rows / rows.max(axis=0)
+        rows[:, 1] *= 6
+        model.set_params(**({"n_estimators": 2} if kind != "categories" else {})).fit(rows, labels)
+
+    with pytest.raises(unpickle.Unsupported, match=said):
+        unpickle.describe(model)
+
+
+@pytest.mark.parametrize("labels", [np.arange(300) % 3, np.array(["no", "yes"])[np.arange(300) % 2], np.ones(300)])
+def test_only_the_classes_0_and_1_are_taken(labels: Any) -> None:
+    with pytest.raises(unpickle.Unsupported, match="it must have 0 and 1"):
+        unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:300], labels))
+
+
+def test_true_and_false_are_1_and_0() -> None:
+    facts, _ = unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:300], np.arange(300) % 2 == 1))
+
+    assert facts["estimator"] == "RandomForestClassifier"
+
+
+def test_a_scaler_becomes_thresholds_to_the_last_bit() -> None:
+    scaler = StandardScaler().fit(labelled().rows)
+    model = make_pipeline(scaler, HistGradientBoostingClassifier(max_iter=5, random_state=0)).fit(
+        labelled().rows, labelled().labels
+    )
+    facts, arrays = unpickle.describe(model)
+
+    trees, scoring = folded(*importer._held(facts, arrays, np.zeros(0), reference()), facts["scaling"])
+
+    rows = edge_rows(trees, labelled().rows)
+    assert np.abs(Engine(trees, scoring, width=WIDTH).score(rows) - model.predict_proba(rows)[:, 1]).max() < 1e-12
+
+
+def test_the_command_makes_a_version_and_serves_it_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RISKLINE_DATA", str(tmp_path / "data"))
+    simulate(rows=1_000, seed=5).write_csv(tmp_path / "sample.csv")
+    file = dumped(forest(), tmp_path / "team.joblib")
+    words = ["models", "import", str(file), "--reference", str(tmp_path / "sample.csv"), "--json"]
+    named = [
+        "--features",
+        ",".join(FEATURES),
+        "--python",
+        os.path.relpath(sys.executable),
+        "--decline-threshold",
+        "0.7",
+    ]
+
+    assert run([*words, *named, "--activate"]) == 0
+    printed = capsys.readouterr()
+    shown = orjson.loads(printed.out)
+    registry = Registry(tmp_path / "data" / "models")
+    assert registry.active_version() == shown["model_version"]
+    assert registry.load_active(FEATURES).thresholds.decline == 0.7
+    assert (shown["estimator"], tuple(shown["features"])) == ("RandomForestClassifier", FEATURES)
+    assert (shown["max_difference"], shown["rows"]) == (0, 1_000)
+    assert shown["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"runs the code in it (sha256 {shown['sha256']})" in printed.err
+    assert run(["models", "verify", shown["model_version"]]) == 0
+
+    assert run(words) == 1
+    assert "name them in its order by --features" in capsys.readouterr().err
+    assert run([*words, "--decline-threshold", "0.2", "--review-threshold", "0.3"]) == 2
+    assert len(registry.versions()) == 1

@@ -1,0 +1,152 @@
+"""Nodes of an estimator's trees, as `unpickle.describe` gives them, become a bundle's trees and scoring."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from shared.model.trees import LEAF, Scoring, Trees
+
+EULER_GAMMA = 0.5772156649015329
+
+Arrays = dict[str, np.ndarray]
+
+LARGEST = np.finfo(np.float64).max
+
+
+def converted(facts: dict[str, Any], arrays: Arrays) -> tuple[Trees, Scoring]:
+    """The trees and scoring of any family but the isolation forest, which needs labels to be a probability."""
+    if facts["estimator"] in ("RandomForestClassifier", "ExtraTreesClassifier"):
+        return forest(arrays)
+    if facts["estimator"] == "GradientBoostingClassifier":
+        return boosting(arrays, inputs="float32", initial=facts["initial"], scale=facts["scale"])
+    return boosting(arrays, inputs="float64", initial=facts["initial"])
+
+
+def forest(arrays: Arrays) -> tuple[Trees, Scoring]:
+    """The mean of trees whose nodes hold probabilities."""
+    trees = _trees(arrays, arrays["value"])
+    base = sum_in_order(trees.value[trees.roots]) / len(trees.roots)
+    return trees, Scoring(inputs="float32", aggregation="mean", link="identity", base=base)
+
+
+def boosting(
+    arrays: Arrays, *, inputs: str, initial: float, scale: float = 1.0, aggregation: str = "sum"
+) -> tuple[Trees, Scoring]:
+    """A sum of trees whose leaves add to the log-odds; the mean of them where a library averages them."""
+    trees = _trees(arrays, means_of_leaves(arrays, arrays["value"]))
+    total = initial + sum_in_order(trees.value[trees.roots])
+    base = scale * (total if aggregation == "sum" else total / len(trees.roots))
+    scoring = {"inputs": inputs, "aggregation": aggregation, "link": "sigmoid", "initial": initial, "scale": scale}
+    return trees, Scoring.model_validate({**scoring, "base": base})
+
+
+def isolation(arrays: Arrays, *, max_samples: int, scores: np.ndarray, labels: np.ndarray) -> tuple[Trees, Scoring]:
+    """The anomaly score as a probability: a logistic curve over its logarithm (Platt 1999), fitted to the labels.
+
+    log2 of the score is -(sum of depths) / (trees * c), so the log-odds are a sum over trees: contributions add up.
+    `scores` are what the estimator's score_samples says of the labelled rows.
+    """
+    lengths = _depths(arrays) + _average_path_length(arrays["weight"])
+    trees = _trees(arrays, means_of_leaves(arrays, lengths))
+    curve = LogisticRegression(C=1e6).fit(np.log2(-scores).reshape(-1, 1), labels)
+    scale = -float(curve.coef_[0, 0]) / depth_unit(len(trees.roots), max_samples)
+    offset = float(curve.intercept_[0])
+    base = scale * sum_in_order(trees.value[trees.roots]) + offset
+    return trees, Scoring(inputs="float32", aggregation="sum", link="sigmoid", scale=scale, offset=offset, base=base)
+
+
+def isolation_probabilities(scoring: Scoring, scores: np.ndarray, *, trees: int, max_samples: int) -> np.ndarray:
+    """What that curve makes of the estimator's own scores, without its trees."""
+    # the estimator's score is 2 ** -(mean depth / c); scale * sum + offset is a * log2(score) + b
+    log_odds = -scoring.scale * depth_unit(trees, max_samples) * np.log2(-scores) + scoring.offset
+    curve: np.ndarray = 1.0 / (1.0 + np.exp(-log_odds))
+    return curve
+
+
+def depth_unit(trees: int, max_samples: int) -> float:
+    """The sum of depths by which the exponent of an isolation forest's score is measured."""
+    return trees * float(_average_path_length(np.array([max_samples]))[0])
+
+
+def compacted(part: Arrays) -> Arrays:
+    """One tree in which each child comes after its parent, without nodes that no path leads to."""
+    levels = [np.array([0], np.int64)]
+    while len(levels[-1]):
+        inner = levels[-1][part["feature"][levels[-1]] != LEAF]
+        levels.append(np.stack([part["left"][inner], part["right"][inner]], axis=1).ravel())
+        if sum(map(len, levels)) > len(part["feature"]):
+            raise ValueError("a node belongs to several others")
+    old = np.concatenate(levels)
+    new = np.zeros(len(part["feature"]), np.int64)
+    new[old] = np.arange(len(old))
+    compact = {name: array[old] for name, array in part.items()}
+    leaf = compact["feature"] == LEAF
+    for child in ("left", "right"):
+        compact[child] = np.where(leaf, LEAF, new[np.where(leaf, 0, compact[child])])
+    return compact
+
+
+def joined(parts: list[Arrays]) -> Arrays:
+    """Trees one behind the other, each with its own indices, and how many nodes each has."""
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {"sizes": np.array([len(part["feature"]) for part in parts]), **whole}
+
+
+def means_of_leaves(arrays: Arrays, value: np.ndarray) -> np.ndarray:
+    """A leaf's own value, and at an inner node the mean of the leaves below, each as heavy as its rows."""
+    starts = np.repeat(_starts(arrays), arrays["sizes"])
+    left, right = (arrays["left"] + starts).tolist(), (arrays["right"] + starts).tolist()
+    means, weight = value.astype(np.float64).tolist(), arrays["weight"].tolist()
+    # children come after their parents, so from the end each mean is there before it is needed
+    for node in np.flatnonzero(arrays["feature"] != LEAF)[::-1].tolist():
+        here, there = left[node], right[node]
+        total = weight[here] + weight[there]
+        if total > 0:
+            means[node] = (means[here] * weight[here] + means[there] * weight[there]) / total
+        else:
+            means[node] = (means[here] + means[there]) / 2
+    return np.array(means, np.float64)
+
+
+def _trees(arrays: Arrays, value: np.ndarray) -> Trees:
+    """A split at infinity, which sends all that is known to one side, is one at the largest number."""
+    leaf = arrays["feature"] == LEAF
+    roots = _starts(arrays)
+    starts = np.repeat(roots, arrays["sizes"])
+    return Trees(
+        feature=arrays["feature"].astype(np.int32),
+        threshold=np.where(leaf, 0.0, np.clip(arrays["threshold"], -LARGEST, LARGEST)).astype(np.float64),
+        left=np.where(leaf, LEAF, arrays["left"] + starts).astype(np.int32),
+        right=np.where(leaf, LEAF, arrays["right"] + starts).astype(np.int32),
+        value=value.astype(np.float64),
+        roots=roots.astype(np.int32),
+    )
+
+
+def _starts(arrays: Arrays) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(arrays["sizes"])[:-1]]).astype(np.int64)
+
+
+def _depths(arrays: Arrays) -> np.ndarray:
+    starts = np.repeat(_starts(arrays), arrays["sizes"])
+    depth = np.zeros(len(starts))
+    for node in np.flatnonzero(arrays["feature"] != LEAF).tolist():
+        depth[[arrays["left"][node] + starts[node], arrays["right"][node] + starts[node]]] = depth[node] + 1
+    return depth
+
+
+def _average_path_length(samples: np.ndarray) -> np.ndarray:
+    """c(n), the mean length of an unsuccessful search in a binary search tree (Liu, Ting, Zhou 2008, equation 1)."""
+    n = samples.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        long = 2.0 * (np.log(n - 1.0) + EULER_GAMMA) - 2.0 * (n - 1.0) / n
+    return np.where(n <= 1, 0.0, np.where(n == 2, 1.0, long))  # noqa: PLR2004  # the definition's own cases
+
+
+def sum_in_order(values: np.ndarray) -> float:
+    """The sum as the kernel makes it: one after the other."""
+    total = 0.0
+    for value in values.tolist():
+        total += value
+    return total

@@ -1,0 +1,218 @@
+"""A model that was trained elsewhere becomes a bundle: read, converted, and proven to score as it did."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.assessment import Rows
+from shared.errors import BundleError
+from shared.model.bundle import Manifest, quantiles, write_bundle
+from shared.model.engine import Engine
+from shared.model.trees import LEAF, Scoring, Trees
+from shared.policy import Thresholds
+from worker.training.convert import converted, isolation, isolation_probabilities
+from worker.training.dialects import lightgbm_trees, xgboost_trees
+from worker.training.evaluate import evaluate
+from worker.training.folding import folded
+from worker.training.foreign import Foreign
+from worker.training.reference import Reference
+
+MAX_DIFFERENCE = 1e-6
+"""Between the kernel and the model's own library; those that sum in single precision are as far off as that allows."""
+
+EDGE_SPLITS = 700
+"""Splits at and beside which rows are made, seven for each."""
+
+
+def import_model(
+    file: Path,
+    reference: Reference,
+    *,
+    features: tuple[str, ...],
+    named: Sequence[str] | None,
+    thresholds: Thresholds,
+    python: str | None,
+    sha256: str | None,
+    warn: Callable[[str], None],
+    created_at: str,
+    models_dir: Path,
+) -> Manifest:
+    """Makes a model version of a model file; `named` are the names of its columns where it does not know them itself.
+
+    Raises:
+        BundleError: it cannot be read, is not supported, has other features, or would score otherwise here.
+    """
+    with Foreign(file, python=python, sha256=sha256, warn=warn) as foreign:
+        facts, arrays = foreign.described()
+        try:
+            return _imported(
+                foreign,
+                facts,
+                arrays,
+                reference,
+                features=features,
+                named=named,
+                thresholds=thresholds,
+                created_at=created_at,
+                models_dir=models_dir,
+            )
+        except BundleError as error:
+            told = str(error)
+            raise BundleError(told if str(file) in told else f"{file}: {told}") from error
+
+
+def _imported(
+    foreign: Foreign,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    reference: Reference,
+    *,
+    features: tuple[str, ...],
+    named: Sequence[str] | None,
+    thresholds: Thresholds,
+    created_at: str,
+    models_dir: Path,
+) -> Manifest:
+    columns = columns_of(features, facts["names"], named, width=facts["width"])
+    scores = foreign.scores(reference.rows[:, columns])
+    trees, scoring = _held(facts, arrays, scores, reference)
+    problem = trees.problem(len(features))
+    if problem is not None:
+        raise BundleError(f"its trees cannot be held: {problem}")
+    if facts["scaling"]:
+        trees, scoring = folded(trees, scoring, facts["scaling"])
+    trees = _reordered(trees, columns)
+    engine = Engine(trees, scoring, width=len(features))
+    edges = edge_rows(trees, reference.rows)
+    own = [_probabilities(facts, scoring, trees, each) for each in (scores, foreign.scores(edges[:, columns]))]
+    kernel = [engine.score(reference.rows), engine.score(edges)]
+    differences = [float(np.abs(ours - theirs).max()) for ours, theirs in zip(kernel, own, strict=True)]
+    if max(differences) > MAX_DIFFERENCE:
+        raise BundleError(
+            f"the kernel would score up to {max(differences):.2g} otherwise than {facts['library']} does (at most "
+            f"{MAX_DIFFERENCE:g} is taken); nothing was written"
+        )
+    metrics: dict[str, Any] = {"largest_difference_to_estimator": max(differences)}
+    if reference.labels is not None and 0 < reference.labels.sum() < len(reference.labels):
+        metrics = {**evaluate(reference.labels, kernel[0], threshold=thresholds.decline), **metrics}
+    return write_bundle(
+        models_dir,
+        trees=trees,
+        scoring=scoring,
+        features=features,
+        thresholds=thresholds,
+        estimator=facts["estimator"] if facts["estimator"] != "Booster" else f"{facts['library']}.Booster",
+        libraries={str(name): str(version) for name, version in facts["libraries"].items()},
+        created_at=created_at,
+        training={
+            "imported_from": foreign.looked.name,
+            "sha256": foreign.looked.sha256,
+            "max_difference": max(differences),
+            "rows": len(reference.rows),
+            "edge_rows": len(edges),
+            "columns": [features[column] for column in columns],
+            "reference": reference.described(),
+        },
+        metrics=metrics,
+        reference={
+            "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
+            "score": quantiles(kernel[0]),
+        },
+    )
+
+
+def columns_of(
+    features: tuple[str, ...], own: Sequence[str] | None, named: Sequence[str] | None, *, width: int
+) -> list[int]:
+    """For each column of the model, which of the transaction's features it is; by name, never by guess.
+
+    Raises:
+        BundleError: the names are not known, contradict each other, or are not the transaction's.
+    """
+    told = f"the transaction class has {', '.join(features)}"
+    names = own or named
+    if width != len(features):
+        known = f" ({', '.join(own)})" if own else ""
+        raise BundleError(
+            f"it has {width} columns{known}; {told}. Name your transaction class in RISKLINE_TRANSACTION, or train the "
+            "model on these columns"
+        )
+    if not names:
+        raise BundleError(
+            f"it does not know the names of its columns; name them in its order by --features a,b,c: {told}"
+        )
+    if own and named and list(own) != list(named):
+        raise BundleError(f"its columns are {', '.join(own)}, --features says {', '.join(named)}: leave that out")
+    if sorted(names) != sorted(features):
+        raise BundleError(
+            f"its columns are {', '.join(names)}; {told}. They must be the same, in whatever order: name your "
+            "transaction class in RISKLINE_TRANSACTION, or train the model on these columns"
+        )
+    return [features.index(name) for name in names]
+
+
+def edge_rows(trees: Trees, others: Rows) -> Rows:
+    """Rows with values at and beside the thresholds of a sample of the splits, in double and in single precision."""
+    splits = np.flatnonzero(trees.feature != LEAF)
+    # what single precision has no number for, the libraries do not take
+    splits = splits[np.abs(trees.threshold[splits]) < np.finfo(np.float32).max]
+    if len(splits) > EDGE_SPLITS:
+        splits = np.sort(np.random.default_rng(0).choice(splits, EDGE_SPLITS, replace=False))
+    thresholds = trees.threshold[splits]
+    single = thresholds.astype(np.float32)
+    values = np.stack(
+        [
+            thresholds,
+            np.nextafter(thresholds, -np.inf),
+            np.nextafter(thresholds, np.inf),
+            single.astype(np.float64),
+            np.nextafter(single, np.float32(-np.inf)).astype(np.float64),
+            np.nextafter(single, np.float32(np.inf)).astype(np.float64),
+            thresholds.round(2),
+        ]
+    )
+    rows = np.tile(others[np.arange(len(splits)) % len(others)], (len(values), 1))
+    rows[np.arange(len(rows)), np.tile(trees.feature[splits], len(values))] = values.ravel()
+    return rows if len(rows) else others[:1]
+
+
+def _held(
+    facts: dict[str, Any], arrays: dict[str, np.ndarray], scores: Rows, reference: Reference
+) -> tuple[Trees, Scoring]:
+    try:
+        if facts["library"] == "xgboost":
+            return xgboost_trees(arrays["text"].tobytes())
+        if facts["library"] == "lightgbm":
+            return lightgbm_trees(arrays["text"].tobytes().decode())
+        if facts["estimator"] != "IsolationForest":
+            return converted(facts, arrays)
+        return _calibrated(facts, arrays, scores, reference)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
+
+
+def _calibrated(
+    facts: dict[str, Any], arrays: dict[str, np.ndarray], scores: Rows, reference: Reference
+) -> tuple[Trees, Scoring]:
+    labels = reference.labels
+    if labels is None or not 0 < labels.sum() < len(labels):
+        raise BundleError(
+            "an IsolationForest gives anomaly scores, not probabilities: they are made such by labels, so add a column "
+            "is_fraud with both 0 and 1 to the reference (or name yours by --label)"
+        )
+    if facts["max_samples"] <= 1:
+        raise BundleError("its trees were grown from one row each and tell nothing: train it with larger max_samples")
+    return isolation(arrays, max_samples=facts["max_samples"], scores=scores, labels=labels)
+
+
+def _probabilities(facts: dict[str, Any], scoring: Scoring, trees: Trees, scores: Rows) -> Rows:
+    if facts["estimator"] != "IsolationForest":
+        return scores
+    return isolation_probabilities(scoring, scores, trees=len(trees.roots), max_samples=facts["max_samples"])
+
+
+def _reordered(trees: Trees, columns: list[int]) -> Trees:
+    feature = np.where(trees.feature == LEAF, LEAF, np.array(columns)[trees.feature]).astype(np.int32)
+    return Trees(feature, trees.threshold, trees.left, trees.right, trees.value, trees.roots)

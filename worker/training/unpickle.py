@@ -1,0 +1,287 @@
+"""Reads an estimator as arrays and numbers, also as a program of its own that a file from elsewhere is opened in.
+
+As a program it runs in whatever Python has the libraries that the file needs, with no other module of Riskline: it
+takes a directory with `request.json` and the file, answers one line of JSON for each request, and hands back arrays
+as .npy and .npz, never a pickle. So nothing here is newer than Python 3.8.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
+SKLEARN = (*FORESTS, "GradientBoostingClassifier", "HistGradientBoostingClassifier", "IsolationForest")
+OTHERS = {"xgboost": ("XGBClassifier", "Booster"), "lightgbm": ("LGBMClassifier", "Booster")}
+SUPPORTED = (
+    f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, and a Pipeline of StandardScaler or "
+    "MinMaxScaler before one of them"
+)
+PROPORTIONS_SINCE = (1, 3)
+"""The scikit-learn whose forests began to hold shares instead of counts at their nodes."""
+
+
+class Unsupported(Exception):  # noqa: N818  # it is no error of the program
+    """Why this estimator cannot be a bundle, and what to do."""
+
+
+def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What an estimator is: facts fit for JSON, and the nodes of its trees one behind the other."""
+    scalers, final = unwrapped(model)
+    library, name = type(final).__module__.partition(".")[0], type(final).__name__
+    if library == "sklearn" and name in SKLEARN:
+        facts, arrays = _sklearn(final, name)
+    elif name in OTHERS.get(library, ()):
+        facts, arrays = (_xgboost if library == "xgboost" else _lightgbm)(final)
+    else:
+        raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
+    classes = getattr(final, "classes_", None)
+    if classes is not None and list(classes) != [0, 1]:
+        shown = ", ".join(map(str, list(classes)[:5]))
+        raise Unsupported(f"has the classes {shown}: it must have 0 and 1 (1 is fraud); train it with such labels")
+    # the other libraries' estimators have such names even where they were given none
+    candidates = (*scalers, final) if library == "sklearn" else scalers
+    named = next((each for each in candidates if hasattr(each, "feature_names_in_")), None)
+    if named is not None:
+        facts["names"] = [str(each) for each in named.feature_names_in_]
+    facts.update(estimator=name, library=library, scaling=[_scaling(each) for each in scalers])
+    facts.setdefault("names", None)
+    return facts, arrays
+
+
+def unwrapped(model: Any) -> tuple[list[Any], Any]:
+    """The scalers of a pipeline, and its last step; an estimator alone has none."""
+    name = type(model).__name__
+    if name == "CalibratedClassifierCV":
+        raise Unsupported(
+            "is a CalibratedClassifierCV, whose curve over an average of models cannot be held exactly: import what it "
+            "calibrates (model.calibrated_classifiers_[0].estimator), and set the thresholds to its own scores"
+        )
+    if name != "Pipeline":
+        return [], model
+    scalers = []
+    for label, step in model.steps[:-1]:
+        if step is None or step == "passthrough":
+            continue
+        if type(step).__name__ not in ("StandardScaler", "MinMaxScaler"):
+            raise Unsupported(
+                f"is a Pipeline with the step {label} ({type(step).__name__}), which cannot be held exactly: only "
+                "StandardScaler and MinMaxScaler can; trees need no scaling, so train without it, and let your "
+                "transaction class have the columns that the trees see"
+            )
+        scalers.append(step)
+    return scalers, model.steps[-1][1]
+
+
+def _scaling(scaler: Any) -> dict[str, Any]:
+    if type(scaler).__name__ == "StandardScaler":
+        numbers = {"subtract": scaler.mean_ if scaler.with_mean else None, "divide": scaler.scale_}
+    else:
+        numbers = {"multiply": scaler.scale_, "add": scaler.min_}
+        if scaler.clip:
+            numbers["clip"] = np.array(scaler.feature_range)
+    return {key: np.asarray(value, np.float64).tolist() for key, value in numbers.items() if value is not None}
+
+
+def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    facts: dict[str, Any] = {"width": int(model.n_features_in_)}
+    if name == "HistGradientBoostingClassifier":
+        return _hist_gradient_boosting(model, facts)
+    trees = [each.tree_ for each in np.ravel(model.estimators_)]
+    leaf = _joined([each.children_left for each in trees]) < 0
+    feature = _joined([each.feature for each in trees])
+    weight = "weighted_n_node_samples"
+    if name == "IsolationForest":
+        features = model.estimators_features_
+        chosen = [own[np.maximum(each.feature, 0)] for own, each in zip(features, trees)]  # noqa: B905  # Python 3.10
+        feature, weight = _joined(chosen), "n_node_samples"
+        facts["max_samples"] = int(model.max_samples_)
+    arrays = {
+        "sizes": np.array([each.node_count for each in trees], np.int64),
+        "feature": np.where(leaf, -1, feature).astype(np.int64),
+        "threshold": _joined([each.threshold for each in trees]),
+        "left": _joined([each.children_left for each in trees]).astype(np.int64),
+        "right": _joined([each.children_right for each in trees]).astype(np.int64),
+        "value": _joined([_values(each, name) for each in trees]),
+        "weight": _joined([getattr(each, weight) for each in trees]).astype(np.float64),
+    }
+    if name == "GradientBoostingClassifier":
+        if model.init not in (None, "zero"):
+            raise Unsupported(f"starts from an estimator of its own (init={model.init!r}): train it without init")
+        nothing = np.zeros((1, model.n_features_in_), np.float32)
+        facts["initial"] = float(model._raw_predict_init(nothing)[0, 0])  # noqa: SLF001  # shown nowhere else
+        facts["scale"] = 2.0 if model.loss == "exponential" else 1.0
+        arrays["value"] = float(model.learning_rate) * arrays["value"]
+    elif name in FORESTS:
+        # one thread from here: with several the order of the sum, and so its last bit, is left to chance
+        model.set_params(n_jobs=None)
+        if model.n_outputs_ != 1:
+            raise Unsupported("predicts several outputs: train one for fraud alone")
+    return facts, arrays
+
+
+def _values(tree: Any, name: str) -> np.ndarray:
+    value: np.ndarray = tree.value[:, 0, :]
+    # where there is one class only, it is refused later, by its classes
+    chosen: np.ndarray = value[:, -1 if name in FORESTS else 0]
+    if name in FORESTS and _release("scikit-learn") < PROPORTIONS_SINCE:
+        totals = value.sum(axis=1)
+        chosen = chosen / np.where(totals == 0.0, 1.0, totals)
+    return chosen
+
+
+def _hist_gradient_boosting(model: Any, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    stages = model._predictors  # noqa: SLF001  # scikit-learn shows its trees nowhere else
+    nodes = _joined([each.nodes for stage in stages for each in stage])
+    if "is_categorical" in (nodes.dtype.names or ()) and nodes["is_categorical"].any():
+        raise Unsupported("splits by categories: train it with categorical_features=None on columns of numbers")
+    facts["initial"] = float(np.ravel(model._baseline_prediction)[0])  # noqa: SLF001  # same
+    leaf = nodes["is_leaf"].astype(bool)
+    arrays = {
+        "sizes": np.array([len(each.nodes) for stage in stages for each in stage], np.int64),
+        "feature": np.where(leaf, -1, nodes["feature_idx"]).astype(np.int64),
+        "threshold": nodes["num_threshold"].astype(np.float64),
+        "left": nodes["left"].astype(np.int64),
+        "right": nodes["right"].astype(np.int64),
+        "value": nodes["value"].astype(np.float64),
+        "weight": nodes["count"].astype(np.float64),
+    }
+    return facts, arrays
+
+
+def _xgboost(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    booster = model
+    if type(model).__name__ != "Booster":
+        if not np.isnan(model.missing):
+            raise Unsupported(f"takes {model.missing!r} for a missing value: train it with missing=nan")
+        booster = model.get_booster()
+    best = booster.attributes().get("best_iteration")
+    if best is not None and int(best) + 1 < booster.num_boosted_rounds():
+        if type(model).__name__ == "Booster" and booster.attr("scikit_learn") is None:
+            raise Unsupported(
+                "was stopped early, and whether the later trees count is not in the file: save "
+                "booster[: booster.best_iteration + 1]"
+            )
+        booster = booster[: int(best) + 1]
+    text = bytes(booster.save_raw("json"))
+    return {"width": booster.num_features(), "names": booster.feature_names}, {"text": np.frombuffer(text, np.uint8)}
+
+
+def _lightgbm(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    booster = model if type(model).__name__ == "Booster" else model.booster_
+    names = booster.feature_name()
+    given = names != ["Column_%d" % i for i in range(len(names))]  # noqa: UP031  # the library's own pattern
+    text = booster.model_to_string().encode()
+    return {"width": booster.num_feature(), "names": names if given else None}, {"text": np.frombuffer(text, np.uint8)}
+
+
+def scores(model: Any, rows: np.ndarray) -> np.ndarray:
+    """What the estimator itself says of these rows: a probability, or of an isolation forest its anomaly score."""
+    final = unwrapped(model)[1]
+    library, name = type(final).__module__.partition(".")[0], type(final).__name__
+    if name == "IsolationForest":
+        own = model.score_samples(rows)
+    elif name == "Booster" and library == "xgboost":
+        import xgboost  # noqa: PLC0415  # only where the file is one of its own
+
+        trees = (0, 0)
+        if final.attr("scikit_learn") is not None and final.attr("best_iteration") is not None:
+            trees = (0, int(final.attr("best_iteration")) + 1)
+        own = final.predict(xgboost.DMatrix(rows, feature_names=final.feature_names), iteration_range=trees)
+    elif name == "Booster":
+        own = final.predict(rows)
+    elif library == "xgboost":
+        own = model.predict_proba(rows, validate_features=False)[:, 1]
+    else:
+        own = model.predict_proba(rows)[:, 1]
+    return np.asarray(own, np.float64)
+
+
+def _joined(parts: list[Any]) -> np.ndarray:
+    return np.concatenate(parts)
+
+
+def _release(package: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in importlib.metadata.version(package).split(".")[:2])
+
+
+def _opened(kind: str, file: str) -> Any:
+    if kind == "xgboost":
+        import xgboost  # noqa: PLC0415  # only where the file is one of its own
+
+        return xgboost.Booster(model_file=bytearray(Path(file).read_bytes()))
+    if kind == "lightgbm":
+        import lightgbm  # noqa: PLC0415  # same
+
+        return lightgbm.Booster(model_file=file)
+    import joblib  # noqa: PLC0415  # same
+
+    return joblib.load(file)
+
+
+def _bounded(memory: int) -> None:
+    try:
+        import resource  # noqa: PLC0415  # not on every system
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    except (ImportError, ValueError, OSError):
+        return  # where the system sets no such bounds, there are none
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in ("scikit-learn", "numpy", "xgboost", "lightgbm"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def main() -> None:
+    """Answers what the file is, and then the scores of each array of rows that it is told of."""
+    work = Path(sys.argv[1])
+    # what the file's own code prints must not pass for an answer
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(**facts: Any) -> None:
+        answers.write(json.dumps(facts) + "\n")
+        answers.flush()
+
+    request = json.loads((work / "request.json").read_text())
+    versions = _versions()
+    wanted = [each for each in request["sklearn"] if each.split(".")[:2] != _major_minor(versions)]
+    if wanted:
+        answer(version=wanted[0], installed=versions.get("scikit-learn"))
+        return
+    warnings.simplefilter("ignore")
+    try:
+        _bounded(request["memory"])
+        model = _opened(request["kind"], str(work / "model"))
+        facts, arrays = describe(model)
+        np.savez(work / "arrays.npz", **arrays)  # type: ignore[arg-type]  # its other options are named
+        answer(**facts, libraries=versions)
+        for line in sys.stdin:
+            np.save(work / "scores.npy", scores(model, np.load(work / line.strip(), allow_pickle=False)))
+            answer(done=True)
+    except Unsupported as problem:
+        answer(problem=str(problem))
+    except BaseException as error:  # noqa: BLE001  # code of the file may raise anything, an exit among it
+        answer(problem=None, error=type(error).__name__, said=str(error)[:300], module=getattr(error, "name", None))
+
+
+def _major_minor(versions: dict[str, str]) -> list[str]:
+    return versions.get("scikit-learn", "").split(".")[:2]
+
+
+if __name__ == "__main__":
+    main()
