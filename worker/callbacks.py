@@ -23,8 +23,9 @@ LIMIT = 500
 RESERVED = 5
 """The part of the limit, one in so many, that is kept for hosts with next to nothing under way."""
 
-GATHER_SECONDS = 0.005
-"""For how long attempts that end are gathered, so that they share a call of Redis."""
+GATHER_SECONDS = 0.025
+"""For how long attempts that end are gathered, so that they share a call of Redis, and one write to its disk: those who
+decide wait for each of them."""
 
 LOOK_SECONDS = 1.0
 """How often it is looked at whether something is due, whatever wakes."""
@@ -92,16 +93,23 @@ class Deliverer:
         """Keeps what has ended, takes what is due; the seconds until there may be more."""
         if self._under_way or self._ended:
             self._busy_at = time.monotonic()
+        room = self._limit - len(self._under_way)
+        ended, self._ended = self._ended, []
         try:
-            await self._keep_ended()
-            room = self._limit - len(self._under_way)
             if room <= 0 or not takes:
+                if ended:
+                    await self._queue.finish(ended)
                 return LOOK_SECONDS
             taken = await self._queue.take(
-                room=room, host_limit=self._host_limit, busy=self._busy, reserve=self._limit // RESERVED
+                room=room,
+                host_limit=self._host_limit,
+                busy=self._busy,
+                reserve=self._limit // RESERVED,
+                finished=ended,
             )
             self._outage.over()
         except StoreUnavailableError as error:
+            self._ended = ended + self._ended
             self._outage.failed(error)
             return REDIS_PAUSE_SECONDS
         for due in taken.due:
@@ -110,15 +118,6 @@ class Deliverer:
             return 0.0
         # where one is due and was not given out, its host has as many as it may: one that ends wakes us
         return min(LOOK_SECONDS, taken.next_seconds) if taken.next_seconds else LOOK_SECONDS
-
-    async def _keep_ended(self) -> None:
-        ended, self._ended = self._ended, []
-        try:
-            if ended:
-                await self._queue.finish(ended)
-        except StoreUnavailableError:
-            self._ended = ended + self._ended
-            raise
 
     async def _until_something(self, seconds: float) -> None:
         if seconds > 0:
@@ -176,7 +175,8 @@ class Deliverer:
         if self._under_way:
             await asyncio.wait(self._under_way)
         try:
-            await self._keep_ended()
+            if self._ended:
+                await self._queue.finish(self._ended)
         except StoreUnavailableError as error:
             # their leases end, and they are tried again
             self._outage.failed(error, lost=len(self._ended))

@@ -24,7 +24,7 @@ from worker.sweeper import CallbackSweeper
 
 log = get_logger(__name__)
 
-NICENESS = 10
+NICENESS = 19
 """Where a core is scarce, scoring comes first."""
 
 ANSWER_SECONDS = 4.0

@@ -73,10 +73,19 @@ class Taken(NamedTuple):
 class CallbackQueue(Protocol):
     """What a delivery worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
 
-    async def take(self, *, room: int, host_limit: int, busy: Mapping[str, int], reserve: int = 0) -> Taken:
+    async def take(
+        self,
+        *,
+        room: int,
+        host_limit: int,
+        busy: Mapping[str, int],
+        reserve: int = 0,
+        finished: Sequence[Attempted] = (),
+    ) -> Taken:
         """Takes up to `room` callbacks that are due, and of one host no more than the limit with those under way.
 
-        The last `reserve` places are for hosts that have next to none under way.
+        The last `reserve` places are for hosts that have next to none under way. What has become of `finished` attempts
+        is kept before that, as `finish` does it, in the same round trip.
         """
 
     async def finish(self, attempted: Sequence[Attempted]) -> None:
@@ -98,20 +107,34 @@ class RedisCallbacks:
         self._result_ttl_seconds = result_ttl_seconds
         self._dead_ttl_seconds = max(result_ttl_seconds, failed_ttl_seconds)
 
-    async def take(self, *, room: int, host_limit: int, busy: Mapping[str, int], reserve: int = 0) -> Taken:
+    async def take(
+        self,
+        *,
+        room: int,
+        host_limit: int,
+        busy: Mapping[str, int],
+        reserve: int = 0,
+        finished: Sequence[Attempted] = (),
+    ) -> Taken:
         """See CallbackQueue."""
         keys = self._keys
         args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, _ms(LEASE_SECONDS)]
         args += [room, host_limit, IN_ANY_CASE, reserve, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS)]
         for host, number in busy.items():
             args += (host, number)
+        names = [keys.callback_hosts, keys.callback_gates, keys.callback_taken]
+        calls: list[scripts.Call] = [self._finish(finished)] if finished else []
         with redis_faults_named():
-            names = [keys.callback_hosts, keys.callback_gates, keys.callback_taken]
-            first, *flat = await scripts.run_async(self._redis, "take", names, args)
+            answers = await scripts.run_each_async(self._redis, [*calls, ("take", names, args)])
+        first, *flat = answers[-1]
         return Taken(list(_due(flat)), None if int(first) < 0 else int(first) / 1000)
 
     async def finish(self, attempted: Sequence[Attempted]) -> None:
         """See CallbackQueue."""
+        with redis_faults_named():
+            await scripts.run_async(self._redis, *self._finish(attempted))
+
+    def _finish(self, attempted: Sequence[Attempted]) -> scripts.Call:
         keys = self._keys
         args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, self._result_ttl_seconds]
         args += [self._dead_ttl_seconds, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS), KEPT_ATTEMPTS]
@@ -121,8 +144,7 @@ class RedisCallbacks:
             args += (_ms(each.wait_seconds), b"" if each.attempt is None else orjson.dumps(each.attempt), each.reason)
             args += ("" if each.host_works is None else int(each.host_works),)
         names = [keys.callback_hosts, keys.callback_gates, keys.totals, keys.callbacks, keys.callbacks_dead]
-        with redis_faults_named():
-            await scripts.run_async(self._redis, "finish", names, args)
+        return "finish", names, args
 
     async def wait(self, seconds: float) -> None:
         """See CallbackQueue."""

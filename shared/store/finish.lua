@@ -44,10 +44,12 @@ for i = 9, #ARGV, 9 do
   local id, host, message, claim, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local wait, attempt, reason, works = tonumber(ARGV[i + 5]), ARGV[i + 6], ARGV[i + 7], ARGV[i + 8]
   local key = callback_prefix .. id
-  local about = redis.pcall('HMGET', key, 'id', 'status', 'claims')
+  local about = redis.pcall('HMGET', key, 'id', 'status', 'claims', 'claimed')
   touched[host] = true
   note(host, works)
-  if about[1] == message then
+  -- a call whose answer was lost comes again, and has done all this
+  local again = about[3] == claim and about[4] ~= '1'
+  if about[1] == message and not again then
     if attempt ~= '' then
       local tries = redis.call('HINCRBY', key, 'tries', 1)
       redis.call('HSET', key, 'a' .. tries, attempt)

@@ -50,6 +50,20 @@ def run_all(pipeline: Pipeline, calls: Sequence[Call]) -> list[Any]:
     return answers
 
 
+async def run_each_async(redis: AsyncRedis, calls: Sequence[Call]) -> list[Any]:
+    """Runs scripts one after the other, each atomically, in one round trip and one write to disk; each just once."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for name, keys, args in calls:
+            pipeline.evalsha(_source(name)[1], len(keys), *keys, *args)
+        answers = await pipeline.execute(raise_on_error=False)
+    for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
+        if isinstance(answer, NoScriptError):
+            answers[number] = await run_async(redis, *call)
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
 async def load_async(redis: AsyncRedis, *names: str) -> None:
     """Gives Redis scripts before they are needed."""
     for name in names:

@@ -18,7 +18,10 @@ local most_failures, closed_for, hold = tonumber(ARGV[8]), tonumber(ARGV[9]), to
 redis.call('HDEL', gates, '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('SET', taken_at, string.format('%.0f', now), 'EX', 86400)
+-- once a second: each write costs Redis one to disk, and those who decide wait for it, too
+if now - tonumber(redis.call('GET', taken_at) or 0) > 1000 then
+  redis.call('SET', taken_at, string.format('%.0f', now), 'EX', 86400)
+end
 local busy, hosts_busy = {}, 0
 for i = 11, #ARGV, 2 do
   busy[ARGV[i]] = tonumber(ARGV[i + 1])

@@ -419,3 +419,28 @@ def test_the_table_of_states_is_what_the_scripts_do() -> None:
         "delivered": {CallbackEvent.REPLAY: CallbackStatus.PENDING},
         "dead": {CallbackEvent.REPLAY: CallbackStatus.PENDING},
     }
+
+
+def test_a_call_whose_answer_was_lost_is_made_again_and_counts_once(callbacks: Callbacks) -> None:
+    callbacks.announce("a", "b")
+    first, second = callbacks.take()
+
+    for _ in range(2):
+        callbacks.fail(first)
+        callbacks.finish(Attempted(second, CallbackEvent.DELIVER, attempt=ATTEMPT))
+
+    assert [len(callbacks.state(each)["attempts"]) for each in "ab"] == [1, 1]
+    assert [due.step for due in callbacks.take()] == [1]
+    callbacks.sound()
+
+
+def test_what_has_ended_is_kept_and_what_is_due_is_taken_in_one_round_trip(callbacks: Callbacks) -> None:
+    callbacks.announce("a", "b")
+    [first] = callbacks.take(room=1)
+
+    ended = Attempted(first, CallbackEvent.DELIVER, attempt=ATTEMPT)
+    taken = callbacks.queue.take(room=1, host_limit=1, busy={}, finished=[ended])
+    [second] = callbacks._loop.run_until_complete(taken).due
+
+    assert callbacks.state(first.transaction_id)["status"] == "delivered"
+    assert second.transaction_id != first.transaction_id

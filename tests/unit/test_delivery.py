@@ -42,8 +42,17 @@ class Queue:
         self.away = 0
         self.calls: list[dict[str, Any]] = []
 
-    async def take(self, *, room: int, host_limit: int, busy: Mapping[str, int], reserve: int = 0) -> Taken:
+    async def take(
+        self,
+        *,
+        room: int,
+        host_limit: int,
+        busy: Mapping[str, int],
+        reserve: int = 0,
+        finished: Sequence[Attempted] = (),
+    ) -> Taken:
         self._reach()
+        self.finished += finished
         self.calls.append({"room": room, "busy": dict(busy)})
         given, self.due = self.due[:room], self.due[room:]
         return Taken(given, 0.0 if self.due else None)
@@ -109,6 +118,7 @@ async def deliver(
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.002)
     for name in ("LOOK_SECONDS", "STOP_SECONDS", "REDIS_PAUSE_SECONDS"):
         monkeypatch.setattr(module, name, 0.02)
 
