@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from shared.errors import SettingsError
 from shared.jobs import CALLBACKS_QUEUE, Tickets
@@ -115,7 +116,7 @@ def create_side(settings: Settings, process: Process) -> Side:
     """
     if not settings.callback_secrets:
         raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
-    os.nice(NICENESS)
+    _give_way()
     redis_url = settings.required_redis_url
 
     def build() -> Deliverer:
@@ -139,6 +140,14 @@ def create_side(settings: Settings, process: Process) -> Side:
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets)
     return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, runtime.close)
+
+
+def _give_way() -> None:
+    """Makes this process one that waits for the others, and does not interrupt them when it wakes (sched(7))."""
+    os.nice(NICENESS)
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def deliver() -> None:
