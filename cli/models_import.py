@@ -1,7 +1,12 @@
 """`riskline models import`: a team's own trained model becomes a version."""
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import orjson
@@ -9,7 +14,7 @@ import typer
 
 from cli.installation import DataOption
 from cli.terminal import rows_progress, stderr
-from cli.training import NEEDS, LabelOption, SkipOption, ThresholdOption, activate_if_wanted, list_refusals
+from cli.training import NEEDS, SkipOption, ThresholdOption, activate_if_wanted, list_refusals
 from shared.clock import utc_now
 from shared.errors import InstallationError
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
@@ -34,7 +39,10 @@ def import_model(
         typer.Option("--python", help="A Python with the libraries that wrote the file (default: this one)."),
     ] = None,
     skip_bad_rows: SkipOption = False,
-    label: LabelOption = "is_fraud",
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="The column that is 1 for fraud and 0 otherwise (default: is_fraud, if any)."),
+    ] = None,
     decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
     review_threshold: Annotated[
         float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
@@ -55,7 +63,7 @@ def import_model(
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
-    with rows_progress() as progress:
+    with rows_progress() as progress, _ended_in_order():
         reading = progress.add_task(f"reading {reference.name}")
         rows = read_reference(
             reference,
@@ -64,6 +72,12 @@ def import_model(
             skip_bad_rows=skip_bad_rows,
             progress=partial(progress.advance, reading),
         )
+        if 0 < rows.labelled < len(rows.rows):
+            stderr.print(
+                f"note: only {rows.labelled:,} of {len(rows.rows):,} rows of {reference.name} have "
+                f"{label or 'is_fraud'}, so no labels are used",
+                markup=False,
+            )
         progress.add_task(f"importing {file.name}")
         manifest = make_version(
             file,
@@ -99,3 +113,23 @@ def import_model(
         markup=False,
     )
     typer.echo(manifest.version)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A signal that ends this process is an exception meanwhile, so that no process and no file is left behind."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        # one that is ignored, as under nohup, stays so
+        taken = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    try:
+        for number in taken:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
@@ -140,6 +141,7 @@ def test_a_model_that_would_score_otherwise_here_is_refused(tmp_path: Path, monk
 
 
 WRONG = {
+    "never fitted": (lambda: RandomForestClassifier(2), "is a RandomForestClassifier that was never fitted: fit it"),
     "a line": (LogisticRegression, r"is a sklearn.LogisticRegression: supported are RandomForestClassifier"),
     "a regressor": (lambda: RandomForestRegressor(2), "is a sklearn.RandomForestRegressor"),
     "calibrated": (lambda: CalibratedClassifierCV(forest(), cv=2), r"calibrated_classifiers_\[0\].estimator"),
@@ -172,6 +174,19 @@ def test_what_cannot_be_held_exactly_is_refused_with_the_way_there(kind: str) ->
 def test_only_the_classes_0_and_1_are_taken(labels: Any) -> None:
     with pytest.raises(unpickle.Unsupported, match="it must have 0 and 1"):
         unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:300], labels))
+
+
+def test_classes_that_are_text_are_shown_as_such() -> None:
+    with pytest.raises(unpickle.Unsupported, match="has the classes '0', '1': it must have 0 and 1"):
+        unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:30], np.array(["0", "1"])[np.arange(30) % 2]))
+
+
+def test_an_error_while_scoring_is_told_as_such(tmp_path: Path) -> None:
+    model = RandomForestClassifier(2).fit(labelled().rows[:300], labelled().labels[:300])
+    model.estimators_[1].n_classes_ = np.array([2, 2])
+
+    with pytest.raises(BundleError, match=r"its estimator cannot score the rows of the reference .\w+Error: "):
+        imported(dumped(model, tmp_path / "team.joblib"))
 
 
 def test_true_and_false_are_1_and_0() -> None:
@@ -221,7 +236,13 @@ def test_the_command_makes_a_version_and_serves_it_when_asked(
     assert f"runs the code in it (sha256 {shown['sha256']})" in printed.err
     assert run(["models", "verify", shown["model_version"]]) == 0
 
+    rows = pl.read_csv(tmp_path / "sample.csv")
+    rows.with_columns(is_fraud=pl.Series([None, *rows["is_fraud"][1:]])).write_csv(tmp_path / "sample.csv")
     assert run(words) == 1
-    assert "name them in its order by --features" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "note: only 999 of 1,000 rows of sample.csv have is_fraud, so no labels are used" in said
+    assert "name them in its order by --features" in said
+    assert run([*words, *named, "--label", "fraud"]) == 1
+    assert "sample.csv has no column fraud; it has" in capsys.readouterr().err
     assert run([*words, "--decline-threshold", "0.2", "--review-threshold", "0.3"]) == 2
     assert len(registry.versions()) == 1

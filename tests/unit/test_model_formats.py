@@ -8,9 +8,11 @@ import pytest
 
 from shared.errors import BundleError
 from shared.model.engine import Engine
+from shared.model.trees import Trees
 from tests.unit.fitted import labelled
 from tests.unit.foreign_models import FEATURES, dumped, imported
 from worker.training.dialects import lightgbm_trees, xgboost_trees
+from worker.training.reference import largest_sums, proven
 
 XGBOOST = {
     "learner": {
@@ -48,6 +50,31 @@ def test_xgboost_goes_left_strictly_below_a_threshold_of_single_precision() -> N
     assert scores == pytest.approx([right, left, right], abs=1e-7)
     assert len(trees.feature) == 3
     assert trees.value[0] == (3 * -0.5 + 0.25) / 4
+
+
+@pytest.mark.parametrize(("initial", "expected"), [(None, -13.81551), (-13.8156, -13.81551), (-20.72, -20.723267)])
+def test_xgboost_starts_where_its_own_release_does(initial: float | None, expected: float) -> None:
+    text = orjson.dumps(XGBOOST).replace(b"[2E-1]", b"[1E-9]")
+
+    assert xgboost_trees(text, initial=initial)[1].initial == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_tiny_probability_must_be_right_and_many_trees_in_single_precision_may_round() -> None:
+    trees, scoring = xgboost_trees(orjson.dumps(XGBOOST).replace(b"[2E-1]", b"[1E-6]"))
+    rows = np.zeros((2, 2))
+    ours = Engine(trees, scoring, width=2).score(rows)
+    assert largest_sums(trees, scoring, rows) == pytest.approx([14.31551, 14.31551], abs=1e-5)
+
+    assert proven(trees, scoring, rows, ours, ours.astype(np.float32).astype(float), library="xgboost") < 1e-12
+    with pytest.raises(BundleError, match=r"would score .* in log-odds .at most 0\.0001"):
+        proven(trees, scoring, rows, ours, ours / 2, library="xgboost")
+
+    half, apart = np.full(2, 0.5), np.full(2, 0.5 + 4e-6)
+    many = Trees(**{**vars(trees), "roots": np.repeat(trees.roots, 20)})
+    assert proven(many, scoring, rows, half, apart, library="xgboost") == pytest.approx(4e-6)
+    for held, library in ((trees, "xgboost"), (many, "lightgbm")):
+        with pytest.raises(BundleError, match="would score up to 4e-06 otherwise"):
+            proven(held, scoring, rows, half, apart, library=library)
 
 
 @pytest.mark.parametrize("broken", [b"{", b'{"learner": {}}', orjson.dumps(XGBOOST).replace(b"0.25]", b"]")])
@@ -145,6 +172,15 @@ def test_an_xgboost_classifier_scores_as_it_did(tmp_path: Path, form: str) -> No
 
     assert manifest.training["max_difference"] <= 1e-6
     assert manifest.estimator == ("XGBClassifier" if form == "pkl" else "xgboost.Booster")
+
+
+def test_a_large_xgboost_model_may_round_with_each_of_its_trees(tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost", reason="XGBoost is no package of Riskline's; `pip install xgboost`")
+    options = {"n_estimators": 400, "max_depth": 4, "scale_pos_weight": 50, "base_score": 1e-9, "n_jobs": 1}
+    labels = np.random.default_rng(0).random(len(labelled().rows)) < 0.3
+    model = xgboost.XGBClassifier(**options).fit(labelled().rows, labels)
+
+    assert imported(dumped(model, tmp_path / "team.pkl")).training["max_difference"] < 1e-4
 
 
 @pytest.mark.parametrize("form", ["pkl", "txt", "rf"])

@@ -1,17 +1,64 @@
 """Nodes of an estimator's trees, as `unpickle.describe` gives them, become a bundle's trees and scoring."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sklearn.linear_model import LogisticRegression
 
-from shared.model.trees import LEAF, Scoring, Trees
+from shared.model.trees import LEAF, MAX_WIDTH, Scoring, Trees
+from worker.training.modelfile import printable
 
 EULER_GAMMA = 0.5772156649015329
 
 Arrays = dict[str, np.ndarray]
 
 LARGEST = np.finfo(np.float64).max
+
+Word = Annotated[str, AfterValidator(lambda text: printable(text, 200))]
+Step = Literal["subtract", "divide", "multiply", "add", "clip"]
+
+
+class Facts(BaseModel):
+    """What `unpickle.describe` says of an estimator, and the versions that it was opened with."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    estimator: Word
+    library: Literal["sklearn", "xgboost", "lightgbm"]
+    width: int = Field(ge=1, le=MAX_WIDTH)
+    names: list[Word] | None
+    scaling: list[dict[Step, list[float]]] = Field(max_length=20)
+    initial: float | None = None
+    scale: float = 1.0
+    max_samples: int = 0
+    libraries: dict[Word, Word] = Field(max_length=20)
+
+    def problem(self) -> str | None:
+        """What does not fit the width; None where all does."""
+        if self.names is not None and len(self.names) != self.width:
+            return f"it has {self.width} columns, and names of {len(self.names)}"
+        for numbers in self.scaling:
+            if any(len(row) != (2 if step == "clip" else self.width) for step, row in numbers.items()):
+                return "its scaling is not one number for each column"
+        return None
+
+
+class Answer(BaseModel):
+    """One line of the child's."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    facts: Facts | None = None
+    done: bool = False
+    problem: str | None = None
+    error: Word | None = None
+    said: str = ""
+    scoring: bool = False
+    module: Word | None = None
+    errno: int | None = None
+    version: Word | None = None
+    installed: Word = ""
 
 
 def converted(facts: dict[str, Any], arrays: Arrays) -> tuple[Trees, Scoring]:

@@ -12,12 +12,15 @@ from worker.training.convert import Arrays, boosting, compacted, joined
 
 SINGLE = np.float32
 
+MARGIN_BOUND = 1e-6
+"""Newer releases of XGBoost keep base_score this far from 0 and 1."""
+
 CATEGORICAL, ZERO_IS_MISSING = 1, 4
 """Bits of LightGBM's decision_type."""
 
 
-def xgboost_trees(text: bytes) -> tuple[Trees, Scoring]:
-    """An XGBoost model from its JSON.
+def xgboost_trees(text: bytes, *, initial: float | None = None) -> tuple[Trees, Scoring]:
+    """An XGBoost model from its JSON; `initial` is about what its own release adds to the trees, where that is known.
 
     XGBoost goes left where feature < threshold in single precision, which is where it is at or below the next number
     under the threshold.
@@ -37,12 +40,19 @@ def xgboost_trees(text: bytes) -> tuple[Trees, Scoring]:
         known = [_xgboost_tree(each) for each in model["trees"]]
         share = orjson.loads(parameters["base_score"].lower())
         (share,) = share if isinstance(share, list) else (share,)
-        initial = -np.log(SINGLE(1) / SINGLE(share) - SINGLE(1), dtype=SINGLE)
-        return boosting(joined(known), inputs="float32", initial=float(initial))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        bounded, plain = _margin(np.clip(share, MARGIN_BOUND, 1 - MARGIN_BOUND)), _margin(share)
+        start = plain if initial is not None and abs(plain - initial) < abs(bounded - initial) else bounded
+        return boosting(joined(known), inputs="float32", initial=start)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise BundleError(
             f"it is not a whole XGBoost model ({type(error).__name__}: {error}): save it again"
         ) from error
+
+
+def _margin(share: float) -> float:
+    """The log-odds of a share, in single precision as XGBoost has them."""
+    with np.errstate(all="ignore"):
+        return float(-np.log(SINGLE(1) / SINGLE(share) - SINGLE(1), dtype=SINGLE))
 
 
 def _xgboost_tree(tree: dict[str, Any]) -> Arrays:

@@ -1,27 +1,45 @@
 """Opens a model file from elsewhere, in a child process.
 
-Unpickling runs whatever code the file asks for. The child has no environment to speak of, no network where the system
-allows that, and an end; but it is a process of the same user. `unpickle.py` is what runs there.
+Unpickling runs whatever code the file asks for. The child has no environment to speak of, an end, and where the system
+allows that no network and no sight of other processes; but it is a process of the same user. `unpickle.py` is what runs
+there. Whatever it answers may come from the file's code, too, so all of it is checked, and nothing waits for it longer
+than the time it has.
 """
 
 import json
 import os
+import secrets
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from pydantic import ValidationError
 
 from shared.errors import BundleError
 from worker.training import unpickle
-from worker.training.modelfile import copied
+from worker.training.confined import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
+from worker.training.convert import Answer
+from worker.training.modelfile import (
+    NO_SPACE,
+    array_in,
+    arrays_in,
+    copied,
+    missing,
+    of_another_version,
+    of_the_system,
+    opened,
+    printable,
+)
 
 MEMORY_BYTES = 16 * 1024**3
 TIMEOUT_SECONDS = 900.0
@@ -43,14 +61,20 @@ class Foreign:
         sha256: str | None,
         warn: Callable[[str], None],
     ) -> None:
-        self._work = Path(tempfile.mkdtemp(prefix="riskline-import-"))
         self._file, self._python = file, python
         self._named = python or "this Python"
         self._process: subprocess.Popen[bytes] | None = None
-        self._timed_out = False
+        self._received = b""
+        self._deadline = time.monotonic() + TIMEOUT_SECONDS
+        self._cleanup = ExitStack()
         try:
+            self._work = Path(tempfile.mkdtemp(prefix="riskline-import-"))
+            self._cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
             self.looked = copied(file, self._work / "model", wanted_sha256=sha256)
             self._start(warn)
+        except OSError as error:
+            self.close()
+            raise BundleError(f"{file}: {of_the_system(error.errno, str(error))}") from error
         except BaseException:
             self.close()
             raise
@@ -62,16 +86,9 @@ class Foreign:
         self.close()
 
     def close(self) -> None:
-        """Ends the process and what it started, and removes its files."""
-        if self._process is not None:
-            self._timer.cancel()
-            self._end()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-            self._process.wait()
-        shutil.rmtree(self._work, ignore_errors=True)
+        """Ends the process and what it started, and removes its files; a signal waits until that is done."""
+        with held_back():
+            self._cleanup.close()
 
     def described(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What `unpickle.describe` says of the model.
@@ -79,12 +96,17 @@ class Foreign:
         Raises:
             BundleError: it cannot be opened or is not supported.
         """
-        facts = self._answer()
+        facts = self._answer().facts
+        problem = "no facts" if facts is None else facts.problem()
+        if facts is None or problem is not None:
+            raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read ({problem})")
         try:
-            with np.load(self._work / "arrays.npz", allow_pickle=False) as arrays:
-                return facts, {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{self._file}: the process that opened it gave back no arrays ({error})") from error
+            arrays = arrays_in(self._work / "arrays.npz")
+        except Exception as error:  # the file's own code may have made anything of it
+            raise BundleError(self._not_given("arrays", error)) from error
+        if ("text" in arrays) == (facts.library == "sklearn"):
+            raise BundleError(f"{self._file}: the process that opened it gave back the arrays of another model")
+        return facts.model_dump(), arrays
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """What the estimator itself says of these rows.
@@ -92,20 +114,31 @@ class Foreign:
         Raises:
             BundleError: it could not score them.
         """
-        np.save(self._work / "rows.npy", rows)
+        name = f"rows-{secrets.token_hex(8)}.npy"
+        try:
+            with (self._work / name).open("xb") as file:
+                np.save(file, rows)
+        except OSError as error:
+            raise BundleError(f"{self._file}: {of_the_system(error.errno, str(error))}") from error
         stdin = self._running().stdin
         with suppress(BrokenPipeError):  # it ended: what it has to say of that is in its answer
             if stdin is not None:
-                stdin.write(b"rows.npy\n")
+                stdin.write(f"{name}\n".encode())
                 stdin.flush()
         self._answer()
+        size = 1_000 + 8 * len(rows)
         try:
-            scores: np.ndarray = np.load(self._work / "scores.npy", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{self._file}: the process that opened it gave back no scores ({error})") from error
+            with opened(self._work / "scores.npy", size) as file:
+                scores = array_in(file, float, size)
+        except Exception as error:  # same
+            raise BundleError(self._not_given("scores", error)) from error
         if scores.shape != (len(rows),) or not np.isfinite(scores).all():
             raise BundleError(f"{self._file}: it does not give one finite score for each row")
         return scores
+
+    def _not_given(self, what: str, error: Exception) -> str:
+        said = printable(f"{type(error).__name__}: {error}")
+        return f"{self._file}: the process that opened it gave back no {what} that can be read ({said})"
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
@@ -121,103 +154,100 @@ class Foreign:
             raise BundleError(f"{self._python} is no program: --python takes the path of a Python")
         # the process starts in another directory; where a link leads is not looked up, it would leave the venv
         python = str(Path(python).absolute())
-        offline = _offline()
+        words = confined()
         if self.looked.kind == "pickle":
-            where = "without network" if offline else "WITH network, which this system does not let us take away"
+            where = "without network" if words else "WITH network, which this system does not let us take away"
             warn(
                 f"opening {self._file} runs the code in it (sha256 {self.looked.sha256}): import only what comes from "
                 f"people you trust. It runs in a process of its own, without this environment, {where}."
             )
-        with (self._work / "stderr").open("wb") as errors:
-            self._process = subprocess.Popen(
-                [*offline, python, "-I", unpickle.__file__, str(self._work)],
-                cwd=self._work,
-                # one thread: the order of a sum, and so its last bit, is not left to chance
-                env={**kept, "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
-        self._timer = threading.Timer(TIMEOUT_SECONDS, self._give_up)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _give_up(self) -> None:
-        self._timed_out = True
-        self._end()
+        self._cleanup.enter_context(environment_hidden())
+        self._errors = self._cleanup.enter_context((self._work / "stderr").open("w+b"))
+        control = prctl()
+        self._process = subprocess.Popen(
+            [*words, python, "-I", unpickle.__file__, str(self._work)],
+            cwd=self._work,
+            # one thread: the order of a sum, and so its last bit, is not left to chance
+            env={**kept, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+            preexec_fn=None if control is None else partial(control, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0),  # noqa: PLW1509  # one call into the C library, looked up before
+        )
+        self._cleanup.callback(self._end)
 
     def _end(self) -> None:
+        process = self._running()
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._running().pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        process.wait()
 
-    def _answer(self) -> dict[str, Any]:
-        stdout = self._running().stdout
-        line = b"" if stdout is None else stdout.readline(MAX_ANSWER_BYTES)
-        if not line.endswith(b"\n"):
-            raise BundleError(self._ended())
+    def _answer(self) -> Answer:
+        line = self._line()
         try:
-            answer = json.loads(line)
-        except ValueError as error:
+            answer = Answer.model_validate_json(line)
+        except (ValidationError, RecursionError) as error:
             raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read") from error
-        if not isinstance(answer, dict):
-            raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read")
-        problem = self._problem(answer)
-        if problem is not None:
-            raise BundleError(f"{self._file} {problem}")
+        if answer.version is not None:
+            raise BundleError(f"{self._file} {of_another_version(answer.version, answer.installed, self._named)}")
+        if answer.error == "MemoryError":
+            raise BundleError(f"{self._file} takes more memory than there is (or than {MEMORY_BYTES:,} bytes)")
+        if answer.error is not None:
+            raise BundleError(f"{self._file} {self._failed(answer, answer.error)}")
+        if answer.problem is not None:
+            raise BundleError(f"{self._file} {printable(answer.problem, 1_000)}")
         return answer
 
-    def _problem(self, answer: dict[str, Any]) -> str | None:
-        if "installed" in answer:
-            return self._of_another_version(answer["version"], answer["installed"])
-        if answer.get("error") == "ModuleNotFoundError":
-            return self._missing(str(answer.get("module") or ""))
-        if answer.get("error") == "MemoryError":
-            return f"takes more memory than there is (or than {MEMORY_BYTES:,} bytes)"
-        if "error" in answer:
-            said = " ".join(str(answer.get("said")).split())
-            return f"cannot be used ({answer['error']}: {said}): it is truncated, damaged or no model; dump it again"
-        return str(answer["problem"]) if answer.get("problem") else None
+    def _line(self) -> bytes:
+        """What it writes up to the end of a line; whoever else may hold the other end of its pipe is not waited for."""
+        process = self._running()
+        stdout = -1 if process.stdout is None else process.stdout.fileno()
+        ready = select.poll()
+        ready.register(stdout, select.POLLIN)
+        pieces = [self._received]
+        while b"\n" not in pieces[-1]:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise BundleError(
+                    f"{self._file}: the process that opened it was ended after {TIMEOUT_SECONDS:g} seconds"
+                )
+            ended = process.poll() is not None
+            if not ready.poll(0 if ended else min(left, 0.2) * 1000):
+                if ended:
+                    raise BundleError(self._ended())
+                continue
+            piece = os.read(stdout, 1 << 16)
+            if not piece:
+                raise BundleError(self._ended())
+            pieces.append(piece)
+            if sum(map(len, pieces)) > MAX_ANSWER_BYTES:
+                raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read")
+        line, _, self._received = b"".join(pieces).partition(b"\n")
+        return line
 
-    def _of_another_version(self, written: str, installed: str | None) -> str:
-        release = ".".join(written.split(".")[:2])
-        here = f"scikit-learn {installed}" if installed else "no scikit-learn"
-        return (
-            f"was written by scikit-learn {written}, and {self._named} has {here}; it was not opened. Train or dump it "
-            "again with the one that is here, or name with --python a Python that has the other: `python3 -m venv old "
-            f"&& old/bin/pip install 'scikit-learn=={release}.*'`, then --python old/bin/python"
-        )
-
-    def _missing(self, module: str) -> str:
-        package, _, inner = module.partition(".")
-        if inner:
-            return (
-                f"needs {module}, which the {package} of {self._named} has not: name with --python a Python with the "
-                "packages that wrote it, or dump it again with those that are here"
-            )
-        return (
-            f"needs the package {package}, which {self._named} has not: `pip install {package}` (or name with --python "
-            "a Python that has it)"
-        )
+    def _failed(self, answer: Answer, error: str) -> str:
+        said = f"{error}: {printable(answer.said)}"
+        if error == "ModuleNotFoundError":
+            return missing(answer.module or "", self._named)
+        if answer.errno in NO_SPACE:
+            return f"cannot be opened: {of_the_system(answer.errno, said)}"
+        if answer.scoring:
+            return f"was opened, but its estimator cannot score the rows of the reference ({said})"
+        return f"cannot be used ({said}): it is truncated, damaged or no model; dump it again"
 
     def _ended(self) -> str:
-        if self._timed_out:
-            return f"{self._file}: the process that opened it was ended after {TIMEOUT_SECONDS:g} seconds"
         try:
             code = self._running().wait(timeout=5)
         except subprocess.TimeoutExpired:
             return f"{self._file}: the process that opened it gave no answer"
-        with suppress(OSError):
-            said = (self._work / "stderr").read_bytes()[-2000:].decode(errors="replace").strip().splitlines()
-            ended = f"{self._file}: the process that opened it ended with {code} before it answered"
-            return f"{ended} ({said[-1]})" if said else ended
-        return f"{self._file}: the process that opened it ended with {code}"
-
-
-def _offline() -> list[str]:
-    """Words before a command that take its network away; none where the system does not allow it."""
-    unshare = shutil.which("unshare")
-    words = [] if unshare is None else [unshare, "--map-root-user", "--net", "--"]
-    if words and subprocess.run([*words, "true"], check=False, capture_output=True).returncode == 0:
-        return words
-    return []
+        errors = self._errors.fileno()
+        # not from where it stands: that is where the process writes
+        content = os.pread(errors, 2_000, max(0, os.fstat(errors).st_size - 2_000))
+        said = content.decode(errors="replace").strip().splitlines()
+        ended = f"{self._file}: the process that opened it ended with {code} before it answered"
+        return f"{ended} ({printable(said[-1])})" if said else ended

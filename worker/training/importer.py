@@ -17,10 +17,7 @@ from worker.training.dialects import lightgbm_trees, xgboost_trees
 from worker.training.evaluate import evaluate
 from worker.training.folding import folded
 from worker.training.foreign import Foreign
-from worker.training.reference import Reference
-
-MAX_DIFFERENCE = 1e-6
-"""Between the kernel and the model's own library; those that sum in single precision are as far off as that allows."""
+from worker.training.reference import Reference, proven
 
 EDGE_SPLITS = 700
 """Splits at and beside which rows are made, seven for each."""
@@ -88,13 +85,11 @@ def _imported(
     edges = edge_rows(trees, reference.rows)
     own = [_probabilities(facts, scoring, trees, each) for each in (scores, foreign.scores(edges[:, columns]))]
     kernel = [engine.score(reference.rows), engine.score(edges)]
-    differences = [float(np.abs(ours - theirs).max()) for ours, theirs in zip(kernel, own, strict=True)]
-    if max(differences) > MAX_DIFFERENCE:
-        raise BundleError(
-            f"the kernel would score up to {max(differences):.2g} otherwise than {facts['library']} does (at most "
-            f"{MAX_DIFFERENCE:g} is taken); nothing was written"
-        )
-    metrics: dict[str, Any] = {"largest_difference_to_estimator": max(differences)}
+    difference = max(
+        proven(trees, scoring, rows, ours, theirs, library=facts["library"])
+        for rows, ours, theirs in zip((reference.rows, edges), kernel, own, strict=True)
+    )
+    metrics: dict[str, Any] = {"largest_difference_to_estimator": difference}
     if reference.labels is not None and 0 < reference.labels.sum() < len(reference.labels):
         metrics = {**evaluate(reference.labels, kernel[0], threshold=thresholds.decline), **metrics}
     return write_bundle(
@@ -109,7 +104,7 @@ def _imported(
         training={
             "imported_from": foreign.looked.name,
             "sha256": foreign.looked.sha256,
-            "max_difference": max(differences),
+            "max_difference": difference,
             "rows": len(reference.rows),
             "edge_rows": len(edges),
             "columns": [features[column] for column in columns],
@@ -183,13 +178,13 @@ def _held(
 ) -> tuple[Trees, Scoring]:
     try:
         if facts["library"] == "xgboost":
-            return xgboost_trees(arrays["text"].tobytes())
+            return xgboost_trees(arrays["text"].tobytes(), initial=facts["initial"])
         if facts["library"] == "lightgbm":
             return lightgbm_trees(arrays["text"].tobytes().decode())
         if facts["estimator"] != "IsolationForest":
             return converted(facts, arrays)
         return _calibrated(facts, arrays, scores, reference)
-    except (KeyError, ValueError, IndexError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
 
 

@@ -1,21 +1,36 @@
-"""What a model file is, found without running any of it: its hash, its format, and the versions that wrote it."""
+"""Files that are not trusted: what a model file is, found without running any of it, and arrays of another process."""
 
 import bz2
+import errno
 import gzip
 import hashlib
 import lzma
+import os
 import re
+import stat
+import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from shared.errors import BundleError
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_UNPACKED_BYTES = 8 * 1024**3
+MAX_ARRAYS_BYTES = 4 * 1024**3
+"""More than the largest trees that a bundle holds (`MAX_NODES`) have as arrays."""
+
 PIECE = 1 << 20
+
+NODES = {"feature": np.int64, "threshold": float, "left": np.int64, "right": np.int64, "value": float, "weight": float}
+KINDS = {"text": np.uint8, "sizes": np.int64, **NODES}
+"""The arrays that `unpickle.describe` gives: a text alone, or the sizes of trees and their nodes."""
 
 VERSION = re.compile(rb"_sklearn_version(?:\x94|q.|r.{4}|\np\d+\n)?(?:\x8c(.)|X(.{4})|V)", re.DOTALL)
 """Where scikit-learn's version stands in a pickle: after this name, and what says that a string comes.
@@ -25,6 +40,12 @@ The pickle's own operations cannot be followed instead: joblib writes the bytes 
 
 OVERLAP = 128
 """More than the longest such place, which may lie across two pieces."""
+
+PACKAGE = re.compile(r"[A-Za-z0-9_.-]+")
+RELEASE = re.compile(r"[0-9]+\.[0-9]+")
+"""Names that a command may be shown with: people paste such commands."""
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 LIBRARIES = (b"sklearn", b"xgboost", b"lightgbm")
 
@@ -126,3 +147,95 @@ def _stream(copy: Path, beginning: bytes) -> BufferedIOBase:
     if beginning.startswith((b"\xfd7zXZ", b"\x5d\x00")):
         return lzma.open(copy)
     return copy.open("rb")
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """One line without anything that a terminal would obey, and no longer than that."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:limit]
+
+
+def arrays_in(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz that `unpickle` wrote, or code that only says so.
+
+    Raises:
+        OSError, ValueError: it is no such file, or one that is too large.
+    """
+    with opened(file, MAX_ARRAYS_BYTES) as content, zipfile.ZipFile(content) as packed:
+        members = packed.infolist()
+        names = [member.filename.removesuffix(".npy") for member in members]
+        if set(names) not in ({"text"}, {"sizes", *NODES}) or len(names) != len(set(names)):
+            raise ValueError("its arrays have other names")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its arrays are packed")
+        if sum(member.file_size for member in members) > MAX_ARRAYS_BYTES:
+            raise ValueError("its arrays are too large")
+        arrays = {}
+        for name, member in zip(names, members, strict=True):
+            with packed.open(member) as piece:
+                arrays[name] = array_in(piece, KINDS[name], member.file_size)
+    if "sizes" in arrays:
+        sizes, nodes = arrays["sizes"], len(arrays["feature"])
+        if any(len(arrays[name]) != nodes for name in NODES) or sizes.min() < 1 or sizes.max() > nodes:
+            raise ValueError("its arrays do not belong together")
+        if sizes.sum() != nodes:
+            raise ValueError("its trees have more nodes, or fewer, than its arrays")
+    return arrays
+
+
+def array_in(file: IO[bytes], kind: type, size: int) -> np.ndarray:
+    """One row of numbers of an .npy of this size, whose header must fit what is there before anything is made of it."""
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError("it has another version")
+    shape, _, found = np.lib.format.read_array_header_1_0(file)
+    if len(shape) != 1 or found != np.dtype(kind) or not 0 <= shape[0] * found.itemsize <= size:
+        raise ValueError("it is no row of such numbers")
+    content = file.read(shape[0] * found.itemsize)
+    return np.frombuffer(content, found, count=shape[0]).copy()
+
+
+def opened(file: Path, limit: int) -> IO[bytes]:
+    """Opens a regular file of at most that size: no link, and nothing that would keep its reader waiting."""
+    content = os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    found = os.fstat(content.fileno())
+    if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
+        content.close()
+        raise ValueError("it is no file, or too large")
+    return content
+
+
+def of_another_version(written: str, installed: str, python: str) -> str:
+    """Why a file of this scikit-learn is not opened, and how it can be."""
+    release = ".".join(written.split(".")[:2])
+    example = (
+        f": `python3 -m venv old && old/bin/pip install 'scikit-learn=={release}.*'`, then --python old/bin/python"
+    )
+    here = f"scikit-learn {installed}" if installed else "no scikit-learn"
+    return (
+        f"was written by scikit-learn {written}, and {python} has {here}; it was not opened. Train or dump it again "
+        "with the one that is here, or name with --python a Python that has the other"
+        f"{example if RELEASE.fullmatch(release) else ''}"
+    )
+
+
+def missing(module: str, python: str) -> str:
+    """Which package a file needs, and what to do."""
+    package, _, inner = module.partition(".")
+    if inner:
+        return (
+            f"needs {module}, which the {package} of {python} has not: name with --python a Python with the packages "
+            "that wrote it, or dump it again with those that are here"
+        )
+    if not PACKAGE.fullmatch(package):
+        return f"needs the package {package!r}, which {python} has not: name with --python a Python that has it"
+    return (
+        f"needs the package {package}, which {python} has not: `pip install {package}` (or name with --python a Python "
+        "that has it)"
+    )
+
+
+def of_the_system(number: int | None, said: str) -> str:
+    """An error of the system, with what to do where the disk is full."""
+    if number in NO_SPACE:
+        return f"there is no space left in {tempfile.gettempdir()}: free some, or name another directory in TMPDIR"
+    return said

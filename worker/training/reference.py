@@ -9,11 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.assessment import Rows
-from shared.errors import DatasetError
+from shared.errors import BundleError, DatasetError
+from shared.model.trees import LEAF, Scoring, Trees
 from shared.transaction import TransactionModel
 from worker.training.dataset import read_batches
 from worker.training.labelled import LABELS, Labelled
 from worker.training.rows import Refusal, Refusals
+
+DEFAULT_LABEL = "is_fraud"
+
+MAX_DIFFERENCE = 1e-6
+"""Between the probabilities of the kernel and the model's own library."""
+
+MAX_LOG_ODDS = 1e-4
+"""Between their log-odds, beyond what the library's own probability tells of them: a tiny one must be right as well."""
+
+SINGLE = np.finfo(np.float32)
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,8 @@ class Reference:
     rows: Rows
     labels: npt.NDArray[np.int8] | None
     refusals: Refusals
+    labelled: int = 0
+    """How many rows have a label; where not all do, the others' are left out, too."""
 
     def described(self) -> dict[str, Any]:
         """What a manifest says of them."""
@@ -36,22 +49,24 @@ def read_reference(
     path: Path,
     transaction_class: type[TransactionModel],
     *,
-    label: str,
+    label: str | None,
     skip_bad_rows: bool,
     progress: Callable[[int], None],
 ) -> Reference:
-    """Reads a file of transactions whole, and its labels where it has such a column.
+    """Reads a file of transactions whole, and its labels: those of is_fraud where it has that, or of the named column.
 
     Raises:
-        DatasetError: the file cannot be read, has no rows, or has bad rows that are not to be skipped.
+        DatasetError: the file cannot be read, has no rows or no such column, or bad rows that are not to be skipped.
     """
+    needed = [] if label is None else [label]
+    label = label or DEFAULT_LABEL
     features: list[tuple[float, ...]] = []
     labels: list[int] = []
     refusals = Refusals()
-    for batch in read_batches(path, transaction_class, kept=[label]):
+    for batch in read_batches(path, transaction_class, needed=needed, kept=[label]):
         refused = list(batch.refused)
         for row, transaction, extra in zip(batch.rows, batch.transactions, batch.extras, strict=True):
-            if label in extra:
+            if extra.get(label) not in (None, ""):
                 truth = LABELS.get(str(extra[label]).strip().lower())
                 if truth is None:
                     refused.append(Refusal(row, (f"{label}: must be 0 or 1",)))
@@ -68,4 +83,59 @@ def read_reference(
     if not features:
         raise DatasetError(f"{path} has no rows that are transactions")
     truths = np.array(labels, dtype=np.int8) if len(labels) == len(features) else None
-    return Reference(np.array(features, dtype=np.float64), truths, refusals)
+    return Reference(np.array(features, dtype=np.float64), truths, refusals, len(labels))
+
+
+def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows, *, library: str) -> float:
+    """The largest difference between two scores of the same rows.
+
+    XGBoost adds up its trees in single precision, so it may be that much off for each tree.
+
+    Raises:
+        BundleError: some are further apart than may be.
+    """
+    difference, allowed = np.abs(ours - theirs), np.full(len(rows), MAX_DIFFERENCE)
+    odds, odds_allowed = np.zeros(len(rows)), np.full(len(rows), MAX_LOG_ODDS)
+    if scoring.link == "sigmoid":
+        single = library == "xgboost"
+        # the numbers that are nearest to 0 and to 1 in such precision
+        ends = (float(SINGLE.tiny), 1 - float(SINGLE.epsneg if single else np.finfo(np.float64).epsneg))
+        here, there = np.clip(ours, *ends), np.clip(theirs, *ends)
+        odds = np.abs(np.log(here) - np.log1p(-here) - np.log(there) + np.log1p(-there))
+        step = np.spacing(there.astype(np.float32)).astype(np.float64) if single else np.spacing(there)
+        # a sigmoid is made of a few operations, each of which rounds
+        odds_allowed += 4 * step / (there * (1 - there))
+        apart = np.flatnonzero((difference > allowed) | (odds > odds_allowed))
+        if single and len(apart):
+            rounding = len(trees.roots) * float(SINGLE.eps) * largest_sums(trees, scoring, rows[apart])
+            allowed[apart] += rounding / 4  # a probability changes by a quarter of its log-odds at most
+            odds_allowed[apart] += rounding
+    told = f"otherwise than {library} does"
+    if not (difference <= allowed).all():
+        worst = np.argmax(difference - allowed)
+        raise BundleError(
+            f"the kernel would score up to {difference.max():.2g} {told} (at most {allowed[worst]:.2g} is taken); "
+            "nothing was written"
+        )
+    if not (odds <= odds_allowed).all():
+        worst = np.argmax(odds - odds_allowed)
+        raise BundleError(
+            f"the kernel would score {ours[worst]:.3g} where {library} says {theirs[worst]:.3g}, {odds[worst]:.2g} "
+            f"{told} in log-odds (at most {odds_allowed[worst]:.2g} is taken); nothing was written"
+        )
+    return float(difference.max())
+
+
+def largest_sums(trees: Trees, scoring: Scoring, rows: Rows) -> Rows:
+    """For each row the largest sum, whatever its sign, on the way from the first tree to the last."""
+    values = rows.astype(np.float32).astype(np.float64) if scoring.inputs == "float32" else rows
+    total, every = np.full(len(rows), scoring.initial), np.arange(len(rows))
+    largest: Rows = np.abs(total)
+    for root in trees.roots.tolist():
+        node = np.full(len(rows), root)
+        while (inner := trees.feature[node] != LEAF).any():
+            left = values[every, trees.feature[node]] <= trees.threshold[node]
+            node = np.where(inner, np.where(left, trees.left[node], trees.right[node]), node)
+        total = total + trees.value[node]
+        largest = np.maximum(largest, np.abs(total))
+    return largest

@@ -36,15 +36,17 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What an estimator is: facts fit for JSON, and the nodes of its trees one behind the other."""
     scalers, final = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
-    if library == "sklearn" and name in SKLEARN:
-        facts, arrays = _sklearn(final, name)
-    elif name in OTHERS.get(library, ()):
-        facts, arrays = (_xgboost if library == "xgboost" else _lightgbm)(final)
-    else:
+    if name not in (SKLEARN if library == "sklearn" else OTHERS.get(library, ())):
         raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
+    if not _fitted(final, library):
+        raise Unsupported(f"is a {name} that was never fitted: fit it, dump it again, and import that")
+    if library == "sklearn":
+        facts, arrays = _sklearn(final, name)
+    else:
+        facts, arrays = (_xgboost if library == "xgboost" else _lightgbm)(final)
     classes = getattr(final, "classes_", None)
     if classes is not None and list(classes) != [0, 1]:
-        shown = ", ".join(map(str, list(classes)[:5]))
+        shown = ", ".join(map(repr, np.asarray(classes)[:5].tolist()))
         raise Unsupported(f"has the classes {shown}: it must have 0 and 1 (1 is fraud); train it with such labels")
     # the other libraries' estimators have such names even where they were given none
     candidates = (*scalers, final) if library == "sklearn" else scalers
@@ -54,6 +56,14 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     facts.update(estimator=name, library=library, scaling=[_scaling(each) for each in scalers])
     facts.setdefault("names", None)
     return facts, arrays
+
+
+def _fitted(model: Any, library: str) -> bool:
+    told = getattr(model, "__sklearn_is_fitted__", None)
+    if told is not None:
+        return bool(told())
+    # what scikit-learn itself goes by
+    return library != "sklearn" or any(name.endswith("_") and not name.startswith("__") for name in vars(model))
 
 
 def unwrapped(model: Any) -> tuple[list[Any], Any]:
@@ -170,8 +180,15 @@ def _xgboost(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 "booster[: booster.best_iteration + 1]"
             )
         booster = booster[: int(best) + 1]
-    text = bytes(booster.save_raw("json"))
-    return {"width": booster.num_features(), "names": booster.feature_names}, {"text": np.frombuffer(text, np.uint8)}
+    import xgboost  # noqa: PLC0415  # only where the file is one of its own
+
+    # what it adds to the trees is not quite what is in the file: some releases bound it
+    row = xgboost.DMatrix(np.zeros((1, booster.num_features()), np.float32))
+    whole = np.ravel(booster.predict(row, output_margin=True, validate_features=False))
+    row.set_base_margin(np.zeros(len(whole), np.float32))
+    trees = np.ravel(booster.predict(row, output_margin=True, validate_features=False))
+    facts = {"width": booster.num_features(), "names": booster.feature_names, "initial": float(whole[0] - trees[0])}
+    return facts, {"text": np.frombuffer(bytes(booster.save_raw("json")), np.uint8)}
 
 
 def _lightgbm(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -261,22 +278,30 @@ def main() -> None:
     versions = _versions()
     wanted = [each for each in request["sklearn"] if each.split(".")[:2] != _major_minor(versions)]
     if wanted:
-        answer(version=wanted[0], installed=versions.get("scikit-learn"))
+        answer(version=wanted[0], installed=versions.get("scikit-learn", ""))
         return
     warnings.simplefilter("ignore")
+    scoring = False
     try:
         _bounded(request["memory"])
         model = _opened(request["kind"], str(work / "model"))
         facts, arrays = describe(model)
         np.savez(work / "arrays.npz", **arrays)  # type: ignore[arg-type]  # its other options are named
-        answer(**facts, libraries=versions)
+        answer(facts={**facts, "libraries": versions})
+        scoring = True
         for line in sys.stdin:
             np.save(work / "scores.npy", scores(model, np.load(work / line.strip(), allow_pickle=False)))
             answer(done=True)
     except Unsupported as problem:
         answer(problem=str(problem))
     except BaseException as error:  # noqa: BLE001  # code of the file may raise anything, an exit among it
-        answer(problem=None, error=type(error).__name__, said=str(error)[:300], module=getattr(error, "name", None))
+        told = {"error": type(error).__name__, "said": str(error)[:300], "scoring": scoring}
+        module, number = getattr(error, "name", None), getattr(error, "errno", None)
+        answer(
+            **told,
+            module=module if isinstance(module, str) else None,
+            errno=number if isinstance(number, int) else None,
+        )
 
 
 def _major_minor(versions: dict[str, str]) -> list[str]:
