@@ -27,6 +27,12 @@ HOLD_SECONDS = 3600.0
 IN_ANY_CASE = 10
 """Attempts under way that each host may have, before one has more, and when few places are left."""
 
+MANY_WAITING = 1000
+"""Transactions that wait for a decision beyond which decisions come first."""
+
+UNDER_WAY_THEN = 50
+"""Attempts that a delivery worker has under way then: a small machine's cores are for those that decide."""
+
 KEPT_ATTEMPTS = 20
 """Attempts that are kept of one callback: twice as many as the schedule has."""
 
@@ -120,9 +126,10 @@ class RedisCallbacks:
         keys = self._keys
         args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, _ms(LEASE_SECONDS)]
         args += [room, host_limit, IN_ANY_CASE, reserve, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS)]
+        args += [MANY_WAITING, UNDER_WAY_THEN]
         for host, number in busy.items():
             args += (host, number)
-        names = [keys.callback_hosts, keys.callback_gates, keys.callback_taken]
+        names = [keys.callback_hosts, keys.callback_gates, keys.callback_taken, keys.waiting]
         calls: list[scripts.Call] = [self._finish(finished)] if finished else []
         with redis_faults_named():
             answers = await scripts.run_each_async(self._redis, [*calls, ("take", names, args)])

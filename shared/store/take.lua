@@ -1,9 +1,9 @@
 -- take: gives a delivery worker callbacks that are due.
--- KEYS: receiving hosts, gates, when somebody last took.
+-- KEYS: receiving hosts, gates, when somebody last took, waiting transactions.
 -- ARGV: callback key prefix, host key prefix, lease in ms, how many, how many to one host, how many of them a host may
 -- have in any case, how many are kept for that, failures in a row that close a host's gate, how long it stays closed in
--- ms, for how long a callback is kept behind it in ms, then of each host that the worker is busy with its name and with
--- how many by turns.
+-- ms, for how long a callback is kept behind it in ms, how many transactions may wait before decisions come first, how
+-- many the worker may be busy with then, then of each host that it is busy with its name and with how many by turns.
 -- A callback that was taken is due again when its lease is over: then its worker is lost. Where so many attempts in a row
 -- have failed that the host's gate is closed, one callback comes through when it opens; the others stay behind it, but
 -- not for ever: those are given out as held.
@@ -22,10 +22,16 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now - tonumber(redis.call('GET', taken_at) or 0) > 1000 then
   redis.call('SET', taken_at, string.format('%.0f', now), 'EX', 86400)
 end
-local busy, hosts_busy = {}, 0
-for i = 11, #ARGV, 2 do
+local busy, hosts_busy, under_way = {}, 0, 0
+for i = 13, #ARGV, 2 do
   busy[ARGV[i]] = tonumber(ARGV[i + 1])
   hosts_busy = hosts_busy + 1
+  under_way = under_way + busy[ARGV[i]]
+end
+local most = tonumber(ARGV[12])
+if redis.call('LLEN', KEYS[4]) > tonumber(ARGV[11]) then
+  room = math.min(room, most - under_way)
+  reserve = math.min(reserve, math.floor(most / 5))
 end
 local answer = { -1 }
 

@@ -444,3 +444,21 @@ def test_what_has_ended_is_kept_and_what_is_due_is_taken_in_one_round_trip(callb
 
     assert callbacks.state(first.transaction_id)["status"] == "delivered"
     assert second.transaction_id != first.transaction_id
+
+
+def test_while_many_transactions_wait_decisions_come_first(
+    callbacks: Callbacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY_WAITING", 3)
+    monkeypatch.setattr(module, "UNDER_WAY_THEN", 5)
+    callbacks.announce(*(f"t{i}" for i in range(20)))
+    for number in range(4):
+        waiting = a_transaction(transaction_id=f"waits-{number}")
+        callbacks.store.accept(queued_record(waiting, submitted_at=NOW))
+
+    first = callbacks.take(room=100, host_limit=100, reserve=20)
+    assert len(first) == 5
+    assert callbacks.take(room=95, host_limit=100, reserve=20, busy={"shop.example": 5}) == []
+
+    callbacks.store.claim(count=1)
+    assert len(callbacks.take(room=95, host_limit=100, reserve=20, busy={"shop.example": 5})) == 15
