@@ -14,9 +14,6 @@ from shared.store.safety import WANTED_REDIS, dangers, facts_of
 
 ANSWER_SECONDS = 5.0
 
-OVERDUE_SECONDS = 30.0
-"""For how long a callback may be due: longer than a lost worker's lease."""
-
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
     """Whether it is there, or can be started, and what is dangerous about it."""
@@ -65,7 +62,7 @@ def check_callbacks(settings: Settings) -> Iterator[Finding]:
     finally:
         redis.close()
     state = f"{signed}; {counts.callbacks_pending} pending, {counts.callbacks_dead_now} given up"
-    if counts.callbacks_overdue_ms > OVERDUE_SECONDS * 1000:
+    if counts.nobody_delivers:
         since = f"nobody delivers since {counts.callbacks_overdue_ms / 1000:.0f} s"
         yield Finding("callbacks", Verdict.FAIL, f"{state}; {since}: start `riskline worker --queue callbacks`")
     else:

@@ -44,10 +44,6 @@ SOON_SECONDS = 2
 """What a client is told where workers live and it has not been seen yet how fast they are."""
 
 
-OVERDUE_SECONDS = 30.0
-"""For how long a callback may be due before it is said that nobody delivers: longer than a lost worker's lease."""
-
-
 class Backlog:
     """The last look at the queue, and what follows from it for a client that finds it full."""
 
@@ -110,7 +106,7 @@ class Backlog:
 
     def _look_at_callbacks(self, counts: Counts) -> None:
         overdue_seconds = counts.callbacks_overdue_ms / 1000
-        if overdue_seconds > OVERDUE_SECONDS:
+        if counts.nobody_delivers:
             problem = f"{counts.callbacks_pending} callbacks are pending, one due for {overdue_seconds:.0f} s"
             self._no_delivery.failed(problem, remedy="start `riskline worker --queue callbacks`")
         else:

@@ -9,13 +9,13 @@ The body and its headers are those of Standard Webhooks 1.0; `transaction.failed
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
 
+from shared.clock import spelled
 from shared.lifecycle import CallbackStatus, Status
 
 EVENT_TYPES = {Status.SCORED: "transaction.scored", Status.FAILED: "transaction.failed"}
@@ -92,7 +92,7 @@ def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
     due = float(kept.get(b"due", 0)) / 1000
     if kept.get(b"claimed") != b"1" and due > time.time():
         # else it is under way, or due and waits for its host or a delivery worker
-        state["next_attempt_at"] = _spelled(due)
+        state["next_attempt_at"] = spelled(due)
     if b"reason" in kept:
         state["error"] = kept[b"reason"].decode()
     return state
@@ -100,7 +100,3 @@ def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 def _attempts(kept: Mapping[bytes, bytes]) -> Sequence[bytes]:
     return sorted((name for name in kept if name[:1] == b"a" and name[1:].isdigit()), key=lambda name: int(name[1:]))
-
-
-def _spelled(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

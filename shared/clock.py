@@ -1,6 +1,7 @@
 """The wall clock, read only by the composition roots' children that need it; the core gets its times as arguments."""
 
 import time
+from datetime import UTC, datetime
 
 _second: tuple[int, str] = (-1, "")
 """The last second asked for, and its text: formatting it costs twenty times what appending the milliseconds does."""
@@ -15,3 +16,8 @@ def utc_now() -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _second = (seconds, text)
     return f"{text}.{milliseconds:03d}Z"
+
+
+def spelled(seconds: float) -> str:
+    """A time in seconds since 1970, in the form of `utc_now`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

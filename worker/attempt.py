@@ -10,6 +10,7 @@ from typing import Protocol
 
 from shared.callback import TEST_EVENT, TRACE, event_body, new_message_id
 from shared.callback_url import Allowed, CallbackUrl, CallbackUrlError, parse_callback_url
+from shared.clock import utc_now
 from shared.lifecycle import CallbackEvent
 from shared.log import get_logger
 from shared.schedule import Schedule
@@ -42,7 +43,7 @@ class Attempt:
     """What is kept of one attempt."""
 
     def __init__(self, *, error: str | None = None) -> None:
-        self.at = datetime.now(UTC)
+        self.at = utc_now()
         self.status: int | None = None
         self.answer: str | None = None
         self.error = error
@@ -51,7 +52,7 @@ class Attempt:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Measures what is done meanwhile."""
-        self.at, began = datetime.now(UTC), time.perf_counter()
+        self.at, began = utc_now(), time.perf_counter()
         try:
             yield
         finally:
@@ -60,7 +61,7 @@ class Attempt:
     def shown(self) -> dict[str, object]:
         """As clients and operators see it."""
         return {
-            "at": _spelled(self.at),
+            "at": self.at,
             "status": self.status,
             "latency_ms": self.latency_ms,
             "answer": self.answer,
@@ -145,10 +146,9 @@ class Courier:
 async def send_test_event(url: str, settings: Settings) -> dict[str, object]:
     """One attempt to deliver an event of no transaction: what would be kept of it."""
     attempt = Attempt()
-    now = datetime.now(UTC)
     data = {"message": "This is a test; no transaction was decided."}
-    body = event_body(TEST_EVENT, data, happened_at=_spelled(now))
-    headers = Signer(settings.callback_secrets).headers(new_message_id(), sent_at=now, body=body)
+    body = event_body(TEST_EVENT, data, happened_at=utc_now())
+    headers = Signer(settings.callback_secrets).headers(new_message_id(), sent_at=datetime.now(UTC), body=body)
     outbound = Outbound(allowed=settings.allowed, user_agent=USER_AGENT)
     try:
         target = parse_callback_url(url, settings.allowed)
@@ -174,10 +174,6 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())
     except (ValueError, OverflowError):
         return None
-
-
-def _spelled(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _trace(due: Due) -> dict[str, str]:

@@ -49,13 +49,12 @@ class Deliverer:
         schedule: Schedule,
         host_limit: int,
         limit: int = LIMIT,
-        outage: Outage | None = None,
     ) -> None:
         self._queue = queue
         self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule)
         self._host_limit = host_limit
         self._limit = limit
-        self._outage = outage or Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")
+        self._outage = Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")
         self._busy: Counter[str] = Counter()
         self._under_way: dict[asyncio.Task[None], Due] = {}
         self._ended: list[Attempted] = []

@@ -73,7 +73,7 @@ class DeliveryRuntime:
         self._look()
         self._thread.join(STOP_SECONDS)
 
-    def deliver(self, *, pause: Callable[[float], object] = time.sleep) -> None:
+    def deliver(self) -> None:
         """Delivers until nothing was due for a while, the time slice is over or the process is to stop."""
         end = time.monotonic() + TIME_SLICE_SECONDS
         begun = time.monotonic()
@@ -85,7 +85,7 @@ class DeliveryRuntime:
                     idle = self._deliverer.idle_seconds if self._deliverer is not None else 0.0
                     if min(idle, time.monotonic() - begun) >= HOT_SECONDS:
                         break
-                    pause(PAUSE_SECONDS)
+                    time.sleep(PAUSE_SECONDS)
             finally:
                 self._active.clear()
 

@@ -144,7 +144,7 @@ class RedisCallbacks:
     def _finish(self, attempted: Sequence[Attempted]) -> scripts.Call:
         keys = self._keys
         args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, self._result_ttl_seconds]
-        args += [self._dead_ttl_seconds, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS), KEPT_ATTEMPTS]
+        args += [self._dead_ttl_seconds, MOST_FAILURES, _ms(CLOSED_SECONDS), KEPT_ATTEMPTS]
         for each in attempted:
             due = each.due
             args += (due.transaction_id, due.host, due.message_id, due.claim, each.event or "leave")

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from shared.store import scripts
 from shared.store.keys import Keys
 
+OVERDUE_MS = 30_000
+
 
 class Counts(NamedTuple):
     """The journal: what ever became of transactions, and where those are that nothing has become of yet."""
@@ -42,6 +44,11 @@ class Counts(NamedTuple):
     callbacks_dead_now: int = 0
     callbacks_overdue_ms: int = 0
     """For how long a callback has been due, and no delivery worker has come for any."""
+
+    @property
+    def nobody_delivers(self) -> bool:
+        """Whether a callback has been due for longer than a lost worker's lease, and nobody has come for any."""
+        return self.callbacks_overdue_ms > OVERDUE_MS
 
     def problems(self) -> list[str]:
         """Each rule that the numbers break, in words; none where nothing was lost."""

@@ -1,14 +1,13 @@
 -- finish: keeps what became of attempts to deliver callbacks.
 -- KEYS: receiving hosts, gates, totals, pending callbacks, dead callbacks.
 -- ARGV: callback key prefix, host key prefix, TTL in s, TTL of the dead in s, failures in a row that close a host's gate,
--- how long it stays closed in ms, for how long a callback is kept behind it in ms, attempts that are kept of a callback,
--- then of each attempt its callback's id, host, message id, claim, the event (deliver, retry, give_up, or leave: it was
+-- how long it stays closed in ms, attempts that are kept of a callback, then of each attempt its callback's id, host, message id, claim, the event (deliver, retry, give_up, or leave: it was
 -- not tried), when to try again in ms from now, the attempt (empty: none was made), why it is given up, and what it says
 -- of the host (1: it works, 0: it does not, empty: nothing), by turns.
 -- An attempt of a claim that is over by now is kept; what it says of the next one counts only if it was delivered.
 local hosts, gates, totals, pending, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local callback_prefix, host_prefix, ttl, dead_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local most_failures, closed_for, hold, kept = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local most_failures, closed_for, kept = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 -- a script that has written is not refused for want of memory: a full Redis must be able to drain
 redis.call('HDEL', gates, '')
 local time = redis.call('TIME')
@@ -40,7 +39,7 @@ local function over(id, host, key, status, seconds)
   redis.call('ZREM', pending, id)
 end
 
-for i = 9, #ARGV, 9 do
+for i = 8, #ARGV, 9 do
   local id, host, message, claim, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local wait, attempt, reason, works = tonumber(ARGV[i + 5]), ARGV[i + 6], ARGV[i + 7], ARGV[i + 8]
   local key = callback_prefix .. id
@@ -85,13 +84,8 @@ for host in pairs(touched) do
     redis.call('ZREM', hosts, host)
     redis.call('HDEL', gates, host)
   else
-    local due = tonumber(first[2])
-    local gate = redis.call('HGET', gates, host)
-    local failures, opens = string.match(gate or '0 0', '^(%d+) (%d+)$')
-    if tonumber(failures) >= most_failures and tonumber(opens) > now then
-      due = math.max(due, math.min(tonumber(opens), due + hold))
-    end
-    redis.call('ZADD', hosts, due, host)
+    -- where its gate is closed, take finds that, and puts it behind
+    redis.call('ZADD', hosts, first[2], host)
   end
 end
 redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - dead_ttl * 1000)
