@@ -21,7 +21,9 @@ def bench(
     *,
     only: Annotated[
         str | None,
-        typer.Option("--only", help="Some of sync,async,drain,singles,latency,workers,files,footprint (default: all)."),
+        typer.Option(
+            "--only", help="Some of sync,fields,async,drain,singles,latency,workers,files,footprint (default: all)."
+        ),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="How often (default 3).")] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="Of each load (default 5).")] = None,

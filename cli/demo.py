@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cli.supervisor import TETHER
 from shared.errors import InstallationError
+from shared.features import first_example
 from shared.model.registry import Registry
 from shared.settings import Settings
 from shared.transaction import Transaction, TransactionModel, load_transaction_class
@@ -77,7 +78,8 @@ def _run_to_its_end(words: tuple[str, ...], environment: dict[str, str]) -> None
 def example_body(transaction_class: type[TransactionModel]) -> dict[str, object]:
     """A transaction made of the examples of its fields."""
     fields = transaction_class.model_fields
-    return {name: field.examples[0] if field.examples else 1 for name, field in fields.items()}
+    examples = {name: first_example(field) for name, field in fields.items()}
+    return {name: 1 if example is None else example for name, example in examples.items()}
 
 
 def example_call(base_url: str, transaction_class: type[TransactionModel]) -> str:

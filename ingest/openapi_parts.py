@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, to_json
+from pydantic_core import core_schema, from_json, to_json
 
 from ingest.bodies import MAX_WAIT_SECONDS
 from ingest.callbacks import SCHEMA, Submitted
@@ -20,7 +20,9 @@ from ingest.schemas import (
     TransactionEvent,
     TransactionState,
 )
+from shared.columns import NUMBERS
 from shared.decision import Decision, Reason
+from shared.features import first_example
 from shared.lifecycle import CallbackStatus, Status
 from shared.policy import Action
 from shared.store.decisions import MAX_PAGE
@@ -165,16 +167,20 @@ class Samples:
     def __init__(self, transaction_class: type[TransactionModel]) -> None:
         self._id = {"transaction_id": "TXN-99827364"}
         self._features = transaction_class.feature_names()
+        fields = transaction_class.model_fields.items()
+        self._number = next((name for name, field in fields if field.annotation in NUMBERS), self._features[0])
         self.transaction = _first_examples(transaction_class)
         feature = self._features[0]
-        value = 1.0 if self.transaction is None else float(self.transaction[feature])
+        shown = None if self.transaction is None else transaction_class.from_row(self.transaction).shown_values()[0]
+        value = shown if isinstance(shown, str) else float(1 if shown is None else shown)
+        said = value if isinstance(value, str) else f"{value:,.2f}"
         self.decision = Decision(
             **self._id,
             fraud_probability=0.9214,
             action=Action.DECLINE,
             model_version=MODEL_VERSION,
             scored_at=SCORED_AT,
-            reasons=(Reason(feature, value, 0.3127),),
+            reasons=(Reason(feature, value, 0.3127, f"{feature} {said} is far above usual"),),
         ).to_dict()
         bad_row = {"index": 1, **self.problem("invalid-transaction", "")}
         del bad_row["instance"]
@@ -195,7 +201,7 @@ class Samples:
         problem["instance"] = instance.replace("{transaction_id}", self._id["transaction_id"])
         if name == "invalid-transaction":
             problem["errors"] = [
-                {"pointer": f"/{self._features[0]}", "detail": "Input should be a valid number"},
+                {"pointer": f"/{self._number}", "detail": "Input should be a valid number"},
                 {"pointer": "/no_such_field", "detail": "Unknown field"},
             ]
         return problem
@@ -204,9 +210,10 @@ class Samples:
 def _first_examples(transaction_class: type[TransactionModel]) -> Json | None:
     """A transaction of the fields' first examples; None where they do not make a valid one."""
     fields = transaction_class.model_fields.items()
-    example = {name: field.examples[0] for name, field in fields if field.examples}
+    example = {name: found for name, field in fields if (found := first_example(field)) is not None}
     try:
-        transaction_class.parse(to_json(example))
+        built = transaction_class.parse(to_json(example))
     except ValidationError:
         return None
-    return {**{name: field.default for name, field in fields if not field.is_required()}, **example}
+    shown: Json = from_json(built.to_json())
+    return shown

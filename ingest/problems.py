@@ -9,6 +9,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.columns import raised_in, where
 from shared.errors import BundleError, ConflictError, QueueFullError, StoreUnavailableError
 from shared.log import get_logger
 
@@ -95,7 +96,9 @@ def bad_parameter(name: str, rule: str) -> Problem:
 
 def invalid_transaction(error: ValidationError) -> Problem:
     """400 where the body is not JSON, else 422 with each wrong field."""
-    details = error.errors(include_url=False, include_context=False, include_input=True)
+    for raised in raised_in(error):
+        log.warning("the transaction class raised", error=type(raised).__name__, at=where(raised))
+    details = error.errors(include_url=False, include_context=False, include_input=False)
     if details[0]["type"] == "json_invalid":
         reason = details[0]["msg"].removeprefix("Invalid JSON: ")
         return Problem(

@@ -4,15 +4,17 @@ A team that has other columns subclasses `TransactionModel` and names its class 
 No other file names a field.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json, to_json
 
+from shared.columns import Layout, computed, layout, needs_computing, problem_of, raised_by_class
 from shared.errors import SettingsError
+from shared.features import Columns, Nominal
 
 TRANSACTION_ID_PATTERN = r"^[A-Za-z0-9._~:-]{1,128}$"
 
@@ -30,27 +32,59 @@ BESIDE = "callback_url"
 """What a submission may have beside its transaction; the name of no field."""
 
 
-class TransactionModel(BaseModel):
-    """A frozen, strictly typed transaction; the fields that a subclass adds are its features, in their order.
+NATIVE = (int, float, bool, str)
+"""The types that are the same in JSON and in Python."""
 
-    Every field but `transaction_id` must be a number (int, float or bool): each is one column of the model's input.
+KEPT = "_columns"
+"""Where a transaction keeps the columns that its validation computed; pydantic shows no name that is not a field's."""
+
+
+class TransactionModel(BaseModel):
+    """A frozen, strictly typed transaction; what a subclass adds are its features, in their order.
+
+    Each field but `transaction_id` is a column of the model's input: an int, a float or a bool, or a str with an
+    encoding. What else a class can say of its columns is in `shared.features`.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     transaction_id: TransactionId
 
     ID_FIELD: ClassVar[str] = "transaction_id"
 
     @classmethod
-    def feature_names(cls) -> tuple[str, ...]:
-        """The names of the features, in the order of the model's input."""
-        return tuple(name for name in cls.model_fields if name != cls.ID_FIELD)
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A class whose columns can turn out to be none has them computed as the last step of its validation."""
+        schema = handler(source)
+        if needs_computing(cls):
+            _compute_last(handler.resolve_ref_schema(schema))
+        return schema
 
-    def features(self) -> tuple[float, ...]:
-        """The feature vector: one number a feature, in the order of `feature_names`."""
-        values: tuple[float, ...] = _feature_getter(type(self))(self)
+    @classmethod
+    def feature_names(cls) -> tuple[str, ...]:
+        """The names of the columns, in the order of the model's input: those of the fields, then the derived ones."""
+        return _layout(cls).columns
+
+    @classmethod
+    def nominal_features(cls) -> frozenset[str]:
+        """The columns whose size means nothing: flags, codes and categories."""
+        return _layout(cls).nominal
+
+    def features(self) -> Columns:
+        """The feature vector: one number a column, in the order of `feature_names`."""
+        values: Columns = _getter(type(self))(self)
         return values
+
+    def shown_values(self) -> tuple[float | str, ...]:
+        """For each column what to show a person: the number, or the text that it stands for."""
+        texts = _layout(type(self)).texts
+        values = self.features()
+        if not texts:
+            return values
+        shown: list[float | str] = list(values)
+        for at, name in texts:
+            shown[at] = getattr(self, name)
+        return tuple(shown)
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -65,31 +99,57 @@ class TransactionModel(BaseModel):
             built: Self = cls.__pydantic_validator__.validate_json(body)
         except ValidationError as refused:
             return cls._parse_again(from_json, body, refused)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise raised_by_class(cls, error) from error
         return built
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
         """Builds a transaction from a mapping of Python values, by the same rules as `parse`."""
         try:
-            built: Self = cls.__pydantic_validator__.validate_python(row)
+            built: Self = _row_validator(cls)(row)
         except ValidationError as refused:
             return cls._parse_again(dict, row, refused)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise raised_by_class(cls, error) from error
         return built
 
     @classmethod
-    def _parse_again(cls, load: Any, source: Any, refused: ValidationError) -> Self:
+    def from_rows(cls, rows: Sequence[dict[str, Any]]) -> list[Self]:
+        """Builds many in one call, in half the time of as many calls; gives up at the first wrong one."""
+        validator = many(cls)
+        built: Any = validator.validate_python(rows) if _is_native(cls) else validator.validate_json(to_json(rows))
+        return list(built)
+
+    @classmethod
+    def _parse_again(cls, load: Callable[[Any], Any], source: Any, refused: ValidationError) -> Self:
         integral = [error for error in refused.errors(include_url=False) if _is_integral_float(error)]
         if not integral:
             raise refused
         data = load(source)
         for error in integral:
             data[error["loc"][0]] = int(error["input"])
-        built: Self = cls.__pydantic_validator__.validate_python(data)
+        try:
+            built: Self = _row_validator(cls)(data)
+        except (ValidationError, MemoryError):
+            raise
+        except Exception as error:
+            raise raised_by_class(cls, error) from error
         return built
 
     def to_json(self) -> bytes:
         """The transaction as one JSON object."""
         return self.__pydantic_serializer__.to_json(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with other values where they are given; see pydantic."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop(KEPT, None)
+        return copied
 
 
 def _is_integral_float(error: ErrorDetails) -> bool:
@@ -98,18 +158,55 @@ def _is_integral_float(error: ErrorDetails) -> bool:
 
 
 @cache
-def _feature_getter(cls: type[TransactionModel]) -> Any:
-    names = cls.feature_names()
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda transaction: (getattr(transaction, names[0]),)
+def _layout(cls: type[TransactionModel]) -> Layout:
+    return layout(cls, cls.ID_FIELD)
+
+
+@cache
+def _is_native(cls: type[TransactionModel]) -> bool:
+    return all(field.annotation in NATIVE for field in cls.model_fields.values())
+
+
+@cache
+def _row_validator(cls: type[TransactionModel]) -> Callable[[Mapping[str, Any]], Any]:
+    validator = cls.__pydantic_validator__
+    # a date is a text in JSON, and strictly none in Python
+    return validator.validate_python if _is_native(cls) else lambda row: validator.validate_json(to_json(row))
+
+
+@cache
+def _getter(cls: type[TransactionModel]) -> Callable[[TransactionModel], Columns]:
+    laid = _layout(cls)
+    if not needs_computing(cls):
+        return laid.of_fields
+
+    def get(transaction: TransactionModel) -> Columns:
+        kept: Columns | None = transaction.__dict__.get(KEPT)
+        return computed(transaction, laid) if kept is None else kept
+
+    return get
+
+
+def _compute_last(schema: Any) -> None:
+    """Puts what computes the columns around the model's schema, under the model's own reference."""
+    if schema["type"] != "function-after" or schema["function"]["function"] is not _keep:
+        inner: Any = dict(schema)
+        outer = core_schema.no_info_after_validator_function(_keep, inner, ref=inner.pop("ref"))
+        schema.clear()
+        schema.update(outer)
+
+
+def _keep(transaction: TransactionModel) -> TransactionModel:
+    # as functools.cached_property does in a frozen model
+    transaction.__dict__[KEPT] = computed(transaction, _layout(type(transaction)))
+    return transaction
 
 
 class Transaction(TransactionModel):
     """A card transaction as the built-in model reads it."""
 
     amount: float = Field(gt=0, description="Amount in the card's currency.", examples=[4500.0])
-    merchant_category_code: int = Field(
+    merchant_category_code: Annotated[int, Nominal] = Field(
         ge=1, le=9999, description="Merchant category code (ISO 18245).", examples=[5942]
     )
     customer_age: int = Field(ge=18, le=130, description="Age of the customer in years.", examples=[24])
@@ -129,14 +226,14 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
     """The transaction class that `package.module:Class` names.
 
     Raises:
-        SettingsError: there is no such class, or it is not a TransactionModel with at least one numeric field.
+        SettingsError: there is no such class, or it is not a TransactionModel with columns that can be.
     """
     module_name, _, class_name = path.partition(":")
     try:
         found = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a team's own module may raise anything
         raise SettingsError(
-            f"RISKLINE_TRANSACTION={path!r} cannot be imported ({error}); "
+            f"RISKLINE_TRANSACTION={path!r} cannot be imported ({_first_line(error)}); "
             "write it as package.module:Class (default shared.transaction:Transaction)"
         ) from error
     if not (isinstance(found, type) and issubclass(found, TransactionModel)):
@@ -146,9 +243,12 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
             raise SettingsError(
                 f"RISKLINE_TRANSACTION={path!r}: the name {BESIDE} is taken: it says where a decision is to be sent"
             )
-    for name in found.feature_names():
-        if found.model_fields[name].annotation not in (int, float, bool):
-            raise SettingsError(f"RISKLINE_TRANSACTION={path!r}: field {name} must be an int, a float or a bool")
-    if not found.feature_names():
-        raise SettingsError(f"RISKLINE_TRANSACTION={path!r} has no field besides transaction_id")
+    problem = problem_of(found, found.ID_FIELD)
+    if problem is not None:
+        raise SettingsError(f"RISKLINE_TRANSACTION={path!r}: {problem}")
     return found
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0]
+    return said if isinstance(error, ImportError | AttributeError | ValueError) else f"{type(error).__name__}: {said}"

@@ -48,12 +48,12 @@ class Running:
 
 
 @contextmanager
-def up(bench: Workspace, *, processes: int = 1, workers: int = 1) -> Iterator[Running]:
+def up(bench: Workspace, *, processes: int = 1, workers: int = 1, **settings: str) -> Iterator[Running]:
     """The whole service with an empty Redis, as `riskline up` starts it."""
     data = _fresh(bench, "up")
     port = free_port()
     words = ["up", "--port", port, "--processes", processes, "--workers", workers, "--data", data]
-    environment = {**QUIET, "RISKLINE_MODELS": str(bench.models)}
+    environment = {**QUIET, "RISKLINE_MODELS": str(bench.models), **settings}
     log = bench.run_directory / "up.log"
     with running([*RISKLINE, *map(str, words)], log=log, environment=environment, directory=ROOT) as process:
         seconds = wait_until(answers(port, "/health/ready"), process, log=log)

@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -136,3 +138,25 @@ def test_a_teams_own_class_brings_its_own_features() -> None:
 def test_a_class_that_cannot_serve_is_refused_with_the_reason(path: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         load_transaction_class(path)
+
+
+ROOT = Path(__file__).parents[2]
+MAY_NAME_FIELDS = {
+    "shared/transaction.py",  # the definition
+    "worker/training/simulate.py",  # makes rows of the built-in class
+}
+
+
+def test_no_other_file_names_a_field() -> None:
+    field = re.compile(rf"\b(?:{'|'.join(Transaction.feature_names())})\b")
+    files = [
+        path
+        for room in ("shared", "ingest", "worker", "cli")
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in {".py", ".lua", ".html", ".js", ".c"} and "__pycache__" not in path.parts
+    ]
+
+    naming = {str(path.relative_to(ROOT)) for path in files if field.search(path.read_text())}
+
+    assert len(files) > 100
+    assert naming == MAY_NAME_FIELDS

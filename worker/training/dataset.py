@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from shared.columns import NUMBERS
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
 from worker.training.rows import Batch, Block, Cells, Columns, Lines, parsed
@@ -80,7 +82,9 @@ def _read_columns(
     try:
         frame = _scan(path)
         extras = _extras(path, transaction_class, frame.collect_schema().names(), needed, kept)
-        wanted = frame.select([*transaction_class.model_fields, *extras])
+        wanted = frame.select(list(dict.fromkeys([*transaction_class.model_fields, *extras])))
+        if not path.name.endswith(".parquet"):
+            wanted = wanted.with_columns(pl.col(_texts(transaction_class)).fill_null(""))
         for chunk in _slices(wanted) if path.name.endswith(".parquet") else _chunks(wanted):
             for part in chunk.iter_slices(BATCH_ROWS):
                 yield _columns(part, transaction_class, extras, first_row=number + 1)
@@ -156,12 +160,13 @@ def _cells(column: pl.Series, transaction_class: type[TransactionModel], name: s
     """The column as the numbers that its field wants; a cell that is none stays as it is, for the message."""
     if column.dtype.is_decimal():
         column = column.cast(pl.String)
-    if name == transaction_class.ID_FIELD or column.dtype not in (pl.String, pl.Float32, pl.Float64):
+    wanted = _type(transaction_class, name)
+    if wanted not in NUMBERS or column.dtype not in (pl.String, pl.Float32, pl.Float64):
         return _packed(column)
-    if transaction_class.model_fields[name].annotation is bool:
+    if wanted is bool:
         return [BOOLEANS.get(cell.lower(), cell) if isinstance(cell, str) else cell for cell in column.to_list()]
     numbers = column.cast(pl.Float64, strict=False)
-    if transaction_class.model_fields[name].annotation is int:
+    if wanted is int:
         whole = numbers.cast(pl.Int64, strict=False)
         if ((whole.cast(pl.Float64) == numbers) | numbers.is_null()).all():
             numbers = whole
@@ -170,6 +175,18 @@ def _cells(column: pl.Series, transaction_class: type[TransactionModel], name: s
     return [
         cell if number is None else number for cell, number in zip(column.to_list(), numbers.to_list(), strict=True)
     ]
+
+
+def _type(transaction_class: type[TransactionModel], name: str) -> Any:
+    """The type of a field, without the None that it may be."""
+    annotation = transaction_class.model_fields[name].annotation
+    others = [each for each in get_args(annotation) if each is not NoneType]
+    return others[0] if len(others) == 1 and NoneType in get_args(annotation) else annotation
+
+
+def _texts(transaction_class: type[TransactionModel]) -> list[str]:
+    """The fields that are text and nothing else: in CSV an empty one looks like a missing one."""
+    return [name for name, field in transaction_class.model_fields.items() if field.annotation is str]
 
 
 def _packed(column: pl.Series) -> Cells:

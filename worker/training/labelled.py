@@ -13,10 +13,10 @@ import numpy.typing as npt
 from shared.assessment import Rows
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
-from worker.training.dataset import read_batches
-from worker.training.rows import Refusal, Refusals
+from worker.training.rows import Refusals
+from worker.training.vectors import read_vectors
 
-TIMESTAMP = "timestamp"
+TIMESTAMP, CARD = "timestamp", "card_id"
 HOLDOUT_SHARE = 0.25
 
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -24,17 +24,20 @@ LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows of shape (n, features), their labels (1 is fraud), and their times where the file has them."""
+    """Rows of shape (n, features), their labels (1 is fraud), and their times and cards where the file has them."""
 
     rows: Rows
     labels: npt.NDArray[np.int8]
     times: list[datetime] | None
     refusals: Refusals
+    cards: list[str | None] | None = None
+    """None for a row without one."""
 
     def subset(self, mask: npt.NDArray[np.bool_]) -> "Labelled":
         """Only these rows."""
         times = None if self.times is None else [time for time, kept in zip(self.times, mask, strict=True) if kept]
-        return Labelled(self.rows[mask], self.labels[mask], times, self.refusals)
+        cards = None if self.cards is None else [card for card, kept in zip(self.cards, mask, strict=True) if kept]
+        return Labelled(self.rows[mask], self.labels[mask], times, self.refusals, cards)
 
     @property
     def frauds(self) -> int:
@@ -60,42 +63,51 @@ def read_labelled(
     label: str,
     skip_bad_rows: bool,
     progress: Callable[[int], None],
+    card_column: str | None = None,
 ) -> Labelled:
     """Reads a labelled file whole; `progress` is told how many rows came.
 
+    Cards are those of `card_column`, which must be there if it is named, else of `card_id` if it is there.
+
     Raises:
         DatasetError: the file cannot be read, lacks a column, or has bad rows that are not to be skipped.
+        SettingsError: a feature does not follow from the transaction alone.
     """
-    features: list[tuple[float, ...]] = []
     labels: list[int] = []
     times: list[datetime | None] = []
-    refusals = Refusals()
-    for batch in read_batches(path, transaction_class, needed=[label], kept=[TIMESTAMP]):
-        refused = list(batch.refused)
-        for row, transaction, extra in zip(batch.rows, batch.transactions, batch.extras, strict=True):
-            truth = LABELS.get(str(extra[label]).strip().lower())
-            if truth is None:
-                refused.append(Refusal(row, (f"{label}: must be 0 or 1",)))
-                continue
-            features.append(transaction.features())
-            labels.append(truth)
-            times.append(_time(extra.get(TIMESTAMP)))
-        refusals.add(sorted(refused, key=lambda refusal: refusal.row))
-        progress(len(batch.rows) + len(batch.refused))
-    if refusals.total and not skip_bad_rows:
-        raise DatasetError(
-            f"{path} has {refusals.total:,} rows that are no transactions; mend them, or leave them out by "
-            f"--skip-bad-rows:\n{refusals.listed()}"
-        )
-    if not features:
-        raise DatasetError(f"{path} has no rows that are transactions")
+    cards: list[str | None] = []
+
+    def take(extra: dict[str, Any]) -> str | None:
+        truth = truth_of(extra[label])
+        if truth is None:
+            return f"{label}: must be 0 or 1"
+        labels.append(truth)
+        times.append(_time(extra.get(TIMESTAMP)))
+        cards.append(_card(extra.get(card_column or CARD)))
+        return None
+
+    rows, refusals = read_vectors(
+        path,
+        transaction_class,
+        take=take,
+        needed=list(dict.fromkeys([label, *([] if card_column is None else [card_column])])),
+        kept=[TIMESTAMP, CARD],
+        skip_bad_rows=skip_bad_rows,
+        progress=progress,
+    )
     known = [time for time in times if time is not None]
     return Labelled(
-        np.array(features, dtype=np.float64),
+        rows,
         np.array(labels, dtype=np.int8),
         known if len(known) == len(times) else None,
         refusals,
+        cards if any(card is not None for card in cards) else None,
     )
+
+
+def truth_of(cell: object) -> int | None:
+    """The label of a row: 1 is fraud; None where the cell says neither yes nor no."""
+    return LABELS.get(str(cell).strip().lower())
 
 
 def split(data: Labelled, *, test_from: date | None, seed: int) -> tuple[Labelled, Labelled]:
@@ -120,6 +132,10 @@ def split(data: Labelled, *, test_from: date | None, seed: int) -> tuple[Labelle
                 "choose another --test-from or a larger file"
             )
     return parts
+
+
+def _card(cell: object) -> str | None:
+    return None if cell is None else str(cell).strip() or None
 
 
 def _time(cell: object) -> datetime | None:

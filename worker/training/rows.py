@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
-from shared.transaction import TransactionModel, many
+from shared.columns import RAISED, where
+from shared.transaction import TransactionModel
 
 LISTED_ROWS = 5
 """Bad rows that a message lists; the others are counted."""
@@ -84,8 +85,10 @@ class Batch:
     ) -> None:
         """Takes each row as a transaction, or refuses it with everything that is wrong."""
         try:
-            transactions = many(transaction_class).validate_python(values)
-        except ValidationError:
+            transactions = transaction_class.from_rows(values)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  # a team's own class may raise anything
             # one of them is none, or has a whole number as a float: each by itself
             for row, value, extra in zip(rows, values, extras, strict=False):
                 self._take_one(transaction_class, row, value, extra)
@@ -100,8 +103,7 @@ class Batch:
         try:
             transaction = transaction_class.from_row(value)
         except ValidationError as error:
-            reasons = (f"{_field(each['loc'])}: {each['msg']}" for each in error.errors(include_url=False))
-            self.refused.append(Refusal(row, tuple(reasons)))
+            self.refused.append(Refusal(row, tuple(map(_reason, error.errors(include_url=False, include_input=False)))))
             return
         self.rows.append(row)
         self.transactions.append(transaction)
@@ -178,5 +180,7 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _field(location: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, location)) or "row"
+def _reason(detail: ErrorDetails) -> str:
+    raised = detail.get("ctx", {}).get(RAISED)
+    at = "" if raised is None else f" at {where(raised)}"
+    return f"{'.'.join(map(str, detail['loc'])) or 'row'}: {detail['msg']}{at}"
