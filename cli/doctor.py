@@ -138,9 +138,11 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
     # redis-py: `riskline --help` shall not wait for it
+    from cli.doctor_models import check_versions  # noqa: PLC0415
     from cli.doctor_redis import check_callbacks, check_redis  # noqa: PLC0415
 
     yield from check_redis(settings)
+    yield from check_versions(settings)
     yield from check_callbacks(settings)
 
 

@@ -1,7 +1,9 @@
 """`riskline models`: the versions that are here, and which one serves."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -10,16 +12,21 @@ from rich.table import Table
 
 from cli.installation import DataOption
 from cli.models_import import import_model
+from cli.models_thresholds import thresholds
 from shared.errors import BundleError
 from shared.model.registry import Registry
 from shared.settings import load_settings
 from shared.transaction import load_transaction_class
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="See that all processes serve it; by default for some seconds.")
+]
 VersionArgument = Annotated[str, typer.Argument(help="A model version.")]
 
 models = typer.Typer(help="The model versions of this installation.", no_args_is_help=True)
 models.command("import")(import_model)
+models.command("thresholds")(thresholds)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +40,7 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
     settings = load_settings(data=data)
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)
     active = registry.active_version()
-    shown = []
+    shown: list[dict[str, Any]] = []
     for version in registry.versions():
         try:
             manifest = registry.manifest(version)
@@ -50,20 +57,30 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
                 "average_precision": manifest.metrics.get("average_precision"),
             }
         )
+    # redis-py: `riskline --help` shall not wait for it
+    from cli.models_serving import cell, known_living, pinned_note, remarks, with_processes  # noqa: PLC0415
+
+    states = known_living(data=data)
+    shown = with_processes(shown, states)
     if as_json:
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     table = Table(box=None)
-    for heading in ("", "version", "estimator", "trained on", "ROC-AUC", "average precision"):
+    for heading in ("", "version", "serves in", "estimator", "trained on", "ROC-AUC", "average precision"):
         table.add_column(heading, no_wrap=True)
     for each in shown:
         mark = "*" if each["active"] else ""
         if "problem" in each:
-            table.add_row(mark, str(each["version"]), "unreadable: `riskline models verify` says why")
+            table.add_row(mark, each["version"] or "-", cell(each["serves_in"]), _short(each["problem"]))
             continue
         figures = (f"{each[name]:.4f}" if each[name] is not None else "-" for name in ("roc_auc", "average_precision"))
-        table.add_row(mark, str(each["version"]), str(each["estimator"]), f"{each['rows'] or 0:,} rows", *figures)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        serves = (each["version"], cell(each["serves_in"]))
+        table.add_row(mark, *serves, str(each["estimator"]), f"{each['rows'] or 0:,} rows", *figures)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for line in remarks(states or []):
+        typer.echo(line, err=True)
+    if note := pinned_note(settings, active=Registry(settings.models_dir).active_version()):
+        typer.echo(note, err=True)
     if not shown:
         typer.echo(f"no model in {settings.models_dir}: make one by `riskline train FILE`", err=True)
 
@@ -76,19 +93,39 @@ def show(*, version: VersionArgument, data: DataOption = None) -> None:
 
 
 @models.command("activate")
-def activate(*, version: VersionArgument, data: DataOption = None) -> None:
+def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOption = True) -> None:
     """Serve a version; API and workers take it up within seconds, without a restart."""
-    settings = load_settings(data=data)
-    Registry(settings.models_dir).activate(version, load_transaction_class(settings.transaction).feature_names())
-    typer.echo(f"active: {version}", err=True)
+
+    def change(registry: Registry, features: tuple[str, ...]) -> str:
+        registry.activate(version, features)
+        return version
+
+    _switch(change, data=data, wait=wait)
 
 
 @models.command("rollback")
-def rollback(*, data: DataOption = None) -> None:
+def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
     """Serve the version again that was active before."""
+    _switch(Registry.rollback, data=data, wait=wait)
+
+
+def _switch(change: Callable[[Registry, tuple[str, ...]], str], *, data: Path | None, wait: bool) -> None:
+    """Changes which version is active, and says who serves it."""
+    # redis-py: `riskline --help` shall not wait for it
+    from cli.models_serving import known_living, pinned_note, say_active  # noqa: PLC0415
+
     settings = load_settings(data=data)
-    features = load_transaction_class(settings.transaction).feature_names()
-    typer.echo(f"active: {Registry(settings.models_dir).rollback(features)}", err=True)
+    before = known_living(data=data) if wait else None
+    active = change(Registry(settings.models_dir), load_transaction_class(settings.transaction).feature_names())
+    if note := pinned_note(settings, active=active):
+        typer.echo(note, err=True)
+    say_active(active, wait=wait, before=before, data=data)
+
+
+def _short(problem: str) -> str:
+    """What the table says of a version without figures."""
+    here = ("not in this directory", "no model serves")
+    return problem if problem in here else "unreadable: `riskline models verify` says why"
 
 
 @models.command("verify")

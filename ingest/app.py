@@ -10,6 +10,7 @@ from ingest.backlog import Backlog
 from ingest.callbacks import Submissions
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
+from ingest.fleet import Fleet
 from ingest.middleware import MetricsMiddleware, RequestIdMiddleware
 from ingest.openapi import build_openapi
 from ingest.problems import add_problem_handlers
@@ -38,6 +39,7 @@ def create_app(
     recorder: Recorder,
     strict: StrictRecorder | None,
     backlog: Backlog,
+    fleet: Fleet,
     redis: Redis,
     max_body_bytes: int,
     max_batch_rows: int,
@@ -83,7 +85,7 @@ def create_app(
         middleware.append(lifespan)
     app: Any = falcon.asgi.App(middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = False
-    health = HealthResource(serving=serving, redis=redis, recorder=recorder, backlog=backlog)
+    health = HealthResource(serving=serving, redis=redis, recorder=recorder, backlog=backlog, fleet=fleet)
     app.add_route("/score-transaction", score)
     app.add_route("/transactions", transactions)
     app.add_route(

@@ -169,7 +169,7 @@ class FastPathProtocol(HttpToolsProtocol):
             else:
                 decision = self._fast_path.decide(body, explain=plain.door.explain)
                 self._answer(b"200 OK", request_id(plain.request_id), decision)
-                self._fast_path.scored.add_timed(time.perf_counter() - started)
+                self._fast_path.scored.add_observed(time.perf_counter() - started)
         except Exception:  # noqa: BLE001  # whatever it is: the ordinary way meets it again, and says what is wrong
             return False
         return True
@@ -193,7 +193,7 @@ class FastPathProtocol(HttpToolsProtocol):
             close = "connection: close\r\n" if self._stopping else ""
             state = queued_state(submission.transaction_id, submission.submitted_at)
             self._answer(b"202 Accepted", identity, state, f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode())
-            self._fast_path.accepted.add_timed(time.perf_counter() - started)
+            self._fast_path.accepted.add_observed(time.perf_counter() - started)
         else:
             # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way
             self._committed = answer

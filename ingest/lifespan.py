@@ -8,12 +8,14 @@ from redis.asyncio import Redis
 
 from ingest.backlog import Backlog
 from ingest.feed import Feed
+from ingest.fleet import Fleet
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
+from shared.metrics import forget_dead_processes
 from shared.model.serving import Serving
 from shared.settling import settle
 
@@ -41,6 +43,7 @@ class Background:
         recorder: Recorder,
         strict: StrictRecorder | None,
         backlog: Backlog,
+        fleet: Fleet,
         redis: Redis,
         warm: Sequence[Callable[[], Awaitable[None]]],
         close: Callable[[], None],
@@ -52,6 +55,7 @@ class Background:
         self._recorder = recorder
         self._strict = strict
         self._backlog = backlog
+        self._fleet = fleet
         self._redis = redis
         self._warm = warm
         self._close = close
@@ -59,12 +63,14 @@ class Background:
 
     async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Loads the model and starts the tasks."""
+        forget_dead_processes()
         self._serving.refresh()
         running: tuple[Coroutine[Any, Any, None], ...] = (
             self._waiting.listen(self._redis),
             self._feed.run(),
             self._recorder.run(),
             self._backlog.run(),
+            self._fleet.run(),
             self._follow_model(),
             self._warm_up(),
         )
@@ -82,6 +88,7 @@ class Background:
                 if self._strict is not None:
                     await self._strict.close()
                 await self._recorder.flush()
+                await self._fleet.leave()
         except (StoreUnavailableError, TimeoutError):
             log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
         await self._redis.aclose()

@@ -13,6 +13,7 @@ from ingest.backlog import Backlog
 from ingest.callbacks import url_check
 from ingest.fastpath import FastPathProtocol
 from ingest.feed import BLOCK_SECONDS, Feed
+from ingest.fleet import Fleet
 from ingest.lifespan import Background
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
@@ -22,11 +23,14 @@ from shared.jobs import SCORING_QUEUE_KEY, Tickets
 from shared.log import configure_logging
 from shared.metrics import MULTIPROCESS_VARIABLE
 from shared.model.serving import create_serving
+from shared.presence import Presence, process_name
 from shared.schedule import Schedule
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.decisions import RedisDecisions
+from shared.store.processes import AsyncProcesses
 from shared.store.safety import dangers_of, warn
+from shared.store.tallies import AsyncTallies
 from shared.store.transactions import RedisIntake
 from shared.transaction import load_transaction_class
 
@@ -63,6 +67,8 @@ def build(settings: Settings) -> Any:
 
     serving = create_serving(settings, transaction_class)
     backlog = Backlog(intake, queue_limit=settings.queue_limit)
+    presence = Presence(serving=serving, process=process_name(), kind="api")
+    fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     waiting = Waiting(intake)
     blocking_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout + BLOCK_SECONDS)
@@ -78,6 +84,7 @@ def build(settings: Settings) -> Any:
         recorder=recorder,
         strict=strict,
         backlog=backlog,
+        fleet=fleet,
         redis=redis,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
@@ -93,6 +100,7 @@ def build(settings: Settings) -> Any:
             recorder=recorder,
             strict=strict,
             backlog=backlog,
+            fleet=fleet,
             redis=redis,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
             warm=(intake.warm, warn_of_dangers, ensure_ticket),

@@ -212,12 +212,15 @@ class _Paths(Operations):
             "missing": [],
             "checks": {"model": "ok", "redis": "ok"},
             "model_version": MODEL_VERSION,
+            "model_problem": None,
+            "processes": {"versions": [{"version": MODEL_VERSION, "api": 2, "workers": 3}], "refusals": []},
             "recordings": {"pending": 0, "dropped": 0},
             "queue": {"undecided": 12, "oldest_seconds": 0.021, "failed": 0, "workers": 2},
         }
         ready["queue"] |= {"callbacks": 3, "callbacks_overdue_seconds": 0.0, "callbacks_dead": 0}
         redis_away = {"model": "ok", "redis": "Redis cannot be reached"}
-        unready = {**ready, "status": "unready", "missing": ["redis"], "checks": redis_away, "queue": None}
+        unready = {**ready, "status": "unready", "missing": ["redis"], "checks": redis_away}
+        unready |= {"processes": None, "queue": None}
         return {
             "operationId": "getReadiness",
             "tags": ["operations"],

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from shared.decision import Decision
 from shared.lifecycle import CallbackStatus, Status
+from shared.store.processes import ProcessState
 from shared.transaction import TransactionId
 
 Timestamp = Annotated[
@@ -164,6 +165,21 @@ class QueueState(BaseModel):
     callbacks_dead: int = Field(ge=0, description="Callbacks that were given up and are kept for replay.")
 
 
+class VersionServed(BaseModel):
+    """How many processes serve a version."""
+
+    version: ModelVersion
+    api: int = Field(ge=0, description="API processes that serve it.")
+    workers: int = Field(ge=0, description="Scoring workers that serve it.")
+
+
+class ProcessesState(BaseModel):
+    """All API processes and scoring workers that show signs of life, as they were some seconds ago at most."""
+
+    versions: list[VersionServed]
+    refusals: list[ProcessState] = Field(description="The processes that do not serve the version that they should.")
+
+
 class Readiness(BaseModel):
     """Whether transactions can be scored and queued, and what is missing."""
 
@@ -171,5 +187,7 @@ class Readiness(BaseModel):
     missing: list[str] = Field(description="The names of the checks that fail.")
     checks: dict[str, str] = Field(description="For each check `ok`, or what is wrong and what to do.")
     model_version: ModelVersion
+    model_problem: str | None = Field(description="Why this process does not serve the version that it should.")
+    processes: ProcessesState | None = Field(description="null while Redis is away.")
     recordings: Recordings
     queue: QueueState | None = Field(description="null while Redis is away.")

@@ -9,6 +9,8 @@ import structlog
 
 from shared.settings import Settings
 
+_model_version: str | None = None
+
 
 def configure_logging(settings: Settings) -> None:
     """Sends all log lines, the libraries' too, to standard error in one format."""
@@ -22,6 +24,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         _with_process,
+        _with_model_version,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
     ]
@@ -46,6 +49,12 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
+def tell_model_version(version: str) -> None:
+    """Puts the version that serves now into each later line of this process."""
+    global _model_version  # noqa: PLW0603  # one model serves in a process, and every line is of its time
+    _model_version = version
+
+
 def get_logger(name: str) -> Any:
     """A logger whose lines carry their values as fields."""
     return structlog.get_logger(name)
@@ -59,4 +68,11 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
 def _with_process(_logger: Any, _name: str, event: Any) -> Any:
     """Several processes write to one terminal."""
     event["pid"] = os.getpid()
+    return event
+
+
+def _with_model_version(_logger: Any, _name: str, event: Any) -> Any:
+    """What a process says after a swap is of another model than what it said before."""
+    if _model_version is not None:
+        event.setdefault("model_version", _model_version)
     return event

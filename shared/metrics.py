@@ -3,6 +3,8 @@
 import asyncio
 import os
 from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,7 +27,16 @@ REQUESTS = Counter("riskline_http_requests", "HTTP requests answered.", ["route"
 REQUEST_SECONDS = Histogram(
     "riskline_http_request_duration_seconds", "Time to answer a request.", ["route"], buckets=LATENCY_BUCKETS
 )
-DECISIONS = Counter("riskline_decisions", "Decisions made, by door and action.", ["door", "action"])
+DECISIONS = Counter(
+    "riskline_decisions", "Decisions made, by door, action and model version.", ["door", "action", "model_version"]
+)
+PROBABILITY_BUCKETS = tuple(step / 20 for step in range(1, 21))
+PROBABILITY = Histogram(
+    "riskline_fraud_probability",
+    "Fraud probabilities of the decisions made.",
+    ["door", "model_version"],
+    buckets=PROBABILITY_BUCKETS,
+)
 ACCEPTED = Counter("riskline_transactions_accepted", "Transactions accepted into the queue.")
 COMMIT_SIZE = Histogram(
     "riskline_commit_transactions",
@@ -71,7 +82,26 @@ CALLBACKS_DEAD = Gauge(
     "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
 )
 REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
-MODEL_INFO = Gauge("riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="max")
+MODEL_INFO = Gauge(
+    "riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="livemax"
+)
+MODEL_PROCESSES = Gauge(
+    "riskline_model_processes",
+    "Processes of the installation that serve a model version.",
+    ["kind", "version"],
+    multiprocess_mode="mostrecent",
+)
+QUEUE_DECISIONS = Gauge(
+    "riskline_queue_decisions",
+    "Decisions that workers have made, by action and model version, all processes and restarts together.",
+    ["action", "model_version"],
+    multiprocess_mode="mostrecent",
+)
+MODEL_REFUSALS = Gauge(
+    "riskline_model_refusals",
+    "Processes of the installation that do not serve the version that they should.",
+    multiprocess_mode="mostrecent",
+)
 
 
 class Tally:
@@ -81,11 +111,15 @@ class Tally:
     turn has a dozen requests where there are many, and is over before a client could ask whether it was counted.
     """
 
-    def __init__(self, counter: Counter, timer: Histogram | None = None) -> None:
+    def __init__(
+        self, counter: Counter, histogram: Histogram | None = None, buckets: Sequence[float] = LATENCY_BUCKETS
+    ) -> None:
+        """`buckets` are those of the histogram."""
         self._counter = counter
-        self._timer = timer
+        self._histogram = histogram
+        self._bounds = buckets
         self._count = 0
-        self._seconds = 0.0
+        self._sum = 0.0
         self._buckets: dict[int, int] = {}
 
     def add(self) -> None:
@@ -94,24 +128,44 @@ class Tally:
             asyncio.get_running_loop().call_soon(self.flush)
         self._count += 1
 
-    def add_timed(self, seconds: float) -> None:
-        """Counts one that took so long."""
+    def add_observed(self, value: float) -> None:
+        """Counts one with its value for the histogram: how long it took, in seconds, or its probability."""
         self.add()
-        self._seconds += seconds
-        bucket = bisect_left(LATENCY_BUCKETS, seconds)
+        self._sum += value
+        bucket = bisect_left(self._bounds, value)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
     def flush(self) -> None:
         """Adds what was counted since the last time to the metrics."""
         self._counter.inc(self._count)
-        if self._timer is not None:
+        if self._histogram is not None:
             # what Histogram.observe does for one, for all of them
-            self._timer._sum.inc(self._seconds)  # noqa: SLF001  # there is no public way to add many
+            self._histogram._sum.inc(self._sum)  # noqa: SLF001  # there is no public way to add many
             for bucket, count in self._buckets.items():
-                self._timer._buckets[bucket].inc(count)  # noqa: SLF001  # same
+                self._histogram._buckets[bucket].inc(count)  # noqa: SLF001  # same
             self._buckets.clear()
-            self._seconds = 0.0
+            self._sum = 0.0
         self._count = 0
+
+
+def forget_dead_processes() -> None:
+    """Leaves out what processes that share the port and died, and were replaced, said of themselves alone."""
+    directory = os.environ.get(MULTIPROCESS_VARIABLE)
+    if directory is None:
+        return
+    for pid in {int(path.stem.rpartition("_")[2]) for path in Path(directory).glob("gauge_live*_*.db")}:
+        if not _lives(pid):
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def exposition() -> bytes:

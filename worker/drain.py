@@ -1,7 +1,7 @@
 """Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TypeGuard
 
@@ -11,6 +11,7 @@ from rq.timeouts import BaseTimeoutException
 
 from shared.assessment import Model, assess, assess_one
 from shared.clock import utc_now
+from shared.columns import raised_in, where
 from shared.decision import Decision
 from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
@@ -52,10 +53,11 @@ def drain(
     transaction_class: type[TransactionModel],
     time_is_over: Callable[[], bool],
     announce: Callable[[], None] = lambda: None,
+    count: Callable[[Iterable[Decision]], None] = lambda _decisions: None,
 ) -> int:
     """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
 
-    `announce` is called after decisions of which some have a callback.
+    `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
@@ -66,7 +68,7 @@ def drain(
         while in_vain < HOT_WAITS and not time_is_over():
             if claimed.rows:
                 with pulse.assessing():
-                    done = outcomes(claimed, model=model(), transaction_class=transaction_class)
+                    done = outcomes(claimed, model=model(), transaction_class=transaction_class, count=count)
                 decided, claimed = queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
                 total += decided
                 if any(each.callback is not None for each in done):
@@ -79,7 +81,13 @@ def drain(
     return total
 
 
-def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[TransactionModel]) -> list[Outcome]:
+def outcomes(
+    claimed: Claimed,
+    *,
+    model: Model,
+    transaction_class: type[TransactionModel],
+    count: Callable[[Iterable[Decision]], None] = lambda _decisions: None,
+) -> list[Outcome]:
     """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
     if claimed.losses:
         transaction_id, record = claimed.rows[0]
@@ -114,6 +122,7 @@ def outcomes(claimed: Claimed, *, model: Model, transaction_class: type[Transact
             _outcome_alone(transaction, record, model, scored_at)
             for transaction, record in zip(transactions, records, strict=True)
         ]
+    count(decisions)
     if log.is_enabled_for(logging.DEBUG):
         for record, decision in zip(records, decisions, strict=True):
             log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
@@ -127,9 +136,20 @@ def _transaction(
     try:
         return transaction_class.from_row(record["transaction"])
     except ValidationError as error:
+        raised = raised_in(error)
+        for each in raised:
+            if isinstance(each, NOT_THE_ROWS):
+                raise each from None
+        names = sorted({type(each).__name__ for each in raised})
+        at = [where(each) for each in raised]
         fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
-        log.warning("transaction failed", transaction_id=transaction_id, fields=fields, **_trace(record))
-        return failed(transaction_id, record, f"the record does not fit the transaction class in: {', '.join(fields)}")
+        log.warning(
+            "transaction failed", transaction_id=transaction_id, fields=fields, raised=names, at=at, **_trace(record)
+        )
+        reasons = [f"the record does not fit the transaction class in: {', '.join(fields)}"] if fields else []
+        if names or not fields:
+            reasons.append(f"the transaction class {'raised ' + ', '.join(names) if names else 'refuses the record'}")
+        return failed(transaction_id, record, "; ".join(reasons))
     except NOT_THE_ROWS:
         raise
     except BaseException as error:

@@ -24,6 +24,7 @@ def drain() -> None:
             pulse=runtime.pulse,
             model=runtime.serving.require,
             transaction_class=runtime.transaction_class,
+            count=runtime.count,
             announce=runtime.callback_tickets.ensure,
             time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
         )

@@ -1,12 +1,9 @@
 """The composition root of a worker process."""
 
 import logging
-import os
-import socket
 from contextlib import suppress
 from importlib import import_module
 from threading import Event
-from uuid import uuid4
 
 from rq import Queue
 from rq.exceptions import StopRequested
@@ -15,6 +12,7 @@ from rq.serializers import JSONSerializer
 from shared.errors import StoreUnavailableError
 from shared.log import configure_logging, get_logger
 from shared.outage import Outage
+from shared.presence import process_name
 from shared.settings import Settings
 from shared.settling import settle
 from shared.store.connection import connect, redis_faults_named
@@ -59,7 +57,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         sweep_redis=connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1),
         pulse=Pulse(most_cpu_seconds=MOST_CPU_SECONDS),
         stopping=stopping,
-        name=f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}",
+        name=process_name(),
     )
     side: Side = import_module(SIDES[queue]).create_side(settings, process)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")

@@ -1,9 +1,10 @@
 """What a worker process holds for its job: RQ calls it by name, so it finds this here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from shared.decision import Decision
 from shared.errors import InstallationError
 from shared.jobs import Tickets
 from shared.model.serving import Serving
@@ -24,6 +25,7 @@ class Runtime:
     transaction_class: type[TransactionModel]
     worker: str
     pulse: Pulse
+    count: Callable[[Iterable[Decision]], None]
     outage: Outage
     stopping: Callable[[], bool]
 

@@ -8,14 +8,18 @@ from shared.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, Tickets
 from shared.log import get_logger
 from shared.model.serving import create_serving
 from shared.outage import Outage
+from shared.presence import Presence
 from shared.schedule import Schedule
 from shared.settings import Settings
+from shared.store.processes import Processes
 from shared.store.safety import dangers_of, warn
+from shared.store.tallies import Tallies
 from shared.store.transactions import RedisQueue
 from shared.transaction import load_transaction_class
 from worker.jobs import drain
 from worker.process import Process, Side
 from worker.runtime import Runtime, install
+from worker.signs import Signs
 from worker.sweeper import Sweeper
 
 log = get_logger(__name__)
@@ -38,6 +42,11 @@ def create_side(settings: Settings, process: Process) -> Side:
         "feed_length": settings.feed_length,
         "callback_wait_seconds": Schedule.parse(settings.callback_schedule).seconds[0],
     }
+    signs = Signs(
+        Presence(serving=serving, process=process.name, kind="worker"),
+        Processes(process.sweep_redis),
+        Tallies(process.sweep_redis),
+    )
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
     install(
@@ -49,6 +58,7 @@ def create_side(settings: Settings, process: Process) -> Side:
             transaction_class=transaction_class,
             worker=process.name,
             pulse=process.pulse,
+            count=signs.count,
             outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
             stopping=process.stopping.is_set,
         )
@@ -61,5 +71,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         serving=serving,
         pulse=process.pulse,
         greet=lambda: warn(dangers_of(process.sweep_redis)),
+        tell=signs.tell,
+        leave=signs.leave,
     )
     return Side(SCORING_QUEUE, tickets, sweeper, drain)

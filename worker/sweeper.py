@@ -90,8 +90,13 @@ class Sweeper(Rounds):
         serving: Serving,
         pulse: Pulse,
         greet: Callable[[], None] = lambda: None,
+        tell: Callable[[], None] = lambda: None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
-        """`greet` is called when Redis is first reached; again where it fails then."""
+        """`greet` is called when Redis is first reached, again where it fails then; `tell` once a second.
+
+        `leave` is called at the end. Of the three only `greet` may raise StoreUnavailableError.
+        """
         super().__init__("sweeper")
         self._worker = worker
         self._queue = queue
@@ -99,6 +104,8 @@ class Sweeper(Rounds):
         self._serving = serving
         self._pulse = pulse
         self._greet: Callable[[], None] | None = greet
+        self._tell = tell
+        self._leave = leave
         self._batch = self._rounds = 0
 
     def stop(self) -> None:
@@ -106,6 +113,7 @@ class Sweeper(Rounds):
         super().stop()
         try:
             self._queue.leave(self._worker, ends=True)
+            self._leave()
         except StoreUnavailableError as error:
             self.outage.failed(error)
 
@@ -117,6 +125,7 @@ class Sweeper(Rounds):
         except Exception:
             log.exception("following the active model failed")
         self.sweep()
+        self._tell()
         if self._greet is not None:
             self._greet()
             self._greet = None

@@ -10,11 +10,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from ingest.backlog import Backlog
+from ingest.fleet import Fleet
 from ingest.recording import Recorder
 from shared.errors import StoreUnavailableError
 from shared.metrics import exposition
 from shared.model.serving import Serving
 from shared.store.connection import redis_faults_named
+from shared.store.processes import by_version, refusing
 
 ANSWER_SECONDS = 1.0
 """After which Redis is taken for away: what asks for readiness does not wait for longer."""
@@ -23,11 +25,12 @@ ANSWER_SECONDS = 1.0
 class HealthResource:
     """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
 
-    def __init__(self, *, serving: Serving, redis: Redis, recorder: Recorder, backlog: Backlog) -> None:
+    def __init__(self, *, serving: Serving, redis: Redis, recorder: Recorder, backlog: Backlog, fleet: Fleet) -> None:
         self._serving = serving
         self._redis = redis
         self._recorder = recorder
         self._backlog = backlog
+        self._fleet = fleet
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
@@ -62,10 +65,21 @@ class HealthResource:
                     "redis": redis_problem or "ok",
                 },
                 "model_version": None if model is None else model.version,
+                "model_problem": self._serving.problem or None,
+                "processes": None if redis_problem else self._processes(),
                 "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
                 "queue": None if redis_problem else self._queue(),
             }
         )
+
+    def _processes(self) -> dict[str, Any] | None:
+        states = self._fleet.states
+        if states is None:
+            return None
+        return {
+            "versions": [each._asdict() for each in by_version(states)],
+            "refusals": [each.model_dump() for each in refusing(states)],
+        }
 
     def _queue(self) -> dict[str, Any] | None:
         counts = self._backlog.counts

@@ -9,7 +9,7 @@ from ingest.strict import StrictRecorder
 from shared.assessment import assess_one
 from shared.clock import utc_now
 from shared.decision import Decision
-from shared.metrics import DECISIONS, Tally
+from shared.metrics import DECISIONS, PROBABILITY, PROBABILITY_BUCKETS, Tally
 from shared.model.serving import Serving
 from shared.policy import Action
 from shared.transaction import TransactionModel
@@ -32,7 +32,8 @@ class ScoreResource:
         self._recorder = recorder
         self._strict = strict
         self._max_body_bytes = max_body_bytes
-        self._tallies = {action: Tally(DECISIONS.labels("sync", action.value)) for action in Action}
+        self._tallied_version = ""
+        self._tallies: dict[Action, Tally] = {}
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 and the decision."""
@@ -43,7 +44,7 @@ class ScoreResource:
         else:
             transaction, decision, shown = self._assess(body, explain=explain)
             resp.data = await self._strict.keep(transaction, decision, shown)
-            self._tallies[decision.action].add()
+            self._count(decision)
 
     def decide(self, body: bytes, *, explain: bool) -> bytes:
         """The decision as JSON, on its way into Redis.
@@ -54,10 +55,25 @@ class ScoreResource:
         """
         transaction, decision, shown = self._assess(body, explain=explain)
         self._recorder.add(transaction, scored_at=decision.scored_at, shown=shown)
-        self._tallies[decision.action].add()
+        self._count(decision)
         return shown
 
     def _assess(self, body: bytes, *, explain: bool) -> tuple[TransactionModel, Decision, bytes]:
         transaction = self._transaction_class.parse(body)
         decision = assess_one(transaction, self._serving.require(), scored_at=utc_now(), explain=explain)
         return transaction, decision, orjson.dumps(decision.to_dict())
+
+    def _count(self, decision: Decision) -> None:
+        if decision.model_version != self._tallied_version:
+            self._tallied_version = decision.model_version
+            self._tallies = _tallies(decision.model_version)
+        self._tallies[decision.action].add_observed(decision.fraud_probability)
+
+
+def _tallies(version: str) -> dict[Action, Tally]:
+    """Those of one model version: to look the labels up for each decision would cost more than to count it."""
+    probability = PROBABILITY.labels("sync", version)
+    return {
+        action: Tally(DECISIONS.labels("sync", action.value, version), probability, PROBABILITY_BUCKETS)
+        for action in Action
+    }

@@ -1,13 +1,19 @@
 """Which model versions there are, and which one serves: a directory of bundles and a file that names the active one."""
 
+import errno
 import os
 from pathlib import Path
 
 from shared.errors import BundleError
 from shared.model.bundle import Manifest, ServingModel, load_model, read_manifest, sync_directory
+from shared.model.untrusted import opened
 
 ACTIVE, PREVIOUS = "active", "previous"
 """Files with one version each; replaced by a rename, so that nobody reads half a name."""
+
+MAX_POINTER_BYTES = 1_000
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Registry:
@@ -89,7 +95,7 @@ class Registry:
         return previous
 
     def _directory(self, version: str) -> Path:
-        if not version or Path(version).name != version or version.startswith("."):
+        if not version or not version.isprintable() or Path(version).name != version or version.startswith("."):
             raise BundleError(
                 f"{version!r} is not the name of a model version; `riskline models list` shows those here"
             )
@@ -102,19 +108,28 @@ class Registry:
 
     def _named(self, pointer: str) -> str | None:
         try:
-            return (self._models_dir / pointer).read_text(encoding="utf-8").strip() or None
+            with opened(self._models_dir / pointer, MAX_POINTER_BYTES) as file:
+                return file.read().decode().strip() or None
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise BundleError(
                 f"{self._models_dir / pointer} cannot be read ({error}): activate a version anew"
             ) from None
 
     def _name(self, pointer: str, version: str) -> None:
         unfinished = self._models_dir / f".{pointer}.{os.getpid()}"
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(version + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self._models_dir / pointer)
-        sync_directory(self._models_dir)
+        try:
+            with unfinished.open("w", encoding="utf-8") as file:
+                file.write(version + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self._models_dir / pointer)
+            sync_directory(self._models_dir)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            raise BundleError(
+                f"{self._models_dir} cannot be written to ({error.strerror}): name a version in RISKLINE_MODEL_VERSION "
+                "where API and workers run, or activate it in a directory that can be written to"
+            ) from None

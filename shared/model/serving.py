@@ -1,16 +1,23 @@
 """The model version that this process serves: loaded once, swapped when another one is activated."""
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from shared.assessment import Model
+from shared.clock import utc_now
 from shared.errors import BundleError
-from shared.log import get_logger
+from shared.log import get_logger, tell_model_version
 from shared.metrics import MODEL_INFO
 from shared.model.registry import Registry
 from shared.settings import Settings
 from shared.transaction import TransactionModel
 
 log = get_logger(__name__)
+
+RETRY_SECONDS = 5.0
+"""Between two attempts to load a version that was refused while another one serves: reading and checking a large bundle
+again and again would slow the decisions beside it."""
 
 
 class ModelSource(Protocol):
@@ -26,31 +33,61 @@ class ModelSource(Protocol):
 class Serving:
     """Holds the model that serves; a version that cannot be loaded leaves the one that serves in its place."""
 
-    def __init__(self, source: ModelSource, feature_names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        feature_names: tuple[str, ...],
+        *,
+        pinned: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pinned` says that a setting names the version, whatever is active."""
         self._source = source
         self._feature_names = feature_names
+        self._clock = clock
         self._refused: str | None = None
+        self._refused_version: str | None = None
+        self._retry_at = 0.0
+        self.pinned = pinned
         self.model: Model | None = None
+        self.since: str | None = None
+        """Since when the model serves, in UTC."""
+        self.wanted: str | None = None
+        """The version that should serve."""
         self.problem = "no model was loaded yet"
+        """Why it does not; empty where it does."""
 
     def refresh(self) -> None:
         """Loads the active version unless it serves already; logs a refusal once for each version."""
+        version: str | None = None
         try:
-            version = self._source.active_version()
+            version = self.wanted = self._source.active_version()
             if self.model is not None and version in (self.model.version, None):
+                self.problem, self._refused, self._refused_version = "", None, None
+                return
+            if self.model is not None and version == self._refused_version and self._clock() < self._retry_at:
                 return
             model = self._source.load_active(self._feature_names)
         except BundleError as error:
-            self.problem = str(error)
-            if self._refused != self.problem:
-                log.error("model refused", problem=self.problem)  # noqa: TRY400  # a traceback says no more
-                self._refused = self.problem
+            self._refuse(version, str(error))
             return
         model.score_one([0.0] * len(self._feature_names))
+        self._serve(model)
+
+    def _refuse(self, version: str | None, problem: str) -> None:
+        self.problem = problem
+        self._refused_version, self._retry_at = version, self._clock() + RETRY_SECONDS
+        if self._refused != problem:
+            log.error("model refused", problem=problem)
+            self._refused = problem
+
+    def _serve(self, model: Model) -> None:
         if self.model is not None:
             MODEL_INFO.labels(self.model.version).set(0)
         MODEL_INFO.labels(model.version).set(1)
-        self.model, self.problem, self._refused = model, "", None
+        self.model, self.since = model, utc_now()
+        self.problem, self._refused, self._refused_version = "", None, None
+        tell_model_version(model.version)
         log.info("model serves", model_version=model.version)
 
     def require(self) -> Model:
@@ -67,4 +104,4 @@ class Serving:
 def create_serving(settings: Settings, transaction_class: type[TransactionModel]) -> Serving:
     """What serves by these settings for this class; loads nothing yet."""
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)
-    return Serving(registry, transaction_class.feature_names())
+    return Serving(registry, transaction_class.feature_names(), pinned=settings.model_version is not None)

@@ -10,8 +10,10 @@
 | `riskline:{S}:claimed:WORKER` | list of ids | one batch | claim, decide, leave, sweep |
 | `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
 | `riskline:{S}:sweeper` | string, the worker that swept last, and when | a day | sweep |
+| `riskline:{S}:processes` | hash, what each process serves, until when | 10 s after the last sign of life | announce |
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay |
 | `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | all but claim, leave and sweep |
+| `riskline:{S}:decided_by` | hash, decisions of the workers by version and action | 20 versions | tally |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record |
 | `riskline:{S}:callback:ID` | hash, with its attempts | until it is over, then a TTL | decide, take, finish, resend |
 | `riskline:{S}:callbacks` | sorted set, id by time of the event in ms | the pending ones | decide, finish, resend |
@@ -89,6 +91,11 @@ class Keys:
         return self.prefix + "sweeper"
 
     @property
+    def processes(self) -> str:
+        """Which model version each process serves that lives."""
+        return self.prefix + "processes"
+
+    @property
     def failed(self) -> str:
         """The transactions that failed, by when they did."""
         return self.prefix + "failed"
@@ -97,6 +104,11 @@ class Keys:
     def totals(self) -> str:
         """How many transactions were ever accepted, decided and so on."""
         return self.prefix + "totals"
+
+    @property
+    def decided_by(self) -> str:
+        """How many decisions the workers have made, by model version and action."""
+        return self.prefix + "decided_by"
 
     @property
     def feed(self) -> str:

@@ -38,6 +38,8 @@ SCORE_FILES = DOCS / "how-to" / "score-files.md"
 FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
 RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
 IMPORT = DOCS / "how-to" / "import-a-model.md"
+EVALUATE = DOCS / "how-to" / "evaluate-a-model.md"
+SWAP = DOCS / "how-to" / "swap-and-roll-back.md"
 REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
@@ -137,7 +139,9 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
 
 
 @pytest.mark.parametrize(
-    "document", [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, RECEIVE, IMPORT, ROOT / "README.md"], ids=lambda path: path.name
+    "document",
+    [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, RECEIVE, IMPORT, EVALUATE, SWAP, ROOT / "README.md"],
+    ids=lambda path: path.name,
 )
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
     document: Path, running: RunningUp, environment: dict[str, str], tmp_path: Path
@@ -175,6 +179,8 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
         age = 0 if fraud else chance.randrange(900)
         rows.append(f"P{number},{amount:.2f},{age},{chance.randrange(24)},{int(fraud)},{int(fraud)}")
     (tmp_path / "payments.csv").write_text("\n".join(rows))
+    for example in (DOCS / "examples").glob("*.py"):
+        shutil.copy(example, tmp_path)
     found = runnable_blocks(HOW_TO)
     before, after = ([block for block in found if ("curl" in block) == calls] for calls in (False, True))
     assert before
@@ -182,6 +188,16 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
     data = tmp_path / ".riskline-payments"
     own = {**environment, "RISKLINE_DATA": str(data)}
     run_block("".join(before), directory=tmp_path, environment=own)
+    (tmp_path / "text_and_dates.py").write_text(blocks(HOW_TO, "python")[1])
+    told = re.search(r"^The columns of its model are (.*?):", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+    ask = "from text_and_dates import CardPayment; print(*CardPayment.feature_names())"
+    columns = run_block(f'python -c "{ask}"', directory=tmp_path, environment={**own, "PYTHONPATH": str(tmp_path)})
+    assert told is not None
+    assert columns.split() == re.findall(r"`(\w+)`", told[1])
+    (tmp_path / "test_payments.py").write_text(blocks(HOW_TO, "python")[2])
+    run_block(
+        "python -m pytest -q test_payments.py", directory=tmp_path, environment={**own, "PYTHONPATH": str(tmp_path)}
+    )
     own |= {"RISKLINE_TRANSACTION": "acme.payments:Payment", "PYTHONPATH": str(tmp_path)}
     with RunningUp(data, environment=own) as up:
         for block in after:

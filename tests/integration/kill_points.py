@@ -199,6 +199,7 @@ class Parts:
                 transaction_class=Transaction,
                 worker=name,
                 pulse=pulse,
+                count=lambda _decisions: None,
                 outage=outage,
                 stopping=lambda: False,
             )

@@ -106,6 +106,14 @@ class RunningUp:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def read(self, path: str) -> bytes:
+        """An answer's body as it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.state["port"], timeout=10)
+        connection.request("GET", path)
+        body = connection.getresponse().read()
+        connection.close()
+        return body
+
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """Status and JSON of an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.state["port"], timeout=10)

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from cli.redis_server import probe
+from shared.model.registry import Registry
 from shared.store.transactions import RedisQueue
 from tests.factories import transaction_json
 from tests.integration.conftest import write_stump
@@ -197,7 +198,11 @@ def test_metrics_are_right_with_several_processes(tmp_path: Path, demo_environme
         with client_of(up) as client:
             text = client.get("/metrics").text
 
-    assert 'riskline_decisions_total{action="DECLINE",door="sync"} 40.0' in text
+    version = Registry(Path(demo_environment["RISKLINE_MODELS"])).active_version()
+    labels = f'door="sync",model_version="{version}"'
+    assert f'riskline_decisions_total{{action="DECLINE",{labels}}} 40.0' in text
+    assert f"riskline_fraud_probability_count{{{labels}}} 40.0" in text
+    assert f'riskline_fraud_probability_bucket{{door="sync",le="0.85",model_version="{version}"}} 0.0' in text
 
 
 def test_a_newly_activated_model_serves_without_a_restart(tmp_path: Path, demo_environment: dict[str, str]) -> None:

@@ -10,14 +10,18 @@ from ingest.app import create_app
 from ingest.backlog import Backlog
 from ingest.callbacks import url_check
 from ingest.feed import Feed
+from ingest.fleet import Fleet
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
 from shared.model.serving import Serving
+from shared.presence import Presence
 from shared.settings import Settings, load_settings
 from shared.store.memory import MemoryStore
-from shared.transaction import Transaction
+from shared.store.processes import AsyncProcesses
+from shared.store.tallies import AsyncTallies
+from shared.transaction import Transaction, TransactionModel
 from tests.factories import AmountModel, FixedSource
 from worker.drain import drain
 from worker.pulse import Pulse
@@ -37,17 +41,25 @@ class Api:
         record_capacity: int = 10,
         strict: bool = False,
         settings: Settings | None = None,
+        transaction_class: type[TransactionModel] = Transaction,
     ) -> None:
+        self.transaction_class = transaction_class
         self.store = MemoryStore(queue_limit=queue_limit)
         self.tickets = 0
-        self.serving = Serving(FixedSource(AmountModel() if model is None else model), Transaction.feature_names())
+        self.serving = Serving(
+            FixedSource(AmountModel(transaction_class=transaction_class) if model is None else model),
+            transaction_class.feature_names(),
+        )
         self.serving.refresh()
         self.recorder = Recorder(self.store, capacity=record_capacity)
         self.waiting = Waiting(self.store)
         self.feed = Feed(self.store)
         self.backlog = Backlog(self.store, queue_limit=queue_limit)
+        redis = fakeredis.FakeAsyncRedis()
+        presence = Presence(serving=self.serving, process="me", kind="api")
+        self.fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
         self.app = create_app(
-            transaction_class=Transaction,
+            transaction_class=transaction_class,
             serving=self.serving,
             submitter=Submitter(
                 self.store,
@@ -59,7 +71,8 @@ class Api:
             recorder=self.recorder,
             strict=StrictRecorder(self.store) if strict else None,
             backlog=self.backlog,
-            redis=fakeredis.FakeAsyncRedis(),
+            fleet=self.fleet,
+            redis=redis,
             max_body_bytes=MAX_BODY_BYTES,
             max_batch_rows=MAX_BATCH_ROWS,
             intake=self.store,
@@ -79,7 +92,7 @@ class Api:
             worker="w1",
             pulse=Pulse(),
             model=self.serving.require,
-            transaction_class=Transaction,
+            transaction_class=self.transaction_class,
             time_is_over=lambda: False,
             **options,
         )

@@ -1,16 +1,22 @@
 """A process keeps the model that it serves until a better one is there."""
 
+import errno
 from pathlib import Path
 
+import orjson
 import pytest
 
+from shared.assessment import Rows
 from shared.errors import BundleError
 from shared.metrics import MODEL_INFO
 from shared.model.bundle import TREES
 from shared.model.registry import ACTIVE, Registry
-from shared.model.serving import Serving
+from shared.model.serving import RETRY_SECONDS, Serving
+from shared.store.interfaces import Claimed
 from shared.transaction import Transaction
+from tests.factories import AmountModel, transaction_json
 from tests.unit.models import write_version
+from worker.drain import outcomes
 
 FEATURES = Transaction.feature_names()
 
@@ -119,3 +125,68 @@ def test_a_name_that_is_no_version_is_refused_by_its_name(registry: Registry, na
     for use in (registry.activate, registry.load, registry.manifest):
         with pytest.raises(BundleError, match="is not the name of a model version"):
             use(name)
+
+
+def test_a_version_that_is_wanted_no_more_is_no_problem_any_more(
+    tmp_path: Path, versions: list[str], serving: Serving
+) -> None:
+    (tmp_path / ACTIVE).write_text(versions[1])
+    (tmp_path / versions[1] / TREES).write_bytes(b"damaged")
+    serving.refresh()
+    assert (serving.wanted, bool(serving.problem)) == (versions[1], True)
+
+    (tmp_path / ACTIVE).write_text(versions[0])
+    serving.refresh()
+
+    assert (serving.wanted, serving.problem) == (versions[0], "")
+
+
+def test_a_refused_version_is_read_again_now_and_then_and_serves_once_it_is_whole(
+    tmp_path: Path, registry: Registry, versions: list[str]
+) -> None:
+    now = [0.0]
+    registry.activate(versions[0])
+    serving = Serving(registry, FEATURES, clock=lambda: now[0])
+    serving.refresh()
+    whole = (tmp_path / versions[1] / TREES).read_bytes()
+    (tmp_path / versions[1] / TREES).write_bytes(b"damaged")
+    (tmp_path / ACTIVE).write_text(versions[1])
+    serving.refresh()
+
+    (tmp_path / versions[1] / TREES).write_bytes(whole)
+    serving.refresh()
+    assert serving.require().version == versions[0]
+    now[0] += RETRY_SECONDS
+    serving.refresh()
+
+    assert (serving.require().version, serving.problem) == (versions[1], "")
+
+
+def test_a_batch_under_way_is_decided_by_one_version_whatever_becomes_active_meanwhile(
+    registry: Registry, versions: list[str], serving: Serving
+) -> None:
+    class Swapping(AmountModel):
+        def score(self, rows: Rows) -> Rows:
+            registry.activate(versions[1])
+            serving.refresh()
+            return super().score(rows)
+
+    serving.model = Swapping(version=versions[0])
+    rows = [(name, {"status": "queued", "transaction": transaction_json(transaction_id=name)}) for name in "abc"]
+
+    done = outcomes(Claimed(rows, 0), model=serving.require(), transaction_class=Transaction)
+
+    assert serving.require().version == versions[1]
+    assert {orjson.loads(each.decision)["model_version"] for each in done} == {versions[0]}
+
+
+def test_a_directory_that_cannot_be_written_to_is_said_in_one_line(
+    registry: Registry, versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+
+    with pytest.raises(BundleError, match=r"Read-only file system.*RISKLINE_MODEL_VERSION"):
+        registry.activate(versions[0])

@@ -1,0 +1,22 @@
+-- tally: adds what a worker has decided, by model version and action; the oldest versions are forgotten.
+-- KEYS: decided by.  ARGV: versions that are kept, then version, action and number by turns.
+local key, kept = KEYS[1], tonumber(ARGV[1])
+for i = 2, #ARGV, 3 do
+  redis.call('HINCRBY', key, ARGV[i] .. ' ' .. ARGV[i + 1], ARGV[i + 2])
+end
+local fields, versions, seen = redis.call('HKEYS', key), {}, {}
+for _, field in ipairs(fields) do
+  local version = string.match(field, '^(%S+) ')
+  if version and not seen[version] then
+    seen[version] = true
+    versions[#versions + 1] = version
+  end
+end
+-- a version's name begins with the time at which it was made
+table.sort(versions)
+for i = 1, #versions - kept do
+  for _, field in ipairs(fields) do
+    if string.match(field, '^(%S+) ') == versions[i] then redis.call('HDEL', key, field) end
+  end
+end
+return #versions

@@ -1,0 +1,180 @@
+"""Each process says which version it serves; one that says nothing any more is forgotten."""
+
+from collections import Counter
+from typing import Any
+
+import fakeredis
+import pytest
+
+from shared.assessment import assess
+from shared.errors import BundleError, StoreUnavailableError
+from shared.model.serving import Serving
+from shared.presence import REPEAT_SECONDS, Presence, process_name
+from shared.store.keys import Keys
+from shared.store.processes import (
+    LIFETIME_SECONDS,
+    MAX_PROBLEM,
+    Processes,
+    ProcessState,
+    VersionCount,
+    by_version,
+    refusing,
+)
+from shared.store.tallies import KEPT_VERSIONS, AsyncTallies, Tallies
+from shared.transaction import Transaction
+from tests.factories import AmountModel, FixedSource, a_transaction
+from worker.signs import Signs
+
+
+class Time:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def state(process: str = "a", **changes: Any) -> ProcessState:
+    values: dict[str, Any] = {
+        "kind": "api",
+        "host": "h",
+        "pid": 7,
+        "version": "v1",
+        "since": "2026-11-24T03:15:07.123Z",
+        "wanted": "v1",
+        "pinned": False,
+        "problem": None,
+    }
+    return ProcessState(process=process, **{**values, **changes})
+
+
+@pytest.fixture
+def redis() -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis()
+
+
+@pytest.fixture
+def processes(redis: fakeredis.FakeRedis) -> Processes:
+    return Processes(redis)
+
+
+def serving_of(model: Any) -> Serving:
+    serving = Serving(FixedSource(model), Transaction.feature_names())
+    serving.refresh()
+    return serving
+
+
+def test_what_a_process_says_is_read_as_it_was_said(processes: Processes) -> None:
+    processes.announce(state("a", problem='broken \\ "quoted" \n ä'))
+    processes.announce(state("b", kind="worker"))
+
+    assert processes.living() == [state("a", problem='broken \\ "quoted" \n ä'), state("b", kind="worker")]
+
+
+def test_a_process_that_leaves_or_says_nothing_any_more_is_forgotten(
+    processes: Processes, redis: fakeredis.FakeRedis
+) -> None:
+    seconds = redis.time()[0]
+    redis.hset(Keys().processes, "dead", f"{seconds * 1000 - 1} {state('dead').model_dump_json()}")
+    processes.announce(state("gone"))
+    processes.leave("gone")
+    assert processes.living() == []
+
+    processes.announce(state("a"))
+
+    assert redis.hkeys(Keys().processes) == [b"a"]
+    assert 0 < redis.pttl(Keys().processes) <= LIFETIME_SECONDS * 1000
+
+
+def test_what_another_release_wrote_does_not_hide_the_others(processes: Processes, redis: fakeredis.FakeRedis) -> None:
+    processes.announce(state("a"))
+    until = redis.time()[0] * 1000 + 5000
+    redis.hset(Keys().processes, mapping={"b": f'{until} {{"process":"b"}}', "c": "nonsense"})
+
+    assert [each.process for each in processes.living()] == ["a"]
+
+
+def test_processes_are_counted_by_version_and_kind() -> None:
+    states = [state("a"), state("b"), state("c", kind="worker", version="v2"), state("d", version=None, problem="no")]
+
+    assert by_version(states) == [VersionCount(None, 1, 0), VersionCount("v1", 2, 0), VersionCount("v2", 0, 1)]
+    assert [each.process for each in refusing(states)] == ["d"]
+
+
+def test_a_process_says_what_it_serves_and_why_not() -> None:
+    good = Presence(serving=serving_of(AmountModel()), process="a", kind="api").state()
+    bad = Presence(serving=serving_of(BundleError("x" * 10_000)), process="b", kind="worker").state()
+
+    assert (good.version, good.problem) == (AmountModel().version, None)
+    assert good.since is not None
+    assert (bad.version, bad.problem) == (None, "x" * MAX_PROBLEM)
+
+
+def test_a_change_is_said_at_once_and_the_same_only_now_and_then() -> None:
+    time, serving = Time(), serving_of(AmountModel())
+    presence = Presence(serving=serving, process="a", kind="api", clock=time)
+    first = presence.news()
+    assert first is not None
+    presence.told(first)
+    assert presence.news() is None
+
+    time.now += REPEAT_SECONDS
+    assert presence.news() == first
+    presence.told(first)
+    serving.problem = "refused"
+    assert presence.news() is not None
+
+
+def test_two_processes_of_one_machine_have_different_names() -> None:
+    assert process_name() != process_name()
+
+
+def test_a_worker_that_cannot_say_it_goes_on_and_says_it_later(redis: fakeredis.FakeRedis) -> None:
+    away = True
+
+    class Sometimes(Processes):
+        def announce(self, state: ProcessState) -> None:
+            if away:
+                raise StoreUnavailableError("Redis: away")
+            super().announce(state)
+
+    signs = Signs(
+        Presence(serving=serving_of(AmountModel()), process="w", kind="worker"), Sometimes(redis), Tallies(redis)
+    )
+    signs.tell()
+    assert Processes(redis).living() == []
+
+    away = False
+    signs.tell()
+    assert [each.process for each in Processes(redis).living()] == ["w"]
+    signs.leave()
+    assert Processes(redis).living() == []
+
+
+async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_redis_is_away() -> None:
+    server = fakeredis.FakeServer()
+    redis = fakeredis.FakeRedis(server=server)
+    presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
+    signs = Signs(presence, Processes(redis), Tallies(redis))
+    decisions = assess([a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at="now")
+
+    server.connected = False
+    signs.count(decisions)
+    signs.tell()
+    server.connected = True
+    signs.count(decisions)
+    signs.tell()
+
+    version = AmountModel().version
+    told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
+    assert told == {(version, "APPROVE"): 4, (version, "DECLINE"): 2}
+
+
+async def test_the_oldest_versions_are_no_longer_counted() -> None:
+    server = fakeredis.FakeServer()
+    tallies = Tallies(fakeredis.FakeRedis(server=server))
+    for number in range(KEPT_VERSIONS + 2):
+        tallies.add(Counter({(f"2026{number:02d}", "APPROVE"): 1}))
+
+    told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
+
+    assert sorted(version for version, _ in told) == [f"2026{number:02d}" for number in range(2, KEPT_VERSIONS + 2)]
