@@ -25,7 +25,7 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
-.PHONY: help install run test test-without-cc parity chaos soak bench bench-quick lock clean
+.PHONY: help install run test test-without-cc parity fuzz chaos soak bench bench-quick lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +53,11 @@ test-without-cc: install ## Build the kernel as on a machine without a C compile
 	$(PIP) install --require-hashes -r requirements-zig.txt
 	$(BIN)/pytest tests/unit/test_build.py tests/unit/test_engine.py -k zig
 
-parity: install ## Every row of the test month through all three doors (a few minutes; make test takes a sample)
-	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py
+parity: install ## Every row of the test month through all doors and all families (minutes; make test takes a sample)
+	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py tests/e2e/test_families.py
+
+fuzz: install ## 100,000 damaged model versions (make test takes a few hundred; BUNDLE_FUZZ_SEED=1 for others)
+	BUNDLE_FUZZ_CASES=100000 $(BIN)/pytest tests/unit/test_bundle_fuzz.py -k right_hashes -n 0
 
 chaos: install ## Kill everything for five minutes and see that nothing is lost (CHAOS_FLAGS="--seed 7")
 	@exec $(BIN)/python -m tests.chaos.run $(CHAOS_FLAGS)

@@ -30,8 +30,14 @@ class Model(Protocol):
     def score(self, rows: Rows) -> Rows:
         """The fraud probabilities, shape (n,), of rows of shape (n, features)."""
 
-    def explain(self, rows: Rows) -> Rows:
-        """The contributions, shape (n, features), that with the model's base add up to each row's score."""
+    def explain(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The probabilities as `score` gives them, and the contributions to each, shape (n, features).
+
+        With the model's base the contributions add up to the score.
+        """
+
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+        """A reason's sentence: how usual the value is, or of one that is neither high nor low how frequent."""
 
 
 def assess_one(transaction: TransactionModel, model: Model, *, scored_at: str, explain: bool = False) -> Decision:
@@ -41,9 +47,8 @@ def assess_one(transaction: TransactionModel, model: Model, *, scored_at: str, e
     action = model.thresholds.action_for(probability)
     reasons = None
     if explain or action is not Action.APPROVE:
-        reasons = _reasons(
-            model.feature_names, features, model.explain(np.array([features], dtype=np.float64))[0].tolist()
-        )
+        _, contributions = model.explain(np.array([features], dtype=np.float64))
+        reasons = _reasons(model, transaction, features, contributions[0].tolist())
     return Decision(
         transaction_id=transaction.transaction_id,
         fraud_probability=round(probability, 4),
@@ -63,15 +68,21 @@ def assess(
     vectors = [transaction.features() for transaction in transactions]
     width = len(model.feature_names)
     rows = np.fromiter(chain.from_iterable(vectors), dtype=np.float64, count=len(vectors) * width).reshape(-1, width)
-    probabilities = model.score(rows).tolist()
-    actions = [model.thresholds.action_for(probability) for probability in probabilities]
     wanted = set(explain)
+    if len(wanted) == len(transactions):
+        scores, contributions = model.explain(rows)
+    else:
+        scores, contributions = model.score(rows), None
+    probabilities = scores.tolist()
+    actions = [model.thresholds.action_for(probability) for probability in probabilities]
     explained = [i for i, action in enumerate(actions) if action is not Action.APPROVE or i in wanted]
     reasons: dict[int, tuple[Reason, ...]] = {}
     if explained:
-        contributions = model.explain(rows[explained]).tolist()
+        if contributions is None:
+            _, contributions = model.explain(rows[explained])
         reasons = {
-            i: _reasons(model.feature_names, vectors[i], row) for i, row in zip(explained, contributions, strict=True)
+            i: _reasons(model, transactions[i], vectors[i], row)
+            for i, row in zip(explained, contributions.tolist(), strict=True)
         }
     return [
         Decision(
@@ -86,12 +97,21 @@ def assess(
     ]
 
 
-def _reasons(names: Sequence[str], values: Sequence[float], contributions: Sequence[float]) -> tuple[Reason, ...]:
+def _reasons(
+    model: Model, transaction: TransactionModel, values: Sequence[float], contributions: Sequence[float]
+) -> tuple[Reason, ...]:
     """The features that moved the score, the one that moved it most first; those that did not move it are left out."""
-    moved = sorted(zip(names, values, contributions, strict=True), key=lambda reason: abs(reason[2]), reverse=True)
+    nominal = transaction.nominal_features()
+    features = zip(model.feature_names, values, transaction.shown_values(), contributions, strict=True)
+    moved = sorted(features, key=lambda each: abs(each[3]), reverse=True)
     return tuple(
-        # JSON for everybody has no larger integers
-        Reason(name, value if abs(value) < LARGEST_INTEGER else float(value), contribution)
-        for name, value, contribution in moved
+        Reason(
+            feature,
+            # JSON for everybody has no larger integers
+            float(shown) if isinstance(shown, int) and abs(shown) >= LARGEST_INTEGER else shown,
+            contribution,
+            model.words(feature, value, shown, nominal=feature in nominal),
+        )
+        for feature, value, shown, contribution in moved
         if contribution != 0.0
     )

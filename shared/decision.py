@@ -8,11 +8,15 @@ from shared.policy import Action
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """How much one feature's value moved the score: in probability for a forest, in log-odds for boosting."""
+    """How much one feature's value moved the score: in probability for a forest, in log-odds for boosting.
+
+    `value` is what a person knows it by: a number, or of a categorical field its text. `text` says it in words.
+    """
 
     feature: str
-    value: float
+    value: float | str
     contribution: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,12 @@ class Decision:
         }
         if self.reasons is not None:
             shown["reasons"] = [
-                {"feature": reason.feature, "value": reason.value, "contribution": reason.contribution}
+                {
+                    "feature": reason.feature,
+                    "value": reason.value,
+                    "contribution": reason.contribution,
+                    "text": reason.text,
+                }
                 for reason in self.reasons
             ]
         return shown

@@ -51,10 +51,13 @@ class AmountModel:
     def score(self, rows: Rows) -> Rows:
         return np.array([self.score_one(row) for row in rows.tolist()])
 
-    def explain(self, rows: Rows) -> Rows:
+    def explain(self, rows: Rows) -> tuple[Rows, Rows]:
         contributions = np.zeros_like(rows)
         contributions[:, 0] = self.score(rows)
-        return contributions
+        return self.score(rows), contributions
+
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+        return f"{feature} {shown}"
 
 
 class FixedSource:

@@ -1,31 +1,33 @@
 """A model version on disk: a directory of arrays and JSON, no code in it, checked whenever it is read.
 
-trees.npz        the ensemble as flat arrays (see trees.py), read with allow_pickle=False
+trees.npz        the ensemble as flat arrays of numbers (see trees.py and untrusted.py)
 manifest.json    what it is: format, sha256 of the other files, features, scoring, thresholds, training, metrics
 reference.json   quantiles of features and scores on the training rows, for drift
 """
 
+import errno
 import hashlib
 import io
 import os
 import shutil
 import tempfile
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.assessment import Rows
 from shared.errors import BundleError
 from shared.model.engine import Engine
-from shared.model.trees import MAX_NODES, Scoring, Trees
+from shared.model.reasons import Words, quantiles_problem
+from shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
+from shared.model.untrusted import arrays_of, json_of, opened, printable
 from shared.policy import Thresholds
 
 FORMAT = 1
@@ -37,12 +39,17 @@ MAX_BYTES = {TREES: len(fields(Trees)) * MAX_ARRAY_BYTES, MANIFEST: MAX_JSON_BYT
 
 RESTORE = "restore it from a copy, or train or import the model again"
 
-UNREADABLE = (
-    *(ValueError, OSError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError),
-    *(TypeError, OverflowError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
-)
-"""What numpy and zipfile raise on a file that only looks like an archive of arrays."""
+KINDS = {field.name: np.float64 if field.name in FLOATS else np.int32 for field in fields(Trees)}
+
+
+def _shown(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has characters that cannot be shown")
+    return text
+
+
+Word = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
+"""What messages and lists show."""
 
 
 class Manifest(BaseModel):
@@ -51,12 +58,12 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: int
-    version: str
-    created_at: str
+    version: Word
+    created_at: Word
     sha256: dict[str, str]
-    estimator: str
-    libraries: dict[str, str]
-    features: tuple[str, ...]
+    estimator: Word
+    libraries: dict[Word, Word]
+    features: tuple[Word, ...] = Field(max_length=MAX_WIDTH)
     scoring: Scoring
     thresholds: Thresholds
     training: dict[str, Any]
@@ -66,7 +73,7 @@ class Manifest(BaseModel):
 class ServingModel:
     """A model version that can serve: `shared.assessment.Model` over the kernel."""
 
-    def __init__(self, manifest: Manifest, trees: Trees) -> None:
+    def __init__(self, manifest: Manifest, trees: Trees, words: Words) -> None:
         engine = Engine(trees, manifest.scoring, width=len(manifest.features))
         self.manifest = manifest
         self.version = manifest.version
@@ -76,6 +83,7 @@ class ServingModel:
         self.score_one = engine.score_one
         self.score = engine.score
         self.explain = engine.explain
+        self.words = words.of
 
 
 def write_bundle(
@@ -94,7 +102,7 @@ def write_bundle(
 ) -> Manifest:
     """Writes a new version below `models_dir`, whole or not at all.
 
-    Its name is the time it was made (UTC) and the first 8 digits of the sha256 of its trees.
+    Its name is the time it was made (UTC) and the first 8 digits of the sha256 of all that it is.
 
     Raises:
         BundleError: the trees cannot be scored with these features, or the version is there already.
@@ -107,10 +115,9 @@ def write_bundle(
     np.savez_compressed(arrays, **asdict(trees))
     contents = {TREES: arrays.getvalue(), REFERENCE: orjson.dumps(reference, option=orjson.OPT_INDENT_2)}
     sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    version = f"{created_at[:19].replace('-', '').replace(':', '')}-{sha256[TREES][:8]}"
-    manifest = Manifest(
+    unnamed = Manifest(
         format=FORMAT,
-        version=version,
+        version="",
         created_at=created_at,
         sha256=sha256,
         estimator=estimator,
@@ -121,8 +128,34 @@ def write_bundle(
         training=training,
         metrics=metrics,
     )
+    return _write_named(models_dir, unnamed, contents)
+
+
+def write_with_thresholds(directory: Path, *, thresholds: Thresholds, created_at: str) -> Manifest:
+    """Writes beside a bundle a new version that differs from it in its thresholds only, and says which it was made of.
+
+    Raises:
+        BundleError: the bundle cannot serve, or has these thresholds.
+        OSError: the directory cannot be written to.
+    """
+    origin = load_model(directory).manifest
+    if origin.thresholds == thresholds:
+        raise BundleError(f"model {origin.version} has these thresholds already")
+    contents = {}
+    for name in (TREES, REFERENCE):
+        with _opened(directory, name, origin) as file:
+            contents[name] = file.read()
+    note = {"version": origin.version, "thresholds": origin.thresholds.model_dump()}
+    changes = {"created_at": created_at, "thresholds": thresholds, "training": {**origin.training, "made_of": note}}
+    return _write_named(directory.parent, origin.model_copy(update=changes), contents)
+
+
+def _write_named(models_dir: Path, unnamed: Manifest, contents: dict[str, bytes]) -> Manifest:
+    """Writes a bundle of these files and what it says of itself, named by when it was made and by all that it is."""
+    moment = unnamed.created_at[:19].replace("-", "").replace(":", "")
+    manifest = unnamed.model_copy(update={"version": f"{moment}-{_digest(unnamed.model_dump())}"})
     contents[MANIFEST] = orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2)
-    _write_directory(models_dir / version, contents)
+    _write_directory(models_dir / manifest.version, contents)
     return manifest
 
 
@@ -132,16 +165,18 @@ def load_model(directory: Path) -> ServingModel:
     Raises:
         BundleError: it is missing, truncated, altered, of a newer format, or no model; names bundle and file.
     """
-    manifest = read_manifest(directory)
-    contents = {name: _read_file(directory, name) for name in (TREES, REFERENCE)}
-    for name, content in contents.items():
-        if manifest.sha256.get(name) != hashlib.sha256(content).hexdigest():
-            raise _refused(directory, name, "was altered or truncated: its sha256 is not the one in the manifest")
-    trees = _read_trees(directory, contents[TREES])
-    problem = trees.problem(len(manifest.features)) or manifest.scoring.problem(trees)
-    if problem is not None:
-        raise _refused(directory, TREES, problem)
-    return ServingModel(manifest, trees)
+    manifest, said = _manifest(directory)
+    with _opened(directory, REFERENCE, manifest) as file:
+        words = _words(json_of(file.read()))
+    with _opened(directory, TREES, manifest) as file:
+        trees = Trees(**arrays_of(file, KINDS, most_bytes=MAX_ARRAY_BYTES))
+        problem = trees.problem(len(manifest.features)) or manifest.scoring.problem(trees)
+        if problem is not None:
+            raise ValueError(problem)
+    # older versions are named by their trees
+    if directory.name.rpartition("-")[2] not in (_digest(said), manifest.sha256[TREES][:8]):
+        raise _refused(directory, MANIFEST, "was altered: it does not say what the version was named by")
+    return ServingModel(manifest, trees, words)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -150,14 +185,13 @@ def read_manifest(directory: Path) -> Manifest:
     Raises:
         BundleError: there is no readable manifest, or it is of a newer format, or of another version.
     """
-    if not directory.is_dir():
-        raise BundleError(f"model bundle {directory}: not there; `riskline models list` shows those that are")
-    content = _read_file(directory, MANIFEST)
-    try:
-        raw = orjson.loads(content)
-        newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT
-    except orjson.JSONDecodeError:
-        raise _refused(directory, MANIFEST, "is not JSON: it was truncated or altered") from None
+    return _manifest(directory)[0]
+
+
+def _manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
+    with _opened(directory, MANIFEST) as file:
+        raw = json_of(file.read())
+    newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT
     if newer:
         raise BundleError(
             f"model bundle {directory}: {MANIFEST} has format {raw['format']}, this Riskline reads up to {FORMAT}; "
@@ -166,42 +200,56 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(raw)
     except ValidationError as error:
-        wrong = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
-        raise _refused(directory, MANIFEST, f"does not say what it must in: {wrong}") from None
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        wrong = sorted({".".join(map(str, each["loc"])) for each in problems})
+        raise _refused(directory, MANIFEST, f"does not say what it must in: {', '.join(wrong[:9])}") from None
     if manifest.format != FORMAT:
         raise _refused(directory, MANIFEST, f"has format {manifest.format}, which there never was")
     if manifest.version != directory.name:
         raise _refused(directory, MANIFEST, f"is of version {manifest.version}: the directory was renamed or mixed up")
-    return manifest
+    return manifest, raw
 
 
-def _read_file(directory: Path, name: str) -> bytes:
-    path = directory / name
-    if path.is_symlink():
-        raise _refused(directory, name, "is a link, which a bundle never has")
+def _digest(said: dict[str, Any]) -> str:
+    """The part of a version's name that comes from all that its manifest says."""
+    return hashlib.sha256(orjson.dumps({**said, "version": ""})).hexdigest()[:8]
+
+
+@contextmanager
+def _opened(directory: Path, name: str, manifest: Manifest | None = None) -> Iterator[BufferedReader]:
+    """A file of a bundle, being what the manifest vouches for; what is wrong with it meanwhile is told by name."""
     try:
-        if path.stat().st_size > MAX_BYTES[name]:
-            raise _refused(directory, name, f"is larger than {MAX_BYTES[name]} bytes")
-        return path.read_bytes()
+        with opened(directory / name, MAX_BYTES[name]) as file:
+            if manifest is not None:
+                _check_sha256(file, manifest.sha256.get(name))
+            yield file
     except FileNotFoundError:
-        raise _refused(directory, name, "is missing") from None
+        if directory.is_dir():
+            raise _refused(directory, name, "is missing") from None
+        raise BundleError(f"model bundle {directory}: not there; `riskline models list` shows those that are") from None
     except OSError as error:
-        raise _refused(directory, name, f"cannot be read ({error.strerror})") from None
+        problem = (
+            "is a link, which a bundle never has"
+            if error.errno == errno.ELOOP
+            else f"cannot be read ({error.strerror})"
+        )
+        raise _refused(directory, name, problem) from None
+    except ValueError as error:
+        raise _refused(directory, name, str(error)) from None
 
 
-def _read_trees(directory: Path, content: bytes) -> Trees:
-    names = {field.name for field in fields(Trees)}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {member.filename: member.file_size for member in archive.infolist()}
-        if set(members) != {f"{name}.npy" for name in names} or len(members) != len(names):
-            raise _refused(directory, TREES, f"has not the arrays {', '.join(sorted(names))}")
-        if max(members.values()) > MAX_ARRAY_BYTES:
-            raise _refused(directory, TREES, f"has an array of more than {MAX_ARRAY_BYTES} bytes")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Trees(**{name: arrays[name] for name in names})
-    except UNREADABLE as error:
-        raise _refused(directory, TREES, f"is not a file of arrays ({error})") from None
+def _check_sha256(file: BufferedReader, expected: str | None) -> None:
+    # a large file is not held in memory beside its arrays
+    if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+        raise ValueError("was altered or truncated: its sha256 is not the one in the manifest")
+    file.seek(0)
+
+
+def _words(reference: Any) -> Words:
+    problem = quantiles_problem(reference)
+    if problem is not None:
+        raise ValueError(problem)
+    return Words(reference.get("features", {}))
 
 
 def _write_directory(directory: Path, contents: dict[str, bytes]) -> None:
@@ -233,7 +281,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def _refused(directory: Path, name: str, problem: str) -> BundleError:
-    return BundleError(f"model bundle {directory}: {name} {problem}; {RESTORE}")
+    return BundleError(f"model bundle {directory}: {name} {printable(problem)}; {RESTORE}")
 
 
 def quantiles(values: Rows) -> list[float]:

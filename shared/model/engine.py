@@ -12,31 +12,40 @@ import numpy as np
 from shared.assessment import Rows
 from shared.errors import InstallationError
 from shared.model.build import LIBRARY
-from shared.model.trees import LEAF, Scoring, Trees
+from shared.model.trees import LEAF, Isotonic, Scoring, Sigmoid, Trees
 
 NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
 """The kernel's node."""
 
-LAYOUT = 3
+LAYOUT = 4
 """The kernel's count of changes of its layout: one that was built from an older source would read past its arrays."""
 
 BLOCK = 64
 """The kernel's rows a block: sizes its scratch space."""
+
+MOST_MOVES = 2_000_000
+"""Numbers kept of what the ways to all leaves have added, 16 MB: for a larger model each explanation adds them up."""
 
 
 class _CModel(ctypes.Structure):
     _fields_ = (
         ("nodes", ctypes.c_void_p),
         ("values", ctypes.c_void_p),
+        ("leaves", ctypes.c_void_p),
+        ("moves", ctypes.c_void_p),
+        ("knots", ctypes.c_void_p),
         ("roots", ctypes.c_void_p),
         ("trees", ctypes.c_int32),
         ("width", ctypes.c_int32),
         ("round_inputs", ctypes.c_int32),
         ("mean", ctypes.c_int32),
         ("sigmoid", ctypes.c_int32),
+        ("curve", ctypes.c_int32),
         ("initial", ctypes.c_double),
         ("scale", ctypes.c_double),
         ("offset", ctypes.c_double),
+        ("slope", ctypes.c_double),
+        ("intercept", ctypes.c_double),
     )
 
 
@@ -45,19 +54,29 @@ class Engine:
 
     def __init__(self, trees: Trees, scoring: Scoring, *, width: int) -> None:
         self._width = width
-        self._nodes, self._values, self._roots = _packed(trees)
+        self._nodes, values, self._roots = _packed(trees)
+        self._leaves, self._moves = _moves(self._nodes, values, trees=len(self._roots), width=width)
+        # the one is made of the other
+        self._values = None if self._moves is not None else values
+        curve, self._knots, slope, intercept = _curve(scoring)
         self._model = _CModel(
             nodes=self._nodes.ctypes.data,
-            values=self._values.ctypes.data,
+            values=_address(self._values),
+            leaves=_address(self._leaves),
+            moves=_address(self._moves),
+            knots=_address(self._knots),
             roots=self._roots.ctypes.data,
             trees=len(self._roots),
             width=width,
             round_inputs=scoring.inputs == "float32",
             mean=scoring.aggregation == "mean",
             sigmoid=scoring.link == "sigmoid",
+            curve=curve,
             initial=scoring.initial,
             scale=scoring.scale,
             offset=scoring.offset,
+            slope=slope,
+            intercept=intercept,
         )
         self._address = ctypes.addressof(self._model)
         self._score_one, self._score, self._explain = _kernel(LIBRARY)
@@ -79,12 +98,23 @@ class Engine:
         self._score(self._address, rows.ctypes.data, len(rows), scores.ctypes.data, self._scratch.ctypes.data)
         return scores
 
-    def explain(self, rows: Rows) -> Rows:
-        """The contributions, shape (n, features), in the space before the link: probability or log-odds."""
+    def explain(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The probabilities, shape (n,), and the contributions, shape (n, features), of rows of that shape.
+
+        Contributions are in the space before the link: probability or log-odds. The probabilities are bit for bit
+        those of `score`.
+        """
         rows = self._checked(rows)
-        contributions = np.empty((len(rows), self._width))
-        self._explain(self._address, rows.ctypes.data, len(rows), contributions.ctypes.data, self._scratch.ctypes.data)
-        return contributions
+        scores, contributions = np.empty(len(rows)), np.empty((len(rows), self._width))
+        self._explain(
+            self._address,
+            rows.ctypes.data,
+            len(rows),
+            scores.ctypes.data,
+            contributions.ctypes.data,
+            self._scratch.ctypes.data,
+        )
+        return scores, contributions
 
     def _checked(self, rows: Rows) -> Rows:
         """The rows as the kernel reads them: it would read past narrower ones."""
@@ -115,7 +145,7 @@ def _kernel(path: Path) -> tuple[Any, Any, Any]:
     score_one, score, explain = holding.riskline_score_one, releasing.riskline_score, releasing.riskline_explain
     score_one.argtypes, score_one.restype = (address, address), ctypes.c_double
     score.argtypes, score.restype = (address, address, count, address, address), None
-    explain.argtypes, explain.restype = (address, address, count, address, address), None
+    explain.argtypes, explain.restype = (address, address, count, address, address, address), None
     return score_one, score, explain
 
 
@@ -135,3 +165,41 @@ def _packed(trees: Trees) -> tuple[Any, Rows, Any]:
     # a leaf's own children are never looked at, they may be anything; the kernel stays at a leaf by taking it for one
     nodes["left"] = np.where(is_leaf, np.arange(len(old)), new[np.where(is_leaf, 0, trees.left[old])])
     return nodes, np.ascontiguousarray(trees.value[old]), np.arange(len(trees.roots), dtype=np.int32)
+
+
+def _moves(nodes: Any, values: Rows, *, trees: int, width: int) -> tuple[Any, Rows | None]:
+    """What the way to each leaf has added to each feature, shape (leaves, width), and each node's row of it.
+
+    Neither where that would take too much memory.
+    """
+    is_leaf = nodes["feature"] == LEAF
+    if int(is_leaf.sum()) * width > MOST_MOVES:
+        return None, None
+    leaves = np.flatnonzero(is_leaf)
+    places = np.full(len(nodes), -1, dtype=np.int32)
+    places[leaves] = np.arange(len(leaves))
+    moves = np.zeros((len(nodes), width))
+    level = np.arange(trees)
+    # from all roots at once, a step down at a time: each node is reached once, however deep the trees are
+    while len(level):
+        inner = level[~is_leaf[level]]
+        level = np.concatenate([nodes["left"][inner], nodes["left"][inner] + 1])
+        above = np.concatenate([inner, inner])
+        moves[level] = moves[above]
+        moves[level, nodes["feature"][above]] += values[level] - values[above]
+    return places, moves[leaves]
+
+
+def _curve(scoring: Scoring) -> tuple[int, Rows | None, float, float]:
+    """The kernel's number for a calibration curve, its knots, and the sigmoid's slope and intercept."""
+    match scoring.calibration:
+        case Sigmoid(slope=slope, intercept=intercept):
+            return 1, None, slope, intercept
+        case Isotonic(x=x, y=y):
+            return 1 + len(x), np.array([*x, *y]), 0.0, 0.0
+    return 0, None, 0.0, 0.0
+
+
+def _address(array: Any) -> int | None:
+    address: int | None = None if array is None else array.ctypes.data
+    return address

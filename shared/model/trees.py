@@ -1,7 +1,8 @@
 """A tree ensemble as flat arrays: what a bundle holds, checked before the kernel ever walks it."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +14,64 @@ MAX_WIDTH = 4096
 MAX_NODES = 50_000_000
 """About 1.6 GB in the kernel's layout: more is taken for a damaged file."""
 
+MAX_KNOTS = 100_000
+"""Of a calibration curve: more than any file of labels makes."""
+
+MAX_DEPTH = 1_000
+"""Splits one after the other: no estimator grows trees so deep, and each level takes its time to be read."""
+
 LEAF = -1
+
+FLOATS = ("threshold", "value")
+"""The arrays that are of double precision."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 
+class Sigmoid(BaseModel):
+    """A calibration curve 1 / (1 + exp(-(slope * score + intercept))) (Platt 1999)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    slope: float
+    intercept: float
+
+    def problem(self) -> str | None:
+        """Why this is no curve; None where it is."""
+        return None
+
+
+class Isotonic(BaseModel):
+    """A calibration curve that never falls: straight between its knots, level beyond them (Zadrozny, Elkan 2002)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["isotonic"] = "isotonic"
+    x: tuple[float, ...] = Field(min_length=1, max_length=MAX_KNOTS)
+    y: tuple[float, ...] = Field(min_length=1, max_length=MAX_KNOTS)
+
+    def problem(self) -> str | None:
+        """Why this is no curve; None where it is."""
+        if len(self.x) != len(self.y):
+            return f"its calibration has {len(self.x)} places and {len(self.y)} heights"
+        if any(here >= there for here, there in pairwise(self.x)):
+            return "its calibration's places do not rise"
+        if any(here > there for here, there in pairwise(self.y)) or self.y[0] < 0 or self.y[-1] > 1:
+            return "its calibration's heights fall, or leave 0 to 1"
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.diff(self.x)
+            if not np.isfinite([steps, np.diff(self.y) / steps]).all():
+                return "its calibration's places are too near each other, or too far"
+        return None
+
+
 class Scoring(BaseModel):
-    """How the trees' outputs become a probability: link(scale * (initial + sum or mean of leaves) + offset)."""
+    """How the trees' outputs become a probability: curve(link(scale * (initial + sum or mean of leaves) + offset)).
+
+    The curve is the calibration, where there is one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -30,6 +81,7 @@ class Scoring(BaseModel):
     initial: float = 0.0
     scale: float = 1.0
     offset: float = 0.0
+    calibration: Annotated[Sigmoid | Isotonic, Field(discriminator="kind")] | None = None
     base: float = Field(
         description="What the contributions are added to: the score of a row of which nothing is known."
     )
@@ -37,13 +89,23 @@ class Scoring(BaseModel):
     def problem(self, trees: "Trees") -> str | None:
         """Why these trees' outputs do not become probabilities; None where they do."""
         leaves = trees.value[trees.feature == LEAF]
-        count = 1 if self.aggregation == "mean" else len(trees.roots)
-        ends = [self.scale * (self.initial + count * float(end)) + self.offset for end in (leaves.min(), leaves.max())]
-        if not np.isfinite(ends).all():
+        # as the kernel rounds, so that no sum of leaves lies beyond these two
+        ends = [self._output(float(end), len(trees.roots)) for end in (leaves.min(), leaves.max())]
+        # contributions go back and forth on the way to a leaf
+        moved = 2.0 * float(np.abs(trees.value).max()) * len(trees.value) * max(1.0, abs(self.scale))
+        if not np.isfinite([*ends, moved]).all():
             return "its scores overflow"
+        if self.calibration is not None:
+            return self.calibration.problem()
         if self.link == "identity" and (min(ends) < 0 or max(ends) > 1):
             return "its scores are not between 0 and 1"
         return None
+
+    def _output(self, leaf: float, trees: int) -> float:
+        """What comes out before the link where each tree ends at such a leaf."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.add.accumulate(np.append(self.initial, np.full(trees, leaf)))[-1]
+            return float((total / trees if self.aggregation == "mean" else total) * self.scale + self.offset)
 
 
 @dataclass(frozen=True)
@@ -66,7 +128,7 @@ class Trees:
         nodes = np.size(self.feature)
         for field in fields(self):
             array = getattr(self, field.name)
-            wanted = np.float64 if field.name in ("threshold", "value") else np.int32
+            wanted = np.float64 if field.name in FLOATS else np.int32
             if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != wanted:
                 return f"the array {field.name} is not a row of {np.dtype(wanted)}"
             if field.name != "roots" and len(array) != nodes:
@@ -93,4 +155,10 @@ class Trees:
         np.add.at(parents, self.roots, 1)
         if (parents != 1).any():
             return "a node belongs to no tree or to several"
-        return None
+        level = self.roots
+        for _ in range(MAX_DEPTH + 1):
+            level = level[self.feature[level] != LEAF]
+            if not len(level):
+                return None
+            level = np.concatenate([self.left[level], self.right[level]])
+        return f"a tree is more than {MAX_DEPTH} splits deep: train it with a smaller max_depth"

@@ -42,14 +42,16 @@ def test_reasons_are_given_unless_approved_or_where_asked_for() -> None:
 
     assert approved.reasons is None
     assert "reasons" not in approved.to_dict()
-    assert explained.reasons == (Reason("amount", 10.0, 0.001),)
-    assert declined.to_dict()["reasons"] == [{"feature": "amount", "value": 9000.0, "contribution": 0.9}]
+    assert explained.reasons == (Reason("amount", 10.0, 0.001, "amount 10.0"),)
+    assert declined.to_dict()["reasons"] == [
+        {"feature": "amount", "value": 9000.0, "contribution": 0.9, "text": "amount 9000.0"}
+    ]
 
 
 def test_reasons_come_largest_first_whatever_their_sign() -> None:
     class TwoReasons(AmountModel):
-        def explain(self, rows: np.ndarray) -> np.ndarray:
-            return np.tile([0.1, -0.4, 0.2, 0.0, 0.0], (len(rows), 1))
+        def explain(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.score(rows), np.tile([0.1, -0.4, 0.2, 0.0, 0.0], (len(rows), 1))
 
     decision = assess_one(a_transaction(), TwoReasons(), scored_at=NOW, explain=True)
 
@@ -60,9 +62,12 @@ def test_a_batch_decides_each_transaction_as_it_would_be_decided_alone() -> None
     model = AmountModel(thresholds=Thresholds(decline=0.7, review=0.3))
     transactions = [a_transaction(transaction_id=str(i), amount=i * 97.3 + 0.01) for i in range(100)]
 
-    batch = assess(transactions, model, scored_at=NOW, explain=[3])
+    for explained in ([3], [], range(len(transactions))):
+        batch = assess(transactions, model, scored_at=NOW, explain=explained)
 
-    assert batch == [assess_one(t, model, scored_at=NOW, explain=i == 3) for i, t in enumerate(transactions)]
+        assert batch == [
+            assess_one(each, model, scored_at=NOW, explain=i in explained) for i, each in enumerate(transactions)
+        ]
 
 
 def test_an_empty_batch_has_no_decisions() -> None:

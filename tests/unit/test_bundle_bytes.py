@@ -1,18 +1,17 @@
 """Members of trees.npz that were altered below every checksum: refused, or harmless."""
 
-import hashlib
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import BundleError
-from shared.model.bundle import MANIFEST, REFERENCE, TREES, load_model
+from shared.model.bundle import TREES, load_model
+from tests.unit.hostile import signed
 from tests.unit.models import small_trees, write_version
 
 ROWS = np.array([[39.08, 5411, 24, 3.5, 0], [4500.0, 5942, 24, 1250.5, 1], [100.0, 1, 18, 50.0, 1]])
@@ -29,13 +28,11 @@ def members_of(bundle: Path) -> dict[str, bytearray]:
         return {name: bytearray(archive.read(name)) for name in archive.namelist()}
 
 
-def write_members(bundle: Path, members: dict[str, bytearray]) -> None:
+def write_members(bundle: Path, members: dict[str, bytearray]) -> Path:
     with zipfile.ZipFile(bundle / TREES, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, bytes(content))
-    manifest = orjson.loads((bundle / MANIFEST).read_bytes())
-    manifest["sha256"] = {name: hashlib.sha256((bundle / name).read_bytes()).hexdigest() for name in (TREES, REFERENCE)}
-    (bundle / MANIFEST).write_bytes(orjson.dumps(manifest))
+    return signed(bundle)
 
 
 def npy(header: str, content: bytes = bytes(64)) -> bytes:
@@ -66,7 +63,7 @@ def npy(header: str, content: bytes = bytes(64)) -> bytes:
 )
 @pytest.mark.parametrize("name", ["feature.npy", "value.npy"])
 def test_a_member_that_is_no_array_is_refused(bundle: Path, name: str, content: bytes) -> None:
-    write_members(bundle, {**members_of(bundle), name: bytearray(content)})
+    bundle = write_members(bundle, {**members_of(bundle), name: bytearray(content)})
 
     with pytest.raises(BundleError, match=TREES):
         load_model(bundle)
@@ -77,7 +74,7 @@ def test_the_children_of_a_leaf_are_not_looked_at(bundle: Path) -> None:
     members = members_of(bundle)
     members["left.npy"][HEADER_BYTES:] = np.array([1, 99, 3, -99, 0, 6, 7, 2**31 - 1], dtype=np.int32).tobytes()
 
-    write_members(bundle, members)
+    bundle = write_members(bundle, members)
 
     assert np.array_equal(load_model(bundle).score(ROWS), expected)
 
@@ -102,7 +99,7 @@ def test_flipped_bytes_are_refused_or_harmless(
         content = members[f"{name}.npy"]
         start = 0 if in_header else HEADER_BYTES
         content[start + position % (len(content) - HEADER_BYTES if not in_header else HEADER_BYTES)] ^= mask
-    write_members(bundle, members)
+    bundle = write_members(bundle, members)
 
     try:
         model = load_model(bundle)

@@ -66,18 +66,18 @@ def test_a_row_scores_the_same_alone_and_in_a_batch_of_any_size(algorithm: Algor
 def test_contributions_do_not_depend_on_how_many_rows_are_explained_together(algorithm: Algorithm) -> None:
     model, rows = engine_of(fitted(algorithm)), labelled().rows[:300]
 
-    alone = [model.explain(row[np.newaxis])[0].tolist() for row in rows]
+    alone = [model.explain(row[np.newaxis])[1][0].tolist() for row in rows]
 
     for size in (15, 16, 17, 63, 64, 65, 300):
-        assert model.explain(rows[:size]).tolist() == alone[:size]
-    assert model.explain(rows[::-1]).tolist() == alone[::-1]
+        assert model.explain(rows[:size])[1].tolist() == alone[:size]
+    assert model.explain(rows[::-1])[1].tolist() == alone[::-1]
 
 
 def test_contributions_and_base_add_up_to_a_forests_probability() -> None:
     forest, rows = fitted(Algorithm.RANDOM_FOREST), labelled().rows
     model = engine_of(forest)
 
-    total = forest.scoring.base + model.explain(rows).sum(axis=1)
+    total = forest.scoring.base + model.explain(rows)[1].sum(axis=1)
 
     assert np.abs(total - model.score(rows)).max() < 1e-12
 
@@ -87,7 +87,7 @@ def test_contributions_and_base_add_up_to_log_odds(algorithm: Algorithm) -> None
     summed, rows = fitted(algorithm), labelled().rows
     model = engine_of(summed)
 
-    log_odds = summed.scoring.base + model.explain(rows).sum(axis=1)
+    log_odds = summed.scoring.base + model.explain(rows)[1].sum(axis=1)
 
     assert np.abs(1 / (1 + np.exp(-log_odds)) - model.score(rows)).max() < 1e-9
 
@@ -95,7 +95,7 @@ def test_contributions_and_base_add_up_to_log_odds(algorithm: Algorithm) -> None
 def test_a_feature_that_no_split_asks_for_contributes_nothing() -> None:
     model = Engine(*a_stump(), width=WIDTH)
 
-    contributions = model.explain(np.array([[1000.0, 1, 2, 3, 4], [1000.5, 1, 2, 3, 4]]))
+    _, contributions = model.explain(np.array([[1000.0, 1, 2, 3, 4], [1000.5, 1, 2, 3, 4]]))
 
     assert contributions[:, 0] == pytest.approx([-0.4, 0.4])
     assert (contributions[:, 1:] == 0).all()

@@ -81,7 +81,7 @@ def test_a_model_from_elsewhere_scores_as_it_did_on_rows_and_at_its_thresholds(t
         own = model.set_params(n_jobs=None) if family == "random forest" else model
         assert np.abs(serving.score(rows) - own.predict_proba(rows)[:, 1]).max() <= allowed
     scoring = manifest.scoring
-    total = serving.base + serving.explain(rows).sum(axis=1)
+    total = serving.base + serving.explain(rows)[1].sum(axis=1)
     assert np.allclose(total if scoring.link == "identity" else 1 / (1 + np.exp(-total)), serving.score(rows))
     kept = orjson.loads((tmp_path / "models" / manifest.version / "reference.json").read_bytes())
     assert (set(kept["features"]), len(kept["score"])) == (set(FEATURES), 101)
@@ -144,7 +144,21 @@ WRONG = {
     "never fitted": (lambda: RandomForestClassifier(2), "is a RandomForestClassifier that was never fitted: fit it"),
     "a line": (LogisticRegression, r"is a sklearn.LogisticRegression: supported are RandomForestClassifier"),
     "a regressor": (lambda: RandomForestRegressor(2), "is a sklearn.RandomForestRegressor"),
-    "calibrated": (lambda: CalibratedClassifierCV(forest(), cv=2), r"calibrated_classifiers_\[0\].estimator"),
+    "never calibrated": (lambda: CalibratedClassifierCV(forest()), "a CalibratedClassifierCV that was never fitted"),
+    "calibrated by parts": (
+        lambda: CalibratedClassifierCV(RandomForestClassifier(2), cv=2),
+        "a CalibratedClassifierCV of 2 models, whose mean has no exact reasons: fit it with ensemble=False",
+    ),
+    "calibrated by temperature": (
+        lambda: CalibratedClassifierCV(RandomForestClassifier(2), method="temperature", ensemble=False, cv=2),
+        "method='temperature': fit it with method='sigmoid' or 'isotonic'",
+    ),
+    "calibrated twice": (
+        lambda: CalibratedClassifierCV(
+            CalibratedClassifierCV(RandomForestClassifier(2), ensemble=False, cv=2), ensemble=False, cv=2
+        ),
+        "is calibrated twice",
+    ),
     "a step": (lambda: make_pipeline(PolynomialFeatures(), forest()), "the step polynomialfeatures"),
     "an estimator before it": (lambda: boosted().set_params(init=LogisticRegression()), "train it without init"),
     "categories": (
@@ -161,6 +175,8 @@ def test_what_cannot_be_held_exactly_is_refused_with_the_way_there(kind: str) ->
     rows[:, 1] %= 7
     labels[:9] = 1
     model = make()
+    if "calibrated" in kind and "never" not in kind:
+        model.fit(rows, labels)
     if kind in ("an estimator before it", "categories"):
         rows = rows / rows.max(axis=0)
         rows[:, 1] *= 6
@@ -202,7 +218,7 @@ def test_a_scaler_becomes_thresholds_to_the_last_bit() -> None:
     )
     facts, arrays = unpickle.describe(model)
 
-    trees, scoring = folded(*importer._held(facts, arrays, np.zeros(0), reference()), facts["scaling"])
+    trees, scoring = folded(*importer._held(facts, arrays, None), facts["scaling"])
 
     rows = edge_rows(trees, labelled().rows)
     assert np.abs(Engine(trees, scoring, width=WIDTH).score(rows) - model.predict_proba(rows)[:, 1]).max() < 1e-12

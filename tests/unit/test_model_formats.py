@@ -1,5 +1,6 @@
 """The formats of XGBoost and LightGBM, with and without the libraries."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,25 @@ def test_a_lightgbm_classifier_scores_as_it_did_to_the_last_bit(tmp_path: Path, 
         dumped(model, file)
 
     assert imported(file).training["max_difference"] == 0
+
+
+@pytest.mark.parametrize("form", ["json", "ubj", "txt"])
+def test_a_file_that_is_cut_off_or_altered_is_one_line_or_a_model_that_is_proven(tmp_path: Path, form: str) -> None:
+    library = pytest.importorskip("lightgbm" if form == "txt" else "xgboost")
+    if form == "txt":
+        model = library.LGBMClassifier(n_estimators=3, num_leaves=5, n_jobs=1, verbose=-1)
+        model.fit(labelled().rows, labelled().labels).booster_.save_model(tmp_path / "team.txt")
+    else:
+        model = library.XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1)
+        model.fit(labelled().rows, labelled().labels).save_model(tmp_path / f"team.{form}")
+    content, chance = (tmp_path / f"team.{form}").read_bytes(), random.Random(form)
+    for case in range(4):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        damaged = damaged[: chance.randrange(len(damaged))] if case % 2 else damaged
+        (tmp_path / f"{case}.{form}").write_bytes(damaged)
+        try:
+            imported(tmp_path / f"{case}.{form}", created_at=f"2026-11-24T03:15:{case:02}Z")
+        except BundleError as error:
+            assert f"{case}.{form}" in str(error)  # noqa: PT017  # either outcome is right
+            assert str(error).isprintable()  # noqa: PT017  # same

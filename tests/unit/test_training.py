@@ -91,7 +91,7 @@ def test_a_kernel_that_scores_otherwise_than_the_estimator_stops_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forest = fitted(Algorithm.RANDOM_FOREST)
-    other = Fitted(forest.estimator, forest.trees, forest.scoring.model_copy(update={"scale": 0.999}))
+    other = Fitted(forest.estimator, forest.trees, forest.scoring.model_copy(update={"scale": 0.999}), None)
     monkeypatch.setattr(training_module, "fit", lambda *_args, **_options: other)
 
     with pytest.raises(BundleError, match="otherwise than scikit-learn; nothing was written"):

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sklearn.linear_model import LogisticRegression
 
-from shared.model.trees import LEAF, MAX_WIDTH, Scoring, Trees
-from worker.training.modelfile import printable
+from shared.errors import BundleError
+from shared.model.trees import LEAF, MAX_KNOTS, MAX_WIDTH, Scoring, Trees
+from shared.model.untrusted import printable
 
 EULER_GAMMA = 0.5772156649015329
 
@@ -17,6 +17,19 @@ LARGEST = np.finfo(np.float64).max
 
 Word = Annotated[str, AfterValidator(lambda text: printable(text, 200))]
 Step = Literal["subtract", "divide", "multiply", "add", "clip"]
+
+
+class Curve(BaseModel):
+    """A calibration: of which score, and its numbers."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["sigmoid", "isotonic"]
+    over: Literal["margin", "score"]
+    slope: float = 0.0
+    intercept: float = 0.0
+    x: list[float] = Field(default=[], max_length=MAX_KNOTS)
+    y: list[float] = Field(default=[], max_length=MAX_KNOTS)
 
 
 class Facts(BaseModel):
@@ -32,6 +45,7 @@ class Facts(BaseModel):
     initial: float | None = None
     scale: float = 1.0
     max_samples: int = 0
+    calibration: Curve | None = None
     libraries: dict[Word, Word] = Field(max_length=20)
 
     def problem(self) -> str | None:
@@ -62,7 +76,11 @@ class Answer(BaseModel):
 
 
 def converted(facts: dict[str, Any], arrays: Arrays) -> tuple[Trees, Scoring]:
-    """The trees and scoring of any family but the isolation forest, which needs labels to be a probability."""
+    """The trees and scoring of an estimator of scikit-learn's; of an isolation forest that is no probability yet."""
+    if facts["estimator"] == "IsolationForest":
+        if facts["max_samples"] <= 1:
+            raise BundleError("its trees have one row each and tell nothing: train it with larger max_samples")
+        return isolation(arrays, max_samples=facts["max_samples"])
     if facts["estimator"] in ("RandomForestClassifier", "ExtraTreesClassifier"):
         return forest(arrays)
     if facts["estimator"] == "GradientBoostingClassifier":
@@ -88,27 +106,16 @@ def boosting(
     return trees, Scoring.model_validate({**scoring, "base": base})
 
 
-def isolation(arrays: Arrays, *, max_samples: int, scores: np.ndarray, labels: np.ndarray) -> tuple[Trees, Scoring]:
-    """The anomaly score as a probability: a logistic curve over its logarithm (Platt 1999), fitted to the labels.
+def isolation(arrays: Arrays, *, max_samples: int) -> tuple[Trees, Scoring]:
+    """The logarithm of the anomaly score, base 2: minus the sum of depths, measured by `depth_unit`.
 
-    log2 of the score is -(sum of depths) / (trees * c), so the log-odds are a sum over trees: contributions add up.
-    `scores` are what the estimator's score_samples says of the labelled rows.
+    So contributions add up; what it is made a probability by is a calibration over it.
     """
     lengths = _depths(arrays) + _average_path_length(arrays["weight"])
     trees = _trees(arrays, means_of_leaves(arrays, lengths))
-    curve = LogisticRegression(C=1e6).fit(np.log2(-scores).reshape(-1, 1), labels)
-    scale = -float(curve.coef_[0, 0]) / depth_unit(len(trees.roots), max_samples)
-    offset = float(curve.intercept_[0])
-    base = scale * sum_in_order(trees.value[trees.roots]) + offset
-    return trees, Scoring(inputs="float32", aggregation="sum", link="sigmoid", scale=scale, offset=offset, base=base)
-
-
-def isolation_probabilities(scoring: Scoring, scores: np.ndarray, *, trees: int, max_samples: int) -> np.ndarray:
-    """What that curve makes of the estimator's own scores, without its trees."""
-    # the estimator's score is 2 ** -(mean depth / c); scale * sum + offset is a * log2(score) + b
-    log_odds = -scoring.scale * depth_unit(trees, max_samples) * np.log2(-scores) + scoring.offset
-    curve: np.ndarray = 1.0 / (1.0 + np.exp(-log_odds))
-    return curve
+    scale = -1.0 / depth_unit(len(trees.roots), max_samples)
+    base = scale * sum_in_order(trees.value[trees.roots])
+    return trees, Scoring(inputs="float32", aggregation="sum", link="identity", scale=scale, base=base)
 
 
 def depth_unit(trees: int, max_samples: int) -> float:

@@ -7,16 +7,20 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
+from sklearn.model_selection import StratifiedKFold
 
 from shared.model.trees import Scoring, Trees
-from worker.training.convert import converted, isolation, isolation_probabilities
+from worker.training.calibration import Method, fitted, held, through
+from worker.training.convert import Curve, converted
 from worker.training.labelled import Labelled
 from worker.training.unpickle import describe
 
 FOREST_TREES = 100
 FOREST_DEPTH = 10
 ISOLATION_SAMPLES = 4096
+CALIBRATION_PARTS = 5
 
 
 class Algorithm(StrEnum):
@@ -29,43 +33,58 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True)
 class Fitted:
-    """An estimator, what it is as flat arrays, and how its own probability is computed (for the check of parity)."""
+    """An estimator, what it is as flat arrays, and the curve that calibrates it, if any."""
 
     estimator: Any
     trees: Trees
     scoring: Scoring
+    curve: Curve | None
+
+    @property
+    def name(self) -> str:
+        """What kind of estimator it is, whatever calibrates it."""
+        calibrated = isinstance(self.estimator, CalibratedClassifierCV)
+        return type(self.estimator.estimator if calibrated else self.estimator).__name__
 
     def probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """What the estimator itself says of these rows."""
-        if hasattr(self.estimator, "predict_proba"):
-            own: np.ndarray = self.estimator.predict_proba(rows)[:, 1]
-            return own
-        return isolation_probabilities(
-            self.scoring,
-            self.estimator.score_samples(rows),
-            trees=len(self.trees.roots),
-            max_samples=self.estimator.max_samples_,
-        )
+        """What the estimator itself says of these rows (for the check of parity)."""
+        if self.curve is not None and not hasattr(self.estimator, "predict_proba"):
+            return through(self.curve, np.log2(-self.estimator.score_samples(rows)))
+        own: np.ndarray = self.estimator.predict_proba(rows)[:, 1]
+        return own
 
 
-def fit(data: Labelled, algorithm: Algorithm, *, seed: int) -> Fitted:
-    """Fits on labelled rows, without tuning."""
+def fit(data: Labelled, algorithm: Algorithm, *, seed: int, calibration: Method | None = None) -> Fitted:
+    """Fits on labelled rows, without tuning; a calibration on what models say of rows that they were not fitted on."""
     match algorithm:
         case Algorithm.RANDOM_FOREST:
             forest = RandomForestClassifier(FOREST_TREES, max_depth=FOREST_DEPTH, random_state=seed, n_jobs=-1)
-            forest.fit(data.rows, data.labels)
-            # one thread from here: with several the order of the sum, and so its last bit, is left to chance
-            forest.set_params(n_jobs=None)
-            return Fitted(forest, *converted(*describe(forest)))
+            return _classifier(forest, data, calibration)
         case Algorithm.HIST_GRADIENT_BOOSTING:
-            boosting = HistGradientBoostingClassifier(random_state=seed).fit(data.rows, data.labels)
-            return Fitted(boosting, *converted(*describe(boosting)))
+            return _classifier(HistGradientBoostingClassifier(random_state=seed), data, calibration)
         case Algorithm.ISOLATION_FOREST:
             lonely = IsolationForest(max_samples=min(ISOLATION_SAMPLES, len(data.rows)), random_state=seed)
             facts, arrays = describe(lonely.fit(data.rows))
-            scores = lonely.score_samples(data.rows)
-            curve = isolation(arrays, max_samples=facts["max_samples"], scores=scores, labels=data.labels)
-            return Fitted(lonely, *curve)
+            trees, scoring = converted(facts, arrays)
+            said = np.log2(-lonely.score_samples(data.rows))
+            curve = fitted(calibration or Method.SIGMOID, said, data.labels, over="score")
+            return Fitted(lonely, trees, held(scoring, curve), curve)
+
+
+def _classifier(estimator: Any, data: Labelled, calibration: Method | None) -> Fitted:
+    if calibration is not None:
+        # parts of the time, not of a shuffle: a stolen card's transactions lie close together, and shall stay so
+        parts = StratifiedKFold(CALIBRATION_PARTS)
+        estimator = CalibratedClassifierCV(estimator, method=calibration.value, ensemble=False, cv=parts)
+    rows, labels = data.rows, data.labels
+    if calibration is not None and data.times is not None:
+        order = np.argsort(np.array(data.times, dtype="datetime64[us]"), kind="stable")
+        rows, labels = rows[order], labels[order]
+    estimator.fit(rows, labels)
+    facts, arrays = describe(estimator)
+    trees, scoring = converted(facts, arrays)
+    curve = None if facts["calibration"] is None else Curve.model_validate(facts["calibration"])
+    return Fitted(estimator, trees, scoring if curve is None else held(scoring, curve), curve)
 
 
 def libraries() -> dict[str, str]:

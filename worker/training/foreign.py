@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,24 +27,24 @@ import numpy as np
 from pydantic import ValidationError
 
 from shared.errors import BundleError
+from shared.model.untrusted import array_in, opened, printable
 from worker.training import unpickle
 from worker.training.confined import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
 from worker.training.convert import Answer
 from worker.training.modelfile import (
     NO_SPACE,
-    array_in,
     arrays_in,
     copied,
     missing,
     of_another_version,
     of_the_system,
-    opened,
-    printable,
 )
 
 MEMORY_BYTES = 16 * 1024**3
 TIMEOUT_SECONDS = 900.0
 MAX_ANSWER_BYTES = 10_000_000
+
+REFIT = "`pip install 'numpy<2'` there, where its scikit-learn is older than 1.4"
 
 KEPT_NAMES = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 KEPT_PREFIXES = ("LC_", "OPENBLAS_")
@@ -154,6 +155,7 @@ class Foreign:
             raise BundleError(f"{self._python} is no program: --python takes the path of a Python")
         # the process starts in another directory; where a link leads is not looked up, it would leave the venv
         python = str(Path(python).absolute())
+        self._check_version()
         words = confined()
         if self.looked.kind == "pickle":
             where = "without network" if words else "WITH network, which this system does not let us take away"
@@ -176,6 +178,14 @@ class Foreign:
             preexec_fn=None if control is None else partial(control, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0),  # noqa: PLW1509  # one call into the C library, looked up before
         )
         self._cleanup.callback(self._end)
+
+    def _check_version(self) -> None:
+        """Nobody is warned of a file that this Python will not open; another Python says itself what it has."""
+        if self._python is None:
+            installed = version("scikit-learn")
+            other = [each for each in self.looked.sklearn if each.split(".")[:2] != installed.split(".")[:2]]
+            if other:
+                raise BundleError(f"{self._file} {of_another_version(other[0], installed, self._named)}")
 
     def _end(self) -> None:
         process = self._running()
@@ -234,6 +244,8 @@ class Foreign:
         said = f"{error}: {printable(answer.said)}"
         if error == "ModuleNotFoundError":
             return missing(answer.module or "", self._named)
+        if "binary incompatibility" in said:
+            return f"cannot be opened: the packages of {self._named} do not fit each other ({said}); {REFIT}"
         if answer.errno in NO_SPACE:
             return f"cannot be opened: {of_the_system(answer.errno, said)}"
         if answer.scoring:
@@ -250,4 +262,6 @@ class Foreign:
         content = os.pread(errors, 2_000, max(0, os.fstat(errors).st_size - 2_000))
         said = content.decode(errors="replace").strip().splitlines()
         ended = f"{self._file}: the process that opened it ended with {code} before it answered"
-        return f"{ended} ({printable(said[-1])})" if said else ended
+        why = f" ({printable(said[-1])})" if said else ""
+        # a library that is written in C++ may fall over a file that is not whole
+        return f"{ended}{why}{': it is truncated, damaged or no model; save it again' if code < 0 else ''}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from shared.model.bundle import Manifest, quantiles, write_bundle
 from shared.model.engine import Engine
 from shared.model.trees import LEAF, Scoring, Trees
 from shared.policy import Thresholds
-from worker.training.convert import converted, isolation, isolation_probabilities
+from worker.training.calibration import Method, described, fitted, held, rises, uncalibrated
+from worker.training.convert import Curve, converted
 from worker.training.dialects import lightgbm_trees, xgboost_trees
 from worker.training.evaluate import evaluate
 from worker.training.folding import folded
@@ -30,6 +31,7 @@ def import_model(
     features: tuple[str, ...],
     named: Sequence[str] | None,
     thresholds: Thresholds,
+    calibration: Method | None = None,
     python: str | None,
     sha256: str | None,
     warn: Callable[[str], None],
@@ -52,6 +54,7 @@ def import_model(
                 features=features,
                 named=named,
                 thresholds=thresholds,
+                calibration=calibration,
                 created_at=created_at,
                 models_dir=models_dir,
             )
@@ -69,29 +72,33 @@ def _imported(
     features: tuple[str, ...],
     named: Sequence[str] | None,
     thresholds: Thresholds,
+    calibration: Method | None,
     created_at: str,
     models_dir: Path,
 ) -> Manifest:
+    own = None if facts["calibration"] is None else Curve.model_validate(facts["calibration"])
+    isolated = facts["estimator"] == "IsolationForest"
+    method = Method.SIGMOID if isolated and calibration is None else calibration
+    labels = reference.usable_labels
+    if method is not None and (own is not None or labels is None):
+        raise BundleError(_not_calibratable(isolated=isolated, own=own))
     columns = columns_of(features, facts["names"], named, width=facts["width"])
-    scores = foreign.scores(reference.rows[:, columns])
-    trees, scoring = _held(facts, arrays, scores, reference)
+    trees, scoring = _held(facts, arrays, own)
     problem = trees.problem(len(features))
     if problem is not None:
         raise BundleError(f"its trees cannot be held: {problem}")
     if facts["scaling"]:
         trees, scoring = folded(trees, scoring, facts["scaling"])
     trees = _reordered(trees, columns)
-    engine = Engine(trees, scoring, width=len(features))
     edges = edge_rows(trees, reference.rows)
-    own = [_probabilities(facts, scoring, trees, each) for each in (scores, foreign.scores(edges[:, columns]))]
-    kernel = [engine.score(reference.rows), engine.score(edges)]
-    difference = max(
-        proven(trees, scoring, rows, ours, theirs, library=facts["library"])
-        for rows, ours, theirs in zip((reference.rows, edges), kernel, own, strict=True)
-    )
+    difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
+    curve = own
+    if method is not None and labels is not None:
+        scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)
+    scores = Engine(trees, scoring, width=len(features)).score(reference.rows)
     metrics: dict[str, Any] = {"largest_difference_to_estimator": difference}
-    if reference.labels is not None and 0 < reference.labels.sum() < len(reference.labels):
-        metrics = {**evaluate(reference.labels, kernel[0], threshold=thresholds.decline), **metrics}
+    if labels is not None:
+        metrics = {**evaluate(labels, scores, threshold=thresholds.decline), **metrics}
     return write_bundle(
         models_dir,
         trees=trees,
@@ -109,11 +116,12 @@ def _imported(
             "edge_rows": len(edges),
             "columns": [features[column] for column in columns],
             "reference": reference.described(),
+            "calibration": described(curve, by="the file" if method is None else "its labels"),
         },
         metrics=metrics,
         reference={
             "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
-            "score": quantiles(kernel[0]),
+            "score": quantiles(scores),
         },
     )
 
@@ -173,39 +181,72 @@ def edge_rows(trees: Trees, others: Rows) -> Rows:
     return rows if len(rows) else others[:1]
 
 
-def _held(
-    facts: dict[str, Any], arrays: dict[str, np.ndarray], scores: Rows, reference: Reference
-) -> tuple[Trees, Scoring]:
+def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Curve | None) -> tuple[Trees, Scoring]:
     try:
         if facts["library"] == "xgboost":
-            return xgboost_trees(arrays["text"].tobytes(), initial=facts["initial"])
-        if facts["library"] == "lightgbm":
-            return lightgbm_trees(arrays["text"].tobytes().decode())
-        if facts["estimator"] != "IsolationForest":
-            return converted(facts, arrays)
-        return _calibrated(facts, arrays, scores, reference)
+            trees, scoring = xgboost_trees(arrays["text"].tobytes(), initial=facts["initial"])
+        elif facts["library"] == "lightgbm":
+            trees, scoring = lightgbm_trees(arrays["text"].tobytes().decode())
+        else:
+            trees, scoring = converted(facts, arrays)
+        return trees, scoring if own is None else held(scoring, own)
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
 
 
+def _proven(
+    foreign: Foreign,
+    facts: dict[str, Any],
+    trees: Trees,
+    scoring: Scoring,
+    parts: list[Rows],
+    *,
+    columns: list[int],
+    own: Curve | None,
+) -> float:
+    """The largest difference between the kernel's scores of these rows and the file's own, before we calibrate any."""
+    engine = Engine(trees, scoring, width=int(facts["width"]))
+    largest = 0.0
+    for rows in parts:
+        theirs = foreign.scores(rows[:, columns])
+        if facts["estimator"] == "IsolationForest":
+            with np.errstate(invalid="ignore", divide="ignore"):
+                theirs = np.log2(-theirs)
+        try:
+            largest = max(largest, proven(trees, scoring, rows, engine.score(rows), theirs, library=facts["library"]))
+        except BundleError as error:
+            if own is None or own.method != "isotonic":
+                raise
+            raise BundleError(
+                f"{error}: its isotonic curve has steps narrower than {facts['library']} rounds. Import the model "
+                "that it calibrates (model.calibrated_classifiers_[0].estimator) with --calibration isotonic"
+            ) from error
+    return largest
+
+
+def _not_calibratable(*, isolated: bool, own: Curve | None) -> str:
+    if own is not None:
+        return "it is a CalibratedClassifierCV, calibrated already: leave --calibration out"
+    needed = "add a column is_fraud with both 0 and 1 to the reference (or name yours by --label)"
+    if isolated:
+        return f"an IsolationForest gives anomaly scores, not probabilities: they are made such by labels, so {needed}"
+    return f"a calibration is fitted to labels, so {needed}"
+
+
 def _calibrated(
-    facts: dict[str, Any], arrays: dict[str, np.ndarray], scores: Rows, reference: Reference
-) -> tuple[Trees, Scoring]:
-    labels = reference.labels
-    if labels is None or not 0 < labels.sum() < len(labels):
+    trees: Trees, scoring: Scoring, rows: Rows, labels: np.ndarray, method: Method, *, isolated: bool
+) -> tuple[Scoring, Curve]:
+    """The scoring with a curve fitted to the labels, over what the trees say themselves."""
+    over: Literal["score", "margin"] = "score" if isolated else "margin"
+    plain = scoring if isolated else uncalibrated(scoring)
+    said = Engine(trees, plain, width=rows.shape[1]).score(rows)
+    curve = fitted(method, said, labels, over=over)
+    if not isolated and not rises(curve):
         raise BundleError(
-            "an IsolationForest gives anomaly scores, not probabilities: they are made such by labels, so add a column "
-            "is_fraud with both 0 and 1 to the reference (or name yours by --label)"
+            "its scores are not higher where the reference has frauds, so no calibration makes them probabilities: "
+            "are these the labels, and the columns in the model's order?"
         )
-    if facts["max_samples"] <= 1:
-        raise BundleError("its trees were grown from one row each and tell nothing: train it with larger max_samples")
-    return isolation(arrays, max_samples=facts["max_samples"], scores=scores, labels=labels)
-
-
-def _probabilities(facts: dict[str, Any], scoring: Scoring, trees: Trees, scores: Rows) -> Rows:
-    if facts["estimator"] != "IsolationForest":
-        return scores
-    return isolation_probabilities(scoring, scores, trees=len(trees.roots), max_samples=facts["max_samples"])
+    return held(scoring, curve), curve
 
 
 def _reordered(trees: Trees, columns: list[int]) -> Trees:

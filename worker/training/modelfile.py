@@ -5,9 +5,8 @@ import errno
 import gzip
 import hashlib
 import lzma
-import os
 import re
-import stat
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -15,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from shared.errors import BundleError
+from shared.model.untrusted import array_in, opened
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_UNPACKED_BYTES = 8 * 1024**3
@@ -42,8 +41,14 @@ OVERLAP = 128
 """More than the longest such place, which may lie across two pieces."""
 
 PACKAGE = re.compile(r"[A-Za-z0-9_.-]+")
-RELEASE = re.compile(r"[0-9]+\.[0-9]+")
+RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 """Names that a command may be shown with: people paste such commands."""
+
+NEWEST_PYTHON = ((9, "0.24"), (10, "1.0"), (11, "1.2"), (12, "1.4"), (13, "1.6"))
+"""The minor version of the last Python for which the releases of scikit-learn up to this one have wheels."""
+
+NUMPY_2_SINCE, OLD_NUMPY = (1, 4), " 'numpy<2'"
+"""Releases before it do not run with numpy 2, and the oldest do not say so to pip."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -149,11 +154,6 @@ def _stream(copy: Path, beginning: bytes) -> BufferedIOBase:
     return copy.open("rb")
 
 
-def printable(text: str, limit: int = 300) -> str:
-    """One line without anything that a terminal would obey, and no longer than that."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:limit]
-
-
 def arrays_in(file: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz that `unpickle` wrote, or code that only says so.
 
@@ -182,40 +182,32 @@ def arrays_in(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def array_in(file: IO[bytes], kind: type, size: int) -> np.ndarray:
-    """One row of numbers of an .npy of this size, whose header must fit what is there before anything is made of it."""
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError("it has another version")
-    shape, _, found = np.lib.format.read_array_header_1_0(file)
-    if len(shape) != 1 or found != np.dtype(kind) or not 0 <= shape[0] * found.itemsize <= size:
-        raise ValueError("it is no row of such numbers")
-    content = file.read(shape[0] * found.itemsize)
-    return np.frombuffer(content, found, count=shape[0]).copy()
-
-
-def opened(file: Path, limit: int) -> IO[bytes]:
-    """Opens a regular file of at most that size: no link, and nothing that would keep its reader waiting."""
-    content = os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-    found = os.fstat(content.fileno())
-    if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
-        content.close()
-        raise ValueError("it is no file, or too large")
-    return content
-
-
 def of_another_version(written: str, installed: str, python: str) -> str:
-    """Why a file of this scikit-learn is not opened, and how it can be."""
+    """Why a file of this scikit-learn is not opened, and the commands by which it can be."""
     release = ".".join(written.split(".")[:2])
-    example = (
-        f": `python3 -m venv old && old/bin/pip install 'scikit-learn=={release}.*'`, then --python old/bin/python"
-    )
     here = f"scikit-learn {installed}" if installed else "no scikit-learn"
+    said = f"was written by scikit-learn {written}, and {python} has {here}; it was not opened. "
+    if not RELEASE.fullmatch(release):
+        return (
+            f"{said}Train or dump it again with the one that is here, or name with --python a Python that has the other"
+        )
+    words = f"'scikit-learn=={release}.*'{OLD_NUMPY if _numbers(release) < NUMPY_2_SINCE else ''}"
     return (
-        f"was written by scikit-learn {written}, and {python} has {here}; it was not opened. Train or dump it again "
-        "with the one that is here, or name with --python a Python that has the other"
-        f"{example if RELEASE.fullmatch(release) else ''}"
+        f"{said}Run `{_python_for(release)} -m venv old && old/bin/pip install {words}`, then this command again with "
+        "--python old/bin/python; or train it again with the one that is here"
     )
+
+
+def _python_for(release: str) -> str:
+    """A Python for which that release of scikit-learn can be installed without a compiler."""
+    newest = next(
+        (minor for minor, last in NEWEST_PYTHON if _numbers(release) <= _numbers(last)), sys.version_info.minor
+    )
+    return f"python3.{min(newest, sys.version_info.minor)}"
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(map(int, release.split(".")))
 
 
 def missing(module: str, python: str) -> str:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.assessment import Rows
-from shared.errors import BundleError, DatasetError
-from shared.model.trees import LEAF, Scoring, Trees
+from shared.errors import BundleError
+from shared.model.trees import LEAF, Scoring, Sigmoid, Trees
 from shared.transaction import TransactionModel
-from worker.training.dataset import read_batches
-from worker.training.labelled import LABELS, Labelled
-from worker.training.rows import Refusal, Refusals
+from worker.training.labelled import Labelled, truth_of
+from worker.training.rows import Refusals
+from worker.training.vectors import read_vectors
 
 DEFAULT_LABEL = "is_fraud"
 
@@ -37,6 +37,11 @@ class Reference:
     labelled: int = 0
     """How many rows have a label; where not all do, the others' are left out, too."""
 
+    @property
+    def usable_labels(self) -> npt.NDArray[np.int8] | None:
+        """The labels, where all rows have one and some are fraud and some are not."""
+        return None if self.labels is None or not 0 < self.labels.sum() < len(self.labels) else self.labels
+
     def described(self) -> dict[str, Any]:
         """What a manifest says of them."""
         if self.labels is not None:
@@ -57,33 +62,32 @@ def read_reference(
 
     Raises:
         DatasetError: the file cannot be read, has no rows or no such column, or bad rows that are not to be skipped.
+        SettingsError: a feature does not follow from the transaction alone.
     """
     needed = [] if label is None else [label]
     label = label or DEFAULT_LABEL
-    features: list[tuple[float, ...]] = []
     labels: list[int] = []
-    refusals = Refusals()
-    for batch in read_batches(path, transaction_class, needed=needed, kept=[label]):
-        refused = list(batch.refused)
-        for row, transaction, extra in zip(batch.rows, batch.transactions, batch.extras, strict=True):
-            if extra.get(label) not in (None, ""):
-                truth = LABELS.get(str(extra[label]).strip().lower())
-                if truth is None:
-                    refused.append(Refusal(row, (f"{label}: must be 0 or 1",)))
-                    continue
-                labels.append(truth)
-            features.append(transaction.features())
-        refusals.add(sorted(refused, key=lambda refusal: refusal.row))
-        progress(len(batch.rows) + len(batch.refused))
-    if refusals.total and not skip_bad_rows:
-        raise DatasetError(
-            f"{path} has {refusals.total:,} rows that are no transactions; mend them, or leave them out by "
-            f"--skip-bad-rows:\n{refusals.listed()}"
-        )
-    if not features:
-        raise DatasetError(f"{path} has no rows that are transactions")
-    truths = np.array(labels, dtype=np.int8) if len(labels) == len(features) else None
-    return Reference(np.array(features, dtype=np.float64), truths, refusals, len(labels))
+
+    def take(extra: dict[str, Any]) -> str | None:
+        if extra.get(label) in (None, ""):
+            return None
+        truth = truth_of(extra[label])
+        if truth is None:
+            return f"{label}: must be 0 or 1"
+        labels.append(truth)
+        return None
+
+    rows, refusals = read_vectors(
+        path,
+        transaction_class,
+        take=take,
+        needed=needed,
+        kept=[label],
+        skip_bad_rows=skip_bad_rows,
+        progress=progress,
+    )
+    truths = np.array(labels, dtype=np.int8) if len(labels) == len(rows) else None
+    return Reference(rows, truths, refusals, len(labels))
 
 
 def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows, *, library: str) -> float:
@@ -96,8 +100,9 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
     """
     difference, allowed = np.abs(ours - theirs), np.full(len(rows), MAX_DIFFERENCE)
     odds, odds_allowed = np.zeros(len(rows)), np.full(len(rows), MAX_LOG_ODDS)
-    if scoring.link == "sigmoid":
-        single = library == "xgboost"
+    single = library == "xgboost" and scoring.link == "sigmoid"
+    steepness = abs(scoring.calibration.slope) / 4 if isinstance(scoring.calibration, Sigmoid) else 1.0
+    if scoring.link == "sigmoid" and scoring.calibration is None:
         # the numbers that are nearest to 0 and to 1 in such precision
         ends = (float(SINGLE.tiny), 1 - float(SINGLE.epsneg if single else np.finfo(np.float64).epsneg))
         here, there = np.clip(ours, *ends), np.clip(theirs, *ends)
@@ -105,11 +110,12 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
         step = np.spacing(there.astype(np.float32)).astype(np.float64) if single else np.spacing(there)
         # a sigmoid is made of a few operations, each of which rounds
         odds_allowed += 4 * step / (there * (1 - there))
-        apart = np.flatnonzero((difference > allowed) | (odds > odds_allowed))
-        if single and len(apart):
-            rounding = len(trees.roots) * float(SINGLE.eps) * largest_sums(trees, scoring, rows[apart])
-            allowed[apart] += rounding / 4  # a probability changes by a quarter of its log-odds at most
-            odds_allowed[apart] += rounding
+    apart = np.flatnonzero((difference > allowed) | (odds > odds_allowed))
+    if single and len(apart):
+        rounding = len(trees.roots) * float(SINGLE.eps) * largest_sums(trees, scoring, rows[apart])
+        # a probability changes by a quarter of its log-odds at most, and so again through a sigmoid
+        allowed[apart] += rounding / 4 * steepness
+        odds_allowed[apart] += rounding
     told = f"otherwise than {library} does"
     if not (difference <= allowed).all():
         worst = np.argmax(difference - allowed)

@@ -9,6 +9,7 @@ from shared.errors import BundleError
 from shared.model.bundle import Manifest, quantiles, write_bundle
 from shared.model.engine import Engine
 from shared.policy import Thresholds
+from worker.training.calibration import Method, described
 from worker.training.evaluate import evaluate
 from worker.training.fit import Algorithm, Fitted, fit, libraries
 from worker.training.labelled import Labelled
@@ -26,6 +27,7 @@ def train(
     features: tuple[str, ...],
     algorithm: Algorithm,
     thresholds: Thresholds,
+    calibration: Method | None = None,
     seed: int,
     created_at: str,
     models_dir: Path,
@@ -35,7 +37,7 @@ def train(
     Raises:
         BundleError: the bundle would score otherwise than the estimator, or cannot be written.
     """
-    fitted = fit(training, algorithm, seed=seed)
+    fitted = fit(training, algorithm, seed=seed, calibration=calibration)
     engine = Engine(fitted.trees, fitted.scoring, width=len(features))
     difference = _largest_difference(fitted, engine, test)
     if difference > MAX_DIFFERENCE:
@@ -47,10 +49,15 @@ def train(
         scoring=fitted.scoring,
         features=features,
         thresholds=thresholds,
-        estimator=type(fitted.estimator).__name__,
+        estimator=fitted.name,
         libraries=libraries(),
         created_at=created_at,
-        training={**training.described(), "seed": seed, "test": test.described()},
+        training={
+            **training.described(),
+            "seed": seed,
+            "test": test.described(),
+            "calibration": described(fitted.curve, by="its labels"),
+        },
         metrics={**metrics, "largest_difference_to_estimator": difference},
         reference={
             "features": {name: quantiles(training.rows[:, i]) for i, name in enumerate(features)},

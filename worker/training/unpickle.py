@@ -21,9 +21,10 @@ FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
 SKLEARN = (*FORESTS, "GradientBoostingClassifier", "HistGradientBoostingClassifier", "IsolationForest")
 OTHERS = {"xgboost": ("XGBClassifier", "Booster"), "lightgbm": ("LGBMClassifier", "Booster")}
 SUPPORTED = (
-    f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, and a Pipeline of StandardScaler or "
-    "MinMaxScaler before one of them"
+    f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, a Pipeline of StandardScaler or "
+    "MinMaxScaler before one of them, and a CalibratedClassifierCV(ensemble=False) around one"
 )
+SCALERS = ("StandardScaler", "MinMaxScaler")
 PROPORTIONS_SINCE = (1, 3)
 """The scikit-learn whose forests began to hold shares instead of counts at their nodes."""
 
@@ -34,7 +35,7 @@ class Unsupported(Exception):  # noqa: N818  # it is no error of the program
 
 def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What an estimator is: facts fit for JSON, and the nodes of its trees one behind the other."""
-    scalers, final = unwrapped(model)
+    around, final, curve = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
     if name not in (SKLEARN if library == "sklearn" else OTHERS.get(library, ())):
         raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
@@ -49,11 +50,12 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         shown = ", ".join(map(repr, np.asarray(classes)[:5].tolist()))
         raise Unsupported(f"has the classes {shown}: it must have 0 and 1 (1 is fraud); train it with such labels")
     # the other libraries' estimators have such names even where they were given none
-    candidates = (*scalers, final) if library == "sklearn" else scalers
+    candidates = (*around, final) if library == "sklearn" else around
     named = next((each for each in candidates if hasattr(each, "feature_names_in_")), None)
     if named is not None:
         facts["names"] = [str(each) for each in named.feature_names_in_]
-    facts.update(estimator=name, library=library, scaling=[_scaling(each) for each in scalers])
+    scalers = [each for each in around if type(each).__name__ in SCALERS]
+    facts.update(estimator=name, library=library, scaling=[_scaling(each) for each in scalers], calibration=curve)
     facts.setdefault("names", None)
     return facts, arrays
 
@@ -66,28 +68,57 @@ def _fitted(model: Any, library: str) -> bool:
     return library != "sklearn" or any(name.endswith("_") and not name.startswith("__") for name in vars(model))
 
 
-def unwrapped(model: Any) -> tuple[list[Any], Any]:
-    """The scalers of a pipeline, and its last step; an estimator alone has none."""
+def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
+    """What stands around an estimator (scalers in their order, calibrations), the estimator, and its curve or None."""
     name = type(model).__name__
+    if name == "FrozenEstimator":
+        return unwrapped(model.estimator)
     if name == "CalibratedClassifierCV":
-        raise Unsupported(
-            "is a CalibratedClassifierCV, whose curve over an average of models cannot be held exactly: import what it "
-            "calibrates (model.calibrated_classifiers_[0].estimator), and set the thresholds to its own scores"
-        )
+        inner, curve = _calibration(model)
+        around, final, inner_curve = unwrapped(inner)
+        if inner_curve is not None:
+            raise Unsupported("is calibrated twice: calibrate it once, and import that")
+        return [model, *around], final, curve
     if name != "Pipeline":
-        return [], model
+        return [], model, None
     scalers = []
     for label, step in model.steps[:-1]:
         if step is None or step == "passthrough":
             continue
-        if type(step).__name__ not in ("StandardScaler", "MinMaxScaler"):
+        if type(step).__name__ not in SCALERS:
             raise Unsupported(
                 f"is a Pipeline with the step {label} ({type(step).__name__}), which cannot be held exactly: only "
                 "StandardScaler and MinMaxScaler can; trees need no scaling, so train without it, and let your "
                 "transaction class have the columns that the trees see"
             )
         scalers.append(step)
-    return scalers, model.steps[-1][1]
+    around, final, own_curve = unwrapped(model.steps[-1][1])
+    return [*scalers, *around], final, own_curve
+
+
+def _calibration(model: Any) -> tuple[Any, dict[str, Any]]:
+    """What a CalibratedClassifierCV calibrates, and its curve: over the margin where there is one, as its own is."""
+    fitted = getattr(model, "calibrated_classifiers_", ())
+    if not fitted:
+        raise Unsupported("is a CalibratedClassifierCV that was never fitted: fit it, dump it again, and import that")
+    if len(fitted) > 1:
+        raise Unsupported(
+            f"is a CalibratedClassifierCV of {len(fitted)} models, whose mean has no exact reasons: fit it with "
+            "ensemble=False (one model on all rows, one curve), or import one model that it calibrates and have "
+            "Riskline calibrate it (--calibration sigmoid or isotonic)"
+        )
+    (pair,) = fitted
+    inner = pair.estimator if hasattr(pair, "estimator") else pair.base_estimator
+    curve: Any = pair.calibrators[0] if pair.calibrators else None
+    over = "margin" if hasattr(inner, "decision_function") else "score"
+    if type(curve).__name__ == "_SigmoidCalibration":
+        return inner, {"method": "sigmoid", "over": over, "slope": -float(curve.a_), "intercept": -float(curve.b_)}
+    if type(curve).__name__ == "IsotonicRegression":
+        x, y = (np.asarray(each, np.float64).tolist() for each in (curve.X_thresholds_, curve.y_thresholds_))
+        return inner, {"method": "isotonic", "over": over, "x": x, "y": y}
+    raise Unsupported(
+        f"is a CalibratedClassifierCV with method={model.method!r}: fit it with method='sigmoid' or 'isotonic'"
+    )
 
 
 def _scaling(scaler: Any) -> dict[str, Any]:
@@ -201,7 +232,7 @@ def _lightgbm(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def scores(model: Any, rows: np.ndarray) -> np.ndarray:
     """What the estimator itself says of these rows: a probability, or of an isolation forest its anomaly score."""
-    final = unwrapped(model)[1]
+    _, final, _ = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
     if name == "IsolationForest":
         own = model.score_samples(rows)
@@ -214,7 +245,7 @@ def scores(model: Any, rows: np.ndarray) -> np.ndarray:
         own = final.predict(xgboost.DMatrix(rows, feature_names=final.feature_names), iteration_range=trees)
     elif name == "Booster":
         own = final.predict(rows)
-    elif library == "xgboost":
+    elif library == "xgboost" and model is final:
         own = model.predict_proba(rows, validate_features=False)[:, 1]
     else:
         own = model.predict_proba(rows)[:, 1]

@@ -1,0 +1,82 @@
+"""Words for what moved a score: how usual a value is, by the quantiles of the rows that the model was made with."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PERCENTILES = 101
+"""The 0th to the 100th."""
+
+FAR_BELOW, BELOW, ABOVE, FAR_ABOVE = 1, 10, 90, 99
+"""The percentiles beyond which a value is not usual."""
+
+COMMON = 10
+"""Of a hundred."""
+
+PRECISE_BELOW, PLAIN_BELOW = 0.1, 1e15
+"""Numbers from the one to the other are written with cents, others with three figures."""
+
+
+class Words:
+    """Says of a feature's value how usual it is; of one whose quantiles are not known, only what it is."""
+
+    def __init__(self, quantiles: Mapping[str, Sequence[float]]) -> None:
+        self._quantiles = {name: array("d", values) for name, values in quantiles.items()}
+        self._bounds = {
+            name: (values[FAR_BELOW], values[BELOW], values[ABOVE], values[FAR_ABOVE])
+            for name, values in quantiles.items()
+        }
+
+    def of(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+        """One reason's sentence; of a nominal value only how frequent it is, since it is neither high nor low."""
+        if nominal:
+            quantiles = self._quantiles.get(feature)
+            said = f"{feature} {str(shown).lower() if isinstance(shown, bool) else shown}"
+            return f"{said} is {_frequency(quantiles, value)}" if quantiles else said
+        bounds = self._bounds.get(feature)
+        number = _number(shown)
+        return f"{feature} {number} is {_height(bounds, value)}" if bounds else f"{feature} {number}"
+
+
+def quantiles_problem(reference: Any) -> str | None:
+    """Why this is not the content of a bundle's reference.json; None where it is."""
+    features = reference.get("features", {}) if isinstance(reference, dict) else None
+    if not isinstance(features, dict):
+        return "does not say quantiles by feature"
+    for name, values in features.items():
+        if not isinstance(values, list) or len(values) != PERCENTILES or not all(map(_is_number, values)):
+            return f"has not the {PERCENTILES} percentiles of {name}"
+        if values != sorted(values):
+            return f"has percentiles of {name} that fall"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _height(bounds: tuple[float, float, float, float], value: float) -> str:
+    far_below, below, above, far_above = bounds
+    if below <= value <= above:
+        return "usual"
+    if value > above:
+        return "far above usual" if value > far_above else "above usual"
+    return "far below usual" if value < far_below else "below usual"
+
+
+def _frequency(quantiles: Sequence[float], value: float) -> str:
+    if not quantiles[0] <= value <= quantiles[-1]:
+        return "new (none in the rows that the model was made with)"
+    share = round(100 * (bisect_right(quantiles, value) - bisect_left(quantiles, value)) / PERCENTILES)
+    if share < 1:
+        return "rare (fewer than 1 of 100)"
+    return f"{'common' if share >= COMMON else 'uncommon'} (about {share} of 100)"
+
+
+def _number(value: float | str) -> str:
+    if isinstance(value, float):
+        if PRECISE_BELOW <= value < PLAIN_BELOW or value == 0 or -PLAIN_BELOW < value <= -PRECISE_BELOW:
+            return f"{value:,.2f}"
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else f"{value:,}"

@@ -1,0 +1,127 @@
+"""A model file of a tutorial's old scikit-learn: refused with the commands that open it, and those are right."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+import pytest
+
+from shared.model.registry import Registry
+from shared.transaction import Transaction
+from tests.integration.running import RunningUp, riskline
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+OLD = "scikit-learn==1.4.2"
+FEATURES = Transaction.feature_names()
+
+TRAIN = """
+import sys
+import joblib
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+rows = np.load(sys.argv[1])
+forest = RandomForestClassifier(n_estimators=100, max_depth=10, random_state=0).fit(rows[:, :-1], rows[:, -1])
+joblib.dump(forest, sys.argv[2])
+np.save(sys.argv[3], forest.set_params(n_jobs=None).predict_proba(rows[:, :-1])[:, 1])
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
+    return {**inherited, "PIP_CACHE_DIR": str(tmp_path_factory.mktemp("pip")), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """A directory with the team's file, and what its own scikit-learn says of the reference."""
+    directory = tmp_path_factory.mktemp("old")
+    if sys.version_info >= (3, 13):
+        pytest.skip("scikit-learn 1.4 has no wheels for this Python")
+    trainer = directory / "trainer" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(directory / "trainer")], check=True)
+    got = subprocess.run(
+        [str(trainer), "-m", "pip", "install", "--quiet", OLD, "numpy<2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if got.returncode:
+        pytest.skip(f"{OLD} cannot be installed here: {(got.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    made = riskline("data", str(directory / "sample.csv"), "--rows", "3000", environment=environment)
+    assert made.returncode == 0, made.stderr
+    frame = pl.read_csv(directory / "sample.csv").select(*FEATURES, "is_fraud")
+    np.save(directory / "rows.npy", frame.to_numpy().astype(np.float64))
+    (directory / "train.py").write_text(TRAIN)
+    files = [str(directory / name) for name in ("rows.npy", "fraud_model.joblib", "expected.npy")]
+    subprocess.run([str(trainer), str(directory / "train.py"), *files], check=True, capture_output=True)
+    return directory
+
+
+def imports(home: Path, environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "cli", "models", "import", "fraud_model.joblib", "--reference", "sample.csv"]
+    options = ["--features", ",".join(FEATURES), "--data", str(home / "data"), "--json", *words]
+    # where the package is from, since this starts in another directory
+    inherited = {**environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [*command, *options], cwd=home, env=inherited, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def refusal(home: Path, environment: dict[str, str]) -> str:
+    done = imports(home, environment)
+    assert done.returncode == 1
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def told(home: Path, environment: dict[str, str], refusal: str) -> Iterator[list[str]]:
+    """The words to add to the command, after the commands of the refusal were run as they stand there."""
+    found = re.search(r"Run `(.+?)`, then this command again with (--python \S+);", refusal)
+    assert found is not None, refusal
+    command, words = found.groups()
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip(f"{command.split()[0]}, which the refusal names, is not on the PATH")
+    run = ["bash", "-euo", "pipefail", "-c", command]
+    subprocess.run(run, cwd=home, env=environment, check=True, capture_output=True, timeout=300)
+    yield words.split()
+    shutil.rmtree(home / "old")
+
+
+def test_a_file_of_an_old_scikit_learn_is_refused_in_one_line_with_the_commands_that_open_it(refusal: str) -> None:
+    (line,) = refusal.splitlines()
+
+    assert line.startswith("riskline: fraud_model.joblib was written by scikit-learn 1.4.2, and this Python has")
+    assert "it was not opened" in line
+
+
+def test_those_commands_import_it_bit_for_bit_and_it_serves(
+    home: Path, environment: dict[str, str], told: list[str]
+) -> None:
+    done = imports(home, environment, *told, "--activate")
+
+    assert done.returncode == 0, done.stderr
+    shown = orjson.loads(done.stdout)
+    assert (shown["estimator"], shown["max_difference"], shown["active"]) == ("RandomForestClassifier", 0, True)
+    rows, expected = np.load(home / "rows.npy")[:, :-1], np.load(home / "expected.npy")
+    serving = Registry(home / "data" / "models").load_active(FEATURES)
+    assert serving.manifest.libraries["scikit-learn"].startswith("1.4.")
+    assert np.array_equal(serving.score(rows), expected)
+    riskiest = int(np.argmax(expected))
+    transaction = Transaction.from_row(
+        pl.read_csv(home / "sample.csv").select("transaction_id", *FEATURES).row(riskiest, named=True)
+    )
+    with RunningUp(home / "data", environment=environment) as up:
+        status, decision = up.request("POST", "/score-transaction", transaction.to_json())
+    assert (status, decision["model_version"]) == (200, shown["model_version"])
+    assert decision["fraud_probability"] == round(float(expected[riskiest]), 4)
