@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.installation import DataOption
@@ -53,6 +54,7 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
                 "active": version == active,
                 "estimator": manifest.estimator,
                 "rows": manifest.training.get("rows"),
+                "imported": "imported_from" in manifest.training,
                 "roc_auc": manifest.metrics.get("roc_auc"),
                 "average_precision": manifest.metrics.get("average_precision"),
             }
@@ -66,16 +68,16 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     table = Table(box=None)
-    for heading in ("", "version", "serves in", "estimator", "trained on", "ROC-AUC", "average precision"):
+    for heading in ("", "version", "serves in", "estimator", "made with", "ROC-AUC", "average precision"):
         table.add_column(heading, no_wrap=True)
     for each in shown:
         mark = "*" if each["active"] else ""
         if "problem" in each:
             table.add_row(mark, each["version"] or "-", cell(each["serves_in"]), _short(each["problem"]))
             continue
-        figures = (f"{each[name]:.4f}" if each[name] is not None else "-" for name in ("roc_auc", "average_precision"))
+        figures = (_figure(each[name]) for name in ("roc_auc", "average_precision"))
         serves = (each["version"], cell(each["serves_in"]))
-        table.add_row(mark, *serves, str(each["estimator"]), f"{each['rows'] or 0:,} rows", *figures)
+        table.add_row(mark, *serves, escape(each["estimator"]), _made_with(each), *figures)
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     for line in remarks(states or []):
         typer.echo(line, err=True)
@@ -133,3 +135,12 @@ def verify(*, version: VersionArgument, data: DataOption = None) -> None:
     """Check every byte of a version."""
     Registry(load_settings(data=data).models_dir).load(version)
     typer.echo(f"{version} is whole", err=True)
+
+
+def _made_with(version: dict[str, Any]) -> str:
+    rows = version["rows"] if isinstance(version["rows"], int) else 0
+    return f"{rows:,} rows{', imported' if version['imported'] else ''}"
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else "-"

@@ -1,4 +1,4 @@
-"""`riskline data`, `train` and `evaluate`: from a labelled file to a model version.
+"""`riskline data` and `train`: from a labelled file to a model version.
 
 What they need (polars, scikit-learn) takes a second to import and is not there where Riskline only serves, so it is
 imported when they run.
@@ -30,6 +30,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]
 LabelOption = Annotated[str, typer.Option("--label", help="The column that is 1 for fraud and 0 otherwise.")]
 SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that are no transactions.")]
+CalibrationOption = Annotated[
+    str | None, typer.Option("--calibration", help="Make scores probabilities by labels: sigmoid or isotonic.")
+]
 ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, max=1, help="Decline strictly above it.")]
 NEEDS = "needs packages that only serving does not: `pip install 'riskline[train,files]'`, or `make install`"
 
@@ -38,7 +41,6 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("data")(data)
     app.command("train")(train)
-    app.command("evaluate")(evaluate)
 
 
 def data(
@@ -88,6 +90,7 @@ def train(
     review_threshold: Annotated[
         float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
     ] = None,
+    calibration: CalibrationOption = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed and file give the same trees.")] = 0,
     activate: Annotated[
         bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
@@ -97,13 +100,16 @@ def train(
 ) -> None:
     """Train a model on a labelled file, print how good it is, and keep it as a version."""
     try:
-        from worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
+        from worker.training.calibration import Method  # noqa: PLC0415  # see the top of the file
+        from worker.training.fit import Algorithm  # noqa: PLC0415  # same
         from worker.training.labelled import read_labelled, split  # noqa: PLC0415  # same
         from worker.training.train import train as train_model  # noqa: PLC0415  # same
     except ImportError as error:
         raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
     if algorithm not in list(Algorithm):
         raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
+    if calibration is not None and calibration not in list(Method):
+        raise typer.BadParameter(f"choose one of {', '.join(Method)}", param_hint="--calibration")
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     settings = load_settings(data=data)
@@ -125,6 +131,7 @@ def train(
             features=transaction_class.feature_names(),
             algorithm=Algorithm(algorithm),
             thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
+            calibration=None if calibration is None else Method(calibration),
             seed=seed,
             created_at=utc_now(),
             models_dir=settings.models_dir,
@@ -138,43 +145,6 @@ def train(
     typer.echo(_report(manifest))
     where = "" if data is None else f" --data {shlex.quote(str(data))}"
     typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
-
-
-def evaluate(
-    *,
-    file: FileArgument,
-    model: Annotated[str | None, typer.Option("--model", help="A version (default: the one that serves).")] = None,
-    skip_bad_rows: SkipOption = False,
-    label: LabelOption = "is_fraud",
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure a model version on a labelled file."""
-    try:
-        from worker.training.evaluate import evaluate as evaluate_model  # noqa: PLC0415  # see the top of the file
-        from worker.training.labelled import read_labelled  # noqa: PLC0415  # same
-    except ImportError as error:
-        raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
-    settings = load_settings(data=data)
-    transaction_class = load_transaction_class(settings.transaction)
-    registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
-    serving = registry.load_active(transaction_class.feature_names())
-    with rows_progress() as progress:
-        reading = progress.add_task(f"reading {file.name}")
-        labelled = read_labelled(
-            file,
-            transaction_class,
-            label=label,
-            skip_bad_rows=skip_bad_rows,
-            progress=partial(progress.advance, reading),
-        )
-    list_refusals(labelled.refusals)
-    metrics = evaluate_model(labelled.labels, serving.score(labelled.rows), threshold=serving.thresholds.decline)
-    if as_json:
-        typer.echo(orjson.dumps({"model_version": serving.version, **metrics}, option=orjson.OPT_INDENT_2))
-        return
-    typer.echo(f"model {serving.version} on {file.name}")
-    typer.echo(_metrics(metrics))
 
 
 def list_refusals(refusals: "Refusals") -> None:
@@ -201,11 +171,12 @@ def _report(manifest: Manifest) -> str:
     return (
         f"model {manifest.version}: {manifest.estimator}\n"
         f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud), "
-        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n" + _metrics(manifest.metrics)
+        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n" + metrics_lines(manifest.metrics)
     )
 
 
-def _metrics(metrics: dict[str, Any]) -> str:
+def metrics_lines(metrics: dict[str, Any]) -> str:
+    """How good a model is, for people."""
     precision = "-" if metrics["precision"] is None else f"{metrics['precision']:.4f}"
     return "\n".join(
         (

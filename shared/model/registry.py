@@ -16,6 +16,9 @@ MAX_POINTER_BYTES = 1_000
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
+SECOND = len("20261124T031500")
+
+
 class Registry:
     """The bundles of an installation. With a pinned version, that one serves whatever is active."""
 
@@ -27,9 +30,8 @@ class Registry:
         """The versions that are here, oldest first."""
         if not self._models_dir.is_dir():
             return []
-        return sorted(
-            path.name for path in self._models_dir.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        made = [path for path in self._models_dir.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return [path.name for path in sorted(made, key=_age)]
 
     def active_version(self) -> str | None:
         """The version that should serve."""
@@ -133,3 +135,12 @@ class Registry:
                 f"{self._models_dir} cannot be written to ({error.strerror}): name a version in RISKLINE_MODEL_VERSION "
                 "where API and workers run, or activate it in a directory that can be written to"
             ) from None
+
+
+def _age(directory: Path) -> tuple[str, int, str]:
+    """A version's name begins with the second that it was made in; which was first within one, its directory says."""
+    try:
+        written = directory.stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return directory.name[:SECOND], written, directory.name

@@ -18,7 +18,7 @@ import pytest
 from redis import Redis
 
 from ingest.openapi import build_openapi
-from ingest.openapi_parts import PROBLEMS
+from ingest.openapi_parts import PROBLEMS, REFUSALS
 from ingest.problems import TYPE_PREFIX
 from shared import metrics
 from shared.model.registry import Registry
@@ -99,14 +99,14 @@ def _rule(schema: dict[str, Any]) -> str:
 def call_rows() -> list[str]:
     paths = build_openapi(Transaction, version="0")["paths"]
     return [
-        f"| `{method.upper()} {path}` | {operation['summary']} | {', '.join(operation['responses'])} |"
+        f"| `{method.upper()} {path}` | {operation['summary']} | {', '.join(status for status in operation['responses'] if status != 'default')} |"
         for path, item in paths.items()
         for method, operation in item.items()
     ]
 
 
 def problem_rows() -> list[str]:
-    return [f"| `{TYPE_PREFIX}{name}` | {status} | {title} |" for name, (status, title, _) in PROBLEMS.items()]
+    return [f"| `{TYPE_PREFIX}{name}` | {status} | {title} |" for name, (status, title, _) in {**PROBLEMS, **REFUSALS}.items()]
 
 
 def key_rows() -> list[str]:

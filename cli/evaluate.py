@@ -1,0 +1,125 @@
+"""`riskline evaluate`: how good a model version is on a labelled file, and which thresholds to take.
+
+What it needs (polars, scikit-learn, matplotlib) takes a second to import and is not there where Riskline only serves,
+so it is imported when it runs.
+"""
+
+import shlex
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from cli.installation import DataOption
+from cli.output import written
+from cli.terminal import rows_progress, stderr
+from cli.training import NEEDS, FileArgument, JsonOption, LabelOption, SkipOption, list_refusals, metrics_lines
+from shared.clock import utc_now
+from shared.errors import InstallationError
+from shared.model.registry import Registry
+from shared.policy import Thresholds
+from shared.settings import load_settings
+from shared.transaction import load_transaction_class
+
+if TYPE_CHECKING:
+    from worker.training.measurement import Measurement
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    *,
+    file: FileArgument,
+    model: Annotated[str | None, typer.Option("--model", help="A version (default: the one that serves).")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write a report with charts: one HTML file.")] = None,
+    cost_fn: Annotated[
+        str | None, typer.Option("--cost-fn", help="What a missed fraud costs: a number, or the name of a feature.")
+    ] = None,
+    cost_fp: Annotated[
+        float | None, typer.Option("--cost-fp", min=0, help="What it costs to decline a good one: a number.")
+    ] = None,
+    alerts_per_day: Annotated[
+        int | None, typer.Option("--alerts-per-day", min=1, help="How many transactions there is time to look at.")
+    ] = None,
+    card_column: Annotated[
+        str | None, typer.Option("--card-column", help="The column of the card (default: card_id, if any).")
+    ] = None,
+    skip_bad_rows: SkipOption = False,
+    label: LabelOption = "is_fraud",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model version on a labelled file, choose thresholds, write a report."""
+    try:
+        from worker.training.labelled import read_labelled  # noqa: PLC0415  # see the top of the file
+        from worker.training.measurement import costs_of, measure  # noqa: PLC0415  # same
+
+        if report is not None:
+            from worker.training.report.page import page  # noqa: PLC0415  # same
+    except ImportError as error:
+        raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
+    if (cost_fn is None) != (cost_fp is None):
+        raise typer.BadParameter("needs the other cost too", param_hint="--cost-fn, --cost-fp")
+    if report is not None and report.resolve() == file.resolve():
+        raise typer.BadParameter("would replace the file that is measured", param_hint="--report")
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
+    serving = registry.load_active(transaction_class.feature_names())
+    with nullcontext() if report is None else written(report) as out, rows_progress() as progress:
+        reading = progress.add_task(f"reading {file.name}")
+        labelled = read_labelled(
+            file,
+            transaction_class,
+            label=label,
+            skip_bad_rows=skip_bad_rows,
+            progress=partial(progress.advance, reading),
+            card_column=card_column,
+        )
+        costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
+        measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)
+        command = _command(measured, serving.version, serving.thresholds, data)
+        if out is not None:
+            progress.add_task(f"writing {report}")
+            text = page(measured, labelled, serving.manifest, file_name=file.name, command=command, made_at=utc_now())
+            out.write(text.encode())
+    list_refusals(labelled.refusals)
+    if as_json:
+        shown = {"model_version": serving.version, **measured.described()}
+        told = {"command": command, "report": None if report is None else str(report)}
+        shown |= {name: value for name, value in told.items() if value is not None}
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    typer.echo(f"model {serving.version} on {file.name}")
+    typer.echo(metrics_lines(measured.metrics))
+    _say_chosen(measured, command)
+    if report is not None:
+        stderr.print(f"report: {report}", markup=False)
+
+
+def _command(measured: "Measurement", version: str, now: Thresholds, data: Path | None) -> str | None:
+    """What makes a version with the chosen thresholds; None where nothing else than now was chosen."""
+    if measured.chosen is None or measured.chosen.thresholds == now:
+        return None
+    chosen = measured.chosen.thresholds
+    review = ["--no-review"] if chosen.review is None else ["--review", str(chosen.review)]
+    where = [] if data is None else ["--data", str(data)]
+    return shlex.join(["riskline", "models", "thresholds", version, "--decline", str(chosen.decline), *review, *where])
+
+
+def _say_chosen(measured: "Measurement", command: str | None) -> None:
+    if measured.chosen is None:
+        return
+    # scikit-learn, which is there now
+    from worker.training.choosing import PROMISE  # noqa: PLC0415
+
+    for sentence in measured.chosen.because:
+        typer.echo(sentence)
+    typer.echo(f"({PROMISE})")
+    typer.echo("the model has these thresholds" if command is None else f"To apply it: {command}")

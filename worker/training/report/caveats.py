@@ -1,0 +1,165 @@
+"""What a file cannot tell of a model, where it applies, with the file's own figures."""
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import fisher_exact
+from sklearn.metrics import roc_auc_score
+
+from worker.training.labelled import Labelled
+from worker.training.measures import Marks, Scored, share
+from worker.training.report.words import counted
+from worker.training.simulate import DAYS, START
+
+CHARGEBACK_DAYS = 120
+"""For how long a cardholder may dispute a payment under the card schemes' usual rules."""
+
+RECENT_SHARE = 0.25
+SMALL_CHANCE = 0.01
+FEW_FRAUDS = 200
+SIMULATED_CARD = re.compile(r"C\d{5}")
+
+SELECTED = (
+    "A transaction that was declined when it happened never became a fraud or a good purchase. If such rows are "
+    "missing here, or are labelled by that decision, the figures describe what the old rules let through, not all that "
+    "is asked for."
+)
+UNTIMED = (
+    "The file has no timestamp in every row: nothing here says how many alerts a day brings, how the model does from "
+    "day to day, or whether it was trained on these rows."
+)
+SIMULATED = (
+    "These rows look like what the command “riskline data” makes. They come from a simulator that is simpler than any "
+    "bank's customers and thieves: the figures say nothing about real payments."
+)
+
+
+class Note(NamedTuple):
+    """Something to keep in mind, by name."""
+
+    name: str
+    text: str
+
+
+def overlap(data: Labelled, training: dict[str, Any]) -> tuple[str, bool]:
+    """Whether the model knows these rows: what to say, and whether it is a warning."""
+    sha256 = data.described()["sha256"]
+    if sha256 == training.get("sha256"):
+        return "These are the very rows that the model was trained on: every figure here is too good.", True
+    if sha256 == (training.get("test") or {}).get("sha256"):
+        return "These are the rows that the model was tested on when it was trained.", False
+    if sha256 == (training.get("reference") or {}).get("sha256"):
+        if (training.get("calibration") or {}).get("fitted_by") == "its labels":
+            return "The model was calibrated on these very rows: its scores fit them too well.", True
+        return "These are the rows that came with the import of the model.", False
+    return _overlap_in_time(data.times, training.get("window"))
+
+
+def _overlap_in_time(times: list[datetime] | None, window: list[str] | None) -> tuple[str, bool]:
+    if window is None or times is None:
+        missing = "the file has no times" if window is not None else "the version does not say when its rows were from"
+        return f"Whether the model was trained on some of these rows cannot be told: {missing}.", False
+    first, last = (datetime.fromisoformat(each) for each in window)
+    within = sum(first <= time <= last for time in times)
+    if not within:
+        gap = (min(times) - last).days
+        after = f"{counted(gap, 'day')} after" if gap > 0 else "after" if min(times) > last else "before or around"
+        return f"None of these rows is from the time of the training rows; they are from {after} it.", False
+    told = (
+        f"{within:,} of {len(times):,} rows ({within / len(times):.0%}) are from the time of the training rows "
+        f"({first:%Y-%m-%d} to {last:%Y-%m-%d}). If they are the same rows, or of the same cards, the figures here are "
+        "too good; measure on later rows."
+    )
+    return told, True
+
+
+def caveats(scored: Scored, data: Labelled, *, today: date) -> list[Note]:
+    """What to keep in mind."""
+    return [
+        Note("Declined transactions have no label", SELECTED),
+        *_few(scored),
+        *_late(scored, data.times, today),
+        *_drift(scored, data.times),
+        *_cards(scored),
+        *_simulated(data),
+        *([Note("No times", UNTIMED)] if data.times is None else []),
+    ]
+
+
+def _few(scored: Scored) -> list[Note]:
+    if scored.frauds >= FEW_FRAUDS:
+        return []
+    half = share(scored.frauds // 2, scored.frauds)
+    told = (
+        f"There are only {scored.frauds:,}. If half of them are above a threshold, its recall may be anything from "
+        f"{half.low:.0%} to {half.high:.0%}: compare models by the intervals, not by the figures."
+    )
+    return [Note("Few frauds", told)]
+
+
+def _late(scored: Scored, times: list[datetime] | None, today: date) -> list[Note]:
+    if times is None:
+        return []
+    told = []
+    age = (today - max(times).date()).days
+    if age < CHARGEBACK_DAYS:
+        told.append(
+            f"The newest rows are {counted(max(age, 0), 'day')} old. A fraud is known when its cardholder disputes "
+            f"it, up to about {CHARGEBACK_DAYS} days later: frauds of the last weeks may still count as good."
+        )
+    recent = _later(times, 1 - RECENT_SHARE)
+    counts = [[int((scored.fraud & part).sum()), int((~scored.fraud & part).sum())] for part in (recent, ~recent)]
+    newer, older = (frauds / max(1, frauds + good) for frauds, good in counts)
+    if newer < older and fisher_exact(counts, alternative="less").pvalue < SMALL_CHANCE:
+        told.append(
+            f"The latest quarter of the rows has {newer:.2%} fraud, the earlier ones {older:.2%}: more than chance, as "
+            "it looks when labels are still to come."
+        )
+    return [Note("Labels arrive late", " ".join(told))] if told else []
+
+
+def _drift(scored: Scored, times: list[datetime] | None) -> list[Note]:
+    if times is None:
+        return []
+    told = (
+        f"The rows are from {counted(scored.number_of_days or 0, 'day')}. Thieves change what they do; a model is as "
+        "good as here only for as long as they and the customers stay the same."
+    )
+    later = _later(times, 0.5)
+    halves = [part for part in (~later, later) if 0 < scored.fraud[part].sum() < part.sum()]
+    if len(halves) > 1:
+        first, second = (roc_auc_score(scored.fraud[part], scored.scores[part]) for part in halves)
+        told += f" ROC-AUC of the earlier half: {first:.4f}, of the later: {second:.4f}."
+    return [Note("Times change", told)]
+
+
+def _later(times: list[datetime], quantile: float) -> Marks:
+    """The rows from that quantile of the times on."""
+    moments = np.array(times, dtype="datetime64[us]").astype(np.int64)
+    return np.asarray(moments >= np.quantile(moments, quantile))
+
+
+def _cards(scored: Scored) -> list[Note]:
+    if scored.cards is None:
+        return []
+    frauds = [card for card, fraud in zip(scored.cards, scored.fraud, strict=True) if fraud and card is not None]
+    missing = scored.cards.count(None)
+    told = (
+        f"{counted(len(frauds), 'fraud')} on {counted(len(set(frauds)), 'card')}. Transactions of one card are alike, "
+        "so there is less evidence than the counts say, and the intervals are wider in truth. Which cards the model "
+        "was trained on is not kept: on a card that it knows it may do better than on a new one."
+    )
+    if missing:
+        told += f" Left out of what is counted by card: {counted(missing, 'row')} without one."
+    return [Note("The same cards", told)]
+
+
+def _simulated(data: Labelled) -> list[Note]:
+    if data.times is None or data.cards is None:
+        return []
+    in_window = min(data.times) >= START and max(data.times) < START + timedelta(days=DAYS)
+    if not in_window or not all(card is not None and SIMULATED_CARD.fullmatch(card) for card in data.cards):
+        return []
+    return [Note("Simulated transactions", SIMULATED)]

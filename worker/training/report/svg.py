@@ -1,0 +1,88 @@
+"""A matplotlib figure as SVG for a page: its colours are the page's, its ids its own; same data, same SVG."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+INK, GRID, GOOD, BAD, CHOSEN = "#101112", "#101113", "#101114", "#101115", "#101116"
+COLOURS = {INK: "currentColor", GRID: "var(--grid)", GOOD: "var(--good)", BAD: "var(--bad)", CHOSEN: "var(--chosen)"}
+"""matplotlib takes no CSS variables, so that it is given colours that nothing else has."""
+
+WIDTH_INCHES, HEIGHT_INCHES = 5.4, 3.9
+"""So that its letters can be read on a telephone, where it is as wide as the page."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 2,
+}
+
+PERCENT = PercentFormatter(1, decimals=0)
+
+
+class Chart:
+    """A chart that is being drawn, and its SVG once it was."""
+
+    def __init__(self, name: str) -> None:
+        self.figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+        self.axes: Axes = self.figure.add_subplot()
+        self.axes.set_axisbelow(True)
+        self.svg = Markup()
+        self._name = name
+
+    def finish(self) -> None:
+        """Writes it."""
+        written = io.StringIO()
+        self.figure.savefig(written, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
+        # matplotlib has escaped its texts
+        self.svg = Markup(_inline(written.getvalue(), self._name))  # noqa: S704
+
+
+@contextmanager
+def chart(name: str) -> Iterator[Chart]:
+    """A chart to draw in; `name` begins the ids of its parts."""
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        drawn = Chart(name)
+        yield drawn
+        drawn.finish()
+
+
+def _inline(document: str, name: str) -> str:
+    """The `svg` element alone: no prolog, no names of other hosts, nothing that two charts of a page would share."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r"font(?:-family)?: [^;\"]*sans-serif[^;\"]*", _size_only, svg)
+    for colour, shown in COLOURS.items():
+        svg = svg.replace(colour, shown)
+    return svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
+
+
+def _size_only(font: re.Match[str]) -> str:
+    """The page's own letters in the chart's size."""
+    size = re.search(r"[\d.]+px", font[0])
+    return f"font-size: {size[0]}" if size else "font-family: inherit"
