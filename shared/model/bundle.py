@@ -113,7 +113,7 @@ def write_bundle(
         raise BundleError(f"the model cannot be written as a bundle: {problem}")
     arrays = io.BytesIO()
     np.savez_compressed(arrays, **asdict(trees))
-    contents = {TREES: arrays.getvalue(), REFERENCE: orjson.dumps(reference, option=orjson.OPT_INDENT_2)}
+    contents = {TREES: arrays.getvalue(), REFERENCE: orjson.dumps(reference)}
     sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     unnamed = Manifest(
         format=FORMAT,
@@ -155,6 +155,9 @@ def _write_named(models_dir: Path, unnamed: Manifest, contents: dict[str, bytes]
     moment = unnamed.created_at[:19].replace("-", "").replace(":", "")
     manifest = unnamed.model_copy(update={"version": f"{moment}-{_digest(unnamed.model_dump())}"})
     contents[MANIFEST] = orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2)
+    for name, content in contents.items():
+        if len(content) > MAX_BYTES[name]:
+            raise BundleError(f"the model cannot be written as a bundle: {name} would have {len(content)} bytes")
     _write_directory(models_dir / manifest.version, contents)
     return manifest
 

@@ -38,7 +38,7 @@ typedef struct {
 /* Counts the changes of the layouts above, of what feature -1 and a leaf's left child mean, and of the calls below. */
 const int32_t riskline_layout = 4;
 
-enum { MAX_WIDTH = 4096, BLOCK = 64, WALKS = 16, TOGETHER = 8 };
+enum { MAX_WIDTH = 4096, BLOCK = 64, WALKS = 16, TOGETHER = 4 };
 
 /* Copies a row behind a minus infinity; x[-1] of the result is that. */
 static const double *take(const model *m, const double *row, double *space) {
@@ -173,6 +173,12 @@ static void add_moves(const model *m, const int32_t *at, double *restrict mine) 
     }
 }
 
+/* Asks for them before they are wanted: leaves lie anywhere. */
+static void fetch_moves(const model *m, int32_t at) {
+    const double *moves = m->moves + (int64_t)m->leaves[at] * m->width;
+    for (int32_t j = 0; j < m->width; j += 8) __builtin_prefetch(moves + j);
+}
+
 static void add_moves_alone(const model *m, int32_t at, double *mine) {
     const double *moves = m->moves + (int64_t)m->leaves[at] * m->width;
     for (int32_t j = 0; j < m->width; j++) mine[j] += moves[j];
@@ -201,31 +207,32 @@ static double sum_alone_explaining(const model *m, const double *x, double *mine
     return sum;
 }
 
-/* WALKS rows at once through all trees: TOGETHER of them before what their leaves say is added up. */
-static void sums_explaining(const model *m, const double *const *x, double *const *mine, double *sums) {
+/* WALKS rows through TOGETHER trees, before what their leaves say is added up. */
+static void some_explaining(const model *m, int32_t t, const double *const *x, double *const *mine, double *sums) {
     int32_t at[WALKS], reached[WALKS][TOGETHER];
-    int32_t t = 0;
-    for (; m->moves && t + TOGETHER <= m->trees; t += TOGETHER) {
-        for (int g = 0; g < TOGETHER; g++) {
-            for (int k = 0; k < WALKS; k++) at[k] = m->roots[t + g];
-            walk(m->nodes, at, x);
-            for (int k = 0; k < WALKS; k++) {
-                reached[k][g] = at[k];
-                sums[k] += m->nodes[at[k]].key;
-            }
+    for (int g = 0; g < TOGETHER; g++) {
+        for (int k = 0; k < WALKS; k++) at[k] = m->roots[t + g];
+        walk(m->nodes, at, x);
+        for (int k = 0; k < WALKS; k++) {
+            reached[k][g] = at[k];
+            fetch_moves(m, at[k]);
+            sums[k] += m->nodes[at[k]].key;
         }
-        for (int k = 0; k < WALKS; k++) add_moves(m, reached[k], mine[k]);
     }
-    for (; t < m->trees; t++) {
-        for (int k = 0; k < WALKS; k++) at[k] = m->roots[t];
-        if (m->moves) {
-            walk(m->nodes, at, x);
-            for (int k = 0; k < WALKS; k++) add_moves_alone(m, at[k], mine[k]);
-        } else {
-            walk_explaining(m, at, x, mine);
-        }
-        for (int k = 0; k < WALKS; k++) sums[k] += m->nodes[at[k]].key;
+    for (int k = 0; k < WALKS; k++) add_moves(m, reached[k], mine[k]);
+}
+
+/* WALKS rows through one tree. */
+static void one_explaining(const model *m, int32_t t, const double *const *x, double *const *mine, double *sums) {
+    int32_t at[WALKS];
+    for (int k = 0; k < WALKS; k++) at[k] = m->roots[t];
+    if (m->moves) {
+        walk(m->nodes, at, x);
+        for (int k = 0; k < WALKS; k++) add_moves_alone(m, at[k], mine[k]);
+    } else {
+        walk_explaining(m, at, x, mine);
     }
+    for (int k = 0; k < WALKS; k++) sums[k] += m->nodes[at[k]].key;
 }
 
 /* Scores, and path contributions (Saabas 2014) summed in the trees' order as scores are; scratch is twice that of
@@ -244,7 +251,11 @@ void riskline_explain(
             for (int32_t j = -1; j < m->width; j++) mine[i][j] = 0.0;
             sums[i] = m->initial;
         }
-        for (int64_t i = 0; i < whole; i += WALKS) sums_explaining(m, x + i, mine + i, sums + i);
+        int32_t t = 0;
+        for (; m->moves && t + TOGETHER <= m->trees; t += TOGETHER)
+            for (int64_t i = 0; i < whole; i += WALKS) some_explaining(m, t, x + i, mine + i, sums + i);
+        for (; t < m->trees; t++)
+            for (int64_t i = 0; i < whole; i += WALKS) one_explaining(m, t, x + i, mine + i, sums + i);
         for (int64_t i = whole; i < size; i++) sums[i] = sum_alone_explaining(m, x[i], mine[i]);
         for (int64_t i = 0; i < size; i++) {
             for (int32_t j = 0; j < m->width; j++)

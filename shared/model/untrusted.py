@@ -112,17 +112,23 @@ def _unpacked(archive: zipfile.ZipFile, name: str, kind: type) -> np.ndarray[Any
 
 
 def json_of(content: bytes) -> Any:
-    """The value of a JSON text.
+    """The value of a JSON text, such as can be written again.
 
     Raises:
-        ValueError: it is none, or has more values than any that is written.
+        ValueError: it is none, or has more values than any that is written, or deeper ones.
     """
     if sum(content.count(each) for each in b",[{") > MAX_JSON_VALUES:
         raise ValueError(f"has more than {MAX_JSON_VALUES} values")
     try:
-        return orjson.loads(content)
+        value = orjson.loads(content)
     except orjson.JSONDecodeError:
         raise ValueError("is not JSON: it was truncated or altered") from None
+    try:
+        # which goes a quarter as deep as reading does
+        orjson.dumps(value)
+    except TypeError:
+        raise ValueError("is nested too deep") from None
+    return value
 
 
 def printable(text: str, limit: int = 300) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from shared.errors import BundleError
 from shared.model.bundle import MANIFEST, REFERENCE, TREES, Manifest, load_model, read_manifest, write_bundle
-from shared.model.trees import LEAF, Scoring, Trees
+from shared.model.trees import LEAF, MAX_WIDTH, Scoring, Trees
 from shared.policy import Thresholds
 from shared.transaction import Transaction
 from tests.unit.fitted import a_stump, engine_of, fitted, labelled
@@ -315,3 +315,32 @@ def test_trees_whose_sum_is_no_number_are_not_written(tmp_path: Path) -> None:
 
     with pytest.raises(BundleError, match="its scores overflow"):
         write(tmp_path, replace(trees, value=np.array([0.0, 1e308, 1e308])), summed)
+
+
+def test_a_manifest_that_is_nested_too_deep_is_refused(bundle: Path) -> None:
+    content = (bundle / MANIFEST).read_bytes().replace(b'"rows": 3', b'"rows": ' + b"[" * 300 + b"]" * 300)
+    (bundle / MANIFEST).write_bytes(content)
+
+    assert_refused(bundle, MANIFEST, "is nested too deep")
+
+
+def test_the_widest_model_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+    trees, scoring = a_stump()
+    features = [f"feature_number_{i}" for i in range(MAX_WIDTH)]
+    percentiles = np.sort(np.random.default_rng(0).random(101)).tolist()
+
+    manifest = write_bundle(
+        tmp_path,
+        trees=trees,
+        scoring=scoring,
+        features=features,
+        thresholds=Thresholds(),
+        estimator="stump",
+        libraries={},
+        created_at=CREATED_AT,
+        training={},
+        metrics={},
+        reference={"features": dict.fromkeys(features, percentiles)},
+    )
+
+    assert len(load_model(tmp_path / manifest.version).feature_names) == MAX_WIDTH

@@ -20,13 +20,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cli.main import run
-from shared.errors import BundleError
+from shared.errors import BundleError, DatasetError
 from shared.model.bundle import ServingModel
 from shared.model.engine import Engine
 from shared.model.registry import Registry
 from shared.model.trees import Isotonic, Sigmoid
 from tests.unit.fitted import WIDTH, a_stump, labelled
 from tests.unit.foreign_models import FEATURES, dumped, forest, imported, reference
+from worker.training import calibration
 from worker.training.calibration import Method
 from worker.training.fit import Algorithm, fit
 
@@ -212,7 +213,7 @@ def test_a_calibration_needs_labels_that_the_score_rises_with(tmp_path: Path) ->
     with pytest.raises(BundleError, match="a calibration is fitted to labels, so add a column is_fraud"):
         imported(file, rows=reference(with_labels=False), calibration=Method.SIGMOID)
     upside_down = type(rows)(rows.rows, 1 - rows.labels, rows.refusals)
-    with pytest.raises(BundleError, match="are these the labels, and the columns in the model's order"):
+    with pytest.raises(BundleError, match="its scores are not higher where the labels say fraud"):
         imported(file, rows=upside_down, calibration=Method.SIGMOID)
     with pytest.raises(BundleError, match="calibrated already: leave --calibration out"):
         imported(dumped(fitted_before("sigmoid"), file), calibration=Method.ISOTONIC)
@@ -236,3 +237,46 @@ def test_the_commands_take_a_calibration_by_name(
     registry = Registry(tmp_path / "data" / "models")
     made = {registry.manifest(each).training["calibration"]["method"] for each in registry.versions()}
     assert made == {"sigmoid", "isotonic"}
+
+
+def test_a_sigmoid_finds_its_slope_however_narrow_the_scores_are() -> None:
+    random = np.random.default_rng(1)
+    labels = random.random(20_000) < 0.3
+
+    curves = [
+        calibration.fitted(Method.SIGMOID, spread * (labels + random.normal(size=20_000)), labels, over="margin")
+        for spread in (1.0, 1e-5)
+    ]
+
+    assert curves[1].slope == pytest.approx(curves[0].slope * 1e5, rel=0.1)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_anomalies_that_are_no_frauds_are_not_made_probabilities(tmp_path: Path, method: Method) -> None:
+    rows = reference()
+    lonely = isolation()
+    usual = (lonely.score_samples(rows.rows) > np.quantile(lonely.score_samples(rows.rows), 0.9)).astype(np.int8)
+
+    with pytest.raises(BundleError, match="its scores are not higher where the labels say fraud"):
+        imported(
+            dumped(lonely, tmp_path / "team.joblib"),
+            rows=type(rows)(rows.rows, usual, rows.refusals),
+            calibration=method,
+        )
+
+
+def test_training_with_too_few_frauds_for_a_calibration_says_how_many_it_needs() -> None:
+    data = labelled()
+    few = data.subset(np.cumsum(data.labels) < 4)
+
+    with pytest.raises(DatasetError, match="the training part has 3 rows, a calibration needs 5 of both"):
+        fit(few, Algorithm.RANDOM_FOREST, seed=0, calibration=Method.ISOTONIC)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_lightgbms_forest_is_held_with_the_curve_over_its_sum(tmp_path: Path) -> None:
+    library = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
+    options = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.7, "verbose": -1, "n_jobs": 1}
+    model = calibrated(library.LGBMClassifier(n_estimators=10, **options), "sigmoid")
+
+    assert imported(dumped(model, tmp_path / "team.joblib")).training["max_difference"] <= 1e-12

@@ -4,13 +4,18 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 
 from shared.assessment import Rows
 from shared.errors import BundleError
 from shared.model.trees import Isotonic, Scoring, Sigmoid
 from worker.training.convert import Curve
+from worker.training.unpickle import calibration_of
+
+LEAST_RISE = 1e-9
+"""From the lowest to the highest score: a curve that rises by less tells nobody apart."""
 
 
 class Method(StrEnum):
@@ -20,13 +25,48 @@ class Method(StrEnum):
     ISOTONIC = "isotonic"
 
 
+class Given(ClassifierMixin, BaseEstimator):
+    """A classifier whose score is what it is given: lets scikit-learn calibrate scores that are there already."""
+
+    def fit(self, _rows: np.ndarray, labels: np.ndarray) -> "Given":
+        """Learns nothing but the labels' kinds."""
+        self.classes_ = np.unique(labels)
+        return self
+
+    def decision_function(self, rows: np.ndarray) -> np.ndarray:
+        """The only column."""
+        return np.asarray(rows[:, 0])
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """The kind that the score speaks for; scikit-learn asks only whether there is such a method."""
+        return np.asarray(self.classes_[(rows[:, 0] > 0).astype(int)])
+
+
 def fitted(method: Method, scores: Rows, labels: np.ndarray, *, over: Literal["margin", "score"]) -> Curve:
-    """The curve by which scores are probabilities of these labels: Platt 1999, or Zadrozny and Elkan 2002."""
-    if method is Method.SIGMOID:
-        line = LogisticRegression(C=1e6).fit(scores.reshape(-1, 1), labels)
-        return Curve(method="sigmoid", over=over, slope=float(line.coef_[0, 0]), intercept=float(line.intercept_[0]))
-    steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
-    return Curve(method="isotonic", over=over, x=steps.X_thresholds_.tolist(), y=steps.y_thresholds_.tolist())
+    """The curve by which scores are probabilities of these labels: Platt 1999, or Zadrozny and Elkan 2002.
+
+    Raises:
+        BundleError: a higher score does not mean more fraud.
+    """
+    column, every = scores.reshape(-1, 1), np.arange(len(scores))
+    given = FrozenEstimator(Given().fit(column, labels))
+    model = CalibratedClassifierCV(given, method=method.value, cv=[(every, every)]).fit(column, labels)
+    _, curve = calibration_of(model)
+    found = Curve.model_validate({**curve, "over": over})
+    heights = through(found, np.array([scores.min(), scores.max()]))
+    if not heights[1] - heights[0] > LEAST_RISE:
+        raise BundleError(
+            "its scores are not higher where the labels say fraud, so no calibration makes them probabilities: are "
+            "these the labels, and the columns in the model's order?"
+        )
+    return found
+
+
+def summed(scoring: Scoring, *, trees: int) -> Scoring:
+    """The same with the sum of the trees in place of their mean."""
+    if scoring.aggregation == "sum":
+        return scoring
+    return scoring.model_copy(update={"aggregation": "sum", "base": scoring.base * trees})
 
 
 def uncalibrated(scoring: Scoring) -> Scoring:
@@ -69,11 +109,6 @@ def through(curve: Curve, scores: Rows) -> Rows:
         with np.errstate(over="ignore"):
             return np.asarray(1.0 / (1.0 + np.exp(-(curve.slope * scores + curve.intercept))))
     return np.interp(scores, curve.x, curve.y)
-
-
-def rises(curve: Curve) -> bool:
-    """Whether a higher score is a higher probability anywhere."""
-    return curve.slope > 0 if curve.method == "sigmoid" else curve.y[-1] > curve.y[0]
 
 
 def described(curve: Curve | None, *, by: str) -> dict[str, Any] | None:

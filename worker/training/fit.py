@@ -11,6 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
+from shared.errors import DatasetError
 from shared.model.trees import Scoring, Trees
 from worker.training.calibration import Method, fitted, held, through
 from worker.training.convert import Curve, converted
@@ -73,6 +74,12 @@ def fit(data: Labelled, algorithm: Algorithm, *, seed: int, calibration: Method 
 
 def _classifier(estimator: Any, data: Labelled, calibration: Method | None) -> Fitted:
     if calibration is not None:
+        fewest = int(np.bincount(data.labels, minlength=2).min())
+        if fewest < CALIBRATION_PARTS:
+            raise DatasetError(
+                f"of one kind the training part has {fewest} rows, a calibration needs {CALIBRATION_PARTS} of both, "
+                "and some hundreds to mean something: leave --calibration out, or take a larger file"
+            )
         # parts of the time, not of a shuffle: a stolen card's transactions lie close together, and shall stay so
         parts = StratifiedKFold(CALIBRATION_PARTS)
         estimator = CalibratedClassifierCV(estimator, method=calibration.value, ensemble=False, cv=parts)

@@ -12,7 +12,7 @@ from shared.model.bundle import Manifest, quantiles, write_bundle
 from shared.model.engine import Engine
 from shared.model.trees import LEAF, Scoring, Trees
 from shared.policy import Thresholds
-from worker.training.calibration import Method, described, fitted, held, rises, uncalibrated
+from worker.training.calibration import Method, described, fitted, held, summed, uncalibrated
 from worker.training.convert import Curve, converted
 from worker.training.dialects import lightgbm_trees, xgboost_trees
 from worker.training.evaluate import evaluate
@@ -187,6 +187,9 @@ def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Curve | Non
             trees, scoring = xgboost_trees(arrays["text"].tobytes(), initial=facts["initial"])
         elif facts["library"] == "lightgbm":
             trees, scoring = lightgbm_trees(arrays["text"].tobytes().decode())
+            if own is not None and own.over == "margin":
+                # which it gives as a sum also where its probability is of their mean
+                scoring = summed(scoring, trees=len(trees.roots))
         else:
             trees, scoring = converted(facts, arrays)
         return trees, scoring if own is None else held(scoring, own)
@@ -241,11 +244,6 @@ def _calibrated(
     plain = scoring if isolated else uncalibrated(scoring)
     said = Engine(trees, plain, width=rows.shape[1]).score(rows)
     curve = fitted(method, said, labels, over=over)
-    if not isolated and not rises(curve):
-        raise BundleError(
-            "its scores are not higher where the reference has frauds, so no calibration makes them probabilities: "
-            "are these the labels, and the columns in the model's order?"
-        )
     return held(scoring, curve), curve
 
 

@@ -5,6 +5,7 @@ import errno
 import gzip
 import hashlib
 import lzma
+import os
 import re
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import BundleError
-from shared.model.untrusted import array_in, opened
+from shared.model.untrusted import array_in, opened, printable
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_UNPACKED_BYTES = 8 * 1024**3
@@ -86,11 +87,13 @@ def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Looke
         raise BundleError(f"{file} has the sha256 {found}, not {wanted_sha256}: it is another file, and was not opened")
     with copy.open("rb") as source:
         beginning = source.read(16)
+    # it may be no text
+    name = printable(os.fsencode(file.name).decode(errors="replace"))
     if beginning.startswith(b"tree\n"):
-        return Looked(file.name, "lightgbm", found, ())
+        return Looked(name, "lightgbm", found, ())
     if beginning.startswith(b"{"):
-        return Looked(file.name, "xgboost", found, ())
-    return Looked(file.name, "pickle", found, _pickled_versions(file, copy, beginning))
+        return Looked(name, "xgboost", found, ())
+    return Looked(name, "pickle", found, _pickled_versions(file, copy, beginning))
 
 
 def _pickled_versions(file: Path, copy: Path, beginning: bytes) -> tuple[str, ...]:

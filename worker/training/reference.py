@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from shared.assessment import Rows
 from shared.errors import BundleError
-from shared.model.trees import LEAF, Scoring, Sigmoid, Trees
+from shared.model.trees import LEAF, Scoring, Trees
 from shared.transaction import TransactionModel
 from worker.training.labelled import Labelled, truth_of
 from worker.training.rows import Refusals
@@ -100,8 +100,7 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
     """
     difference, allowed = np.abs(ours - theirs), np.full(len(rows), MAX_DIFFERENCE)
     odds, odds_allowed = np.zeros(len(rows)), np.full(len(rows), MAX_LOG_ODDS)
-    single = library == "xgboost" and scoring.link == "sigmoid"
-    steepness = abs(scoring.calibration.slope) / 4 if isinstance(scoring.calibration, Sigmoid) else 1.0
+    single = library == "xgboost" and scoring.link == "sigmoid" and scoring.calibration is None
     if scoring.link == "sigmoid" and scoring.calibration is None:
         # the numbers that are nearest to 0 and to 1 in such precision
         ends = (float(SINGLE.tiny), 1 - float(SINGLE.epsneg if single else np.finfo(np.float64).epsneg))
@@ -113,8 +112,8 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
     apart = np.flatnonzero((difference > allowed) | (odds > odds_allowed))
     if single and len(apart):
         rounding = len(trees.roots) * float(SINGLE.eps) * largest_sums(trees, scoring, rows[apart])
-        # a probability changes by a quarter of its log-odds at most, and so again through a sigmoid
-        allowed[apart] += rounding / 4 * steepness
+        # a probability changes by a quarter of its log-odds at most
+        allowed[apart] += rounding / 4
         odds_allowed[apart] += rounding
     told = f"otherwise than {library} does"
     if not (difference <= allowed).all():

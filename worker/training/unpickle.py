@@ -74,7 +74,7 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
     if name == "FrozenEstimator":
         return unwrapped(model.estimator)
     if name == "CalibratedClassifierCV":
-        inner, curve = _calibration(model)
+        inner, curve = calibration_of(model)
         around, final, inner_curve = unwrapped(inner)
         if inner_curve is not None:
             raise Unsupported("is calibrated twice: calibrate it once, and import that")
@@ -96,7 +96,7 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
     return [*scalers, *around], final, own_curve
 
 
-def _calibration(model: Any) -> tuple[Any, dict[str, Any]]:
+def calibration_of(model: Any) -> tuple[Any, dict[str, Any]]:
     """What a CalibratedClassifierCV calibrates, and its curve: over the margin where there is one, as its own is."""
     fitted = getattr(model, "calibrated_classifiers_", ())
     if not fitted:
