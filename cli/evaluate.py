@@ -16,7 +16,16 @@ import typer
 from cli.installation import DataOption
 from cli.output import written
 from cli.terminal import rows_progress, stderr
-from cli.training import NEEDS, FileArgument, JsonOption, LabelOption, SkipOption, list_refusals, metrics_lines
+from cli.training import (
+    NEEDS,
+    FileArgument,
+    JsonOption,
+    LabelOption,
+    SkipOption,
+    list_refusals,
+    metrics_lines,
+    note_untimed,
+)
 from shared.clock import utc_now
 from shared.errors import InstallationError
 from shared.model.registry import Registry
@@ -90,6 +99,7 @@ def evaluate(
             text = page(measured, labelled, serving.manifest, file_name=file.name, command=command, made_at=utc_now())
             out.write(text.encode())
     list_refusals(labelled.refusals)
+    note_untimed(labelled)
     if as_json:
         shown = {"model_version": serving.version, **measured.described()}
         told = {"command": command, "report": None if report is None else str(report)}

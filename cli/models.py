@@ -39,8 +39,9 @@ def register(app: typer.Typer) -> None:
 def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the versions; the one that serves is marked."""
     settings = load_settings(data=data)
-    registry = Registry(settings.models_dir, pinned_version=settings.model_version)
-    active = registry.active_version()
+    registry = Registry(settings.models_dir)
+    unpinned = _active(registry)
+    active = unpinned if settings.model_version is None else settings.model_version
     shown: list[dict[str, Any]] = []
     for version in registry.versions():
         try:
@@ -81,10 +82,19 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     for line in remarks(states or []):
         typer.echo(line, err=True)
-    if note := pinned_note(settings, active=Registry(settings.models_dir).active_version()):
+    if note := pinned_note(settings, active=unpinned):
         typer.echo(note, err=True)
     if not shown:
         typer.echo(f"no model in {settings.models_dir}: make one by `riskline train FILE`", err=True)
+
+
+def _active(registry: Registry) -> str | None:
+    """The active version; None where there is none, or what names it is damaged, which is said."""
+    try:
+        return registry.active_version()
+    except BundleError as error:
+        typer.echo(str(error), err=True)
+        return None
 
 
 @models.command("show")

@@ -24,6 +24,7 @@ from shared.settings import Settings, load_settings
 from shared.transaction import load_transaction_class
 
 if TYPE_CHECKING:
+    from worker.training.labelled import Labelled
     from worker.training.rows import Refusals
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -138,6 +139,7 @@ def train(
         )
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
     list_refusals(labelled.refusals)
+    note_untimed(labelled)
     if as_json:
         shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
@@ -154,6 +156,15 @@ def list_refusals(refusals: "Refusals") -> None:
         for reason, count in refusals.by_reason.most_common():
             stderr.print(f"  {count:,} x {reason}")
         stderr.print(refusals.listed())
+
+
+def note_untimed(labelled: "Labelled") -> None:
+    """Says on standard error that the times of the file were not used, where it has some that cannot be read."""
+    if labelled.untimed:
+        stderr.print(
+            f"no time was used: in {labelled.untimed:,} rows the timestamp is not written as in ISO 8601, "
+            "for example 2026-11-24T03:15:07Z"
+        )
 
 
 def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None) -> bool:

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from struct import pack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from shared.columns import problem_of
+from shared.class_rules import problem_of
 from shared.errors import SettingsError
-from shared.transaction import TransactionModel
+from shared.features import first_example
+
+if TYPE_CHECKING:
+    # which checks a class when it loads it
+    from shared.transaction import TransactionModel
 
 
-def check_class(transaction_class: type[TransactionModel], examples: Iterable[dict[str, Any]]) -> None:
+def check_class(transaction_class: "type[TransactionModel]", examples: Iterable[dict[str, Any]]) -> None:
     """Holds a class and examples of its JSON to what Riskline relies on; for a team's own tests.
 
     Raises:
@@ -30,7 +34,7 @@ def check_class(transaction_class: type[TransactionModel], examples: Iterable[di
     require_pure(built)
 
 
-def require_pure(transactions: Sequence[TransactionModel]) -> None:
+def require_pure(transactions: "Sequence[TransactionModel]") -> None:
     """Builds each anew from its JSON as a worker does, from the last to the first: every column must keep its bits.
 
     Raises:
@@ -39,6 +43,10 @@ def require_pure(transactions: Sequence[TransactionModel]) -> None:
     for first in reversed(transactions):
         try:
             again = type(first).from_row(from_json(first.to_json()))
+        except PydanticSerializationError as error:
+            raise SettingsError(
+                f"{type(first).__name__} takes a transaction, and no JSON can be made of it: {_line(error)}"
+            ) from error
         except ValidationError as error:
             raise SettingsError(
                 f"{type(first).__name__} takes a transaction once, and refuses the JSON that it makes of it: "
@@ -50,6 +58,20 @@ def require_pure(transactions: Sequence[TransactionModel]) -> None:
                     f"{type(first).__name__}: the feature {name} depends on something else than the transaction, e.g. "
                     "the clock or a random number: for the same transaction it gave two numbers"
                 )
+
+
+def of_examples(transaction_class: "type[TransactionModel]") -> "TransactionModel | None":
+    """A transaction of the fields' first examples; None where they do not make a valid one."""
+    fields = transaction_class.model_fields.items()
+    example = {name: found for name, field in fields if (found := first_example(field)) is not None}
+    try:
+        return transaction_class.parse(to_json(example))
+    except ValidationError:
+        return None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _reasons(error: ValidationError) -> str:

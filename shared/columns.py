@@ -1,15 +1,18 @@
 """The columns of a transaction class: their names, and how one transaction's fields and methods become them."""
 
-import inspect
+import dataclasses
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from functools import cached_property
 from numbers import Real
 from operator import attrgetter
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, NaiveDatetime, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -22,8 +25,10 @@ LARGEST_FLOAT = int(sys.float_info.max)
 LARGEST_KEPT = 2**63 - 1
 """Of the integers that every JSON reader keeps to the last digit, of which a derived feature may make something."""
 
-CLOCK = frozenset({"now", "utcnow", "today"})
-"""What the day of a model's training is asked by, which is the same day however often a transaction is built."""
+CARRIED = (str, bool, float, datetime, date, time, AwareDatetime, NaiveDatetime, NoneType)
+"""The types whose values, once they are validated, have no number in them that JSON does not carry."""
+
+TOO_LARGE, NOT_FINITE = "Input is too large a number", "Input should be a finite number"
 
 RAISED = "raised"
 """Where the context of a validation error has what a team's own code raised."""
@@ -45,6 +50,8 @@ class Layout(NamedTuple):
     """The columns of the fields, without the derived ones."""
     texts: tuple[tuple[int, str], ...]
     """The columns that stand for a text: where, and of which field."""
+    beside: tuple[str, ...]
+    """The fields that are no column, and may have a number in them that JSON does not carry."""
 
 
 def layout(cls: type[BaseModel], id_field: str) -> Layout:
@@ -57,10 +64,8 @@ def layout(cls: type[BaseModel], id_field: str) -> Layout:
         if name in encoded and not isinstance(encoded[name], OneHot):
             texts.append((len(columns), name))
         columns += encoded[name].columns(name) if name in encoded else (name,)
-    derived = _derived(cls)
-    # a derived feature may be made of a field that is no column
-    integers = cls.model_fields if derived else fields
-    unbounded = tuple(n for n, field in integers.items() if field.annotation is int and not _is_bounded(field))
+    derived = derived_features(cls)
+    unbounded = tuple(n for n, field in fields.items() if field.annotation is int and not _is_bounded(field))
     return Layout(
         columns=(*columns, *derived),
         nominal=frozenset(
@@ -74,20 +79,34 @@ def layout(cls: type[BaseModel], id_field: str) -> Layout:
         largest=LARGEST_KEPT if derived else LARGEST_FLOAT,
         of_fields=_getter(tuple(fields), encoded),
         texts=tuple(texts),
+        beside=tuple(n for n, field in cls.model_fields.items() if _may_not_be_carried(field)),
     )
 
 
-def _derived(cls: type) -> dict[str, Callable[[Any], Any]]:
+def derived_features(cls: type) -> dict[str, Callable[[Any], Any]]:
     """The derived features by name, those of a base first; in the order of their definition."""
     found: dict[str, Callable[[Any], Any]] = {}
     for each in reversed(cls.__mro__):
         for name, value in vars(each).items():
-            if getattr(value, MARK, False):
-                found[name] = value
-            elif name in found:
+            # what pydantic keeps in a class may build the class anew when it is asked for anything
+            if not name.startswith("__") and (name in found or MARK in getattr(_beneath(value), "__dict__", ())):
                 # what overrides a feature is the feature
                 found[name] = value
     return found
+
+
+def _beneath(value: Any) -> Any:
+    """The function of a property and the like, which no column can be made of: found, so that it can be said."""
+    if isinstance(value, property):
+        return value.fget
+    if isinstance(value, cached_property):
+        return value.func
+    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
+def _may_not_be_carried(field: FieldInfo) -> bool:
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else [field.annotation]
+    return says(field, InputOnly) and any(kind not in CARRIED for kind in kinds)
 
 
 def _getter(names: tuple[str, ...], encoded: Mapping[str, Encoded]) -> Callable[[Any], Columns]:
@@ -130,23 +149,27 @@ def _gives_nominal(method: Callable[[Any], Any]) -> bool:
 
 
 def needs_computing(cls: type[BaseModel]) -> bool:
-    """Whether columns of the class may turn out to be none, which only computing them shows."""
+    """Whether columns of the class may turn out to be none, or a field not to be carried, which only a look shows."""
     fields = cls.model_fields.values()
+    if any(map(_may_not_be_carried, fields)):
+        return True
     # a name that is not known yet may stand for any type
     maybe_int = (field for field in fields if field.annotation is int or not isinstance(field.annotation, type))
-    return bool(_derived(cls)) or any(not says(field, InputOnly) and not _is_bounded(field) for field in maybe_int)
+    return bool(derived_features(cls)) or any(
+        not says(field, InputOnly) and not _is_bounded(field) for field in maybe_int
+    )
 
 
 def computed(transaction: BaseModel, laid: Layout) -> Columns:
     """The columns, each a number that a float can be.
 
     Raises:
-        pydantic.ValidationError: it names the columns that are none.
+        pydantic.ValidationError: it names the columns that are none, and the numbers that JSON does not carry.
     """
-    problems: list[InitErrorDetails] = []
+    problems = [_problem(wrong, *at) for name in laid.beside for wrong, at in _lost(getattr(transaction, name), name)]
     if max(map(abs, laid.integers(transaction)), default=0) > laid.largest:
         numbers = zip(laid.unbounded, laid.integers(transaction), strict=True)
-        problems += [_problem(name, "Input is too large a number") for name, n in numbers if abs(n) > laid.largest]
+        problems += [_problem(TOO_LARGE, name) for name, n in numbers if abs(n) > laid.largest]
     derived: list[float] = []
     for name, method in laid.derived.items():
         try:
@@ -154,12 +177,12 @@ def computed(transaction: BaseModel, laid: Layout) -> Columns:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  # a team's own code may raise anything
-            problems.append(_problem(name, f"The derived feature raised {type(error).__name__}", error))
+            problems.append(_problem(f"The derived feature raised {type(error).__name__}", name, raised=error))
             continue
         value, wrong = _number(result)
         derived.append(value)
         if wrong:
-            problems.append(_problem(name, f"The derived feature {wrong}"))
+            problems.append(_problem(f"The derived feature {wrong}", name))
     if problems:
         raise ValidationError.from_exception_data(type(transaction).__name__, problems)
     return (*laid.of_fields(transaction), *derived)
@@ -179,10 +202,37 @@ def _number(result: Any) -> tuple[float, str]:
     return (result if isinstance(result, int) else value), ""
 
 
-def _problem(column: str, message: str, raised: Exception | None = None) -> InitErrorDetails:
+def _lost(value: Any, *at: int | str) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    """The numbers in a value that a reader of its JSON would make others of, or refuse: what is wrong, and where."""
+    if isinstance(value, int):
+        if abs(value) > LARGEST_KEPT:
+            yield TOO_LARGE, at
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield NOT_FINITE, at
+    elif not isinstance(value, str | bytes):
+        for name, each in _inside(value):
+            yield from _lost(each, *at, name if isinstance(name, int) else str(name))
+
+
+def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, Collection):
+        return enumerate(value)
+    if isinstance(value, BaseModel):
+        return value
+    return (
+        [(each.name, getattr(value, each.name)) for each in dataclasses.fields(value)]
+        if dataclasses.is_dataclass(value)
+        else []
+    )
+
+
+def _problem(message: str, *at: int | str, raised: Exception | None = None) -> InitErrorDetails:
     # without the input: what is wrong is not what a client sent in a field of that name
     context = {} if raised is None else {RAISED: raised}
-    return {"type": PydanticCustomError("column", message, context), "loc": (column,), "input": None}
+    return {"type": PydanticCustomError("column", message, context), "loc": at, "input": None}
 
 
 def raised_by_class(cls: type[BaseModel], error: Exception) -> ValidationError:
@@ -203,41 +253,3 @@ def where(raised: Exception) -> str:
     """The line of code that raised, without what it said: that may name a value of the transaction."""
     frame = traceback.extract_tb(raised.__traceback__)[-1]
     return f"{frame.filename}:{frame.lineno}"
-
-
-def problem_of(cls: type[BaseModel], id_field: str) -> str | None:
-    """Why a class cannot be used for its columns; None where it can."""
-    for name, field in cls.model_fields.items():
-        if name != id_field and (wrong := _problem_of_field(field)):
-            return f"field {name} {wrong}"
-    if cls.model_computed_fields:
-        name = next(iter(cls.model_computed_fields))
-        return f"{name} is a computed field, which would be sent with the transaction: make it a @feature"
-    for name, method in _derived(cls).items():
-        if wrong := _problem_of_feature(method, cls):
-            return f"feature {name} {wrong}"
-    columns = layout(cls, id_field).columns
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        return f"has two columns of the name {twice}"
-    return None if columns else f"has no field besides {id_field} that is a column"
-
-
-def _problem_of_field(field: FieldInfo) -> str | None:
-    encoded = encoding(field)
-    if says(field, InputOnly):
-        return "is InputOnly and has an encoding: choose one" if encoded else None
-    if encoded is not None:
-        return None if field.annotation is str else "has an encoding, so it must be a str"
-    if field.annotation in NUMBERS:
-        return None
-    return "must be an int, a float or a bool, a str with an encoding (Encoded, OneHot), or InputOnly"
-
-
-def _problem_of_feature(method: Callable[[Any], Any], cls: type[BaseModel]) -> str | None:
-    if not inspect.isfunction(method) or len(inspect.signature(method).parameters) != 1:
-        return "must be a method that takes self and nothing else"
-    if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
-        return "must return a number; it is a coroutine or a generator"
-    asked = sorted(CLOCK.intersection(method.__code__.co_names) - cls.model_fields.keys())
-    return f"asks {', '.join(asked)}(), but must follow from the transaction alone" if asked else None

@@ -33,11 +33,17 @@ class Encoded:
 
     def __init__(self, codes: Mapping[str, float], *, other: float | None = None) -> None:
         if not codes:
-            raise ValueError("Encoded needs at least one category")
+            raise ValueError("an encoding needs at least one category")
+        if wrong := next((each for each in codes if not isinstance(each, str)), None):
+            raise ValueError(
+                f"an encoding is of texts, and the category {wrong!r} is none: write it as one, or make the field an "
+                "int with Nominal"
+            )
         for code in (*codes.values(), *(() if other is None else (other,))):
             if not isinstance(code, int | float) or not math.isfinite(code):
                 raise ValueError(f"Encoded needs finite numbers, not {code!r}")
         self.categories = tuple(codes)
+        self._named = core_schema.literal_schema(list(self.categories))
         self.is_open = other is not None
         self._vectors: dict[str, Columns] = {category: (code,) for category, code in codes.items()}
         self._other: Columns = () if other is None else (other,)
@@ -51,13 +57,16 @@ class Encoded:
         return self._vectors.get(category, self._other)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Any text where there is a number for others, else the categories."""
-        return handler(source) if self.is_open else core_schema.literal_schema(list(self.categories))
+        """Any text where there is a number for others, else the categories; after what stands before it."""
+        text = handler(source)
+        return text if self.is_open else core_schema.chain_schema([text, self._named])
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Names the categories, also where others are let in."""
+        if not self.is_open:
+            return handler(self._named)
         plain = handler(schema)
-        return {"anyOf": [{**plain, "enum": list(self.categories)}, plain]} if self.is_open else plain
+        return {"anyOf": [{**plain, "enum": list(self.categories)}, plain]}
 
 
 class OneHot(Encoded):

@@ -10,9 +10,12 @@ from importlib import import_module
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json, to_json
 
-from shared.columns import Layout, computed, layout, needs_computing, problem_of, raised_by_class
+from shared.class_check import of_examples, require_pure
+from shared.class_rules import problem_of
+from shared.columns import Layout, computed, layout, needs_computing, raised_by_class
 from shared.errors import SettingsError
 from shared.features import Columns, Nominal
 
@@ -130,15 +133,15 @@ class TransactionModel(BaseModel):
         integral = [error for error in refused.errors(include_url=False) if _is_integral_float(error)]
         if not integral:
             raise refused
-        data = load(source)
-        for error in integral:
-            data[error["loc"][0]] = int(error["input"])
         try:
-            built: Self = _row_validator(cls)(data)
+            data = _with_integers(load(source), integral)
+            built: Self | None = None if data is None else _row_validator(cls)(data)
         except (ValidationError, MemoryError):
             raise
         except Exception as error:
             raise raised_by_class(cls, error) from error
+        if built is None:
+            raise refused
         return built
 
     def to_json(self) -> bytes:
@@ -155,6 +158,13 @@ class TransactionModel(BaseModel):
 def _is_integral_float(error: ErrorDetails) -> bool:
     value = error["input"]
     return error["type"] == "int_type" and len(error["loc"]) == 1 and isinstance(value, float) and value.is_integer()
+
+
+def _with_integers(data: Any, errors: list[ErrorDetails]) -> dict[str, Any] | None:
+    """The data with whole numbers as integers; None where a team's validator made the fields of something else."""
+    if not isinstance(data, dict) or any(error["loc"][0] not in data for error in errors):
+        return None
+    return {**data, **{str(error["loc"][0]): int(error["input"]) for error in errors}}
 
 
 @cache
@@ -226,7 +236,8 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
     """The transaction class that `package.module:Class` names.
 
     Raises:
-        SettingsError: there is no such class, or it is not a TransactionModel with columns that can be.
+        SettingsError: there is no such class, or it is not a TransactionModel with columns that can be, or makes other
+            columns of its own examples the second time.
     """
     module_name, _, class_name = path.partition(":")
     try:
@@ -238,15 +249,26 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
         ) from error
     if not (isinstance(found, type) and issubclass(found, TransactionModel)):
         raise SettingsError(f"RISKLINE_TRANSACTION={path!r} is not a subclass of shared.transaction.TransactionModel")
-    for name, field in found.model_fields.items():
-        if BESIDE in (name, field.alias, field.validation_alias):
-            raise SettingsError(
-                f"RISKLINE_TRANSACTION={path!r}: the name {BESIDE} is taken: it says where a decision is to be sent"
-            )
-    problem = problem_of(found, found.ID_FIELD)
+    problem = _unfinished(found) or problem_of(found, found.ID_FIELD)
+    if BESIDE in found.model_fields:
+        problem = f"the name {BESIDE} is taken: it says where a decision is to be sent"
     if problem is not None:
         raise SettingsError(f"RISKLINE_TRANSACTION={path!r}: {problem}")
+    example = of_examples(found)
+    if example is not None:
+        require_pure([example])
     return found
+
+
+def _unfinished(cls: type[TransactionModel]) -> str | None:
+    """Completes a class that names types defined after it; says which there are none of."""
+    try:
+        cls.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        return f"names the type {error.name}, which its module does not have when it runs: import it there"
+    except PydanticUserError as error:
+        return _first_line(error)
+    return None
 
 
 def _first_line(error: Exception) -> str:

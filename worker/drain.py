@@ -17,7 +17,7 @@ from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
-from shared.store.records import Outcome, Record, decided, failed
+from shared.store.records import Outcome, Record, decided, failed, unreadable
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
 
@@ -100,8 +100,7 @@ def outcomes(
     records: list[Record] = []
     for transaction_id, record in claimed.rows:
         if not _is_queued(record):
-            _note_if_gone(transaction_id, record)
-            results.append(Outcome(transaction_id, b"", b""))
+            results.append(_undecidable(transaction_id, record))
             continue
         built = _transaction(transaction_id, record, transaction_class)
         if isinstance(built, Outcome):
@@ -169,9 +168,14 @@ def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, 
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
 
 
-def _note_if_gone(transaction_id: str, record: Record | None) -> None:
+def _undecidable(transaction_id: str, record: Record | None) -> Outcome:
+    """What becomes of one that is not queued: it fails where nobody can read what it is, else it stays as it is."""
     if record is None:
-        log.error("an accepted transaction has no record that can be read", transaction_id=transaction_id)
+        log.error("an accepted transaction has no record", transaction_id=transaction_id)
+    elif "status" not in record:
+        log.error("the record of an accepted transaction cannot be read", transaction_id=transaction_id)
+        return unreadable(transaction_id)
+    return Outcome(transaction_id, b"", b"")
 
 
 def _is_queued(record: Record | None) -> TypeGuard[Record]:

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 
 from shared.errors import BundleError
 from shared.model.bundle import Manifest, ServingModel, load_model, read_manifest, sync_directory
@@ -14,7 +15,6 @@ ACTIVE, PREVIOUS = "active", "previous"
 MAX_POINTER_BYTES = 1_000
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-
 
 SECOND = len("20261124T031500")
 
@@ -30,11 +30,15 @@ class Registry:
         """The versions that are here, oldest first."""
         if not self._models_dir.is_dir():
             return []
-        made = [path for path in self._models_dir.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        made = [path for path in self._models_dir.iterdir() if path.is_dir() and _may_be_version(path.name)]
         return [path.name for path in sorted(made, key=_age)]
 
     def active_version(self) -> str | None:
-        """The version that should serve."""
+        """The version that should serve.
+
+        Raises:
+            BundleError: the file that names it says none; to activate one mends it.
+        """
         return self._pinned_version if self._pinned_version is not None else self._named(ACTIVE)
 
     def manifest(self, version: str) -> Manifest:
@@ -77,12 +81,20 @@ class Registry:
             BundleError: it cannot serve; the active one stays.
         """
         self.load(version, feature_names)
-        active = self._named(ACTIVE)
+        active = self._served_until_now()
         if active == version:
             return
         if active is not None:
             self._name(PREVIOUS, active)
         self._name(ACTIVE, version)
+
+    def _served_until_now(self) -> str | None:
+        """The active version; None where what names it is damaged, or it is no longer here to go back to."""
+        try:
+            active = self._named(ACTIVE)
+        except BundleError:
+            return None
+        return active if active is not None and (self._models_dir / active).is_dir() else None
 
     def rollback(self, feature_names: tuple[str, ...] | None = None) -> str:
         """Makes the version active that was so before, after its checks; answers which.
@@ -97,7 +109,7 @@ class Registry:
         return previous
 
     def _directory(self, version: str) -> Path:
-        if not version or not version.isprintable() or Path(version).name != version or version.startswith("."):
+        if not _may_be_version(version):
             raise BundleError(
                 f"{version!r} is not the name of a model version; `riskline models list` shows those here"
             )
@@ -111,30 +123,47 @@ class Registry:
     def _named(self, pointer: str) -> str | None:
         try:
             with opened(self._models_dir / pointer, MAX_POINTER_BYTES) as file:
-                return file.read().decode().strip() or None
+                version = file.read().decode().strip()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise BundleError(
-                f"{self._models_dir / pointer} cannot be read ({error}): activate a version anew"
-            ) from None
+            raise self._damaged(pointer, str(error)) from None
+        if version and not _may_be_version(version):
+            raise self._damaged(pointer, "it names no version")
+        return version or None
+
+    def _damaged(self, pointer: str, why: str) -> BundleError:
+        return BundleError(f"{self._models_dir / pointer} cannot be read ({why}): activate a version anew")
 
     def _name(self, pointer: str, version: str) -> None:
-        unfinished = self._models_dir / f".{pointer}.{os.getpid()}"
         try:
-            with unfinished.open("w", encoding="utf-8") as file:
-                file.write(version + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._models_dir / pointer)
-            sync_directory(self._models_dir)
+            # of its own: a process of another container may have the same number, and write here, too
+            with TemporaryDirectory(prefix=f".{pointer}-", dir=self._models_dir) as unfinished:
+                self._replace(self._models_dir / pointer, Path(unfinished) / pointer, version)
         except OSError as error:
-            if error.errno not in READ_ONLY:
-                raise
-            raise BundleError(
-                f"{self._models_dir} cannot be written to ({error.strerror}): name a version in RISKLINE_MODEL_VERSION "
-                "where API and workers run, or activate it in a directory that can be written to"
-            ) from None
+            remedy = "mend that, and activate the version again"
+            if error.errno in READ_ONLY:
+                remedy = (
+                    "name a version in RISKLINE_MODEL_VERSION where API and workers run, or activate it in a directory "
+                    "that can be written to"
+                )
+            raise BundleError(f"{self._models_dir} cannot be written to ({error.strerror}): {remedy}") from None
+
+    def _replace(self, pointer: Path, unfinished: Path, version: str) -> None:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(version + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if pointer.is_dir() and not pointer.is_symlink():
+            # not deleted: nobody knows what is in it
+            pointer.rename(mkdtemp(prefix=f".{pointer.name}-was-", dir=self._models_dir))
+        unfinished.replace(pointer)
+        sync_directory(self._models_dir)
+
+
+def _may_be_version(name: str) -> bool:
+    is_one_word = name.isprintable() and name.split() == [name]
+    return is_one_word and Path(name).name == name and not name.startswith(".") and name not in (ACTIVE, PREVIOUS)
 
 
 def _age(directory: Path) -> tuple[str, int, str]:

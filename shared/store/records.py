@@ -3,6 +3,8 @@
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
      "traceparent": "…", "callback_url": "…", "decision": {…}, "error": "…", "replays": 1}
 
+Of one that was erased there are `v`, `status`, `submitted_at`, a `transaction` that is null, and `erased_at`.
+
 `explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
 `decision`, `error` and `replays` are there where they say something.
 """
@@ -146,6 +148,24 @@ def replayed(record: Record) -> bytes:
     return orjson.dumps(after)
 
 
+def erased(record: Record, *, erased_at: str) -> bytes:
+    """What is kept of a transaction that is erased, as JSON: none of its values.
+
+    Raises:
+        LifecycleError: it is not decided yet.
+    """
+    status = next_status(record["status"], Event.ERASE)
+    kept = {"v": RECORD_VERSION, "status": status, "submitted_at": record["submitted_at"], "transaction": None}
+    return orjson.dumps({**kept, "erased_at": record.get("erased_at", erased_at)})
+
+
+def unreadable(transaction_id: str) -> Outcome:
+    """The record of a transaction of which nothing can be read any more: failed, since when it was found so."""
+    now = utc_now()
+    record: Record = {"v": RECORD_VERSION, "status": NEW_STATUS, "submitted_at": now, "transaction": None}
+    return failed(transaction_id, record, "its record cannot be read: submit the transaction by another id")
+
+
 def readable(record: bytes | str | None) -> Record | None:
     """The record; None where there is none, or what is there is not one of ours."""
     loaded = decoded(record)
@@ -153,12 +173,14 @@ def readable(record: bytes | str | None) -> Record | None:
 
 
 def decoded(record: bytes | str | None) -> Record | None:
-    """The record, though something may be missing in it; None where there is none, or no JSON object."""
-    try:
-        loaded = orjson.loads(record) if record else None
-    except orjson.JSONDecodeError:
+    """The record, though something may be missing in it: all, where it is no JSON object; None where there is none."""
+    if not record:
         return None
-    return loaded if isinstance(loaded, dict) else None
+    try:
+        loaded = orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
 
 
 def state_of(transaction_id: str, record: Record, callback: Mapping[bytes, bytes] | None = None) -> dict[str, Any]:

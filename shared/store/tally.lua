@@ -1,7 +1,9 @@
--- tally: adds what a worker has decided, by model version and action; the oldest versions are forgotten.
+-- tally: adds what a worker has decided, by model version and action; the oldest versions are forgotten, but for those
+-- that it decided with: an old one may serve again.
 -- KEYS: decided by.  ARGV: versions that are kept, then version, action and number by turns.
-local key, kept = KEYS[1], tonumber(ARGV[1])
+local key, kept, serving = KEYS[1], tonumber(ARGV[1]), {}
 for i = 2, #ARGV, 3 do
+  serving[ARGV[i]] = true
   redis.call('HINCRBY', key, ARGV[i] .. ' ' .. ARGV[i + 1], ARGV[i + 2])
 end
 local fields, versions, seen = redis.call('HKEYS', key), {}, {}
@@ -14,9 +16,13 @@ for _, field in ipairs(fields) do
 end
 -- a version's name begins with the time at which it was made
 table.sort(versions)
-for i = 1, #versions - kept do
-  for _, field in ipairs(fields) do
-    if string.match(field, '^(%S+) ') == versions[i] then redis.call('HDEL', key, field) end
+local over = #versions - kept
+for _, version in ipairs(versions) do
+  if over > 0 and not serving[version] then
+    over = over - 1
+    for _, field in ipairs(fields) do
+      if string.match(field, '^(%S+) ') == version then redis.call('HDEL', key, field) end
+    end
   end
 end
 return #versions

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from shared.transaction import Transaction
 
@@ -47,7 +47,9 @@ class Doomed(Transaction):
 
 
 class Slow(Transaction):
-    """Takes long enough for a test to come between, and says that it has begun."""
+    """Takes long enough for a test to come between, and says that it has begun; it has no example to begin with."""
+
+    customer_age: int = Field(ge=18, le=130)
 
     @field_validator("customer_age")
     @classmethod
@@ -65,4 +67,20 @@ class Poisonous(Transaction):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.customer_age == RAISING_AGE:
             raise RuntimeError("no such table")
+        return super().features()
+
+
+class Talkative(Transaction):
+    """Puts values into what it raises, as most code does."""
+
+    @field_validator("customer_age")
+    @classmethod
+    def _fails(cls, age: int, info: ValidationInfo) -> int:
+        if age == UNLUCKY_AGE:
+            raise RuntimeError(f"no row for {info.data}")
+        return age
+
+    def features(self) -> tuple[float, ...]:
+        if self.customer_age == RAISING_AGE:
+            raise KeyError(self.model_dump_json())
         return super().features()

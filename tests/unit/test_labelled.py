@@ -60,6 +60,30 @@ def test_without_a_day_the_last_quarter_is_the_test(tmp_path: Path) -> None:
     assert (len(training.labels), len(test.labels)) == (72, 24)
 
 
+def test_times_of_several_zones_are_put_in_the_order_in_which_they_were(tmp_path: Path) -> None:
+    times = ["2026-11-24T00:30:00+02:00", "2026-11-23T23:00:00Z", "2026-11-23T23:30:00"]
+
+    for ending in (".csv", ".ndjson", ".parquet"):
+        rows = [{**row, "timestamp": time} for row, time in zip(rows_of(3), times, strict=True)]
+        data = labelled(save(tmp_path / f"rows{ending}", rows))
+
+        assert data.times is not None
+        assert [time.isoformat() for time in data.times] == [
+            "2026-11-23T22:30:00",
+            "2026-11-23T23:00:00",
+            "2026-11-23T23:30:00",
+        ]
+
+
+def test_times_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    for ending in (".csv", ".ndjson", ".parquet"):
+        rows = [{**row, "timestamp": 1_700_000_000 + i} for i, row in enumerate(rows_of(4))]
+        data = labelled(save(tmp_path / f"rows{ending}", rows))
+
+        assert (data.times, data.untimed) == (None, 4)
+    assert labelled(save(tmp_path / "rows.csv", rows_of(4))).untimed == 0
+
+
 def test_without_times_the_split_is_by_the_seed(tmp_path: Path) -> None:
     rows = [{name: cell for name, cell in row.items() if name != "timestamp"} for row in rows_of(200)]
     data = labelled(save(tmp_path / "rows.csv", rows))

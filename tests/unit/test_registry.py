@@ -1,6 +1,7 @@
 """Which version serves: activated, rolled back, pinned; and what cannot serve changes nothing."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -182,10 +183,61 @@ def test_an_activation_that_fails_halfway_leaves_the_active_version(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(BundleError, match=r"cannot be written to \(No space left on device\): mend that"):
             registry.activate(second)
 
     assert registry.load_active(FEATURES).version == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == [first, second, "active"]
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "bytes that are no text": lambda active: active.write_bytes(b"\xff\xfe"),
+    "more than a name": lambda active: active.write_text("20261101T000000-a3e1cdfe extra\n"),
+    "a directory": lambda active: (active.mkdir(), (active / "kept").touch()),
+    "a link": lambda active: active.symlink_to("elsewhere"),
+    "a link to a directory": lambda active: active.symlink_to("."),
+    "a version that is gone": lambda active: active.write_text("20250101T000000-12345678\n"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=list(DAMAGE))
+@pytest.mark.parametrize("pointer", ["active", "previous"])
+def test_a_damaged_pointer_is_mended_by_activating_a_version(
+    tmp_path: Path, damage: Callable[[Path], object], pointer: str
+) -> None:
+    first, second = add_version(tmp_path, day=1), add_version(tmp_path, day=2)
+    registry = Registry(tmp_path)
+    registry.activate(second)
+    (tmp_path / pointer).unlink(missing_ok=True)
+    damage(tmp_path / pointer)
+
+    registry.activate(first, FEATURES)
+
+    assert registry.load_active(FEATURES).version == first
+    assert registry.versions() == [first, second]
+    if pointer == "active":
+        with pytest.raises(BundleError, match="no version was active before"):
+            registry.rollback()
+    else:
+        assert registry.rollback() == second
+
+
+def test_two_processes_of_the_same_number_do_not_write_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = add_version(tmp_path, day=1), add_version(tmp_path, day=2)
+    registry, unfinished = Registry(tmp_path), []
+
+    def seen(descriptor: int) -> None:
+        unfinished.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    registry.activate(first)
+    (tmp_path / "active").unlink()
+    registry.activate(second)
+
+    written = [each for each in unfinished if each.endswith("/active")]
+    assert len(set(written)) == len(written) == 2
 
 
 def test_a_model_loaded_before_a_switch_goes_on_serving(tmp_path: Path) -> None:

@@ -6,16 +6,15 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
 
 import polars as pl
 from polars.exceptions import PolarsError
+from pydantic.fields import FieldInfo
 
-from shared.columns import NUMBERS
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
-from worker.training.rows import Batch, Block, Cells, Columns, Lines, parsed
+from worker.training.cells import cells_of
+from worker.training.rows import Batch, Block, Columns, Lines, parsed
 
 BATCH_ROWS = 5_000
 """Rows in memory at a time: a few megabytes as objects, which the processor's caches still help with."""
@@ -30,9 +29,6 @@ SAMPLE_BYTES = 1_000_000
 """The beginning of a file by which its number of rows is estimated."""
 
 ENDINGS = (".csv", ".csv.gz", ".ndjson", ".parquet")
-
-BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-"""How a text cell says yes or no."""
 
 
 def read_batches(
@@ -81,13 +77,17 @@ def _read_columns(
     number = 0
     try:
         frame = _scan(path)
-        extras = _extras(path, transaction_class, frame.collect_schema().names(), needed, kept)
-        wanted = frame.select(list(dict.fromkeys([*transaction_class.model_fields, *extras])))
+        names = frame.collect_schema().names()
+        extras = _extras(path, transaction_class, names, needed, kept)
+        fields = {name: field for name, field in transaction_class.model_fields.items() if name in names}
+        wanted = frame.select(list(dict.fromkeys([*fields, *extras])))
         if not path.name.endswith(".parquet"):
-            wanted = wanted.with_columns(pl.col(_texts(transaction_class)).fill_null(""))
+            # an empty text looks like none
+            texts = [name for name, field in fields.items() if field.annotation is str and field.is_required()]
+            wanted = wanted.with_columns(pl.col(texts).fill_null(""))
         for chunk in _slices(wanted) if path.name.endswith(".parquet") else _chunks(wanted):
             for part in chunk.iter_slices(BATCH_ROWS):
-                yield _columns(part, transaction_class, extras, first_row=number + 1)
+                yield _columns(part, fields, extras, first_row=number + 1)
                 number += part.height
     except (PolarsError, OSError) as error:
         raise DatasetError(f"{path} cannot be read after row {number}: {_first_line(error)}") from error
@@ -130,7 +130,7 @@ def _extras(
     needed: Sequence[str],
     kept: Sequence[str],
 ) -> list[str]:
-    fields = list(transaction_class.model_fields)
+    fields = [name for name, field in transaction_class.model_fields.items() if field.is_required()]
     missing = [name for name in (*fields, *needed) if name not in columns]
     if missing:
         raise DatasetError(
@@ -149,51 +149,12 @@ def _scan(path: Path) -> pl.LazyFrame:
     raise DatasetError(f"{path}: the name must end in {', '.join(ENDINGS)}")
 
 
-def _columns(
-    frame: pl.DataFrame, transaction_class: type[TransactionModel], extras: list[str], first_row: int
-) -> Columns:
-    fields = {name: _cells(frame[name], transaction_class, name) for name in transaction_class.model_fields}
-    return Columns(first_row, fields, frame.select(extras).to_dicts() if extras else None)
-
-
-def _cells(column: pl.Series, transaction_class: type[TransactionModel], name: str) -> Cells:
-    """The column as the numbers that its field wants; a cell that is none stays as it is, for the message."""
-    if column.dtype.is_decimal():
-        column = column.cast(pl.String)
-    wanted = _type(transaction_class, name)
-    if wanted not in NUMBERS or column.dtype not in (pl.String, pl.Float32, pl.Float64):
-        return _packed(column)
-    if wanted is bool:
-        return [BOOLEANS.get(cell.lower(), cell) if isinstance(cell, str) else cell for cell in column.to_list()]
-    numbers = column.cast(pl.Float64, strict=False)
-    if wanted is int:
-        whole = numbers.cast(pl.Int64, strict=False)
-        if ((whole.cast(pl.Float64) == numbers) | numbers.is_null()).all():
-            numbers = whole
-    if numbers.null_count() == column.null_count():
-        return _packed(numbers)
-    return [
-        cell if number is None else number for cell, number in zip(column.to_list(), numbers.to_list(), strict=True)
-    ]
-
-
-def _type(transaction_class: type[TransactionModel], name: str) -> Any:
-    """The type of a field, without the None that it may be."""
-    annotation = transaction_class.model_fields[name].annotation
-    others = [each for each in get_args(annotation) if each is not NoneType]
-    return others[0] if len(others) == 1 and NoneType in get_args(annotation) else annotation
-
-
-def _texts(transaction_class: type[TransactionModel]) -> list[str]:
-    """The fields that are text and nothing else: in CSV an empty one looks like a missing one."""
-    return [name for name, field in transaction_class.model_fields.items() if field.annotation is str]
-
-
-def _packed(column: pl.Series) -> Cells:
-    if column.dtype in (pl.Float64, pl.Int64) and column.null_count() == 0:
-        return column.to_numpy()
-    cells: list[Any] = column.to_list()
-    return cells
+def _columns(frame: pl.DataFrame, fields: dict[str, FieldInfo], extras: list[str], first_row: int) -> Columns:
+    cells = {name: cells_of(frame[name], field) for name, field in fields.items()}
+    beside = frame.select(extras).to_dicts() if extras else None
+    # an empty cell says nothing, as a member that is not there
+    optional = [name for name, field in fields.items() if not field.is_required() and frame[name].null_count()]
+    return Columns(first_row, cells, beside, optional)
 
 
 def _first_line(error: Exception) -> str:

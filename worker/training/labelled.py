@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Labelled:
     refusals: Refusals
     cards: list[str | None] | None = None
     """None for a row without one."""
+    untimed: int = 0
+    """The rows without a time that can be read, where the file has a column of times."""
 
     def subset(self, mask: npt.NDArray[np.bool_]) -> "Labelled":
         """Only these rows."""
@@ -75,14 +77,17 @@ def read_labelled(
     """
     labels: list[int] = []
     times: list[datetime | None] = []
+    untimed = 0
     cards: list[str | None] = []
 
     def take(extra: dict[str, Any]) -> str | None:
+        nonlocal untimed
         truth = truth_of(extra[label])
         if truth is None:
             return f"{label}: must be 0 or 1"
         labels.append(truth)
         times.append(_time(extra.get(TIMESTAMP)))
+        untimed += TIMESTAMP in extra and times[-1] is None
         cards.append(_card(extra.get(card_column or CARD)))
         return None
 
@@ -102,6 +107,7 @@ def read_labelled(
         known if len(known) == len(times) else None,
         refusals,
         cards if any(card is not None for card in cards) else None,
+        untimed,
     )
 
 
@@ -139,9 +145,9 @@ def _card(cell: object) -> str | None:
 
 
 def _time(cell: object) -> datetime | None:
-    if isinstance(cell, datetime):
-        return cell.replace(tzinfo=None)
+    """The time in UTC, as a cell without an offset is taken to be; None for what is not written as in ISO 8601."""
     try:
-        return datetime.fromisoformat(str(cell)).replace(tzinfo=None)
-    except ValueError:
+        time = cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell))
+        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         return None

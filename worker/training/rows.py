@@ -1,7 +1,7 @@
 """Rows of a file as they were read, and the transactions that they are. No polars here: what scores rows needs none."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from typing import Any, Protocol
@@ -119,17 +119,25 @@ class Block(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Rows of a table: the columns of the transaction's fields, and for each row what stands beside them."""
+    """Rows of a table: the columns of the transaction's fields, and for each row what stands beside them.
+
+    Those that are `optional` have empty cells, for which their fields have a default.
+    """
 
     first_row: int
     fields: dict[str, Cells]
     extras: list[dict[str, Any]] | None = None
+    optional: Collection[str] = ()
 
     def batch(self, transaction_class: type[TransactionModel]) -> Batch:
         """The rows, each held to the class's rules."""
         batch = Batch()
         columns = [cells.tolist() if isinstance(cells, np.ndarray) else cells for cells in self.fields.values()]
         values = [dict(zip(self.fields, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        if self.optional:
+            values = [
+                {n: cell for n, cell in row.items() if cell is not None or n not in self.optional} for row in values
+            ]
         rows = range(self.first_row, self.first_row + len(values))
         batch.take(transaction_class, rows, values, repeat({}) if self.extras is None else self.extras)
         return batch
