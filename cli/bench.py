@@ -22,7 +22,8 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            "--only", help="Some of sync,fields,async,drain,singles,latency,workers,files,footprint (default: all)."
+            "--only",
+            help="Some of sync,keys,fields,async,drain,singles,latency,workers,files,footprint (default: all).",
         ),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="How often (default 3).")] = None,

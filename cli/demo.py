@@ -82,7 +82,8 @@ def example_body(transaction_class: type[TransactionModel]) -> dict[str, object]
     return {name: 1 if example is None else example for name, example in examples.items()}
 
 
-def example_call(base_url: str, transaction_class: type[TransactionModel]) -> str:
+def example_call(base_url: str, transaction_class: type[TransactionModel], *, with_key: bool = False) -> str:
     """A request to paste into a shell."""
+    key = ' -H "Authorization: Bearer $RISKLINE_KEY"' if with_key else ""
     body = shlex.quote(json.dumps(example_body(transaction_class)))
-    return f"curl -s '{base_url}/score-transaction?explain=true' -H 'Content-Type: application/json' -d {body}"
+    return f"curl -s '{base_url}/score-transaction?explain=true' -H 'Content-Type: application/json'{key} -d {body}"

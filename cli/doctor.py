@@ -86,7 +86,7 @@ def diagnose(**overrides: object) -> Iterator[Finding]:
     yield Finding("settings", Verdict.OK, f"valid; the data directory is {settings.data}")
     yield _check_data(settings)
     yield _check_kernel()
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_redis, _check_port)
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_keys, _check_redis, _check_port)
     for check in checks:
         yield from check(settings)
     yield from _check_extras()
@@ -134,6 +134,13 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
         yield Finding("model", Verdict.FAIL, str(error))
     else:
         yield Finding("model", Verdict.OK, f"{model.version} serves from {settings.models_dir}")
+
+
+def _check_keys(settings: Settings) -> Iterator[Finding]:
+    # it has its findings from here
+    from cli.doctor_keys import check_keys  # noqa: PLC0415
+
+    yield from check_keys(settings)
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cli.demo import cli_command, cli_environment, ensure_model, example_call, require_model
+from cli.first_key import Admission, admission
 from cli.installation import Installation, RunningState
 from cli.redis_server import command, end_leftover, find_server, probe, socket_path, wait_until_ready
 from cli.supervisor import Child, Supervisor
@@ -66,8 +67,8 @@ def run_up(settings: Settings, *, workers: int) -> None:
         try:
             ensure_model(settings, say=say)
             require_model(settings, transaction_class)
-            with supervisor.running():
-                _serve(settings, workers, supervisor, redis, transaction_class)
+            with admission(settings) as admitted, supervisor.running():
+                _serve(settings, workers, supervisor, redis, transaction_class, admitted=admitted)
                 say("stopping")
         finally:
             if redis is not None:
@@ -81,6 +82,8 @@ def _serve(
     supervisor: Supervisor,
     redis: "EmbeddedRedis | None",
     transaction_class: type[TransactionModel],
+    *,
+    admitted: Admission,
 ) -> None:
     if redis is not None:
         redis.start(supervisor)
@@ -123,7 +126,8 @@ def _serve(
     readiness = Readiness(settings.host, settings.port)
     if supervisor.watch(until=readiness.reached, poll_seconds=READY_POLL_SECONDS):
         supervisor.note_all_work()
-        print(banner(settings, transaction_class), flush=True)  # noqa: T201  # what the command says
+        print(banner(settings, transaction_class, admitted), flush=True)  # noqa: T201  # what the command says
+        admitted.shown = True
         supervisor.watch()
 
 
@@ -262,7 +266,7 @@ class Readiness:
         return False
 
 
-def banner(settings: Settings, transaction_class: type[TransactionModel]) -> str:
+def banner(settings: Settings, transaction_class: type[TransactionModel], admitted: Admission) -> str:
     """What is shown once everything runs."""
     signed = "are signed and sent" if settings.callback_secret else "are off: RISKLINE_CALLBACK_SECRET is not set"
     url = base_url(settings.host, settings.port)
@@ -272,8 +276,9 @@ def banner(settings: Settings, transaction_class: type[TransactionModel]) -> str
         f"  docs     {url}/docs\n"
         f"  health   {url}/health/ready\n"
         f"  data     {settings.data}\n"
-        f"  calls    callbacks {signed}\n\n"
-        f"Try it:\n  {example_call(url, transaction_class)}\n"
+        f"  calls    callbacks {signed}\n"
+        f"{admitted.lines()}\n"
+        f"Try it:\n  {example_call(url, transaction_class, with_key=admitted.asks)}\n"
     )
 
 

@@ -1,5 +1,6 @@
 """The only reader of the environment: every setting, its default, its check and its documentation."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -7,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.api_keys import ApiKey, parse_keys
 from shared.callback_url import Allowed, parse_callback_url
 from shared.errors import SettingsError
 from shared.redis_url import SENTINEL_SCHEMES, check_plain_url, is_sentinel_url, parse_sentinel_url
@@ -14,6 +16,9 @@ from shared.schedule import SPEC_SCHEDULE, Schedule
 from shared.webhooks import parse_secrets
 
 UNSIGNED = "a callback could not be signed; `riskline keys new --webhook` makes a secret for it"
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+")
+"""RFC 6454, as browsers spell it."""
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
@@ -46,7 +51,18 @@ class Settings(BaseSettings):
     processes: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="API processes that share the port.")
     auth: Literal["keys", "off"] = Field(
         default="keys",
-        description="`off` lets anybody in who reaches the port; without it and without keys only loopback is served.",
+        description="`off` lets anybody in who reaches the port. Else a key is asked for once there is one, and "
+        "without any only loopback is served.",
+    )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="API keys, as the lines with their hashes that `riskline keys new --print-setting` prints; several "
+        "by comma or whitespace.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None,
+        description="The file of such lines, looked at every second, which must be there; unset, `api_keys` in the "
+        "data directory, once `riskline keys new` has made it.",
     )
     result_ttl: Annotated[int, Field(ge=1)] = Field(
         default=86_400, description="Seconds for which a decision, and so its idempotency, is kept."
@@ -66,6 +82,29 @@ class Settings(BaseSettings):
     )
     max_batch_rows: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="The most rows of one batch; each may have as many bytes as a single transaction."
+    )
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        default=10_000, description="Connections of one API process beyond which new ones are answered 503."
+    )
+    max_waits: Annotated[int, Field(ge=0)] = Field(
+        default=5_000,
+        description="Clients of one API process that wait at a time (`wait`, `Prefer: wait`); any further is answered "
+        "at once.",
+    )
+    request_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=15.0,
+        description="Seconds in which a client may send less than 1,000 bytes each of a request before it is answered "
+        "408; and for a new connection to send anything.",
+    )
+    keep_alive: Annotated[int, Field(ge=1)] = Field(
+        default=75,
+        description="Seconds after which a connection without requests is closed; to be more than that of a load "
+        "balancer in front, which is often 60.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may call the API from a browser, by comma (`https://ops.example`), or `*`; "
+        "none by default.",
     )
     record: Literal["best-effort", "strict"] = Field(
         default="best-effort",
@@ -122,6 +161,21 @@ class Settings(BaseSettings):
             check_plain_url(value)
         return value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _good_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        if not parse_keys(value.get_secret_value()):
+            raise ValueError("has no key: give it the lines of keys, or nothing")
+        return value
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _some_file(cls, value: object) -> object:
+        # empty: what a compose file makes of a variable that is not set
+        return value or None
+
     @field_validator("callback_secret")
     @classmethod
     def _good_secrets(cls, value: SecretStr | None) -> SecretStr | None:
@@ -134,6 +188,14 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts_and_networks(cls, value: str) -> str:
         Allowed.parse(value)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in parse_origins(value):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin: write https://host or https://host:port, without a path")
         return value
 
     @field_validator("callback_schedule")
@@ -154,19 +216,25 @@ class Settings(BaseSettings):
                 raise ValueError(f"RISKLINE_CALLBACK_URL: {error}") from None
         return self
 
-    @model_validator(mode="after")
-    def _only_loopback_without_keys(self) -> Self:
-        if self.auth != "off" and not _is_loopback(self.host):
-            raise ValueError(
-                f"RISKLINE_HOST={self.host} can be reached from other machines and no API keys are set; "
-                "set RISKLINE_AUTH=off if something in front of it checks who may call"
-            )
-        return self
-
     @property
     def models_dir(self) -> Path:
         """Where the model bundles are."""
         return self.models if self.models is not None else self.data / "models"
+
+    @property
+    def keys_file(self) -> Path:
+        """Where the API keys are that `riskline keys new` makes."""
+        return self.api_keys_file if self.api_keys_file is not None else self.data / "api_keys"
+
+    @property
+    def own_keys(self) -> tuple[ApiKey, ...]:
+        """The API keys among the settings."""
+        return () if self.api_keys is None else parse_keys(self.api_keys.get_secret_value())
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches the API."""
+        return _is_loopback(self.host)
 
     @property
     def required_redis_url(self) -> str:
@@ -190,6 +258,11 @@ class Settings(BaseSettings):
         return parse_callback_url(self.callback_url, self.allowed).url if self.callback_url else None
 
     @property
+    def cors(self) -> tuple[str, ...]:
+        """The origins whose pages may call."""
+        return parse_origins(self.cors_origins)
+
+    @property
     def allowed(self) -> Allowed:
         """What callbacks may reach beside public hosts."""
         return Allowed.parse(self.callback_allow)
@@ -197,6 +270,11 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment in which another process has these settings."""
         return {variable_name(name): _spelled(value) for name, value in self if value is not None}
+
+
+def parse_origins(listed: str) -> tuple[str, ...]:
+    """Origins from a list by comma."""
+    return tuple(filter(None, map(str.strip, listed.split(","))))
 
 
 def _spelled(value: object) -> str:

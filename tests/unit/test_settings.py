@@ -60,17 +60,31 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         load_settings()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])  # noqa: S104  # what is tested
-def test_an_address_that_others_reach_is_refused_unless_authentication_is_switched_off(host: str) -> None:
-    with pytest.raises(SettingsError, match="RISKLINE_AUTH=off"):
-        load_settings(host=host)
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        *((host, True) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")),
+        *((host, False) for host in ("0.0.0.0", "::", "10.0.0.1", "example.com")),  # noqa: S104  # what is tested
+    ],
+)
+def test_an_address_is_known_for_one_that_only_this_machine_reaches(host: str, *, is_loopback: bool) -> None:
+    assert load_settings(host=host).is_loopback is is_loopback
 
-    assert load_settings(host=host, auth="off").host == host
+
+def test_a_wrong_line_among_the_keys_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISKLINE_API_KEYS", "shop:score:yesterday:never:0123456789abcdef")
+
+    with pytest.raises(SettingsError, match="RISKLINE_API_KEYS: entry 1 of 1") as refused:
+        load_settings()
+
+    assert "0123456789abcdef" not in str(refused.value)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_loopback_needs_no_keys(host: str) -> None:
-    assert load_settings(host=host).host == host
+def test_keys_that_are_set_to_nothing_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RISKLINE_API_KEYS", "RISKLINE_API_KEYS_FILE"):
+        monkeypatch.setenv(name, "")
+
+    assert (load_settings().own_keys, load_settings().api_keys_file) == ((), None)
 
 
 def test_another_process_given_the_environment_has_the_same_settings(
@@ -82,3 +96,21 @@ def test_another_process_given_the_environment_has_the_same_settings(
         monkeypatch.setenv(name, value)
 
     assert load_settings() == given
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [("", ()), ("*", ("*",)), (" https://a.example , http://b:8080,", ("https://a.example", "http://b:8080"))],
+)
+def test_origins_are_a_list_by_comma(monkeypatch: pytest.MonkeyPatch, given: str, origins: tuple[str, ...]) -> None:
+    monkeypatch.setenv("RISKLINE_CORS_ORIGINS", given)
+
+    assert load_settings().cors == origins
+
+
+@pytest.mark.parametrize("given", ["a.example", "https://a.example/path", "https://*.a b"])
+def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("RISKLINE_CORS_ORIGINS", given)
+
+    with pytest.raises(SettingsError, match="RISKLINE_CORS_ORIGINS"):
+        load_settings()

@@ -155,4 +155,4 @@ def test_a_new_secret_is_for_something() -> None:
 
     assert done.exit_code == 2
     assert done.stdout == ""
-    assert "there is only --webhook" in done.stderr
+    assert "an API key has a name" in done.stderr

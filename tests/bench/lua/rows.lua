@@ -1,6 +1,6 @@
 -- One transaction a request, each with an id of its own.
 -- Arguments: path, file of rows (NDJSON, transaction_id first), what the ids begin with, and by environment:
--- WRK_BEFORE, WRK_AFTER: what a peer wants around the transaction; WRK_PREFER: a Prefer header;
+-- WRK_BEFORE, WRK_AFTER: what a peer wants around the transaction; WRK_PREFER: a Prefer header; WRK_AUTHORIZATION: a key;
 -- WRK_MEAN_DELAY_MS: the mean pause of a connection between two requests, exponential: Poisson arrivals.
 require "report"
 
@@ -13,6 +13,7 @@ function init(args)
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
   wrk.headers["Prefer"] = os.getenv("WRK_PREFER")
+  wrk.headers["Authorization"] = os.getenv("WRK_AUTHORIZATION")
   for line in io.lines(args[2]) do
     local rest = line:match('^{"transaction_id":"[^"]*(".*)$')
     local whole = wrk.format(nil, args[1], nil, before .. '{"transaction_id":"' .. PLACE .. rest .. after)

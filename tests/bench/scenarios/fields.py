@@ -11,10 +11,9 @@ import polars as pl
 
 from tests.bench import service
 from tests.bench.environments import run
-from tests.bench.load import wrk
 from tests.bench.results import Figures
 from tests.bench.scenarios import Case, Scenario
-from tests.bench.scenarios.sync import PATH, variant
+from tests.bench.scenarios.sync import COLUMNS, loads
 from tests.bench.workspace import LABEL, ROOT, Workspace, is_older
 
 EXAMPLES = ROOT / "docs/examples"
@@ -36,7 +35,7 @@ def cases(bench: Workspace) -> list[Case]:
 
 def _five(bench: Workspace) -> Iterator[tuple[str, Figures]]:
     with service.up(bench, processes=2) as ours:
-        yield from _loads(bench, ours.port, bench.rows)
+        yield from loads(bench, ours.port, all_connections=CONNECTIONS)
 
 
 def _many(bench: Workspace) -> Iterator[tuple[str, Figures]]:
@@ -46,7 +45,7 @@ def _many(bench: Workspace) -> Iterator[tuple[str, Figures]]:
     if any(is_older(rows, source) for source in sources):
         _prepare(bench, directory, rows)
     with service.up(bench, processes=2, RISKLINE_MODELS=str(directory / "models"), **TEAM) as ours:
-        yield from _loads(bench, ours.port, rows)
+        yield from loads(bench, ours.port, rows=rows, all_connections=CONNECTIONS)
 
 
 def _prepare(bench: Workspace, directory: Path, rows: Path) -> None:
@@ -62,25 +61,12 @@ def _prepare(bench: Workspace, directory: Path, rows: Path) -> None:
     pl.read_csv(sample).drop(LABEL).tail(REQUEST_ROWS).with_columns(flags).write_ndjson(rows)
 
 
-def _loads(bench: Workspace, port: int, rows: Path) -> Iterator[tuple[str, Figures]]:
-    send = partial(wrk, port, PATH, rows)
-    send(connections=8, seconds=1)  # whoever is slow at first is not measured for it
-    for connections in CONNECTIONS:
-        yield variant(connections), send(connections=connections, seconds=bench.seconds)
-
-
 SCENARIO = Scenario(
     name="fields",
     title="More fields",
     note="`POST /score-transaction` by `riskline up --processes 2`: the built-in transaction, and the 25 fields of "
     "`docs/examples/acquiring.py` (six of text, one a time), of which 35 columns are made, five of them by methods of "
     "the class. Each is decided by a forest of 100 trees that was trained for it.",
-    columns={
-        "per_second": "requests/s",
-        "p50_ms": "p50 ms",
-        "p99_ms": "p99 ms",
-        "max_ms": "longest ms",
-        "errors": "errors",
-    },
+    columns=COLUMNS,
     cases=cases,
 )

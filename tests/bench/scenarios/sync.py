@@ -1,6 +1,6 @@
 """The synchronous door against other ways to serve the same forest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def _bentoml(bench: Workspace, service_name: str) -> list[object]:
 
 def _riskline(bench: Workspace) -> Iterator[tuple[str, Figures]]:
     with service.up(bench, processes=2) as ours:
-        yield from _loads(bench, ours.port)
+        yield from loads(bench, ours.port)
 
 
 def _peer(
@@ -65,13 +65,21 @@ def _peer(
     command = [*words, "--port", port]
     with running(command, log=log, environment=bench.peer_environment, directory=directory) as process:
         wait_until(answers(port, "/docs.json", any_status=True), process, log=log)
-        yield from _loads(bench, port, before=before, after=after)
+        yield from loads(bench, port, before=before, after=after)
 
 
-def _loads(bench: Workspace, port: int, *, before: str = "", after: str = "") -> Iterator[tuple[str, Figures]]:
-    send = partial(wrk, port, PATH, bench.rows, before=before, after=after)
+def loads(
+    bench: Workspace,
+    port: int,
+    *,
+    rows: Path | None = None,
+    all_connections: Sequence[int] = CONNECTIONS,
+    **variables: str,
+) -> Iterator[tuple[str, Figures]]:
+    """Sends rows to the door by each number of connections."""
+    send = partial(wrk, port, PATH, bench.rows if rows is None else rows, **variables)
     send(connections=8, seconds=1)  # whoever is slow at first is not measured for it
-    for connections in CONNECTIONS:
+    for connections in all_connections:
         figures = send(connections=connections, seconds=bench.seconds)
         yield variant(connections), figures
 
@@ -81,6 +89,14 @@ def variant(connections: int) -> str:
     return "1 connection" if connections == 1 else f"{connections} connections"
 
 
+COLUMNS = {
+    "per_second": "requests/s",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "max_ms": "longest ms",
+    "errors": "errors",
+}
+
 SCENARIO = Scenario(
     name="sync",
     title="One decision a request",
@@ -88,12 +104,6 @@ SCENARIO = Scenario(
     "declines and records every decision in Redis (append-only file, `appendfsync always`); the peers record nothing. "
     "The empty Falcon app reads the body and answers a constant of the same size; the raw ASGI app has no framework "
     "at all: they are the limit.",
-    columns={
-        "per_second": "requests/s",
-        "p50_ms": "p50 ms",
-        "p99_ms": "p99 ms",
-        "max_ms": "longest ms",
-        "errors": "errors",
-    },
+    columns=COLUMNS,
     cases=cases,
 )

@@ -1,0 +1,48 @@
+"""The synchronous door with API keys, next to the same without."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+from cli.keys import make
+from shared.api_keys import Scope
+from tests.bench import service
+from tests.bench.results import Figures
+from tests.bench.scenarios import Case, Scenario
+from tests.bench.scenarios.sync import COLUMNS, loads
+from tests.bench.workspace import Workspace
+
+CONNECTIONS = (1, 32)
+KEYS = 20
+"""That the API knows; the one that is used is the last of them."""
+
+OPEN, ASKED = "without keys", f"with a key, one of {KEYS}"
+
+
+def cases(bench: Workspace) -> list[Case]:
+    """The same service, open and closed."""
+    return [Case(OPEN, partial(_open, bench)), Case(ASKED, partial(_asked, bench))]
+
+
+def _open(bench: Workspace) -> Iterator[tuple[str, Figures]]:
+    with service.up(bench, processes=2) as ours:
+        yield from loads(bench, ours.port, all_connections=CONNECTIONS)
+
+
+def _asked(bench: Workspace) -> Iterator[tuple[str, Figures]]:
+    made = [make(f"caller-{i}", [Scope.SCORE], now=datetime.now(UTC), expires_at=None) for i in range(KEYS)]
+    lines = "\n".join(key.line() for _, key in made)
+    with service.up(bench, processes=2, RISKLINE_API_KEYS=lines) as ours:
+        key = made[-1][0]
+        yield from loads(bench, ours.port, all_connections=CONNECTIONS, authorization=f"Bearer {key}")
+
+
+SCENARIO = Scenario(
+    name="keys",
+    title="API keys",
+    note="`POST /score-transaction` by `riskline up --processes 2`, open and with keys; each request sends the header "
+    "`Authorization`. A process looks a head up that it has seen before, key and all, and forgets all heads when a key "
+    "comes or goes.",
+    columns=COLUMNS,
+    cases=cases,
+)
