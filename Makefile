@@ -25,7 +25,7 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
-.PHONY: help install run test test-without-cc parity fuzz chaos soak bench bench-quick lock clean
+.PHONY: help install run test test-slow test-without-cc parity fuzz chaos soak bench bench-quick lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/mypy; \
 	step $(BIN)/lint-imports; \
 	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME); \
-	step $(BIN)/pytest tests $(TWO_AT_A_TIME) --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
+	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
 	step $(BIN)/pytest $(CHAOS_TEST)
+
+test-slow: install ## Every family of models, and files of an old scikit-learn in an environment of its own (four minutes)
+	$(BIN)/pytest tests/e2e $(TWO_AT_A_TIME) -m slow
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
 	$(PIP) install --require-hashes -r requirements-zig.txt
@@ -56,7 +59,8 @@ test-without-cc: install ## Build the kernel as on a machine without a C compile
 parity: install ## Every row of the test month through all doors and all families (minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py tests/e2e/test_families.py
 
-fuzz: install ## 100,000 damaged model versions (make test takes a few hundred; BUNDLE_FUZZ_SEED=1 for others)
+fuzz: install ## Requests made from the OpenAPI document, then 100,000 damaged model versions (BUNDLE_FUZZ_SEED=1)
+	OPENAPI_FUZZ=1 $(BIN)/pytest tests/integration/test_openapi_fuzz.py
 	BUNDLE_FUZZ_CASES=100000 $(BIN)/pytest tests/unit/test_bundle_fuzz.py -k right_hashes -n 0
 
 chaos: install ## Kill everything for five minutes and see that nothing is lost (CHAOS_FLAGS="--seed 7")

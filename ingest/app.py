@@ -1,17 +1,19 @@
 """The HTTP application: every route on one screen."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import falcon.asgi
 from redis.asyncio import Redis
 
+from ingest.auth import Gate, KeyMiddleware
 from ingest.backlog import Backlog
 from ingest.callbacks import Submissions
+from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.fleet import Fleet
-from ingest.middleware import MetricsMiddleware, RequestIdMiddleware
+from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
 from ingest.openapi import build_openapi
 from ingest.problems import add_problem_handlers
 from ingest.recording import Recorder
@@ -28,6 +30,31 @@ from shared.model.serving import Serving
 from shared.store.interfaces import TransactionIntake
 from shared.transaction import TransactionModel
 
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class App(falcon.asgi.App[Any, Any]):
+    """Falcon's, which begins with a request once its head is here.
+
+    Falcon itself waits for the first piece of the body, for which a client may have been told `100 Continue`: who is
+    refused by the head should have to send none.
+    """
+
+    async def __call__(  # type: ignore[override]  # as Falcon's own has it
+        self, scope: dict[str, Any], receive: Receive, send: Any
+    ) -> None:
+        """Answers a request, or what the server says of its lifespan."""
+        await super().__call__(scope, _head_first(receive) if scope["type"] == "http" else receive, send)
+
+
+def _head_first(receive: Receive) -> Receive:
+    head: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": True}]
+
+    async def received() -> Mapping[str, Any]:
+        return head.pop() if head else await receive()
+
+    return received
+
 
 def create_app(
     *,
@@ -40,6 +67,7 @@ def create_app(
     strict: StrictRecorder | None,
     backlog: Backlog,
     fleet: Fleet,
+    gate: Gate,
     redis: Redis,
     max_body_bytes: int,
     max_batch_rows: int,
@@ -47,6 +75,8 @@ def create_app(
     check_url: Callable[[str], str],
     default_callback_url: str | None,
     version: str,
+    limits: Limits = DEFAULT_LIMITS,
+    cors_origins: tuple[str, ...] = (),
     lifespan: object | None = None,
 ) -> Any:
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
@@ -76,16 +106,18 @@ def create_app(
         score=score,
         transactions=transactions,
         submitter=submitter,
+        gate=gate,
         end_waits=end_waits,
         strict=strict is not None,
         max_body_bytes=max_body_bytes,
     )
-    middleware: list[Any] = [RequestIdMiddleware(), MetricsMiddleware(), fast_path]
+    middleware: list[Any] = [RequestIdMiddleware(), MetricsMiddleware(), *cors(cors_origins), KeyMiddleware(gate)]
+    middleware += [AcceptMiddleware(), fast_path, Edge(limits)]
     if lifespan is not None:
         middleware.append(lifespan)
-    app: Any = falcon.asgi.App(middleware=middleware)
+    app: Any = App(middleware=middleware, router=Router())
     app.req_options.strip_url_path_trailing_slash = False
-    health = HealthResource(serving=serving, redis=redis, recorder=recorder, backlog=backlog, fleet=fleet)
+    health = HealthResource(serving=serving, redis=redis, recorder=recorder, backlog=backlog, fleet=fleet, gate=gate)
     app.add_route("/score-transaction", score)
     app.add_route("/transactions", transactions)
     app.add_route(

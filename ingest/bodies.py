@@ -5,6 +5,7 @@ import re
 import falcon.asgi
 
 from ingest.problems import bad_parameter, body_too_large, not_json_content
+from ingest.refusals import CUT_OFF, body_cut_off
 
 MAX_WAIT_SECONDS = 30.0
 WAIT_RULE = f"a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
@@ -16,7 +17,7 @@ async def read_json_body(req: falcon.asgi.Request, *, max_body_bytes: int) -> by
     """The body, of which no more than the limit is ever held.
 
     Raises:
-        Problem: 415 where it is not declared as JSON, 413 where it is over the limit.
+        Problem: 415 where it is not declared as JSON, 413 where it is over the limit, 400 where it breaks off.
     """
     content_type = req.content_type
     if content_type != "application/json" and not _is_json(content_type):
@@ -25,7 +26,16 @@ async def read_json_body(req: falcon.asgi.Request, *, max_body_bytes: int) -> by
     if length is not None:
         if length > max_body_bytes:
             raise body_too_large(max_body_bytes)
-        return await req.stream.read()
+        body = await req.stream.read()
+    else:
+        body = await _read_within(max_body_bytes, req)
+    if req.scope.get("state", {}).get(CUT_OFF):
+        # what is here may be a transaction all the same, but not the client's
+        raise body_cut_off()
+    return body
+
+
+async def _read_within(max_body_bytes: int, req: falcon.asgi.Request) -> bytes:
     parts: list[bytes] = []
     held = 0
     async for part in req.stream:

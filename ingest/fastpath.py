@@ -10,27 +10,25 @@ import time
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from ingest.commits import Answer
+from ingest.edge import EdgeProtocol
 from ingest.fastpath_shared import DOORS, STATE, Door, FastPath, Plain
 from ingest.middleware import request_id, traceparent
 from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, queued_state
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
 
-UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"content-encoding"))
+UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"content-encoding", b"origin"))
 """Headers that make a request one for the ordinary way."""
 
-MAX_HEAD_BYTES = 65_536
-"""Of a request: bounds what a client can have kept before its request begins."""
+MEDIA_JSON = b"application/json"
 
 NO_HEAD = 3
 """Where a head would end that is not there: four bytes behind a find of -1."""
 
 
-class FastPathProtocol(HttpToolsProtocol):
-    """uvicorn's connection, with a fast path before its ordinary one.
+class FastPathProtocol(EdgeProtocol):
+    """A connection with a fast path before its ordinary one.
 
     A head that is the same to the byte as one that was parsed says the same: the parser is not asked again.
     """
@@ -38,10 +36,8 @@ class FastPathProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fast_path: FastPath = self.app_state[STATE]
-        self._between_requests = True
         self._chunk = self._body = self._held = b""
-        self._head_end = self._head_bytes = 0
-        self._in_head = False
+        self._head_end = 0
         self._plain: Plain | None = None
         self._submitting = self._stopping = False
         self._committed: Answer | None = None
@@ -68,10 +64,6 @@ class FastPathProtocol(HttpToolsProtocol):
             if end > NO_HEAD:
                 self._chunk, self._head_end = data, end
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("The head of the request is too large.")
 
     def _is_free(self) -> bool:
         cycle = self.cycle
@@ -82,20 +74,24 @@ class FastPathProtocol(HttpToolsProtocol):
             and not self._submitting
         )
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._between_requests = False
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
+    def is_answering(self) -> bool:
+        """Whether a request is here that has no answer yet."""
+        return self._submitting or super().is_answering()
+
+    def is_read_by_the_app(self) -> bool:
+        """Whether the request that is arriving has been handed on, to be read as it comes."""
+        return self._plain is None and super().is_read_by_the_app()
 
     def on_headers_complete(self) -> None:
         """The head is here: which way the request goes."""
-        self._in_head = False
+        self.check_size()
         door = DOORS.get(self.url)
         self._plain = None if door is None or not self._is_free() else self._plain_request(door)
         self._body = b""
-        if self._plain is None:
-            super().on_headers_complete()
+        if self._plain is not None:
+            self._in_head = False
+        elif self.is_ours():
+            self.hand_on()
             if self._committed is not None:
                 self.scope["state"][COMMITTED], self._committed = self._committed, None
 
@@ -107,11 +103,13 @@ class FastPathProtocol(HttpToolsProtocol):
             and len(headers) == len(self.headers)
             and headers.get(b"content-type") == b"application/json"
             and headers.keys().isdisjoint(UNUSUAL)
+            and takes_json(headers.get(b"accept"))
             and length.isdigit()
             and int(length) <= self._fast_path.max_body_bytes
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
+            and self._fast_path.gate.admits(_text(headers.get(b"authorization")), door.access)
         ):
             return Plain(
                 door, int(length), _text(headers.get(b"x-request-id")), traceparent(_text(headers.get(b"traceparent")))
@@ -127,11 +125,11 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is here as a whole."""
-        self._between_requests = True
         plain, self._plain = self._plain, None
         if plain is None:
             super().on_message_complete()
             return
+        self._between_requests = True
         chunk = self._chunk
         # a later request of the same piece has a head of its own between this end and its body
         alone = self._head_end + plain.length == len(chunk)
@@ -139,7 +137,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self._fast_path.learn(chunk[: self._head_end], plain)
         # a submission that others follow in the same piece, or that came in several, waits the ordinary way
         if (plain.door.queued and not alone) or self._stopping or not self._take(plain, self._body, chunk):
-            super().on_headers_complete()
+            self.hand_on()
             super().on_body(self._body)
             super().on_message_complete()
             if self._stopping:
@@ -216,6 +214,11 @@ class FastPathProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+
+def takes_json(accept: bytes | None) -> bool:
+    """Whether a client takes JSON for certain, by what its Accept header says at first sight."""
+    return accept is None or ((b"*/*" in accept or MEDIA_JSON in accept) and b"q=0" not in accept)
 
 
 def _text(value: bytes | None) -> str | None:

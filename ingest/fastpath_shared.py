@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ingest.access import ACCESS, Access
+from ingest.auth import Gate
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionsResource
 from ingest.submission import Submitter
@@ -23,11 +25,12 @@ class Door(NamedTuple):
 
     queued: bool
     explain: bool
+    access: Access
 
 
 DOORS = {
-    path + query: Door(queued=queued, explain=explain)
-    for path, queued in ((b"/score-transaction", False), (b"/transactions", True))
+    path.encode() + query: Door(queued=queued, explain=explain, access=ACCESS["POST", path])
+    for path, queued in (("/score-transaction", False), ("/transactions", True))
     for query, explain in ((b"", False), (b"?explain=true", True), (b"?explain=false", False))
 }
 
@@ -50,6 +53,7 @@ class FastPath:
         score: ScoreResource,
         transactions: TransactionsResource,
         submitter: Submitter,
+        gate: Gate,
         end_waits: Callable[[], None],
         strict: bool,
         max_body_bytes: int,
@@ -64,7 +68,10 @@ class FastPath:
             REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction")
         )
         self.accepted = Tally(REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions"))
+        self.gate = gate
         self.heads: dict[bytes, Plain] = {}
+        # a head that is known was admitted: with other keys each has to be admitted anew
+        gate.on_change(self.heads.clear)
         self._defaults: list[tuple[bytes, bytes]] = []
         self._first_lines: dict[bytes, bytes] = {}
 
@@ -73,7 +80,7 @@ class FastPath:
         scope.get("state", {})[STATE] = self
 
     def learn(self, head: bytes, plain: Plain) -> None:
-        """Keeps what a head was found to say; only where another request may have the very same."""
+        """Keeps what a head says, in the very call that admitted it; only where another request may have the same."""
         if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
             if len(self.heads) >= KNOWN_HEADS:
                 self.heads.clear()

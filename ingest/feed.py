@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 
+from ingest.waiting import Places
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import REDIS_FAULTS
@@ -24,7 +25,8 @@ BEHIND_SECONDS = 0.02
 class Feed:
     """Pages of the feed for clients, at once or as soon as there is something in them."""
 
-    def __init__(self, decisions: Decisions) -> None:
+    def __init__(self, decisions: Decisions, places: Places) -> None:
+        self.places = places
         self._decisions = decisions
         self._waiters: dict[asyncio.Future[None], Cursor] = {}
         self._somebody_waits = asyncio.Event()
@@ -44,8 +46,9 @@ class Feed:
         time = asyncio.get_running_loop().time
         deadline = time() + wait_seconds
         page = await self._read(after, limit)
-        while page is not None and not page.decisions and time() < deadline and not self._ending:
-            await self._wait(page.next, timeout_seconds=deadline - time())
+        while page is not None and not page.decisions and time() < deadline and not (self._ending or self.places.full):
+            with self.places.one():
+                await self._wait(page.next, timeout_seconds=deadline - time())
             page = await self._read(page.next, limit)
         return page
 

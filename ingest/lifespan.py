@@ -1,4 +1,4 @@
-"""What runs beside the requests: waking waiters, recording decisions, following the active model."""
+"""What runs beside the requests: waking waiters, recording decisions, following the active model and the API keys."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.feed import Feed
 from ingest.fleet import Fleet
@@ -44,6 +45,7 @@ class Background:
         strict: StrictRecorder | None,
         backlog: Backlog,
         fleet: Fleet,
+        gate: Gate,
         redis: Redis,
         warm: Sequence[Callable[[], Awaitable[None]]],
         close: Callable[[], None],
@@ -56,6 +58,7 @@ class Background:
         self._strict = strict
         self._backlog = backlog
         self._fleet = fleet
+        self._gate = gate
         self._redis = redis
         self._warm = warm
         self._close = close
@@ -71,6 +74,7 @@ class Background:
             self._recorder.run(),
             self._backlog.run(),
             self._fleet.run(),
+            self._gate.run(),
             self._follow_model(),
             self._warm_up(),
         )

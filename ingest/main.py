@@ -9,8 +9,10 @@ from typing import Any
 import uvicorn
 
 from ingest.app import create_app
+from ingest.auth import create_gate
 from ingest.backlog import Backlog
 from ingest.callbacks import url_check
+from ingest.edge_shared import Limits, allow_files
 from ingest.fastpath import FastPathProtocol
 from ingest.feed import BLOCK_SECONDS, Feed
 from ingest.fleet import Fleet
@@ -18,7 +20,7 @@ from ingest.lifespan import Background
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
-from ingest.waiting import Waiting
+from ingest.waiting import Places, Waiting
 from shared.jobs import SCORING_QUEUE_KEY, Tickets
 from shared.log import configure_logging
 from shared.metrics import MULTIPROCESS_VARIABLE
@@ -38,13 +40,21 @@ SHUTDOWN_SECONDS = 10
 """How long requests under way may take once the process was told to stop."""
 
 
-def build(settings: Settings) -> Any:
+SERVER_VARIABLE = "_RISKLINE_API_SERVER"
+"""The process id of our own server, for the processes that it starts: only it binds the address of the settings."""
+
+
+def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     """The app with its real collaborators; connects and loads when the server starts it.
 
+    A foreign server may listen anywhere, whatever the settings say, so behind it there must be keys.
+
     Raises:
+        InstallationError: the API keys are damaged.
         SettingsError: a setting is missing or names something that is not there.
     """
     redis_url = settings.required_redis_url
+    gate = create_gate(settings, always=foreign_server)
     transaction_class = load_transaction_class(settings.transaction)
     redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout)
     ticket_redis = connect(redis_url, timeout_seconds=settings.redis_timeout, retries=1)
@@ -70,9 +80,10 @@ def build(settings: Settings) -> Any:
     presence = Presence(serving=serving, process=process_name(), kind="api")
     fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
-    waiting = Waiting(intake)
+    places = Places(settings.max_waits)
+    waiting = Waiting(intake, places)
     blocking_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout + BLOCK_SECONDS)
-    feed = Feed(RedisDecisions(redis, blocking=blocking_redis))
+    feed = Feed(RedisDecisions(redis, blocking=blocking_redis), places)
     recorder = Recorder(intake, capacity=settings.record_buffer)
     strict = StrictRecorder(intake) if settings.record == "strict" else None
     return create_app(
@@ -85,12 +96,15 @@ def build(settings: Settings) -> Any:
         strict=strict,
         backlog=backlog,
         fleet=fleet,
+        gate=gate,
         redis=redis,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
         intake=intake,
         check_url=url_check(settings),
         default_callback_url=settings.default_callback_url,
+        limits=Limits(connections=settings.max_connections, request_seconds=settings.request_timeout),
+        cors_origins=settings.cors,
         version=version("riskline"),
         lifespan=Background(
             serving=serving,
@@ -101,6 +115,7 @@ def build(settings: Settings) -> Any:
             strict=strict,
             backlog=backlog,
             fleet=fleet,
+            gate=gate,
             redis=redis,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
             warm=(intake.warm, warn_of_dangers, ensure_ticket),
@@ -113,13 +128,14 @@ def application() -> Any:
     """The app from the environment, for a server that imports it (`uvicorn --factory ingest.main:application`)."""
     settings = load_settings()
     configure_logging(settings)
-    return build(settings)
+    return build(settings, foreign_server=os.environ.get(SERVER_VARIABLE) != str(os.getppid()))
 
 
 def run(settings: Settings) -> None:
     """Serves HTTP until told to stop.
 
     Raises:
+        InstallationError: the API keys are damaged.
         SettingsError: a setting is missing or names something that is not there.
     """
     configure_logging(settings)
@@ -133,12 +149,16 @@ def run(settings: Settings) -> None:
         "proxy_headers": False,
         "ws": "none",
         "server_header": False,
+        "timeout_keep_alive": settings.keep_alive,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
     }
+    allow_files(settings.max_connections)
     if settings.processes == 1:
         uvicorn.run(build(settings), **options)
         return
     build(settings)
     with tempfile.TemporaryDirectory(prefix="riskline-metrics-") as metrics_dir:
-        os.environ.update(settings.environment(), **{MULTIPROCESS_VARIABLE: metrics_dir})
+        os.environ.update(
+            settings.environment(), **{MULTIPROCESS_VARIABLE: metrics_dir, SERVER_VARIABLE: str(os.getpid())}
+        )
         uvicorn.run("ingest.main:application", factory=True, workers=settings.processes, **options)

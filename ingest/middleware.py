@@ -7,7 +7,9 @@ from secrets import token_hex
 from typing import Any
 
 import falcon.asgi
+from falcon.routing import CompiledRouter
 
+from ingest.refusals import not_acceptable
 from shared.metrics import REQUEST_SECONDS, REQUESTS
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -77,3 +79,44 @@ class MetricsMiddleware:
         if timer is None:
             timer = self._timers[route] = REQUEST_SECONDS.labels(route)
         timer.observe(time.perf_counter() - req.context.started)
+
+
+EXPOSED = ("X-Request-ID", "Location", "Retry-After", "Preference-Applied")
+"""What a page of another origin may read of an answer beside its body."""
+
+
+def cors(origins: tuple[str, ...]) -> list[falcon.CORSMiddleware[Any, Any]]:
+    """The middleware that lets pages of these origins call, none where there are none; `*` is any origin."""
+    if not origins:
+        return []
+    return [falcon.CORSMiddleware(allow_origins="*" if "*" in origins else origins, expose_headers=EXPOSED)]
+
+
+class Router(CompiledRouter):
+    """Falcon's routes, with HEAD wherever there is GET."""
+
+    def map_http_methods(self, resource: object, **kwargs: Any) -> Any:
+        """The responders of a resource by method."""
+        responders: Any = super().map_http_methods(resource, **kwargs)
+        if "GET" in responders:
+            responders.setdefault("HEAD", responders["GET"])
+        return responders
+
+
+class AcceptMiddleware:
+    """Refuses clients that take no JSON, before anything is done for them.
+
+    A resource that answers in something else says so by `answers_json = False`, and answers whatever is accepted, as
+    RFC 9110 allows: monitoring systems and browsers ask for more than they need.
+    """
+
+    async def process_resource(
+        self, req: falcon.asgi.Request, _resp: falcon.asgi.Response, resource: object, _params: dict[str, Any]
+    ) -> None:
+        """Looks at the Accept header.
+
+        Raises:
+            Problem: 406.
+        """
+        if getattr(resource, "answers_json", True) and not req.client_accepts(falcon.MEDIA_JSON):
+            raise not_acceptable()

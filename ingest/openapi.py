@@ -9,6 +9,7 @@ from ingest.openapi_parts import (
     LIMIT,
     MODEL_VERSION,
     PREFER,
+    SECURITY_SCHEMES,
     WAIT,
     Json,
     schemas_of,
@@ -40,6 +41,7 @@ BODY_PROBLEMS = ("not-json", "body-too-large", "unsupported-media-type", "invali
 def build_openapi(transaction_class: type[TransactionModel], *, version: str) -> Json:
     """The document of the API that takes transactions of this class."""
     references, schemas = schemas_of(transaction_class)
+    paths = _Paths(transaction_class, references)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -50,8 +52,8 @@ def build_openapi(transaction_class: type[TransactionModel], *, version: str) ->
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
-        "paths": _Paths(transaction_class, references).table(),
-        "components": {"schemas": schemas, "headers": HEADERS},
+        "paths": {path: paths.refusable(path, paths.guarded(path, item)) for path, item in paths.table().items()},
+        "components": {"schemas": schemas, "headers": HEADERS, "securitySchemes": SECURITY_SCHEMES},
     }
 
 
@@ -64,7 +66,7 @@ class _Paths(Operations):
             "/score-transaction": {"post": self._score()},
             "/transactions": {"post": self._submit()},
             "/transactions/batch": {"post": self._submit_batch()},
-            "/transactions/{transaction_id}": {"get": self._state()},
+            "/transactions/{transaction_id}": {"get": self._state(), "delete": self._erase()},
             "/decisions": {"get": self._decisions()},
             "/health": {"get": self._health()},
             "/health/live": {"get": self._live()},
@@ -148,22 +150,32 @@ class _Paths(Operations):
             "queued": samples.queued,
             "failed": samples.failed,
         }
-        identifier = {
-            "name": "transaction_id",
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string"},
-            "examples": {"submitted": {"value": samples.accepted["transaction_id"]}},
-        }
         return {
             "operationId": "getTransaction",
             "tags": ["queue"],
             "summary": "What became of a transaction",
             "description": "At once, or with `wait` as soon as it is decided; `Retry-After` says when to ask again.",
-            "parameters": [identifier, WAIT],
+            "parameters": [self.identifier(), WAIT],
             "responses": {
                 "200": self.answer("Its state.", TransactionState, states, "Retry-After"),
-                **self.problems(path, "unknown-transaction", "invalid-parameter", "store-unavailable"),
+                **self.problems(
+                    path, "unknown-transaction", "transaction-erased", "invalid-parameter", "store-unavailable"
+                ),
+            },
+        }
+
+    def _erase(self) -> Json:
+        path = "/transactions/{transaction_id}"
+        return {
+            "operationId": "eraseTransaction",
+            "tags": ["queue"],
+            "summary": "Erase a transaction",
+            "description": "Removes its values and its decision, also from the feed, and its callback. That it was "
+            "erased is kept for as long as a result, so that the id is not decided anew in that time.",
+            "parameters": [self.identifier()],
+            "responses": {
+                "204": response("Nothing of it is kept.", {}),
+                **self.problems(path, "unknown-transaction", "not-decided-yet", "store-unavailable"),
             },
         }
 
@@ -175,7 +187,7 @@ class _Paths(Operations):
             "description": "At once, or with `wait` as soon as there is one; each page says where the next one begins.",
             "parameters": [AFTER, LIMIT, FEED_WAIT],
             "responses": {
-                "200": self.answer("A page.", DecisionPage, {"page": self.samples.page}),
+                "200": self.answer("A page.", DecisionPage, {"page": self.samples.page}, "Retry-After"),
                 **self.problems("/decisions", "cursor-expired", "invalid-parameter", "store-unavailable"),
             },
         }

@@ -2,8 +2,9 @@
 
 from pydantic_core import to_json
 
+from ingest.access import ACCESS
 from ingest.callbacks import Submitted
-from ingest.openapi_parts import CALLBACK, PROBLEMS, Json, Samples
+from ingest.openapi_parts import CALLBACK, PROBLEMS, REFUSALS, SECURITY_SCHEME, Json, Samples
 from ingest.problems import MEDIA_PROBLEM
 from ingest.schemas import Problem, TransactionEvent
 from shared.transaction import TransactionModel
@@ -11,6 +12,9 @@ from shared.transaction import TransactionModel
 MEDIA_JSON = "application/json"
 MEDIA_LINES = "application/x-ndjson"
 MEDIA_METRICS = "text/plain"
+
+PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 503: ("Retry-After",)}
+"""Those of an error answer, by its status."""
 
 SIGNATURE_HEADERS = {
     "webhook-id": "The same for all attempts of one event: to tell what has come before.",
@@ -52,6 +56,16 @@ class Operations:
             lines["examples"] = {"transactions": {"value": to_json(example).decode() + "\n"}}
         return {"required": True, "content": {MEDIA_JSON: array, MEDIA_LINES: lines}}
 
+    def identifier(self) -> Json:
+        """The parameter that names a transaction."""
+        return {
+            "name": "transaction_id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "examples": {"submitted": {"value": self.samples.accepted["transaction_id"]}},
+        }
+
     def answer(self, description: str, body: type, examples: dict[str, Json], *headers: str) -> Json:
         """An answer with a body of JSON."""
         media = {"schema": self.references[body], "examples": _examples(examples)}
@@ -83,9 +97,28 @@ class Operations:
             examples = {name: self.samples.problem(name, path) for name in names if PROBLEMS[name][0] == status}
             description = " Or: ".join(f"{problem['title']}." for problem in examples.values())
             media = {"schema": self.references[Problem], "examples": _examples(examples)}
-            headers = ("Retry-After",) if status == 503 else ()  # noqa: PLR2004
-            answers[str(status)] = response(description, {MEDIA_PROBLEM: media}, *headers)
+            answers[str(status)] = response(description, {MEDIA_PROBLEM: media}, *PROBLEM_HEADERS.get(status, ()))
         return answers
+
+    def guarded(self, path: str, item: Json) -> Json:
+        """The operations of a path, with the scopes that they ask for and how they refuse."""
+        for method, operation in item.items():
+            scopes = ACCESS[method.upper(), path].scopes
+            operation["security"] = [{SECURITY_SCHEME: [scope.value]} for scope in scopes]
+            if scopes:
+                answers = operation["responses"] | self.problems(path, "key-needed", "forbidden")
+                operation["responses"] = dict(sorted(answers.items()))
+        return item
+
+    def refusable(self, path: str, item: Json) -> Json:
+        """The operations of a path, each with what any request may have for an answer."""
+        examples = {name: self.samples.problem(name, path) for name in REFUSALS}
+        media = {"schema": self.references[Problem], "examples": _examples(examples)}
+        refused = response("Refused for its form, or because all connections are taken.", {MEDIA_PROBLEM: media})
+        return {
+            method: {**operation, "responses": {**operation["responses"], "default": refused}}
+            for method, operation in item.items()
+        }
 
 
 def _examples(values: dict[str, Json]) -> Json:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, from_json, to_json
+from pydantic_core import core_schema, from_json
 
 from ingest.bodies import MAX_WAIT_SECONDS
 from ingest.callbacks import SCHEMA, Submitted
@@ -20,9 +20,9 @@ from ingest.schemas import (
     TransactionEvent,
     TransactionState,
 )
+from shared.class_check import of_examples
 from shared.columns import NUMBERS
 from shared.decision import Decision, Reason
-from shared.features import first_example
 from shared.lifecycle import CallbackStatus, Status
 from shared.policy import Action
 from shared.store.decisions import MAX_PAGE
@@ -42,8 +42,12 @@ MODEL_VERSION = "20261124T031500-3f9a2c1b"
 
 PROBLEMS: dict[str, tuple[int, str, str]] = {
     "not-json": (400, "The body is not JSON", "The body cannot be read as JSON: EOF while parsing a value."),
+    "key-needed": (401, "A valid API key is needed", "Send the header Authorization: Bearer KEY."),
+    "forbidden": (403, "The API key may not do this", "This takes a key with another scope."),
     "unknown-transaction": (404, "Unknown transaction", "No transaction with this id was submitted, or it expired."),
     "conflict": (409, "The transaction_id is taken by another transaction", "It was submitted with another body."),
+    "not-decided-yet": (409, "The transaction is not decided yet", "It waits for its decision."),
+    "transaction-erased": (410, "The transaction was erased", "Nothing of it is kept."),
     "cursor-expired": (410, "The feed no longer has this cursor", "Start again with after=0 or after=latest."),
     "body-too-large": (413, "The body is too large", "A body may have up to 65536 bytes."),
     "too-many-rows": (413, "The batch has too many rows", "A batch may have up to 10000 rows."),
@@ -58,6 +62,17 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
 }
 """Status, title and an example's detail of each problem that an operation names."""
 
+REFUSALS: dict[str, tuple[int, str, str]] = {
+    "bad-request": (400, "The request is not valid HTTP", "The parser says: Invalid header token."),
+    "not-acceptable": (406, "The client takes no JSON", "Send Accept: application/json."),
+    "request-timeout": (408, "The request came too slowly", "A request may take 15 seconds."),
+    "uri-too-long": (414, "The URI is too long", "It may have up to 8192 bytes."),
+    "expectation-failed": (417, "The expectation is not known", "The only one is Expect: 100-continue."),
+    "head-too-large": (431, "The headers are too large", "They may be 100 fields and 32768 bytes in all."),
+    "too-many-connections": (503, "All connections are taken", "Nothing was accepted. Come again."),
+}
+"""The same of those that any request may have for an answer, whatever it asks for."""
+
 HEADERS: dict[str, Json] = {
     "X-Request-ID": {
         "description": "The request's own `X-Request-ID` where it sent a sane one, else a new id.",
@@ -68,10 +83,24 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 0}},
+    "WWW-Authenticate": {
+        "description": "What to send, and what is wrong with what was sent (RFC 6750).",
+        "schema": {"type": "string"},
+    },
     "Preference-Applied": {
         "description": "The wait that was granted (RFC 7240), where one was asked for.",
         "schema": {"type": "string"},
     },
+}
+
+SECURITY_SCHEME = "apiKey"
+SECURITY_SCHEMES: dict[str, Json] = {
+    SECURITY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`Authorization: Bearer rk_…`, a key that `riskline keys new` made. Each operation names the "
+        "scope that the key must have; `admin` has all. An API on loopback that was given no keys asks for none.",
+    }
 }
 
 EXPLAIN: Json = {
@@ -98,7 +127,7 @@ AFTER: Json = {
     "name": "after",
     "in": "query",
     "description": "The `next` of an earlier page; `0` for the oldest decision kept, `latest` for what comes from now.",
-    "schema": {"type": "string", "pattern": "^(0|latest|[0-9]{1,20}-[0-9]{1,20})$", "default": "0"},
+    "schema": {"type": "string", "pattern": "^(0|latest|[0-9]{1,19}-[0-9]{1,19})$", "default": "0"},
 }
 LIMIT: Json = {
     "name": "limit",
@@ -196,7 +225,7 @@ class Samples:
 
     def problem(self, name: str, instance: str) -> Json:
         """The problem of this name, at this path."""
-        status, title, detail = PROBLEMS[name]
+        status, title, detail = {**PROBLEMS, **REFUSALS}[name]
         problem: Json = {"type": TYPE_PREFIX + name, "title": title, "status": status, "detail": detail}
         problem["instance"] = instance.replace("{transaction_id}", self._id["transaction_id"])
         if name == "invalid-transaction":
@@ -209,11 +238,6 @@ class Samples:
 
 def _first_examples(transaction_class: type[TransactionModel]) -> Json | None:
     """A transaction of the fields' first examples; None where they do not make a valid one."""
-    fields = transaction_class.model_fields.items()
-    example = {name: found for name, field in fields if (found := first_example(field)) is not None}
-    try:
-        built = transaction_class.parse(to_json(example))
-    except ValidationError:
-        return None
-    shown: Json = from_json(built.to_json())
+    built = of_examples(transaction_class)
+    shown: Json | None = None if built is None else from_json(built.to_json())
     return shown

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import falcon
 import falcon.asgi
@@ -16,7 +17,11 @@ from shared.log import get_logger
 log = get_logger(__name__)
 
 MEDIA_PROBLEM = "application/problem+json"
+PATH_CHARACTERS = "/:@!$&'()*+,;=-._~"
+"""What stands in a URI's path as it is (RFC 3986, 3.3)."""
+
 TYPE_PREFIX = "urn:riskline:problem:"
+CHALLENGE = 'Bearer realm="riskline"'
 RETRY_AFTER_SECONDS = 1
 """What clients are told while Redis is away or no model serves: both are noticed within a second of their end."""
 
@@ -39,6 +44,31 @@ class Problem(falcon.HTTPError):
         self.name = name
         self.errors = errors
         self.members = dict(members) if members else {}
+
+
+def key_needed(*, given: bool, **members: Any) -> Problem:
+    """401: no key, or one that is not valid; why it is not is nobody's business (challenges as in RFC 6750)."""
+    error = ', error="invalid_token"' if given else ""
+    return Problem(
+        status=401,
+        name="key-needed",
+        title="A valid API key is needed",
+        detail="Send the header Authorization: Bearer KEY, with a key that is known here and has neither expired nor "
+        "been revoked.",
+        headers={"WWW-Authenticate": CHALLENGE + error},
+        members=members,
+    )
+
+
+def forbidden(scope: str) -> Problem:
+    """403: the key is valid, and not for this."""
+    return Problem(
+        status=403,
+        name="forbidden",
+        title="The API key may not do this",
+        detail=f"This takes a key with the scope {scope}.",
+        headers={"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'},
+    )
 
 
 def body_too_large(max_body_bytes: int) -> Problem:
@@ -70,6 +100,26 @@ def not_found(transaction_id: str) -> Problem:
         name="unknown-transaction",
         title="Unknown transaction",
         detail="No transaction with this id was submitted, or its result has expired.",
+    )
+
+
+def erased() -> Problem:
+    """410: there was one, and its values were erased."""
+    return Problem(
+        status=410,
+        name="transaction-erased",
+        title="The transaction was erased",
+        detail="A transaction with this id was decided, and erased since; nothing of it is kept.",
+    )
+
+
+def not_decided_yet() -> Problem:
+    """409: a transaction cannot be erased before it is decided."""
+    return Problem(
+        status=409,
+        name="not-decided-yet",
+        title="The transaction is not decided yet",
+        detail="It waits for its decision and can be erased after that. Repeat the request then.",
     )
 
 
@@ -149,7 +199,7 @@ def described(error: falcon.HTTPError) -> dict[str, Any]:
 
 
 def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
-    resp.data = orjson.dumps({**described(error), "instance": req.path})
+    resp.data = orjson.dumps({**described(error), "instance": quote(req.path, safe=PATH_CHARACTERS)})
     resp.content_type = MEDIA_PROBLEM
 
 
@@ -265,6 +315,7 @@ async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception,
     log.error(
         "request failed",
         request_id=req.context.request_id,
+        key=req.context.get("key_name"),
         path=req.path,
         method=req.method,
         error=type(error).__name__,

@@ -97,7 +97,7 @@ class TransactionState(BaseModel):
     """What became of a transaction."""
 
     transaction_id: TransactionId
-    status: Status
+    status: Literal[Status.QUEUED, Status.SCORED, Status.FAILED]
     submitted_at: Timestamp
     decision: Decision | None
     callback: CallbackState | None = Field(description="What became of its callback; null where there is none.")

@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import orjson
-
 from ingest.commits import Answer, GroupCommit
 from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
+from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.metrics import ACCEPTED, COMMIT_SIZE
 from shared.outage import Outage
 from shared.store.interfaces import ACCEPTED as NEW
 from shared.store.interfaces import NO_ROOM, TransactionIntake
-from shared.store.records import Record, Submission, just_queued
+from shared.store.records import Record, Submission, just_queued, readable
 
 log = get_logger(__name__)
 
@@ -129,7 +128,9 @@ def own_record(submission: Submission, answer: Answer) -> Record:
         raise answer
     if answer is NEW:
         return just_queued(submission)
-    submitted = orjson.loads(submission.record)
+    submitted = readable(submission.record)
+    if submitted is None:
+        raise ConflictError("This transaction was submitted before, and whether it is the same cannot be told.")
     require_same(answer, submitted["transaction"])
     if answer.get("callback_url") != submitted.get("callback_url"):
         raise ConflictError(
@@ -145,6 +146,10 @@ def require_same(record: Record, transaction: object) -> None:
     Raises:
         ConflictError: the id was submitted with another body.
     """
+    if record.get("status") == Status.ERASED:
+        raise ConflictError(
+            "The transaction of this id was erased; the id is not free before its results would expire."
+        )
     if record["transaction"] != transaction:
         raise ConflictError(
             "This transaction_id was submitted with another body; a new transaction needs a new id, "

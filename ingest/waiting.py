@@ -31,10 +31,32 @@ NOT_YET: Record = {}
 Read = asyncio.Future[Record | None]
 
 
+class Places:
+    """How many clients may wait at a time, at all doors of a process; who finds no place is answered at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody else may wait."""
+        return self._free <= 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place for as long as this lasts."""
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
 class Waiting:
     """Reads transactions for clients, and wakes those that wait for a decision; reads at the same time share a call."""
 
-    def __init__(self, intake: TransactionIntake) -> None:
+    def __init__(self, intake: TransactionIntake, places: Places) -> None:
+        self.places = places
         self._intake = intake
         self._waiters: defaultdict[str, set[Read]] = defaultdict(set)
         self._wanted: dict[str, list[Read]] = {}
@@ -74,8 +96,10 @@ class Waiting:
             StoreUnavailableError: Redis failed.
         """
         record: Record | None = NOT_YET
-        with suppress(TimeoutError):
-            record = await asyncio.wait_for(decided, 0 if self._ending else timeout_seconds)
+        if self._ending or self.places.full:
+            timeout_seconds = 0
+        with suppress(TimeoutError), self.places.one():
+            record = await asyncio.wait_for(decided, timeout_seconds)
         return await self.read(transaction_id) if record is NOT_YET else record
 
     def end_waits(self) -> None:

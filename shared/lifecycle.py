@@ -2,6 +2,7 @@
 
     (new) --SUBMIT--> queued --DECIDE--> scored
                       queued --FAIL----> failed --REPLAY--> queued
+                      scored --ERASE---> erased <--ERASE-- failed
 
     (new) --ANNOUNCE--> pending --DELIVER--> delivered --REPLAY--> pending
                         pending --RETRY----> pending
@@ -22,6 +23,8 @@ class Status(StrEnum):
     QUEUED = "queued"
     SCORED = "scored"
     FAILED = "failed"
+    ERASED = "erased"
+    """Its values are kept nowhere, only that there was one."""
 
 
 class Event(StrEnum):
@@ -31,13 +34,15 @@ class Event(StrEnum):
     DECIDE = "decide"
     FAIL = "fail"
     REPLAY = "replay"
+    ERASE = "erase"
 
 
 TRANSITIONS: dict[str | None, dict[Event, Status]] = {
     None: {Event.SUBMIT: Status.QUEUED, Event.DECIDE: Status.SCORED},
     Status.QUEUED: {Event.DECIDE: Status.SCORED, Event.FAIL: Status.FAILED},
-    Status.SCORED: {},
-    Status.FAILED: {Event.REPLAY: Status.QUEUED},
+    Status.SCORED: {Event.ERASE: Status.ERASED},
+    Status.FAILED: {Event.REPLAY: Status.QUEUED, Event.ERASE: Status.ERASED},
+    Status.ERASED: {Event.ERASE: Status.ERASED},
 }
 """A transaction that nobody knew (None) is decided at once by the synchronous door."""
 

@@ -3,10 +3,12 @@
 import logging
 import os
 import sys
-from typing import Any
+import traceback
+from typing import Any, TextIO
 
 import structlog
 
+from shared.errors import RisklineError
 from shared.settings import Settings
 
 _model_version: str | None = None
@@ -18,7 +20,7 @@ def configure_logging(settings: Settings) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
+        else structlog.dev.ConsoleRenderer(colors=True, exception_formatter=_write_where)
     )
     shared_processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -26,7 +28,7 @@ def configure_logging(settings: Settings) -> None:
         _with_process,
         _with_model_version,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
+        structlog.processors.ExceptionRenderer(_where) if as_json else structlog.processors.StackInfoRenderer(),
     ]
     structlog.configure(
         processors=[*shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -63,6 +65,25 @@ def get_logger(name: str) -> Any:
 def _worth_a_line(record: logging.LogRecord) -> bool:
     """Of what the server says of itself only what went wrong, and which of its processes died."""
     return record.levelno >= logging.WARNING or "died" in record.getMessage()
+
+
+def _where(exc_info: Any) -> str:
+    """Where and what kind of exception was raised, and those that led to it; what each says only if it is our own.
+
+    Others, a team's class above all, put values of transactions into their messages.
+    """
+    parts: list[str] = []
+    error, seen = exc_info[1], set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        said = f": {error}" if isinstance(error, RisklineError) else ""
+        parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__ + said)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nled to:\n\n".join(reversed(parts))
+
+
+def _write_where(file: TextIO, info: Any) -> None:
+    file.write(_where(info) + "\n")
 
 
 def _with_process(_logger: Any, _name: str, event: Any) -> Any:

@@ -7,6 +7,7 @@ import falcon
 import falcon.asgi
 import orjson
 
+from ingest.auth import check_still_admitted
 from ingest.bodies import explain_wanted
 from ingest.callbacks import Submissions
 from ingest.problems import (
@@ -59,6 +60,10 @@ class BatchesResource:
         """The state of the transaction whose id is `batch`: any id is one."""
         await self._states.on_get(req, resp, transaction_id="batch")
 
+    async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Erases the transaction whose id is `batch`."""
+        await self._states.on_delete(req, resp, transaction_id="batch")
+
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """202 once the good rows are safely in Redis, with what is wrong with the others."""
         reader = self._reader(req.content_type)
@@ -75,7 +80,10 @@ class BatchesResource:
         )
         async for data in req.stream:
             for start in range(0, len(data), PART_BYTES):
-                await batch.take(reader.feed(data[start : start + PART_BYTES]))
+                rows = reader.feed(data[start : start + PART_BYTES])
+                check_still_admitted(req, **batch.taken())
+                await batch.take(rows)
+        check_still_admitted(req, **batch.taken())
         await batch.take(reader.end())
         resp.data = orjson.dumps(batch.result())
         resp.status = falcon.HTTP_202
@@ -135,6 +143,10 @@ class Batch:
         await asyncio.sleep(0)
         if len(rows) > room:
             raise too_many_rows(self._max_rows, accepted=self._accepted, known=self._known)
+
+    def taken(self) -> dict[str, int]:
+        """How many rows are safe."""
+        return {"accepted": self._accepted, "known": self._known}
 
     def _refuse(self, index: int, problem: Problem) -> None:
         self._described_bytes += sum(

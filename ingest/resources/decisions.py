@@ -7,6 +7,9 @@ from ingest.feed import Feed
 from ingest.problems import bad_parameter, cursor_expired
 from shared.store.decisions import MAX_PAGE, OLDEST, Cursor
 
+NO_PLACE_SECONDS = 1
+"""What Retry-After tells a client that was not let wait, and would ask again at once."""
+
 LATEST = "latest"
 AFTER_RULE = f"0, {LATEST} or the `next` of an earlier page"
 LIMIT_RULE = f"an integer from 1 to {MAX_PAGE}"
@@ -22,11 +25,12 @@ class DecisionsResource:
         """200 and a page of decisions, at once or after `?wait=N` seconds at the latest."""
         # first of all, so that an error has it too: a cache may keep a 410
         resp.set_header("Cache-Control", "no-store")
-        page = await self._feed.page(
-            _after_parameter(req), limit=_limit_parameter(req), wait_seconds=wait_parameter_seconds(req)
-        )
+        wait_seconds = wait_parameter_seconds(req)
+        page = await self._feed.page(_after_parameter(req), limit=_limit_parameter(req), wait_seconds=wait_seconds)
         if page is None:
             raise cursor_expired()
+        if wait_seconds and not page.decisions and self._feed.places.full:
+            resp.set_header("Retry-After", str(NO_PLACE_SECONDS))
         resp.data = page.json
 
 

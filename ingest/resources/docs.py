@@ -46,6 +46,8 @@ class OpenApiResource:
 class DocsResource:
     """GET /docs and GET /docs/assets/{name}."""
 
+    answers_json = False
+
     def __init__(self, *, page: Path, assets: dict[str, Asset]) -> None:
         self._page = page.read_bytes()
         self._assets = assets

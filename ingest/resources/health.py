@@ -9,6 +9,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.fleet import Fleet
 from ingest.recording import Recorder
@@ -22,15 +23,22 @@ ANSWER_SECONDS = 1.0
 """After which Redis is taken for away: what asks for readiness does not wait for longer."""
 
 
+KEYS_PROBLEM = "The file of API keys cannot be read, so those known before stay valid; the log says why."
+"""No reason to be unready; and anybody may read it, so it names no path."""
+
+
 class HealthResource:
     """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
 
-    def __init__(self, *, serving: Serving, redis: Redis, recorder: Recorder, backlog: Backlog, fleet: Fleet) -> None:
+    def __init__(
+        self, *, serving: Serving, redis: Redis, recorder: Recorder, backlog: Backlog, fleet: Fleet, gate: Gate
+    ) -> None:
         self._serving = serving
         self._redis = redis
         self._recorder = recorder
         self._backlog = backlog
         self._fleet = fleet
+        self._gate = gate
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
@@ -63,6 +71,7 @@ class HealthResource:
                 "checks": {
                     "model": "ok" if model is not None else self._serving.problem,
                     "redis": redis_problem or "ok",
+                    **({"keys": KEYS_PROBLEM} if self._gate.problem else {}),
                 },
                 "model_version": None if model is None else model.version,
                 "model_problem": self._serving.problem or None,
@@ -121,6 +130,8 @@ class HealthResource:
 
 class MetricsResource:
     """GET /metrics."""
+
+    answers_json = False
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 and the metrics as Prometheus text."""

@@ -7,15 +7,18 @@ import orjson
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
 from ingest.callbacks import Submissions
 from ingest.commits import Answer
-from ingest.problems import not_found
+from ingest.problems import erased, not_decided_yet, not_found
 from ingest.recording import Recorder
 from ingest.submission import Submitter, own_record
 from ingest.waiting import Waiting
 from shared.callback import callback_url_of
 from shared.clock import utc_now
 from shared.lifecycle import Status
-from shared.store.interfaces import TransactionIntake
+from shared.log import get_logger
+from shared.store.interfaces import Erasure, TransactionIntake
 from shared.store.records import Record, Submission, queued_record, state_of
+
+log = get_logger(__name__)
 
 COMMITTED = "committed"
 """Where the state of a request's scope has what its commit answered, if that was done before it came here."""
@@ -91,6 +94,8 @@ class TransactionsResource:
         # to be watched before it can be decided, so that nobody asks Redis whether it is
         with self._waiting.watching(transaction_id) as decided:
             record = await self._submitter.submit(submission)
+            if self._waiting.places.full:
+                seconds = 0.0
             resp.set_header("Preference-Applied", f"wait={seconds:.0f}")
             if record["status"] != Status.QUEUED:
                 return record
@@ -114,9 +119,23 @@ class TransactionResource:
             record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
         if record is None:
             raise not_found(transaction_id)
+        if record["status"] == Status.ERASED:
+            raise erased()
         resp.data = await self.shown(transaction_id, record)
         if record["status"] == Status.QUEUED:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
+
+    async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
+        """204 once nothing is kept of the transaction but that it was erased."""
+        # what was decided at once may be on its way into Redis
+        await self._recorder.flush()
+        outcome = await self._intake.erase(transaction_id, erased_at=utc_now())
+        log.info("erasure", transaction_id=transaction_id, outcome=outcome, request_id=req.context.request_id)
+        if outcome is Erasure.UNKNOWN:
+            raise not_found(transaction_id)
+        if outcome is Erasure.QUEUED:
+            raise not_decided_yet()
+        resp.status = falcon.HTTP_204
 
     async def shown(self, transaction_id: str, record: Record) -> bytes:
         """The state of a transaction as JSON, with that of its callback where it has one."""

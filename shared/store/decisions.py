@@ -88,11 +88,22 @@ class RedisDecisions:
         known = after != OLDEST
         with redis_faults_named():
             entries = await self._entries("XRANGE", str(after) if known else "-", "+", limit + known)
-        if known and not (entries and entries.pop(0)[0] == str(after).encode()):
+        if known and entries and entries[0][0] == str(after).encode():
+            entries.pop(0)
+        elif known and not await self._only_erased(after):
             return None
         # whatever somebody else adds to the stream is passed over
+        del entries[limit:]
         decisions = [fields[1] for _, fields in entries if fields[0] == _FIELD]
         return Page(decisions, _cursor(entries[-1][0]) if entries else after)
+
+    async def _only_erased(self, after: Cursor) -> bool:
+        """Whether an entry that is not there was erased, and nothing behind it has left the feed since."""
+        with redis_faults_named():
+            if await self._redis.zscore(Keys().feed_gaps, str(after)) is None:
+                return False
+            oldest = await self._entries("XRANGE", "-", "+", 1)
+        return bool(oldest) and _cursor(oldest[0][0]) < after
 
     async def newest(self) -> Cursor:
         """See Decisions."""
@@ -116,6 +127,11 @@ class RedisDecisions:
     async def close(self) -> None:
         """See Decisions."""
         await self._blocking.aclose()
+
+
+def named(transaction_id: str) -> bytes:
+    """What an entry has in it that is this transaction's decision, and no other; an id needs no escape."""
+    return b'"transaction_id":"%b"' % transaction_id.encode()
 
 
 def _as_received(response: Any, **_options: Any) -> Any:

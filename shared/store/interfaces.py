@@ -1,6 +1,7 @@
 """What the HTTP service and the workers ask of the store, whatever it is made of."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from shared.store.counts import Counts
@@ -17,8 +18,20 @@ NOBODY = "nobody"
 """A worker's name that no worker has."""
 
 
+class Erasure(StrEnum):
+    """What became of the wish to erase a transaction."""
+
+    DONE = "done"
+    QUEUED = "queued"
+    """It is not decided yet: nothing was erased."""
+    UNKNOWN = "unknown"
+
+
 class Claimed(NamedTuple):
-    """What a worker has claimed: ids in their order and their records, None where there is none that can be read."""
+    """What a worker has claimed: ids in their order and their records.
+
+    A record is None where there is none, and has no members where it cannot be read.
+    """
 
     rows: list[tuple[str, Record | None]]
     losses: int = 0
@@ -52,6 +65,12 @@ class TransactionIntake(Protocol):
 
     async def decide_queued(self, outcome: Outcome) -> bool:
         """Decides a transaction that is queued; whether it was undecided until now."""
+
+    async def erase(self, transaction_id: str, *, erased_at: str) -> Erasure:
+        """Removes what is kept of a decided or failed transaction, also its callback and its place in the feed.
+
+        That it was erased is kept for as long as a result is; to erase it again changes nothing.
+        """
 
     async def count(self) -> Counts:
         """How many there are and ever were, at one moment."""

@@ -2,7 +2,7 @@
 
 | key | type | bound | written by |
 |---|---|---|---|
-| `riskline:{S}:tx:ID` | string, JSON record | until decided, then a TTL | accept, decide, record, replay |
+| `riskline:{S}:tx:ID` | string, JSON record | until decided, then a TTL | accept, decide, record, replay, erase |
 | `riskline:{S}:undecided` | sorted set, id by acceptance time in ms | the queue limit | accept, decide, replay |
 | `riskline:{S}:waiting` | list of ids | the queue limit | accept, claim, leave, replay |
 | `riskline:{S}:suspects` | list of ids that a worker was lost with | the lost workers' batches | claim, leave, sweep |
@@ -11,14 +11,15 @@
 | `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
 | `riskline:{S}:sweeper` | string, the worker that swept last, and when | a day | sweep |
 | `riskline:{S}:processes` | hash, what each process serves, until when | 10 s after the last sign of life | announce |
-| `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay |
-| `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | all but claim, leave and sweep |
+| `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay, erase |
+| `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | most of them |
 | `riskline:{S}:decided_by` | hash, decisions of the workers by version and action | 20 versions | tally |
-| `riskline:{S}:decisions` | stream | the feed length | decide, record |
-| `riskline:{S}:callback:ID` | hash, with its attempts | until it is over, then a TTL | decide, take, finish, resend |
-| `riskline:{S}:callbacks` | sorted set, id by time of the event in ms | the pending ones | decide, finish, resend |
-| `riskline:{S}:callbacks_dead` | sorted set, id by time in ms | the failed TTL | decide, finish, resend |
-| `riskline:{S}:callback_host:HOST` | sorted set, id by due time in ms | pending ones | decide, take, finish, resend |
+| `riskline:{S}:decisions` | stream | the feed length | decide, record, erase |
+| `riskline:{S}:decisions_erased` | sorted set, id of an erased entry by its time in ms | the feed length | erase |
+| `riskline:{S}:callback:ID` | hash, its attempts | until it is over, a TTL | decide, take, finish, resend, erase |
+| `riskline:{S}:callbacks` | sorted set, id by time of the event in ms | pending ones | decide, finish, resend, erase |
+| `riskline:{S}:callbacks_dead` | sorted set, id by time in ms | the failed TTL | decide, finish, resend, erase |
+| `riskline:{S}:callback_host:HOST` | sorted set, id by due time in ms | pending | decide, take, finish, resend, erase |
 | `riskline:{S}:callback_hosts` | sorted set, host by due time in ms | pending ones | decide, take, finish, resend |
 | `riskline:{S}:callback_gates` | hash, host: failures in a row, closed until | pending ones | take, finish |
 | `riskline:{S}:callback_taken` | string, when callbacks were last taken, in ms | a day | take |
@@ -114,6 +115,11 @@ class Keys:
     def feed(self) -> str:
         """All decisions in their order."""
         return self.prefix + "decisions"
+
+    @property
+    def feed_gaps(self) -> str:
+        """The entries of the feed that were erased."""
+        return self.prefix + "decisions_erased"
 
     @property
     def callback_prefix(self) -> str:

@@ -9,10 +9,10 @@ import orjson
 from shared.errors import StoreUnavailableError
 from shared.lifecycle import CallbackStatus, Status
 from shared.store.counts import TOTALS, Counts
-from shared.store.decisions import OLDEST, Cursor, Page
+from shared.store.decisions import OLDEST, Cursor, Page, named
 from shared.store.failures import Replayed
-from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Swept
-from shared.store.records import Outcome, Record, Submission, replayed
+from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from shared.store.records import Outcome, Record, Submission, decoded, erased, readable, replayed
 
 LOOK_AGAIN_SECONDS = 0.001
 """How soon the twin sees a decision that it waits for: an append to a list wakes nobody."""
@@ -89,6 +89,19 @@ class MemoryStore:
         """See TransactionIntake."""
         return self.decide(NOBODY, [outcome]) == 1
 
+    async def erase(self, transaction_id: str, *, erased_at: str) -> Erasure:
+        """See TransactionIntake."""
+        self._reach()
+        record = self._load(transaction_id)
+        if record is None or record["status"] == Status.QUEUED:
+            return Erasure.UNKNOWN if record is None else Erasure.QUEUED
+        self.records[transaction_id] = erased(record, erased_at=erased_at)
+        self.callbacks.pop(transaction_id, None)
+        self.failed.discard(transaction_id)
+        mine = named(transaction_id)
+        self.feed = [b"" if mine in decision else decision for decision in self.feed]
+        return Erasure.DONE
+
     async def count(self) -> Counts:
         """See TransactionIntake."""
         self._reach()
@@ -118,7 +131,7 @@ class MemoryStore:
             room = max(0, count - len(mine))
             mine += self.waiting[:room]
             del self.waiting[:room]
-        return Claimed([(transaction_id, self._load(transaction_id)) for transaction_id in mine], losses)
+        return Claimed([(each, decoded(self.records.get(each))) for each in mine], losses)
 
     def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
@@ -137,7 +150,7 @@ class MemoryStore:
 
     def _comes_late(self, outcome: Outcome) -> bool:
         """Whether it is of an earlier try than the one that is to come, which has a place in line of its own."""
-        now = self._load(outcome.transaction_id) or {}
+        now = decoded(self.records.get(outcome.transaction_id)) or {}
         if outcome.decision or not outcome.record:
             return not outcome.decision and now.get("status") == Status.QUEUED
         return bool(now.get("replays", 0) != orjson.loads(outcome.record).get("replays", 0))
@@ -228,7 +241,7 @@ class MemoryStore:
             return None
         decisions = self.feed[seen : seen + limit]
         end = Cursor(self.feed_trimmed + seen + len(decisions), 0)
-        return Page(decisions, end if decisions else after)
+        return Page([each for each in decisions if each], end if decisions else after)
 
     async def newest(self) -> Cursor:
         """See Decisions."""
@@ -246,8 +259,7 @@ class MemoryStore:
         """See Decisions; there is nothing to let go of."""
 
     def _load(self, transaction_id: str) -> Record | None:
-        record = self.records.get(transaction_id)
-        return None if record is None else orjson.loads(record)
+        return readable(self.records.get(transaction_id))
 
     def _reach(self) -> None:
         if self.away:

@@ -1,23 +1,32 @@
 """The transactions in Redis: accepted, claimed, decided, swept, each operation one atomic call a batch."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from shared.lifecycle import Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
-from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Swept
+from shared.store.decisions import named
+from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
 from shared.store.keys import Keys
-from shared.store.records import Outcome, Record, Submission, decoded, readable
+from shared.store.records import Outcome, Record, Submission, decoded, erased, readable
 
 ACCEPT_BATCH = 512
 ACCEPT_BYTES = 1024 * 1024
 """Transactions, and bytes of them, in one accept call: no call holds up Redis for more than a few milliseconds."""
 CLAIM_BYTES = 1024 * 1024
 """Records of which a claim has enough, whatever their number: bounds a worker's memory."""
+
+
+ERASE_BATCH = 1000
+"""Entries of the feed in one read, of those that are looked through."""
+CLOCKS_DIFFER_SECONDS = 3600
+"""How far the clock of who decides may be ahead of Redis's, by which the feed is ordered."""
 
 
 class RedisIntake:
@@ -100,6 +109,35 @@ class RedisIntake:
         )
         with redis_faults_named():
             return bool(await scripts.run_async(self._redis, *call))
+
+    async def erase(self, transaction_id: str, *, erased_at: str) -> Erasure:
+        """See TransactionIntake; reads the feed from shortly before the decision on."""
+        [record] = await self.get([transaction_id])
+        if record is None or record["status"] == Status.QUEUED:
+            return Erasure.UNKNOWN if record is None else Erasure.QUEUED
+        keys = self._keys
+        names = [keys.feed, keys.feed_gaps, keys.failed, keys.callbacks, keys.callbacks_dead]
+        args: list[scripts.Arg] = [keys.transaction_prefix, keys.callback_prefix, keys.callback_host_prefix]
+        args += [transaction_id, erased(record, erased_at=erased_at), self._result_ttl_seconds]
+        args += [entry async for entry in self._feed_entries(transaction_id, record)]
+        with redis_faults_named():
+            return Erasure((await scripts.run_async(self._redis, "erase", names, args)).decode())
+
+    async def _feed_entries(self, transaction_id: str, record: Record) -> AsyncIterator[bytes]:
+        decision = record.get("decision")
+        if decision is None:
+            return
+        scored_at = datetime.fromisoformat(decision["scored_at"]).timestamp()
+        after, mine = str(max(0, int((scored_at - CLOCKS_DIFFER_SECONDS) * 1000))), named(transaction_id)
+        while True:
+            with redis_faults_named():
+                entries: Any = await self._redis.xrange(self._keys.feed, after, "+", count=ERASE_BATCH)
+            for entry, fields in entries:
+                if any(mine in value for value in fields.values()):
+                    yield entry
+            if len(entries) < ERASE_BATCH:
+                return
+            after = f"({entries[-1][0].decode()}"
 
     async def count(self) -> Counts:
         """See TransactionIntake."""

@@ -40,6 +40,7 @@ RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
 IMPORT = DOCS / "how-to" / "import-a-model.md"
 EVALUATE = DOCS / "how-to" / "evaluate-a-model.md"
 SWAP = DOCS / "how-to" / "swap-and-roll-back.md"
+KEYS = DOCS / "how-to" / "keys.md"
 REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
@@ -99,14 +100,22 @@ def _rule(schema: dict[str, Any]) -> str:
 def call_rows() -> list[str]:
     paths = build_openapi(Transaction, version="0")["paths"]
     return [
-        f"| `{method.upper()} {path}` | {operation['summary']} | {', '.join(status for status in operation['responses'] if status != 'default')} |"
+        f"| `{method.upper()} {path}` | {operation['summary']} | {', '.join(_named(operation['responses']))} |"
         for path, item in paths.items()
         for method, operation in item.items()
     ]
 
 
+def _named(responses: dict[str, Any]) -> list[str]:
+    """The statuses of the operation's own answers, without those that any request may have."""
+    return [status for status in responses if status != "default"]
+
+
 def problem_rows() -> list[str]:
-    return [f"| `{TYPE_PREFIX}{name}` | {status} | {title} |" for name, (status, title, _) in {**PROBLEMS, **REFUSALS}.items()]
+    return [
+        f"| `{TYPE_PREFIX}{name}` | {status} | {title} |"
+        for name, (status, title, _) in {**PROBLEMS, **REFUSALS}.items()
+    ]
 
 
 def key_rows() -> list[str]:
@@ -140,7 +149,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
 
 @pytest.mark.parametrize(
     "document",
-    [TUTORIAL, FOLLOW, SCORE_FILES, REPLAY, RECEIVE, IMPORT, EVALUATE, SWAP, ROOT / "README.md"],
+    [TUTORIAL, FOLLOW, KEYS, SCORE_FILES, REPLAY, RECEIVE, IMPORT, EVALUATE, SWAP, ROOT / "README.md"],
     ids=lambda path: path.name,
 )
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(
@@ -210,7 +219,7 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
     [
         ("settings.md", r"[A-Z_]+`", settings_rows()),
         ("redis.md", "riskline:", key_rows()),
-        ("http.md", "(?:GET|POST) /", call_rows()),
+        ("http.md", "(?:GET|POST|DELETE) /", call_rows()),
         ("http.md", TYPE_PREFIX, problem_rows()),
     ],
     ids=["settings", "redis", "calls", "problems"],

@@ -39,7 +39,7 @@ from worker.training.importer import edge_rows
 from worker.training.labelled import Labelled, read_labelled
 from worker.training.simulate import simulate
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data" / "transactions.csv.gz"
 SAMPLE_ROWS = int(os.environ.get("THREE_DOORS_ROWS", "1500"))

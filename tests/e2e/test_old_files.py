@@ -17,7 +17,7 @@ from shared.model.registry import Registry
 from shared.transaction import Transaction
 from tests.integration.running import RunningUp, riskline
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 OLD = "scikit-learn==1.4.2"
 FEATURES = Transaction.feature_names()

@@ -11,6 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 from shared.decision import Decision
 from shared.policy import Action
 from shared.store.counts import Counts
+from shared.store.decisions import RedisDecisions
 from shared.store.failures import Failures
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
@@ -41,6 +42,13 @@ class Store:
 
     def record(self, *outcomes: Any, wanted: bool = False) -> list[Any]:
         return self._loop.run_until_complete(self.intake.record(outcomes, wanted=wanted))
+
+    def erase(self, transaction_id: str) -> Any:
+        return self._loop.run_until_complete(self.intake.erase(transaction_id, erased_at=NOW))
+
+    def page(self, after: Any, limit: int = 100) -> Any:
+        feed = self.intake if self.redis is None else RedisDecisions(self.intake._redis, blocking=self.intake._redis)
+        return self._loop.run_until_complete(feed.page(after, limit=limit))
 
     def counts(self) -> Counts:
         return self._loop.run_until_complete(self.intake.count())

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from ingest.feed import Feed
+from ingest.waiting import Places
 from shared.errors import StoreUnavailableError
 from shared.store.connection import connect_async
 from shared.store.decisions import OLDEST
@@ -56,7 +57,7 @@ async def log(server: OwnRedis) -> AsyncIterator[RedisLog]:
 
 @pytest.fixture
 async def feed(log: RedisLog) -> AsyncIterator[Feed]:
-    started = Feed(log.decisions)
+    started = Feed(log.decisions, Places(2000))
     task = asyncio.create_task(started.run())
     yield started
     task.cancel()

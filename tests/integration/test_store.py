@@ -6,7 +6,8 @@ import pytest
 from shared.errors import LifecycleError
 from shared.store.interfaces import ACCEPTED, NO_ROOM
 from shared.store.records import failed, state_of
-from tests.factories import a_transaction
+from shared.transaction import Transaction
+from tests.factories import AmountModel, a_transaction
 from tests.integration.stores import (
     NOW,
     QUEUE_LIMIT,
@@ -17,6 +18,7 @@ from tests.integration.stores import (
     fake_store,
     outcome_of,
 )
+from worker.drain import outcomes
 
 pytestmark = pytest.mark.integration
 
@@ -165,6 +167,34 @@ def test_the_record_of_a_known_id_is_answered_where_it_is_wanted(store: Store) -
     (answer,) = store.record(at_once("a"), wanted=True)
 
     assert answer["transaction"]["amount"] == 5
+
+
+@pytest.mark.parametrize(
+    "kept", [b"\xff", b"[]", b'{"status":"queued","submitted_at":"now","transaction":{"opt":1%b}}' % (b"0" * 400)]
+)
+def test_an_accepted_transaction_whose_record_cannot_be_read_fails(store: Store, kept: bytes) -> None:
+    store.accept(a_submission("a"), a_submission("b"))
+    if store.redis is None:
+        store.intake.records["a"] = kept
+    else:
+        store.redis.set("riskline:{0}:tx:a", kept)
+
+    claimed = store.queue.claim("w1", count=10, lease_seconds=60)
+    done = outcomes(claimed, model=AmountModel(), transaction_class=Transaction)
+
+    assert store.queue.decide("w1", done) == 2
+    assert store.counts().undecided == store.counts().unreadable == 0
+    assert (store.get("a")["status"], store.get("a")["error"]) == (
+        "failed",
+        "its record cannot be read: submit the transaction by another id",
+    )
+    assert store.get("b")["status"] == "scored"
+    assert store.failures.replay(["a"])
+    done = outcomes(
+        store.queue.claim("w1", count=10, lease_seconds=60), model=AmountModel(), transaction_class=Transaction
+    )
+    assert store.queue.decide("w1", done) == 1
+    assert store.get("a")["status"] == "failed"
 
 
 def test_all_keys_are_ours_and_have_a_bound() -> None:

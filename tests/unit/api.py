@@ -7,14 +7,16 @@ import fakeredis
 from falcon import testing
 
 from ingest.app import create_app
+from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.callbacks import url_check
+from ingest.edge_shared import DEFAULT_LIMITS, Limits
 from ingest.feed import Feed
 from ingest.fleet import Fleet
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
-from ingest.waiting import Waiting
+from ingest.waiting import Places, Waiting
 from shared.model.serving import Serving
 from shared.presence import Presence
 from shared.settings import Settings, load_settings
@@ -39,7 +41,11 @@ class Api:
         *,
         queue_limit: int = 1000,
         record_capacity: int = 10,
+        max_waits: int = 100,
+        limits: Limits = DEFAULT_LIMITS,
+        cors_origins: tuple[str, ...] = (),
         strict: bool = False,
+        gate: Gate | None = None,
         settings: Settings | None = None,
         transaction_class: type[TransactionModel] = Transaction,
     ) -> None:
@@ -52,8 +58,9 @@ class Api:
         )
         self.serving.refresh()
         self.recorder = Recorder(self.store, capacity=record_capacity)
-        self.waiting = Waiting(self.store)
-        self.feed = Feed(self.store)
+        places = Places(max_waits)
+        self.waiting = Waiting(self.store, places)
+        self.feed = Feed(self.store, places)
         self.backlog = Backlog(self.store, queue_limit=queue_limit)
         redis = fakeredis.FakeAsyncRedis()
         presence = Presence(serving=self.serving, process="me", kind="api")
@@ -72,6 +79,7 @@ class Api:
             strict=StrictRecorder(self.store) if strict else None,
             backlog=self.backlog,
             fleet=self.fleet,
+            gate=gate or Gate(),
             redis=redis,
             max_body_bytes=MAX_BODY_BYTES,
             max_batch_rows=MAX_BATCH_ROWS,
@@ -79,6 +87,8 @@ class Api:
             check_url=url_check(settings or load_settings()),
             default_callback_url=(settings or load_settings()).default_callback_url,
             version="1.2.3",
+            limits=limits,
+            cors_origins=cors_origins,
         )
         self.client = testing.TestClient(self.app)
 

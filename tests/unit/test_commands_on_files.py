@@ -12,6 +12,7 @@ import pytest
 from cli.main import run
 from shared.model.registry import Registry
 from shared.transaction import Transaction
+from tests.unit.files import rows_of, save
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared/data/transactions.csv.gz"
 ROWS = 5_000
@@ -307,6 +308,27 @@ def test_a_damaged_version_is_listed_as_such(riskline: Line, file: Path) -> None
     assert "unreadable" in riskline("models", "list")
     riskline("models", "verify", version, code=1)
     assert "manifest.json is not JSON" in riskline.err
+
+
+def test_versions_are_listed_where_what_names_the_active_one_is_damaged(riskline: Line, file: Path) -> None:
+    version = riskline.json("train", file)["version"]
+    (riskline.data / "models" / "active").write_bytes(b"\xff\xfe")
+
+    (listed,) = riskline.json("models", "list")
+
+    assert (listed["version"], listed["active"]) == (version, False)
+    assert "active cannot be read" in riskline.err
+    assert riskline.err.endswith("activate a version anew\n")
+    riskline("models", "activate", version, "--no-wait")
+    assert riskline.json("models", "list")[0]["active"]
+
+
+def test_times_that_are_not_read_are_said(riskline: Line, tmp_path: Path) -> None:
+    rows = [{**row, "timestamp": 1_700_000_000 + i} for i, row in enumerate(rows_of(200))]
+
+    riskline("train", save(tmp_path / "rows.csv", rows))
+
+    assert "no time was used: in 200 rows the timestamp is not written as in ISO 8601" in " ".join(riskline.err.split())
 
 
 def test_the_shared_data_gives_the_figures_that_its_description_promises(

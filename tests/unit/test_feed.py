@@ -8,6 +8,7 @@ import pytest
 
 import ingest.feed
 from ingest.feed import Feed
+from ingest.waiting import Places
 from shared.errors import StoreUnavailableError
 from shared.store.decisions import OLDEST, Cursor, Page
 from tests.unit.decision_logs import MemoryLog, fake_log, names_in
@@ -65,7 +66,7 @@ class Running:
     def __init__(self, log: Any) -> None:
         self.log = log
         self.watched = Watched(log.decisions)
-        self.feed = Feed(self.watched)
+        self.feed = Feed(self.watched, Places(999))
         self.task = asyncio.create_task(self.feed.run())
 
     def wait(

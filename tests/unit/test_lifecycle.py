@@ -11,6 +11,9 @@ ALLOWED = {
     (Status.QUEUED, Event.DECIDE): Status.SCORED,
     (Status.QUEUED, Event.FAIL): Status.FAILED,
     (Status.FAILED, Event.REPLAY): Status.QUEUED,
+    (Status.SCORED, Event.ERASE): Status.ERASED,
+    (Status.FAILED, Event.ERASE): Status.ERASED,
+    (Status.ERASED, Event.ERASE): Status.ERASED,
 }
 
 

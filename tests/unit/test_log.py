@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 import shared.log
+from shared.errors import RisklineError
 from shared.log import configure_logging, get_logger, tell_model_version
 from shared.settings import load_settings
 
@@ -42,3 +43,30 @@ def test_every_line_carries_the_version_once_a_model_serves(capsys: pytest.Captu
         ("after a swap", "v2"),
         ("about another", "v9"),
     ]
+
+
+class OwnError(RisklineError):
+    """One of ours, whose message is fit for a log."""
+
+
+@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_is_told_by_its_kind_and_place_and_not_by_what_it_says(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(load_settings(log_format=log_format))
+    value = "amount: " + "47" * 2
+    try:
+        try:
+            raise KeyError(value)  # noqa: TRY301  # what is tested
+        except KeyError as error:
+            raise OwnError("do this") from error
+    except OwnError:
+        get_logger("a").exception("ours")
+        logging.getLogger("library").exception("a library's")
+
+    said = capsys.readouterr().err
+    assert said.count("OwnError: do this") == 2
+    assert said.count("in test_an_exception_is_told") == 4
+    assert "KeyError" in said
+    assert "4747" not in said

@@ -178,3 +178,17 @@ async def test_the_oldest_versions_are_no_longer_counted() -> None:
     told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
 
     assert sorted(version for version, _ in told) == [f"2026{number:02d}" for number in range(2, KEPT_VERSIONS + 2)]
+
+
+async def test_an_old_version_that_serves_again_is_counted() -> None:
+    server = fakeredis.FakeServer()
+    tallies = Tallies(fakeredis.FakeRedis(server=server))
+    for number in range(1, KEPT_VERSIONS + 1):
+        tallies.add(Counter({(f"2026{number:02d}", "APPROVE"): 1}))
+
+    for _ in range(2):
+        tallies.add(Counter({("202600", "APPROVE"): 3}))
+
+    told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
+    assert told["202600", "APPROVE"] == 6
+    assert len(told) == KEPT_VERSIONS

@@ -7,7 +7,7 @@ import pytest
 from falcon import testing
 
 from ingest.submission import Submitter
-from ingest.waiting import Waiting
+from ingest.waiting import Places, Waiting
 from shared.decision import Decision
 from shared.errors import QueueFullError, RisklineError
 from shared.store.memory import MemoryStore
@@ -194,7 +194,7 @@ async def test_who_shares_a_commit_with_a_client_that_fails_is_answered() -> Non
 
 async def test_a_read_that_fails_unexpectedly_answers_all_who_share_it_and_the_next_one_works() -> None:
     store = MemoryStore()
-    waiting = Waiting(store)
+    waiting = Waiting(store, Places(9))
     get, store.get = store.get, AsyncMock(side_effect=RuntimeError)  # type: ignore[method-assign]
 
     failed = await asyncio.wait_for(asyncio.gather(*map(waiting.read, "aab"), return_exceptions=True), 5)
