@@ -32,7 +32,7 @@ from cli.main import run
 from shared.assessment import Rows
 from shared.model.bundle import TREES, ServingModel
 from shared.model.registry import Registry
-from shared.model.trees import Isotonic, Trees
+from shared.model.trees import Trees
 from shared.transaction import Transaction
 from worker.training.convert import depth_unit
 from worker.training.importer import edge_rows
@@ -191,8 +191,11 @@ def test_a_librarys_own_file_scores_as_the_library_does(
     bench.compare(f"{family}, .{form}", model, held, FAMILIES[family][1])
 
 
-@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
-@pytest.mark.parametrize("family", PROBABLE)
+# an isotonic curve has steps that XGBoost's single precision does not tell apart: its import is refused
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [(f, m) for f in PROBABLE for m in ("sigmoid", "isotonic") if (f, m) != ("XGBoost", "isotonic")],
+)
 def test_a_model_that_its_library_calibrated_scores_as_there(
     family: str, method: str, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,11 +204,7 @@ def test_a_model_that_its_library_calibrated_scores_as_there(
 
     held = bench.imported(tmp_path / "team.joblib", capsys)
 
-    # XGBoost's probabilities are of single precision, and a steep curve makes more of what they are off
-    curve = held[0].manifest.scoring.calibration
-    steep = family == "XGBoost" and isinstance(curve, Isotonic)
-    allowed = NEAR * max(1.0, (np.diff(curve.y) / np.diff(curve.x)).max()) if steep else NEAR
-    bench.compare(f"{family}, calibrated ({method})", model, held, allowed)
+    bench.compare(f"{family}, calibrated ({method})", model, held, NEAR)
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
