@@ -1,6 +1,7 @@
 """Scores that mean something: curves over a model's score, its own or fitted to labels."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def scaled_outside(method: str) -> Any:
 
 
 def fitted_before(method: str) -> Any:
-    model = CalibratedClassifierCV(FrozenEstimator(forest()), method=method)
+    # with several threads the order of the sum, and so its last bit, is left to chance
+    alone = deepcopy(forest()).set_params(n_jobs=None)
+    model = CalibratedClassifierCV(FrozenEstimator(alone), method=method)
     return model.fit(labelled().rows[:3_000], labelled().labels[:3_000])
 
 
