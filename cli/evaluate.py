@@ -6,7 +6,6 @@ so it is imported when it runs.
 
 import shlex
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from cli.training import (
     JsonOption,
     LabelOption,
     SkipOption,
+    labelled_rows,
     list_refusals,
     metrics_lines,
     note_untimed,
@@ -66,8 +66,7 @@ def evaluate(
 ) -> None:
     """Measure a model version on a labelled file, choose thresholds, write a report."""
     try:
-        from worker.training.labelled import read_labelled  # noqa: PLC0415  # see the top of the file
-        from worker.training.measurement import costs_of, measure  # noqa: PLC0415  # same
+        from worker.training.measurement import costs_of, measure  # noqa: PLC0415  # see the top of the file
 
         if report is not None:
             from worker.training.report.page import page  # noqa: PLC0415  # same
@@ -82,14 +81,8 @@ def evaluate(
     registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
     serving = registry.load_active(transaction_class.feature_names())
     with nullcontext() if report is None else written(report) as out, rows_progress() as progress:
-        reading = progress.add_task(f"reading {file.name}")
-        labelled = read_labelled(
-            file,
-            transaction_class,
-            label=label,
-            skip_bad_rows=skip_bad_rows,
-            progress=partial(progress.advance, reading),
-            card_column=card_column,
+        labelled = labelled_rows(
+            file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows, card_column=card_column
         )
         costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
         measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)

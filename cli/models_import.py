@@ -14,7 +14,15 @@ import typer
 
 from cli.installation import DataOption
 from cli.terminal import rows_progress, stderr
-from cli.training import NEEDS, CalibrationOption, SkipOption, ThresholdOption, activate_if_wanted, list_refusals
+from cli.training import (
+    NEEDS,
+    CalibrationOption,
+    SkipOption,
+    ThresholdOption,
+    activate_if_wanted,
+    list_refusals,
+    method_named,
+)
 from shared.clock import utc_now
 from shared.errors import InstallationError
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
@@ -56,15 +64,13 @@ def import_model(
 ) -> None:
     """Make a version of a model that was trained elsewhere, after proof that it scores the same here."""
     try:
-        from worker.training.calibration import Method  # noqa: PLC0415  # slow to import
-        from worker.training.importer import import_model as make_version  # noqa: PLC0415  # same
+        from worker.training.importer import import_model as make_version  # noqa: PLC0415  # slow to import
         from worker.training.reference import read_reference  # noqa: PLC0415  # same
     except ImportError as error:
         raise InstallationError(f"`riskline models import` {NEEDS} ({error})") from error
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
-    if calibration is not None and calibration not in list(Method):
-        raise typer.BadParameter(f"choose one of {', '.join(Method)}", param_hint="--calibration")
+    method = method_named(calibration)
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     with rows_progress() as progress, _ended_in_order():
@@ -89,7 +95,7 @@ def import_model(
             features=transaction_class.feature_names(),
             named=None if features is None else [name.strip() for name in features.split(",")],
             thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
-            calibration=None if calibration is None else Method(calibration),
+            calibration=method,
             python=python,
             sha256=sha256,
             warn=lambda message: stderr.print(f"warning: {message}", markup=False),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
+from rich.progress import Progress
 
 from cli.installation import DataOption
 from cli.terminal import rows_progress, stderr
@@ -21,9 +22,10 @@ from shared.model.bundle import Manifest
 from shared.model.registry import Registry
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from shared.settings import Settings, load_settings
-from shared.transaction import load_transaction_class
+from shared.transaction import TransactionModel, load_transaction_class
 
 if TYPE_CHECKING:
+    from worker.training.calibration import Method
     from worker.training.labelled import Labelled
     from worker.training.rows import Refusals
 
@@ -101,29 +103,20 @@ def train(
 ) -> None:
     """Train a model on a labelled file, print how good it is, and keep it as a version."""
     try:
-        from worker.training.calibration import Method  # noqa: PLC0415  # see the top of the file
-        from worker.training.fit import Algorithm  # noqa: PLC0415  # same
-        from worker.training.labelled import read_labelled, split  # noqa: PLC0415  # same
+        from worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
+        from worker.training.labelled import split  # noqa: PLC0415  # same
         from worker.training.train import train as train_model  # noqa: PLC0415  # same
     except ImportError as error:
         raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
     if algorithm not in list(Algorithm):
         raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
-    if calibration is not None and calibration not in list(Method):
-        raise typer.BadParameter(f"choose one of {', '.join(Method)}", param_hint="--calibration")
+    method = method_named(calibration)
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     with rows_progress() as progress:
-        reading = progress.add_task(f"reading {file.name}")
-        labelled = read_labelled(
-            file,
-            transaction_class,
-            label=label,
-            skip_bad_rows=skip_bad_rows,
-            progress=partial(progress.advance, reading),
-        )
+        labelled = labelled_rows(file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
         training, test = split(labelled, test_from=None if test_from is None else test_from.date(), seed=seed)
         progress.add_task(f"fitting {algorithm} on {len(training.rows):,} rows")
         manifest = train_model(
@@ -132,7 +125,7 @@ def train(
             features=transaction_class.feature_names(),
             algorithm=Algorithm(algorithm),
             thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
-            calibration=None if calibration is None else Method(calibration),
+            calibration=method,
             seed=seed,
             created_at=utc_now(),
             models_dir=settings.models_dir,
@@ -147,6 +140,42 @@ def train(
     typer.echo(_report(manifest))
     where = "" if data is None else f" --data {shlex.quote(str(data))}"
     typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
+
+
+def method_named(calibration: str | None) -> "Method | None":
+    """The kind of curve that an option names; None where it names none.
+
+    Raises:
+        typer.BadParameter: there is no such kind.
+    """
+    from worker.training.calibration import Method  # noqa: PLC0415  # see the top of the file
+
+    if calibration is not None and calibration not in list(Method):
+        raise typer.BadParameter(f"choose one of {', '.join(Method)}", param_hint="--calibration")
+    return None if calibration is None else Method(calibration)
+
+
+def labelled_rows(
+    file: Path,
+    transaction_class: type[TransactionModel],
+    progress: Progress,
+    *,
+    label: str,
+    skip_bad_rows: bool,
+    card_column: str | None = None,
+) -> "Labelled":
+    """Reads a labelled file and shows how far it is; raises as `read_labelled` does."""
+    from worker.training.labelled import read_labelled  # noqa: PLC0415  # see the top of the file
+
+    reading = progress.add_task(f"reading {file.name}")
+    return read_labelled(
+        file,
+        transaction_class,
+        label=label,
+        skip_bad_rows=skip_bad_rows,
+        progress=partial(progress.advance, reading),
+        card_column=card_column,
+    )
 
 
 def list_refusals(refusals: "Refusals") -> None:

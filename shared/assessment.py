@@ -7,14 +7,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from shared.columns import LARGEST_KEPT
 from shared.decision import Decision, Reason
 from shared.policy import Action, Thresholds
 from shared.transaction import TransactionModel
 
 Rows = npt.NDArray[np.float64]
-
-
-LARGEST_INTEGER = 2**63
 
 
 class Model(Protocol):
@@ -108,7 +106,7 @@ def _reasons(
         Reason(
             feature,
             # JSON for everybody has no larger integers
-            float(shown) if isinstance(shown, int) and abs(shown) >= LARGEST_INTEGER else shown,
+            float(shown) if isinstance(shown, int) and abs(shown) > LARGEST_KEPT else shown,
             contribution,
             model.words(feature, value, shown, nominal=feature in nominal),
         )

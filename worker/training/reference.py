@@ -100,8 +100,8 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
     """
     difference, allowed = np.abs(ours - theirs), np.full(len(rows), MAX_DIFFERENCE)
     odds, odds_allowed = np.zeros(len(rows)), np.full(len(rows), MAX_LOG_ODDS)
-    single = library == "xgboost" and scoring.link == "sigmoid" and scoring.calibration is None
     if scoring.link == "sigmoid" and scoring.calibration is None:
+        single = library == "xgboost"
         # the numbers that are nearest to 0 and to 1 in such precision
         ends = (float(SINGLE.tiny), 1 - float(SINGLE.epsneg if single else np.finfo(np.float64).epsneg))
         here, there = np.clip(ours, *ends), np.clip(theirs, *ends)
@@ -109,12 +109,12 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
         step = np.spacing(there.astype(np.float32)).astype(np.float64) if single else np.spacing(there)
         # a sigmoid is made of a few operations, each of which rounds
         odds_allowed += 4 * step / (there * (1 - there))
-    apart = np.flatnonzero((difference > allowed) | (odds > odds_allowed))
-    if single and len(apart):
-        rounding = len(trees.roots) * float(SINGLE.eps) * largest_sums(trees, scoring, rows[apart])
-        # a probability changes by a quarter of its log-odds at most
-        allowed[apart] += rounding / 4
-        odds_allowed[apart] += rounding
+        apart = np.flatnonzero((difference > allowed) | (odds > odds_allowed))
+        if single and len(apart):
+            rounding = len(trees.roots) * float(SINGLE.eps) * largest_sums(trees, scoring, rows[apart])
+            # a probability changes by a quarter of its log-odds at most
+            allowed[apart] += rounding / 4
+            odds_allowed[apart] += rounding
     told = f"otherwise than {library} does"
     if not (difference <= allowed).all():
         worst = np.argmax(difference - allowed)
