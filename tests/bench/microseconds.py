@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import structlog
 from redis import Redis
@@ -25,6 +26,7 @@ from shared.assessment import assess, assess_one
 from shared.clock import utc_now
 from shared.model.registry import Registry
 from shared.store.connection import connect_async
+from shared.store.interfaces import Claimed
 from shared.store.records import Queueing, decided, decided_at_once, queued_record
 from shared.store.transactions import RedisIntake, RedisQueue
 from shared.transaction import Transaction
@@ -66,7 +68,7 @@ def steps(model: Any, transactions: list[Transaction]) -> Table:
     shown = [orjson.dumps(each.to_dict()) for each in decisions]
 
     def outcomes(part: Sequence[Any]) -> object:
-        return draining.outcomes(list(part), model=model, transaction_class=Transaction)
+        return draining.outcomes(Claimed(list(part)), model=model, transaction_class=Transaction)
 
     return [
         ("API", "validate the body", best(lambda part: [Transaction.parse(each) for each in part], bodies)),
@@ -102,6 +104,8 @@ def steps(model: Any, transactions: list[Transaction]) -> Table:
             "validate it",
             best(lambda part: [Transaction.from_row(each["transaction"]) for each in part], records),
         ),
+        ("worker", "score, of a batch of 256 (kernel)", best(lambda part: model.score(np.array(part)), vectors)),
+        ("worker", "score and explain it (kernel)", best(lambda part: model.explain(np.array(part)), vectors)),
         (
             "worker",
             "assess, of a batch of 256",
