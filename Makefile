@@ -45,12 +45,12 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/ruff format --check .; \
 	step $(BIN)/mypy; \
 	step $(BIN)/lint-imports; \
-	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME); \
+	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME) -m 'not slow'; \
 	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
 	step $(BIN)/pytest $(CHAOS_TEST)
 
 test-slow: install ## Every family of models, and files of an old scikit-learn in an environment of its own (four minutes)
-	$(BIN)/pytest tests/e2e $(TWO_AT_A_TIME) -m slow
+	$(BIN)/pytest tests $(TWO_AT_A_TIME) -m slow --ignore=tests/bench
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
 	$(PIP) install --require-hashes -r requirements-zig.txt

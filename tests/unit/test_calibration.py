@@ -98,6 +98,7 @@ MODELS: dict[str, tuple[Callable[[str], Any], float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.parametrize(
     ("kind", "method"),
