@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.installation import DataOption
-from shared.api_keys import NAME, NAME_RULE, PREFIX, ApiKey, Scope, digest_of, new_key
+from shared.api_keys import NAME, NAME_RULE, PREFIX, ApiKey, KeyRate, Scope, digest_of, new_key, parse_key_rate
 from shared.errors import InstallationError, SettingsError
 from shared.key_file import KeyFile
 from shared.settings import Settings, load_settings
@@ -46,6 +46,10 @@ def new(
     expires: Annotated[
         str | None, typer.Option("--expires", help="When it ends: 90d, 12h, or a date (default: never).")
     ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option("--rate", help="How fast it may send, like 100/s or unlimited (default: RISKLINE_RATE_LIMIT)."),
+    ] = None,
     print_setting: Annotated[
         bool, typer.Option("--print-setting", help="Store nothing; print the line for RISKLINE_API_KEYS, too.")
     ] = False,
@@ -55,8 +59,8 @@ def new(
 ) -> None:
     """Make an API key, or a secret; it is printed once and kept nowhere."""
     if webhook:
-        if name is not None or scope:
-            raise typer.BadParameter("a secret for callbacks has neither --name nor --scope", param_hint="--webhook")
+        if name is not None or scope or rate is not None:
+            raise typer.BadParameter("a secret for callbacks has no --name, --scope or --rate", param_hint="--webhook")
         _print(new_secret(), {}, as_json=as_json, advice=WEBHOOK_WHAT_TO_DO)
         return
     if name is None or not NAME.fullmatch(name):
@@ -64,7 +68,9 @@ def new(
     if not scope:
         raise typer.BadParameter(f"say what the key may do: {', '.join(Scope)}", param_hint="--scope")
     now = datetime.now(UTC)
-    secret, key = make(name, scope, now=now, expires_at=None if expires is None else _end(expires, now))
+    secret, key = make(
+        name, scope, now=now, expires_at=None if expires is None else _end(expires, now), rate=_rate(rate)
+    )
     if print_setting:
         _print(secret, {**_shown(key, now), "setting": key.line()}, as_json=as_json, advice=SETTING_WHAT_TO_DO)
         return
@@ -73,13 +79,20 @@ def new(
     _print(secret, _shown(key, now), as_json=as_json, advice=f"{KEY_WHAT_TO_DO}; its hash is in {settings.keys_file}")
 
 
-def make(name: str, scopes: list[Scope], *, now: datetime, expires_at: datetime | None) -> tuple[str, ApiKey]:
+def make(
+    name: str, scopes: list[Scope], *, now: datetime, expires_at: datetime | None, rate: KeyRate = None
+) -> tuple[str, ApiKey]:
     """A new key, and what is kept of it: its times to the second."""
     secret = new_key()
     digest = digest_of(secret)
     assert digest is not None  # noqa: S101  # what we make has the right form
     return secret, ApiKey(
-        name=name, scopes=frozenset(scopes), created_at=now.replace(microsecond=0), expires_at=expires_at, digest=digest
+        name=name,
+        scopes=frozenset(scopes),
+        created_at=now.replace(microsecond=0),
+        expires_at=expires_at,
+        digest=digest,
+        rate=rate,
     )
 
 
@@ -109,7 +122,10 @@ def list_keys(*, as_json: JsonOption = False, data: DataOption = None) -> None:
         typer.echo("there are no API keys; `riskline keys new --name NAME --scope SCOPE` makes one", err=True)
     for each in shown:
         end = "never expires" if each["expires_at"] is None else f"{each['state']}: {each['expires_at']}"
-        typer.echo(f"{each['name']:<20}{'+'.join(each['scopes']):<20}{each['created_at']}  {end}  {each['kept_in']}")
+        rate = "" if each["rate"] is None else f"{each['rate']}  "
+        typer.echo(
+            f"{each['name']:<20}{'+'.join(each['scopes']):<20}{each['created_at']}  {end}  {rate}{each['kept_in']}"
+        )
 
 
 def known_keys(settings: Settings) -> Iterator[tuple[ApiKey, str]]:
@@ -158,8 +174,16 @@ def _shown(key: ApiKey, now: datetime) -> dict[str, Any]:
         "scopes": [scope.value for scope in Scope if scope in key.scopes],
         "created_at": _time(key.created_at),
         "expires_at": None if key.expires_at is None else _time(key.expires_at),
+        "rate": None if key.rate is None else str(key.rate),
         "state": "expired" if key.has_expired(now) else "valid",
     }
+
+
+def _rate(text: str | None) -> KeyRate:
+    try:
+        return None if text is None else parse_key_rate(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--rate") from None
 
 
 def _time(time: datetime) -> str:

@@ -13,6 +13,7 @@ from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.limiting import Limiter
 from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
 from ingest.openapi import build_openapi
 from ingest.problems import add_problem_handlers
@@ -68,6 +69,7 @@ def create_app(
     backlog: Backlog,
     fleet: Fleet,
     gate: Gate,
+    limiter: Limiter,
     redis: Redis,
     max_body_bytes: int,
     max_batch_rows: int,
@@ -107,11 +109,17 @@ def create_app(
         transactions=transactions,
         submitter=submitter,
         gate=gate,
+        limiter=limiter,
         end_waits=end_waits,
         strict=strict is not None,
         max_body_bytes=max_body_bytes,
     )
-    middleware: list[Any] = [RequestIdMiddleware(), MetricsMiddleware(), *cors(cors_origins), KeyMiddleware(gate)]
+    middleware: list[Any] = [
+        RequestIdMiddleware(),
+        MetricsMiddleware(),
+        *cors(cors_origins),
+        KeyMiddleware(gate, limiter),
+    ]
     middleware += [AcceptMiddleware(), fast_path, Edge(limits)]
     if lifespan is not None:
         middleware.append(lifespan)
@@ -128,6 +136,7 @@ def create_app(
             states=states,
             max_row_bytes=max_body_bytes,
             max_rows=max_batch_rows,
+            limiter=limiter,
             default_callback_url=default_callback_url,
         ),
     )

@@ -12,7 +12,9 @@ from typing import Any
 import falcon.asgi
 
 from ingest.access import OPEN, Access, access_to
-from ingest.problems import forbidden, key_needed
+from ingest.commits import COMMITTED
+from ingest.limiting import Limiter
+from ingest.problems import Problem, forbidden, key_needed
 from shared.api_keys import ApiKey, check_distinct, digest_of, found
 from shared.errors import InstallationError, SettingsError
 from shared.key_file import KeyFile, Look
@@ -194,46 +196,68 @@ def _look_again(file: KeyFile, last: Look | None) -> Found:
 
 
 class KeyMiddleware:
-    """Refuses who may not call, before the body is read; leaves the key's name for the log."""
+    """Refuses who may not call, or not now, before the body is read; leaves the key's name for the log."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, limiter: Limiter) -> None:
         self._gate = gate
+        self._limiter = limiter
 
     async def process_resource(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, resource: object, _params: dict[str, Any]
     ) -> None:
-        """Passes the request, or answers 401 or 403.
+        """Passes the request, or answers 401, 403 or 429.
 
         Raises:
-            Problem: there is no valid key, or it may not do this.
+            Problem: there is no valid key, or it may not do this, or it sends too fast.
         """
         access = access_to(req.method, req.uri_template, resource)
-        if not self._gate.asks or access is OPEN:
+        if access is OPEN:
             return
+        if self._gate.asks:
+            self._check(req, resp, access)
+        self._limit(req, resp)
+
+    def _check(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, access: Access) -> None:
         authorization = req.get_header("Authorization")
         key = self._gate.holder(authorization)
-        if (key is None or not key.has_any(access.scopes)) and req.get_header("Expect"):
-            # nobody knows whether the body comes all the same
-            resp.set_header("Connection", "close")
+        if key is None or not key.has_any(access.scopes):
+            _close_where_expected(req, resp)
         if key is None:
             raise key_needed(given=_has_token(authorization))
-        req.context.key_name = key.name
+        req.context.key, req.context.key_name = key, key.name
         if not key.has_any(access.scopes):
             raise forbidden(access.scopes[0])
         req.context.still_admitted = partial(self._gate.admits, authorization, access)
 
+    def _limit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        account = self._limiter.account(req.context.get("key"))
+        if account is None:
+            return
+        req.context.account = account
+        # what the fast path has committed it has counted
+        if COMMITTED not in req.scope.get("state", {}):
+            try:
+                self._limiter.admit(account)
+            except Problem:
+                _close_where_expected(req, resp)
+                raise
+
     async def process_response(
         self,
         req: falcon.asgi.Request,
-        _resp: falcon.asgi.Response,
+        resp: falcon.asgi.Response,
         _resource: object,
         succeeded: bool,  # noqa: FBT001
     ) -> None:
-        """Withholds what a client has waited for if its key has ended meanwhile.
+        """Says how much is left of the rate, and withholds what a client has waited for if its key ended meanwhile.
 
         Raises:
             Problem: 401.
         """
+        account = req.context.get("account")
+        if account is not None:
+            resp.set_header("RateLimit-Policy", account.policy)
+            resp.set_header("RateLimit", account.standing(self._limiter.clock()))
         if succeeded and (req.method in ("GET", "HEAD") or req.get_header("Prefer")):
             check_still_admitted(req)
 
@@ -247,6 +271,12 @@ def check_still_admitted(req: falcon.asgi.Request, **members: Any) -> None:
     still_admitted = getattr(req.context, "still_admitted", None)
     if still_admitted is not None and not still_admitted():
         raise key_needed(given=True, **members)
+
+
+def _close_where_expected(req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    if req.get_header("Expect"):
+        # nobody knows whether the body comes all the same
+        resp.set_header("Connection", "close")
 
 
 def _has_token(authorization: str | None) -> bool:

@@ -29,6 +29,9 @@ WORDS = {
 }
 """What is logged when a kind of call begins to fail and when it works again."""
 
+COMMITTED = "committed"
+"""Where the state of a request's scope has what its commit answered, if that was done before it came to the app."""
+
 Answer = Record | Exception
 Answered = Callable[[Answer], None]
 

@@ -10,11 +10,12 @@ import time
 from functools import partial
 from typing import Any
 
-from ingest.commits import Answer
+from ingest.commits import COMMITTED, Answer
 from ingest.edge import EdgeProtocol
 from ingest.fastpath_shared import DOORS, STATE, Door, FastPath, Plain
+from ingest.limiting import Account
 from ingest.middleware import request_id, traceparent
-from ingest.resources.transactions import COMMITTED, POLL_AGAIN_SECONDS, queued_state
+from ingest.resources.transactions import POLL_AGAIN_SECONDS, queued_state
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
 
@@ -112,7 +113,11 @@ class FastPathProtocol(EdgeProtocol):
             and self._fast_path.gate.admits(_text(headers.get(b"authorization")), door.access)
         ):
             return Plain(
-                door, int(length), _text(headers.get(b"x-request-id")), traceparent(_text(headers.get(b"traceparent")))
+                door,
+                int(length),
+                _text(headers.get(b"x-request-id")),
+                traceparent(_text(headers.get(b"traceparent"))),
+                self._fast_path.account(_text(headers.get(b"authorization"))),
             )
         return None
 
@@ -161,27 +166,44 @@ class FastPathProtocol(EdgeProtocol):
     def _take(self, plain: Plain, body: bytes, data: bytes) -> bool:
         """Answers a request, now or once it is committed; False where it has to go the ordinary way."""
         started = time.perf_counter()
+        account = plain.account
+        if account is not None and not account.take(self._fast_path.clock()):
+            return False
         try:
             if plain.door.queued:
                 self._submit(plain, body, data, started)
             else:
                 decision = self._fast_path.decide(body, explain=plain.door.explain)
-                self._answer(b"200 OK", request_id(plain.request_id), decision)
+                self._answer(b"200 OK", request_id(plain.request_id), decision, self._rate_lines(account))
                 self._fast_path.scored.add_observed(time.perf_counter() - started)
         except Exception:  # noqa: BLE001  # whatever it is: the ordinary way meets it again, and says what is wrong
+            if account is not None:
+                account.charge(-1, self._fast_path.clock())
             return False
         return True
+
+    def _rate_lines(self, account: Account | None) -> bytes:
+        return b"" if account is None else account.lines(self._fast_path.clock())
 
     def _submit(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
         identity = request_id(plain.request_id)
         submission = self._fast_path.submission(
             body, explain=plain.door.explain, request_id=identity, traceparent=plain.traceparent
         )
-        self._fast_path.enqueue(submission, partial(self._commit_answered, identity, submission, data, started))
+        self._fast_path.enqueue(
+            submission, partial(self._commit_answered, identity, submission, data, started, account=plain.account)
+        )
         self._submitting = True
 
     def _commit_answered(
-        self, identity: str, submission: Submission, data: bytes, started: float, answer: Answer
+        self,
+        identity: str,
+        submission: Submission,
+        data: bytes,
+        started: float,
+        answer: Answer,
+        *,
+        account: Account | None,
     ) -> None:
         self._submitting = False
         if self.transport.is_closing():
@@ -190,7 +212,12 @@ class FastPathProtocol(EdgeProtocol):
             place = f"location: {self.root_path}/transactions/{submission.transaction_id}\r\nretry-after: "
             close = "connection: close\r\n" if self._stopping else ""
             state = queued_state(submission.transaction_id, submission.submitted_at)
-            self._answer(b"202 Accepted", identity, state, f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode())
+            self._answer(
+                b"202 Accepted",
+                identity,
+                state,
+                f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode() + self._rate_lines(account),
+            )
             self._fast_path.accepted.add_observed(time.perf_counter() - started)
         else:
             # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way

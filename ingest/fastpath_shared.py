@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ingest.access import ACCESS, Access
 from ingest.auth import Gate
+from ingest.limiting import Account, Limiter
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionsResource
 from ingest.submission import Submitter
@@ -42,6 +43,7 @@ class Plain(NamedTuple):
     length: int
     request_id: str | None
     traceparent: str | None
+    account: Account | None
 
 
 class FastPath:
@@ -54,6 +56,7 @@ class FastPath:
         transactions: TransactionsResource,
         submitter: Submitter,
         gate: Gate,
+        limiter: Limiter,
         end_waits: Callable[[], None],
         strict: bool,
         max_body_bytes: int,
@@ -69,6 +72,8 @@ class FastPath:
         )
         self.accepted = Tally(REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions"))
         self.gate = gate
+        self._limiter = limiter
+        self.clock = limiter.clock
         self.heads: dict[bytes, Plain] = {}
         # a head that is known was admitted: with other keys each has to be admitted anew
         gate.on_change(self.heads.clear)
@@ -78,6 +83,10 @@ class FastPath:
     async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Makes itself known to the server's connections."""
         scope.get("state", {})[STATE] = self
+
+    def account(self, authorization: str | None) -> Account | None:
+        """What an admitted request is counted on."""
+        return self._limiter.account(self.gate.holder(authorization) if self.gate.asks else None)
 
     def learn(self, head: bytes, plain: Plain) -> None:
         """Keeps what a head says, in the very call that admitted it; only where another request may have the same."""

@@ -45,6 +45,8 @@ class Fleet:
         self._shown: set[tuple[str, str]] = set()
         self.states: list[ProcessState] | None = None
         """What they said at the last look; None where there was none, or Redis failed it."""
+        self.api_processes = 1
+        """How many API processes there were when Redis last told."""
 
     async def run(self) -> None:
         """Looks until cancelled."""
@@ -69,6 +71,7 @@ class Fleet:
         else:
             self.states = await self._signs.announce(news)
             self._presence.told(news)
+        self.api_processes = max(1, sum(state.kind == "api" for state in self.states))
         self._show(self.states)
         for (version, action), number in (await self._decided.read()).items():
             QUEUE_DECISIONS.labels(action, version).set(number)

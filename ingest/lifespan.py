@@ -10,6 +10,7 @@ from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.limiting import Limiter
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
@@ -46,6 +47,7 @@ class Background:
         backlog: Backlog,
         fleet: Fleet,
         gate: Gate,
+        limiter: Limiter,
         redis: Redis,
         warm: Sequence[Callable[[], Awaitable[None]]],
         close: Callable[[], None],
@@ -59,6 +61,7 @@ class Background:
         self._backlog = backlog
         self._fleet = fleet
         self._gate = gate
+        self._limiter = limiter
         self._redis = redis
         self._warm = warm
         self._close = close
@@ -75,6 +78,7 @@ class Background:
             self._backlog.run(),
             self._fleet.run(),
             self._gate.run(),
+            self._limiter.run(),
             self._follow_model(),
             self._warm_up(),
         )

@@ -17,6 +17,7 @@ from ingest.fastpath import FastPathProtocol
 from ingest.feed import BLOCK_SECONDS, Feed
 from ingest.fleet import Fleet
 from ingest.lifespan import Background
+from ingest.limiting import Limiter
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
@@ -31,6 +32,7 @@ from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.decisions import RedisDecisions
 from shared.store.processes import AsyncProcesses
+from shared.store.rates import RedisRates
 from shared.store.safety import dangers_of, warn
 from shared.store.tallies import AsyncTallies
 from shared.store.transactions import RedisIntake
@@ -79,6 +81,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     backlog = Backlog(intake, queue_limit=settings.queue_limit)
     presence = Presence(serving=serving, process=process_name(), kind="api")
     fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
+    limiter = Limiter(settings.rate, accounts=RedisRates(redis), sharers=lambda: fleet.api_processes)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     places = Places(settings.max_waits)
     waiting = Waiting(intake, places)
@@ -97,6 +100,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         backlog=backlog,
         fleet=fleet,
         gate=gate,
+        limiter=limiter,
         redis=redis,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
@@ -116,6 +120,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             backlog=backlog,
             fleet=fleet,
             gate=gate,
+            limiter=limiter,
             redis=redis,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
             warm=(intake.warm, warn_of_dangers, ensure_ticket),

@@ -13,7 +13,8 @@ MEDIA_JSON = "application/json"
 MEDIA_LINES = "application/x-ndjson"
 MEDIA_METRICS = "text/plain"
 
-PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 503: ("Retry-After",)}
+RATE_FIELDS = ("RateLimit", "RateLimit-Policy")
+PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 """Those of an error answer, by its status."""
 
 SIGNATURE_HEADERS = {
@@ -106,8 +107,10 @@ class Operations:
             scopes = ACCESS[method.upper(), path].scopes
             operation["security"] = [{SECURITY_SCHEME: [scope.value]} for scope in scopes]
             if scopes:
-                answers = operation["responses"] | self.problems(path, "key-needed", "forbidden")
+                answers = operation["responses"] | self.problems(path, "key-needed", "forbidden", "rate-limited")
                 operation["responses"] = dict(sorted(answers.items()))
+                for answer in operation["responses"].values():
+                    answer["headers"] |= _headers(*RATE_FIELDS)
         return item
 
     def refusable(self, path: str, item: Json) -> Json:
@@ -127,5 +130,8 @@ def _examples(values: dict[str, Json]) -> Json:
 
 def response(description: str, content: Json, *headers: str) -> Json:
     """An answer with these headers beside those that each has."""
-    named = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *headers)}
-    return {"description": description, "headers": named, "content": content}
+    return {"description": description, "headers": _headers("X-Request-ID", *headers), "content": content}
+
+
+def _headers(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

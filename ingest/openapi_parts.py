@@ -56,6 +56,11 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "empty-batch": (422, "The batch has no rows", "Send at least one transaction."),
     "no-row-accepted": (422, "No row of the batch is accepted", "Each of its rows has a problem; see rows."),
     "invalid-parameter": (422, "A query parameter is not valid", "A query parameter has a value it cannot have."),
+    "rate-limited": (
+        429,
+        "The API key sends too fast",
+        "Its rate is 100/s. Nothing was accepted; send it again later.",
+    ),
     "no-model": (503, "No model serves", "No usable model is active; GET /health/ready says why."),
     "store-unavailable": (503, "Redis is away or takes no writes", "Nothing was accepted."),
     "queue-full": (503, "Too many transactions wait for a decision", "The queue limit is reached."),
@@ -83,6 +88,17 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 0}},
+    "RateLimit": {
+        "description": "What is left of the rate of this API key, and the seconds until all of it is there again "
+        "(draft-ietf-httpapi-ratelimit-headers); where there is a rate.",
+        "schema": {"type": "string"},
+        "example": '"key";r=99;t=1',
+    },
+    "RateLimit-Policy": {
+        "description": "The rate: how many requests or rows of a batch in how many seconds.",
+        "schema": {"type": "string"},
+        "example": '"key";q=100;w=1',
+    },
     "WWW-Authenticate": {
         "description": "What to send, and what is wrong with what was sent (RFC 6750).",
         "schema": {"type": "string"},

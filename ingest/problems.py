@@ -71,6 +71,18 @@ def forbidden(scope: str) -> Problem:
     )
 
 
+def rate_limited(rate: str, retry_after_seconds: int) -> Problem:
+    """429: the key has sent more than its rate (`violated-policies` as the draft of the RateLimit fields has it)."""
+    return Problem(
+        status=429,
+        name="rate-limited",
+        title="The API key sends too fast",
+        detail=f"Its rate is {rate}, in which each row of a batch counts. Nothing was accepted; send it again later.",
+        headers={"Retry-After": str(retry_after_seconds)},
+        members={"violated-policies": ["key"]},
+    )
+
+
 def body_too_large(max_body_bytes: int) -> Problem:
     """413: the body is over the limit."""
     return Problem(

@@ -2,7 +2,7 @@
 
 A key is `rk_`, 256 random bits and a checksum of both, all in base64url; what is kept is a line about it, without it:
 
-    NAME:SCOPES:CREATED:EXPIRES:SHA256      shop:score+submit:20261124T031500Z:20270222T031500Z:9f86d081884c7d65…
+    NAME:SCOPES:CREATED:EXPIRES:SHA256[:RATE]      shop:score+submit:20261124T031500Z:20270222T031500Z:9f86d081884c7d65…
 
 An ordinary hash will do: nobody guesses 256 bits, so nothing has to make guessing slow.
 """
@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from secrets import token_bytes
+from typing import Literal
+
+from shared.rate import FORM_RULE, UNLIMITED, Rate, parse_rate
 
 PREFIX = "rk_"
 KEY = re.compile(r"rk_[A-Za-z0-9_-]{43}[A-Za-z0-9_-]{6}", re.ASCII)
@@ -32,8 +35,12 @@ NEVER = "never"
 
 COMMENT = "#"
 SEPARATORS = re.compile(r"[,\s]+")
-FORM = "NAME:SCOPES:CREATED:EXPIRES:SHA256"
+FORM = "NAME:SCOPES:CREATED:EXPIRES:SHA256[:RATE]"
+PARTS = 5
 HOW_TO_GET_ONE = "`riskline keys new --print-setting` prints one"
+
+
+KeyRate = Rate | Literal["unlimited"] | None
 
 
 class Scope(StrEnum):
@@ -54,6 +61,8 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     digest: bytes = field(repr=False)
+    rate: KeyRate = None
+    """Its own, instead of that of all."""
 
     def has_expired(self, now: datetime) -> bool:
         """Whether it is over with this key."""
@@ -67,7 +76,8 @@ class ApiKey:
         """What is kept of it, in one line without blanks."""
         scopes = "+".join(scope for scope in Scope if scope in self.scopes)
         expires = NEVER if self.expires_at is None else _written(self.expires_at)
-        return ":".join((self.name, scopes, _written(self.created_at), expires, self.digest.hex()))
+        rate = () if self.rate is None else (str(self.rate),)
+        return ":".join((self.name, scopes, _written(self.created_at), expires, self.digest.hex(), *rate))
 
 
 def new_key() -> str:
@@ -131,22 +141,44 @@ def _parse(entry: str, which: str) -> ApiKey:
     if entry.startswith(PREFIX):
         raise ValueError(f"{which} is a key itself, where only its line may be kept: {HOW_TO_GET_ONE}")
     parts = entry.split(":")
-    if len(parts) != FORM.count(":") + 1:
+    if len(parts) not in (PARTS, PARTS + 1):
         raise ValueError(f"{which} is not of the form {FORM}: {HOW_TO_GET_ONE}")
-    name, scopes, created, expires, digest = parts
+    name, scopes, created, expires, digest = parts[:PARTS]
     if not NAME.fullmatch(name):
         raise ValueError(f"{which} has a name that is not of {NAME_RULE}")
     if not set(scopes.split("+")) <= set(Scope):
         raise ValueError(f"{which} has a scope that is none of {', '.join(Scope)} (several are joined by +)")
     if not SHA256.fullmatch(digest):
-        raise ValueError(f"{which} does not end with a SHA-256 in 64 hexadecimal digits: {HOW_TO_GET_ONE}")
+        raise ValueError(f"{which} has no SHA-256 in 64 hexadecimal digits: {HOW_TO_GET_ONE}")
     return ApiKey(
         name=name,
         scopes=frozenset(map(Scope, scopes.split("+"))),
         created_at=_time(created, which),
         expires_at=None if expires == NEVER else _time(expires, which),
         digest=bytes.fromhex(digest),
+        rate=_rate(parts[PARTS], which) if len(parts) > PARTS else None,
     )
+
+
+def _rate(text: str, which: str) -> KeyRate:
+    try:
+        return parse_key_rate(text)
+    except ValueError as error:
+        raise ValueError(f"{which} has a rate that {error}") from None
+
+
+def parse_key_rate(text: str) -> KeyRate:
+    """The rate of a key that is written so.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text == UNLIMITED:
+        return UNLIMITED
+    try:
+        return parse_rate(text)
+    except ValueError:
+        raise ValueError(f"must be {FORM_RULE}, or {UNLIMITED}") from None
 
 
 def _time(text: str, which: str) -> datetime:

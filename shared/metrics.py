@@ -81,6 +81,7 @@ CALLBACKS_OVERDUE_SECONDS = Gauge(
 CALLBACKS_DEAD = Gauge(
     "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
 )
+RATE_LIMITED = Counter("riskline_rate_limited_requests", "Requests refused for the rate of their API key.", ["key"])
 REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
 MODEL_INFO = Gauge(
     "riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="livemax"

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.api_keys import ApiKey, parse_keys
 from shared.callback_url import Allowed, parse_callback_url
 from shared.errors import SettingsError
+from shared.rate import Rate, parse_rate
 from shared.redis_url import SENTINEL_SCHEMES, check_plain_url, is_sentinel_url, parse_sentinel_url
 from shared.schedule import SPEC_SCHEDULE, Schedule
 from shared.webhooks import parse_secrets
@@ -63,6 +64,12 @@ class Settings(BaseSettings):
         default=None,
         description="The file of such lines, looked at every second, which must be there; unset, `api_keys` in the "
         "data directory, once `riskline keys new` has made it.",
+    )
+    rate_limit: str | None = Field(
+        default=None,
+        description="How fast each API key may send, like `100/s`, `6000/min` or `30/10s`: requests, and each row of a "
+        "batch; beyond it is answered 429. Of so many at once at the most. A key may have a rate of its own "
+        "(`riskline keys new --rate`); where no keys are asked for, all callers share one.",
     )
     result_ttl: Annotated[int, Field(ge=1)] = Field(
         default=86_400, description="Seconds for which a decision, and so its idempotency, is kept."
@@ -184,6 +191,13 @@ class Settings(BaseSettings):
         parse_secrets(value.get_secret_value())
         return value
 
+    @field_validator("rate_limit")
+    @classmethod
+    def _good_rate(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        return str(parse_rate(value))
+
     @field_validator("callback_allow")
     @classmethod
     def _hosts_and_networks(cls, value: str) -> str:
@@ -230,6 +244,11 @@ class Settings(BaseSettings):
     def own_keys(self) -> tuple[ApiKey, ...]:
         """The API keys among the settings."""
         return () if self.api_keys is None else parse_keys(self.api_keys.get_secret_value())
+
+    @property
+    def rate(self) -> Rate | None:
+        """How fast a key may send that has no rate of its own."""
+        return None if self.rate_limit is None else parse_rate(self.rate_limit)
 
     @property
     def is_loopback(self) -> bool:

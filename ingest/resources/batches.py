@@ -1,7 +1,8 @@
 """POST /transactions/batch: thousands of transactions into the queue with one request, read as they arrive."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import falcon
 import falcon.asgi
@@ -10,6 +11,7 @@ import orjson
 from ingest.auth import check_still_admitted
 from ingest.bodies import explain_wanted
 from ingest.callbacks import Submissions
+from ingest.limiting import Limiter
 from ingest.problems import (
     Problem,
     conflict,
@@ -47,6 +49,7 @@ class BatchesResource:
         states: TransactionResource,
         max_row_bytes: int,
         max_rows: int,
+        limiter: Limiter,
         default_callback_url: str | None,
     ) -> None:
         self._submissions = submissions
@@ -55,6 +58,7 @@ class BatchesResource:
         self._states = states
         self._max_row_bytes = max_row_bytes
         self._max_rows = max_rows
+        self._limiter = limiter
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The state of the transaction whose id is `batch`: any id is one."""
@@ -77,6 +81,7 @@ class BatchesResource:
                 default_callback_url=self._default_callback_url,
             ),
             max_rows=self._max_rows,
+            spend=partial(self._limiter.spend, req.context.get("account")),
         )
         async for data in req.stream:
             for start in range(0, len(data), PART_BYTES):
@@ -98,7 +103,10 @@ class BatchesResource:
 class Batch:
     """The rows of one request so far: how many were taken, and what is wrong with the others."""
 
-    def __init__(self, submitter: Submitter, queueing: Queueing, *, max_rows: int) -> None:
+    def __init__(
+        self, submitter: Submitter, queueing: Queueing, *, max_rows: int, spend: Callable[[int], None]
+    ) -> None:
+        self._spend = spend
         self._submitter = submitter
         self._queueing = queueing
         self._max_rows = max_rows
@@ -115,7 +123,10 @@ class Batch:
         """
         room = self._max_rows - self._seen
         numbered = list(enumerate(rows[:room], start=self._seen))
+        # the request was counted as one when it came
+        counted = max(self._seen, 1)
         self._seen += len(numbered)
+        self._spend(max(self._seen, 1) - counted)
         for index, row in numbered:
             if isinstance(row, Problem):
                 self._refuse(index, row)

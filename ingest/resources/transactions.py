@@ -6,7 +6,7 @@ import orjson
 
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
 from ingest.callbacks import Submissions
-from ingest.commits import Answer
+from ingest.commits import COMMITTED, Answer
 from ingest.problems import erased, not_decided_yet, not_found
 from ingest.recording import Recorder
 from ingest.submission import Submitter, own_record
@@ -19,9 +19,6 @@ from shared.store.interfaces import Erasure, TransactionIntake
 from shared.store.records import Record, Submission, queued_record, state_of
 
 log = get_logger(__name__)
-
-COMMITTED = "committed"
-"""Where the state of a request's scope has what its commit answered, if that was done before it came here."""
 
 POLL_AGAIN_SECONDS = 1
 """What Retry-After tells a client that polls."""

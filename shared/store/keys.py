@@ -11,6 +11,7 @@
 | `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
 | `riskline:{S}:sweeper` | string, the worker that swept last, and when | a day | sweep |
 | `riskline:{S}:processes` | hash, what each process serves, until when | 10 s after the last sign of life | announce |
+| `riskline:{S}:rate:NAME` | string, level of an API key's account, and when | until it is empty | spend |
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay, erase |
 | `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | most of them |
 | `riskline:{S}:decided_by` | hash, decisions of the workers by version and action | 20 versions | tally |
@@ -26,8 +27,8 @@
 | `riskline:{S}:callback_wake` | list, wakes a delivery worker | one element | decide, resend, delivery worker |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 
-ID is the transaction's, HOST a receiving host; S is the shard, in braces so that a Redis Cluster keeps all keys of a
-shard together.
+ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard, in braces so that a Redis Cluster
+keeps all keys of a shard together.
 """
 
 from dataclasses import dataclass, field
@@ -95,6 +96,10 @@ class Keys:
     def processes(self) -> str:
         """Which model version each process serves that lives."""
         return self.prefix + "processes"
+
+    def rate(self, name: str) -> str:
+        """What the API key of this name has spent of its rate."""
+        return f"{self.prefix}rate:{name}"
 
     @property
     def failed(self) -> str:

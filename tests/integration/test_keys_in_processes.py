@@ -18,6 +18,8 @@ pytestmark = pytest.mark.integration
 CONNECTIONS = 8
 """Enough that each of two processes has some of them."""
 
+PROCESSES = 2
+
 TAKES_SECONDS = 2.0
 
 
@@ -27,6 +29,21 @@ class Api:
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         self.environment, self.log = environment, log
         self.connections: list[http.client.HTTPConnection] = []
+
+    def connect(self, port: int) -> bool:
+        """Opens connections at once, so that no process is idle enough to take them all; whether each has some."""
+        for connection in self.connections:
+            connection.close()
+        self.connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(CONNECTIONS)]
+        for connection in self.connections:
+            connection.connect()
+        answered_by = []
+        for connection in self.connections:
+            connection.request("GET", "/health/live")
+            response = connection.getresponse()
+            response.read()
+            answered_by.append(response.headers["X-Request-ID"].partition("-")[0])
+        return len(set(answered_by)) == PROCESSES
 
     def ask(self, key: str | None) -> list[int]:
         """The status that each connection gets for the same request, by the fast path where the key is good."""
@@ -62,11 +79,11 @@ def api(tmp_path: Path, demo_environment: dict[str, str], redis: OwnRedis) -> It
     running = Api(environment, tmp_path / "log")
     new_key(environment, "first")
     with running.log.open("wb") as log:
-        command = [sys.executable, "-m", "cli", "api", "--processes", "2"]
+        command = [sys.executable, "-m", "cli", "api", "--processes", str(PROCESSES)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         eventually(lambda: is_ready(port))
-        running.connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(CONNECTIONS)]
+        eventually(lambda: running.connect(port))
         yield running
     finally:
         for connection in running.connections:
@@ -157,3 +174,27 @@ def test_an_api_that_others_reach_does_not_start_without_keys_that_can_be_read(
     assert refused.stderr.count("\n") == 1
     assert ("correct or restore" if damaged else "riskline keys new") in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == (["api_keys"] if damaged else [])
+
+
+QUOTA = 400
+"""So many that their sending takes much longer than processes know nothing of each other."""
+
+
+def test_a_keys_rate_holds_for_all_processes_together_and_without_redis(api: Api, redis: OwnRedis) -> None:
+    key = new_key(api.environment, "batch", "--rate", f"{QUOTA}/h")
+    other = new_key(api.environment, "shop")
+    eventually(lambda: api.all_get(other, 200), seconds=TAKES_SECONDS)
+
+    passed = 0
+    while (statuses := api.ask(key)) != [429] * CONNECTIONS:
+        passed += statuses.count(200)
+
+    assert QUOTA <= passed < 1.5 * QUOTA
+    assert api.all_get(other, 200)
+    redis.stop()
+    second = new_key(api.environment, "late", "--rate", f"{QUOTA}/h")
+    eventually(lambda: all(status in {200, 429} for status in api.ask(second)), seconds=TAKES_SECONDS)
+    assert 200 in api.ask(second)
+    eventually(lambda: api.all_get(second, 429))
+    assert api.all_get(key, 429)
+    assert api.all_get(other, 200)

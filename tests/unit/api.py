@@ -13,6 +13,7 @@ from ingest.callbacks import url_check
 from ingest.edge_shared import DEFAULT_LIMITS, Limits
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.limiting import Limiter
 from ingest.recording import Recorder
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
@@ -46,6 +47,7 @@ class Api:
         cors_origins: tuple[str, ...] = (),
         strict: bool = False,
         gate: Gate | None = None,
+        limiter: Limiter | None = None,
         settings: Settings | None = None,
         transaction_class: type[TransactionModel] = Transaction,
     ) -> None:
@@ -80,6 +82,7 @@ class Api:
             backlog=self.backlog,
             fleet=self.fleet,
             gate=gate or Gate(),
+            limiter=limiter or Limiter(),
             redis=redis,
             max_body_bytes=MAX_BODY_BYTES,
             max_batch_rows=MAX_BATCH_ROWS,

@@ -24,6 +24,8 @@ KEPT = (
     "preference-applied",
     "allow",
     "connection",
+    "ratelimit",
+    "ratelimit-policy",
 )
 
 REQUESTS = {

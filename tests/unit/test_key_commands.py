@@ -224,3 +224,29 @@ def test_doctor_misses_the_file_of_keys_that_were_asked_for(data: Path) -> None:
     (data / "api_keys").unlink()
 
     assert found_by_doctor()[0] is Verdict.FAIL
+
+
+@pytest.mark.parametrize("rate", ["100/s", "6000/min", "unlimited"])
+def test_a_key_may_have_a_rate_of_its_own(rate: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(new("shop", "--rate", rate)) == 0
+    assert run(new("plain")) == 0
+    capsys.readouterr()
+    assert run(["keys", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+
+    keys = {key.name: key for key in KeyFile(data / "api_keys").read() or ()}
+    assert {name: key.rate if key.rate is None else str(key.rate) for name, key in keys.items()} == {
+        "shop": rate,
+        "plain": None,
+    }
+    assert {each["name"]: each["rate"] for each in listed} == {"shop": rate, "plain": None}
+    run(["keys", "list"])
+    assert f" {rate} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rate", ["100", "0/s", "fast"])
+def test_a_wrong_rate_is_wrong_usage(rate: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(new("shop", "--rate", rate)) == 2
+
+    assert "like 100/s" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not (data / "api_keys").exists()

@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 import cli.openapi
 from cli.keys import make
 from ingest.auth import Gate
+from ingest.limiting import Limiter
 from ingest.middleware import Router
 from ingest.openapi import build_openapi
 from shared.api_keys import Scope
 from shared.errors import BundleError, InstallationError
+from shared.rate import parse_rate
 from shared.transaction import Transaction, TransactionModel
 from tests.factories import transaction_json
 from tests.unit.api import MAX_BATCH_ROWS, Api
@@ -228,7 +230,7 @@ def given_answers() -> Iterator[tuple[str, str, Any]]:
 
 
 def refusals() -> Iterator[tuple[str, str, Any]]:
-    """What is answered without a key, and with one for something else."""
+    """What is answered without a key, with one for something else, and with one that has sent too much."""
     (scores, one), (reads, two) = (
         make(scope, [scope], now=datetime.now(UTC), expires_at=None) for scope in (Scope.SCORE, Scope.READ)
     )
@@ -239,6 +241,12 @@ def refusals() -> Iterator[tuple[str, str, Any]]:
             if operation["security"]:
                 for headers in ({}, {"Authorization": f"Bearer {wrong}"}):
                     yield path, method, client.simulate_request(method.upper(), path, headers=headers)
+    limited = Api(limiter=Limiter(parse_rate("1/h"))).client
+    limited.simulate_get("/decisions")
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            if operation["security"]:
+                yield path, method, limited.simulate_request(method.upper(), path)
 
 
 def test_real_answers_are_as_the_document_says() -> None:
@@ -259,7 +267,15 @@ def test_real_answers_are_as_the_document_says() -> None:
             shown = {example["value"]["type"]: example["value"] for example in media["examples"].values()}
             assert shown[answer.json["type"]]["title"] == answer.json["title"], where
         allowed = {name.lower() for name in response["headers"]}
-        told = {"location", "retry-after", "preference-applied", "www-authenticate", "x-request-id"}
+        told = {
+            "location",
+            "retry-after",
+            "preference-applied",
+            "www-authenticate",
+            "x-request-id",
+            "ratelimit",
+            "ratelimit-policy",
+        }
         told &= set(answer.headers)
         assert told <= allowed, where
         if answer.status_code == 503 and "retry-after" in allowed:

@@ -1,4 +1,4 @@
-"""The synchronous door with API keys, next to the same without."""
+"""The synchronous door with API keys and their rates, next to the same without."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,6 +6,7 @@ from functools import partial
 
 from cli.keys import make
 from shared.api_keys import Scope
+from shared.rate import Rate
 from tests.bench import service
 from tests.bench.results import Figures
 from tests.bench.scenarios import Case, Scenario
@@ -17,11 +18,19 @@ KEYS = 20
 """That the API knows; the one that is used is the last of them."""
 
 OPEN, ASKED = "without keys", f"with a key, one of {KEYS}"
+LIMITED = f"{ASKED}, that has a rate"
+
+OUT_OF_REACH = Rate(quota=100_000_000, window_seconds=1)
+"""So that all that is measured is the counting."""
 
 
 def cases(bench: Workspace) -> list[Case]:
     """The same service, open and closed."""
-    return [Case(OPEN, partial(_open, bench)), Case(ASKED, partial(_asked, bench))]
+    return [
+        Case(OPEN, partial(_open, bench)),
+        Case(ASKED, partial(_asked, bench, rate=None)),
+        Case(LIMITED, partial(_asked, bench, rate=OUT_OF_REACH)),
+    ]
 
 
 def _open(bench: Workspace) -> Iterator[tuple[str, Figures]]:
@@ -29,8 +38,8 @@ def _open(bench: Workspace) -> Iterator[tuple[str, Figures]]:
         yield from loads(bench, ours.port, all_connections=CONNECTIONS)
 
 
-def _asked(bench: Workspace) -> Iterator[tuple[str, Figures]]:
-    made = [make(f"caller-{i}", [Scope.SCORE], now=datetime.now(UTC), expires_at=None) for i in range(KEYS)]
+def _asked(bench: Workspace, *, rate: Rate | None) -> Iterator[tuple[str, Figures]]:
+    made = [make(f"caller-{i}", [Scope.SCORE], now=datetime.now(UTC), expires_at=None, rate=rate) for i in range(KEYS)]
     lines = "\n".join(key.line() for _, key in made)
     with service.up(bench, processes=2, RISKLINE_API_KEYS=lines) as ours:
         key = made[-1][0]
@@ -42,7 +51,7 @@ SCENARIO = Scenario(
     title="API keys",
     note="`POST /score-transaction` by `riskline up --processes 2`, open and with keys; each request sends the header "
     "`Authorization`. A process looks a head up that it has seen before, key and all, and forgets all heads when a key "
-    "comes or goes.",
+    "comes or goes. The rate is never reached: what it costs is counting, and to say in each answer what is left.",
     columns=COLUMNS,
     cases=cases,
 )
