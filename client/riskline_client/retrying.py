@@ -1,0 +1,96 @@
+"""When a call is made again, after what wait, and how much time is left for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypedDict
+
+from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_never, wait_random_exponential
+from tenacity.stop import stop_base
+
+from riskline_client.errors import ConnectionFailed, ProblemError
+
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses of what passes: too many requests, Redis or the model away, a full queue, a proxy without a service."""
+
+LEAST_ATTEMPT_SECONDS = 1.0
+"""What an attempt gets of the time that is left, half of it as a rule: less would end calls that only are slow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a call is made at most, and the waits in between, in seconds.
+
+    Waits are random, up to `first_wait` before the second attempt, up to twice as long before each further one, but
+    never longer than `longest_wait` ("full jitter"), so that many clients don't come back at once. A `Retry-After` of
+    the service is waited in any case, and such a wait after it.
+    """
+
+    attempts: int = 4
+    first_wait: float = 0.1
+    longest_wait: float = 2.0
+
+
+class Deadline:
+    """The end of the time that something has, in seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, 0 where it is over."""
+        return max(0.0, self._end - monotonic())
+
+
+class Policy(TypedDict):
+    """What `tenacity.Retrying` and `AsyncRetrying` are made with."""
+
+    retry: retry_if_exception
+    wait: Callable[[RetryCallState], float]
+    stop: Callable[[RetryCallState], bool]
+    reraise: bool
+
+
+def policy(retries: Retries, deadline: Deadline, *, persistent: bool) -> Policy:
+    """Calls again what may pass where there is time for the wait; a persistent call as often as that allows."""
+    backoff = wait_random_exponential(multiplier=retries.first_wait, max=retries.longest_wait)
+    enough: stop_base = stop_never if persistent else stop_after_attempt(retries.attempts)
+    return Policy(
+        retry=retry_if_exception(_may_pass),
+        wait=lambda state: (_asked_seconds(state) or 0.0) + backoff(state),
+        stop=lambda state: enough(state) or state.upcoming_sleep >= deadline.left,
+        reraise=True,
+    )
+
+
+def attempt_seconds(deadline: Deadline, *, wait: float) -> float:
+    """How long one attempt may take: half of what is left, so that there is time for another, and all of its wait."""
+    beside_wait = (deadline.left - wait) / 2
+    return min(deadline.left, wait + max(beside_wait, LEAST_ATTEMPT_SECONDS))
+
+
+class TimeLeft(dict[str, Any]):
+    """The timeouts of one request as httpcore asks for them, step by step: what is left of the attempt's time.
+
+    httpx has one for each of connecting, sending and reading, and together they would take longer.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The seconds for the step that begins now."""
+        del key, default
+        # 0 would be a socket that does not wait at all, and fails otherwise than by a time-out
+        return max(self._deadline.left, 0.001)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, ConnectionFailed) or (isinstance(error, ProblemError) and error.status in PASSING)
+
+
+def _asked_seconds(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error.retry_after if isinstance(error, ProblemError) else None
