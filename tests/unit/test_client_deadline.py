@@ -1,0 +1,123 @@
+"""A call ends in the time that it was given, whatever is at the other end."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from riskline_client import AsyncClient, Client, TimedOut
+
+SECONDS = 0.4
+SLACK_SECONDS = 0.4
+"""For a busy machine."""
+
+DECISION = b'{"transaction_id":"a","fraud_probability":0.1,"action":"APPROVE","model_version":"v","scored_at":'
+
+
+def say_nothing(connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+def drip_a_body(connection: socket.socket) -> None:
+    """A byte at a time, each within any time-out for a single read."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+    for _ in range(10_000):
+        connection.sendall(b" ")
+        time.sleep(0.02)
+
+
+def read_nothing(connection: socket.socket) -> None:
+    del connection
+
+
+Serving = Callable[[Callable[[socket.socket], None]], str]
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    """Starts a server that treats each connection in its own way, and gives its URL."""
+    server = socket.create_server(("127.0.0.1", 0))
+    connections: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def start(treat: Callable[[socket.socket], None]) -> str:
+        def treat_each(connection: socket.socket) -> None:
+            with suppress(OSError):
+                treat(connection)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connections.append(server.accept()[0])
+                    threads.append(threading.Thread(target=treat_each, args=(connections[-1],)))
+                    threads[-1].start()
+
+        threads.append(threading.Thread(target=accept))
+        threads[-1].start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    yield start
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    for each in connections:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
+    for each in connections:
+        each.close()
+
+
+def sync_score(url: str, body: bytes) -> Any:
+    with Client(url) as client:
+        return client.score(body, timeout=SECONDS)
+
+
+def async_score(url: str, body: bytes) -> Any:
+    async def score() -> Any:
+        async with AsyncClient(url) as client:
+            return await client.score(body, timeout=SECONDS)
+
+    return asyncio.run(score())
+
+
+@pytest.mark.parametrize("score", [sync_score, async_score])
+@pytest.mark.parametrize(
+    ("treat", "body"),
+    [(say_nothing, b"{}"), (drip_a_body, b"{}"), (read_nothing, b" " * 20_000_000)],
+    ids=["says nothing", "drips", "reads nothing"],
+)
+def test_a_call_ends_in_its_time(
+    serving: Serving, score: Callable[[str, bytes], Any], treat: Callable[[socket.socket], None], body: bytes
+) -> None:
+    url = serving(treat)
+    began = time.monotonic()
+
+    with pytest.raises(TimedOut, match="no answer to POST /score-transaction within"):
+        score(url, body)
+
+    assert SECONDS * 0.9 <= time.monotonic() - began < SECONDS + SLACK_SECONDS
+
+
+@pytest.mark.parametrize("score", [sync_score, async_score])
+def test_a_connection_that_hangs_leaves_time_for_another(
+    serving: Serving, score: Callable[[str, bytes], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riskline_client.retrying.LEAST_ATTEMPT_SECONDS", 0.05)
+    seen = []
+
+    def hang_once(connection: socket.socket) -> None:
+        connection.recv(65536)
+        seen.append(connection)
+        if len(seen) > 1:
+            body = DECISION + b'"2026-11-24T03:15:07.123Z"}'
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    assert score(serving(hang_once), b"{}").action == "APPROVE"
+    assert len(seen) == 2
