@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,12 +12,12 @@ import typer
 
 from cli.installation import DataOption
 from cli.output import written
-from cli.scoring import Job
+from cli.scoring import Job, Score
 from cli.scoring_pool import scoring
 from cli.terminal import rows_progress_to_end, stderr
 from shared.errors import DatasetError, InstallationError
 from shared.model.registry import Registry
-from shared.settings import load_settings
+from shared.settings import Settings, load_settings
 from shared.transaction import TransactionModel, load_transaction_class
 from worker.training.rows import Block, Refusals
 
@@ -26,6 +26,9 @@ SMALL_FILE_BYTES = 1_000_000
 
 MOST_PROCESSES = 8
 """Unless one says otherwise: they score what this process can read, so that more would wait for it."""
+
+CONNECTIONS = 8
+"""Unless one says otherwise: as many as one process can keep busy, and some for the way to the service and back."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -49,18 +52,33 @@ def score(
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, help="How many score (default: one a core, of 8 at most).")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Have a running service decide, instead of a model here.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", help="A file that has the API key for --url (default: RISKLINE_API_KEY)."),
+    ] = None,
+    connections: Annotated[
+        int | None,
+        typer.Option("--connections", min=1, max=100, help="Rows at a time with --url (default: 8)."),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Decide every transaction of a file; the output file appears whole or not at all."""
+    _check_usage(url, here={"--model": model, "--processes": processes}, there=(api_key_file, connections))
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
-    registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
-    version = registry.load_active(transaction_class.feature_names()).version
-    job = Job(models_dir=settings.models_dir, version=version, transaction=settings.transaction, explain=explain)
+    if url is None:
+        version = model or settings.model_version
+        scorer = _scoring_here(settings, transaction_class, version, explain, processes or _processes(file))
+    else:
+        key = _api_key(settings, api_key_file)
+        scorer = _scoring_there(transaction_class, url, key, explain, connections or CONNECTIONS)
     refusals = Refusals()
     decided = 0
-    # the processes start before polars is imported here: they don't need it
-    with _cleared_away(), scoring(job, processes=processes or _processes(file)) as score_blocks:
+    # processes that score start before polars is imported here: they don't need it
+    with _cleared_away(), scorer as (score_blocks, versions):
         blocks, rows = _opened(file, transaction_class)
         with written(out) as sink, rows_progress_to_end() as progress:
             task = progress.add_task(f"scoring {file.name}", total=rows)
@@ -71,11 +89,67 @@ def score(
                 sink.write(scored.ndjson)
                 decided += scored.decided
                 progress.advance(task, scored.decided + scored.refusals.total)
-    stderr.print(f"{decided:,} decisions by model {version}")
+    stderr.print(f"{decided:,} decisions by model {', '.join(versions)}")
     if refusals.total:
         stderr.print(
             f"left out {refusals.total:,} rows that are no transactions:\n{refusals.listed()}", highlight=False
         )
+
+
+Scoring = Iterator[tuple[Score, Collection[str]]]
+"""What scores blocks, and the versions of the models by which it has."""
+
+
+@contextmanager
+def _scoring_here(
+    settings: Settings,
+    transaction_class: type[TransactionModel],
+    wanted: str | None,
+    explain: bool,  # noqa: FBT001
+    processes: int,
+) -> Scoring:
+    registry = Registry(settings.models_dir, pinned_version=wanted)
+    version = registry.load_active(transaction_class.feature_names()).version
+    job = Job(models_dir=settings.models_dir, version=version, transaction=settings.transaction, explain=explain)
+    with scoring(job, processes=processes) as score_blocks:
+        yield score_blocks, (version,)
+
+
+@contextmanager
+def _scoring_there(
+    transaction_class: type[TransactionModel],
+    url: str,
+    api_key: str | None,
+    explain: bool,  # noqa: FBT001
+    connections: int,
+) -> Scoring:
+    try:
+        from cli.scoring_service import Service, scoring_by  # noqa: PLC0415  # httpx is not where it only serves
+    except ImportError as error:
+        raise InstallationError(
+            f"`--url` needs httpx and tenacity: `pip install 'riskline[client]'` ({error})"
+        ) from error
+    service = Service(url=url, api_key=api_key, connections=connections, explain=explain)
+    with scoring_by(service, transaction_class) as score_blocks:
+        yield score_blocks, score_blocks.versions
+
+
+def _check_usage(url: str | None, *, here: Mapping[str, object], there: Collection[object]) -> None:
+    if url is None and any(value is not None for value in there):
+        raise typer.BadParameter("are for scoring with --url", param_hint="--api-key-file, --connections")
+    given = [name for name, value in here.items() if value is not None]
+    if url is not None and given:
+        raise typer.BadParameter("is for scoring without --url", param_hint=", ".join(given))
+
+
+def _api_key(settings: Settings, file: Path | None) -> str | None:
+    if file is None:
+        return None if settings.api_key is None else settings.api_key.get_secret_value()
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InstallationError(f"{file}: the API key cannot be read from it: {why}") from error
 
 
 def _opened(file: Path, transaction_class: type[TransactionModel]) -> tuple[Iterator[Block], int | None]:

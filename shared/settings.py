@@ -71,6 +71,10 @@ class Settings(BaseSettings):
         "batch; beyond it is answered 429. Of so many at once at the most. A key may have a rate of its own "
         "(`riskline keys new --rate`); where no keys are asked for, all callers share one.",
     )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="The API key with which `riskline score --url` calls a service; of no use to the service.",
+    )
     result_ttl: Annotated[int, Field(ge=1)] = Field(
         default=86_400, description="Seconds for which a decision, and so its idempotency, is kept."
     )
@@ -177,9 +181,9 @@ class Settings(BaseSettings):
             raise ValueError("has no key: give it the lines of keys, or nothing")
         return value
 
-    @field_validator("api_keys_file", mode="before")
+    @field_validator("api_keys_file", "api_key", mode="before")
     @classmethod
-    def _some_file(cls, value: object) -> object:
+    def _some(cls, value: object) -> object:
         # empty: what a compose file makes of a variable that is not set
         return value or None
 
