@@ -70,7 +70,6 @@ def test_the_example_that_reads_the_feed_goes_on_where_it_was(up: RunningUp, tmp
 
     eventually(lambda: "order-3 APPROVE" in run(up, [sys.executable], feed, tmp_path))
 
-    assert run(up, [sys.executable], feed, tmp_path) == ""
     run(up, [sys.executable], at_once.replace("order-3", "order-3-later"), tmp_path)
     assert eventually(lambda: run(up, [sys.executable], feed, tmp_path)) == "order-3-later APPROVE\n"
 
@@ -137,10 +136,11 @@ def test_the_example_in_javascript_decides_queues_and_shows_what_is_wrong(
     assert "pointer: '/amount'" in said
 
 
+@pytest.mark.slow
 def test_the_example_in_javascript_comes_through_a_restart(up: RunningUp, node: str, tmp_path: Path) -> None:
     (example,) = examples(HOW_TO, "javascript")
     patient = example.replace("seconds = 2", "seconds = 25")
     assert patient != example
-    up.kill("api")
+    up.kill("API")
 
     assert run(up, [node], patient, tmp_path).startswith("APPROVE 0.1\nscored APPROVE\n")

@@ -9,11 +9,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import orjson
 import pytest
 
+from riskline_client import Client
 from shared.model.registry import Registry
 from shared.transaction import Transaction
 from tests.integration.running import RunningUp, riskline
@@ -80,13 +80,14 @@ def test_every_door_gives_the_decision_that_scikit_learn_would_give(
     assert scored.returncode == 0, scored.stderr
     from_file = [orjson.loads(line) for line in (tmp_path / "out.ndjson").read_bytes().splitlines()]
     with RunningUp(home, environment=environment) as up, _client(up) as client, ThreadPoolExecutor(CLIENTS) as clients:
-        at_once = list(clients.map(lambda row: _post(client, "/score-transaction", row), rows))
-        accepted = list(clients.map(lambda row: _post(client, "/transactions", _renamed(row)), rows))
-        states = list(clients.map(lambda state: _state(client, state["transaction_id"]), accepted))
+        at_once = list(clients.map(lambda row: client.score(row, explain=True).document, rows))
+        accepted = list(clients.map(lambda row: client.submit(_renamed(row), explain=True), rows))
+        queued = list(clients.map(lambda state: client.wait_for(state.transaction_id, 30).decision, accepted))
 
     base = Registry(home / "models").load_active(Transaction.feature_names()).base
-    for row, sync, queued, read, probability in zip(rows, at_once, states, from_file, expected, strict=True):
-        decision = {**queued["decision"], "transaction_id": row.transaction_id}
+    for row, sync, by_worker, read, probability in zip(rows, at_once, queued, from_file, expected, strict=True):
+        assert by_worker is not None
+        decision = {**by_worker.document, "transaction_id": row.transaction_id}
         assert without_time(sync) == without_time(read) == without_time(decision)
         assert sync["fraud_probability"] == round(float(probability), 4)
         assert sync["action"] == ("DECLINE" if probability > 0.85 else "APPROVE")
@@ -102,20 +103,5 @@ def _renamed(row: Transaction) -> Transaction:
     return Transaction.from_row({**row.model_dump(), "transaction_id": f"async-{row.transaction_id}"})
 
 
-def _client(up: RunningUp) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=40)
-
-
-def _post(client: httpx.Client, path: str, row: Transaction) -> dict[str, Any]:
-    answer = client.post(
-        path, params={"explain": "true"}, content=row.to_json(), headers={"Content-Type": "application/json"}
-    )
-    assert answer.status_code in (200, 202), answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def _state(client: httpx.Client, transaction_id: str) -> dict[str, Any]:
-    body: dict[str, Any] = client.get(f"/transactions/{transaction_id}", params={"wait": 30}).json()
-    assert body["status"] == "scored", body
-    return body
+def _client(up: RunningUp) -> Client:
+    return Client(f"http://127.0.0.1:{up.state['port']}", score_timeout=40, timeout=40)

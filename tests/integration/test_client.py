@@ -1,7 +1,7 @@
 """The client, and `riskline score --url`, against a real installation that is taken away and comes back meanwhile."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +14,7 @@ from cli.main import run
 from riskline_client import Client, ConnectionFailed, Event, Retries, verify_callback
 from shared.webhooks import new_secret
 from tests.factories import a_transaction, transaction_json
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import RunningUp, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -99,7 +99,7 @@ def test_many_rows_are_all_decided(client: Client) -> None:
 def test_calls_go_on_over_a_restart_of_the_service(up: RunningUp) -> None:
     with Client(url_of(up), score_timeout=25, retries=Retries(attempts=1000)) as client:
         before = client.score(transaction_json(transaction_id="before"))
-        killed = up.kill("api")
+        killed = up.kill("API")
         after = client.score(transaction_json(transaction_id="after"))
         state = client.wait_for("after", 20)
 
@@ -124,44 +124,54 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def decisions(path: Path) -> list[dict[str, Any]]:
-    return [{**json.loads(line), "scored_at": None} for line in path.read_bytes().splitlines()]
+Score = Callable[..., tuple[int, str, list[dict[str, Any]] | None]]
+
+
+@pytest.fixture
+def score(
+    file: Path, demo_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Score:
+    """Runs `riskline score` on the file; gives the exit code, what was said, and the decisions of the output."""
+    monkeypatch.setenv("RISKLINE_MODELS", demo_environment["RISKLINE_MODELS"])
+    monkeypatch.delenv("RISKLINE_API_KEY", raising=False)
+
+    def score(*words: str) -> tuple[int, str, list[dict[str, Any]] | None]:
+        out = file.with_name("out")
+        out.unlink(missing_ok=True)
+        code = run(["score", str(file), "--out", str(out), *words])
+        decisions = [json.loads(line) for line in out.read_bytes().splitlines()] if out.exists() else None
+        return code, capfd.readouterr().err, decisions
+
+    return score
+
+
+def without_time(decisions: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    return [{**decision, "scored_at": None} for decision in decisions or ()]
 
 
 @pytest.mark.parametrize("explain", [(), ("--explain",)])
-def test_a_file_is_decided_there_as_it_is_here(
-    up: RunningUp, file: Path, demo_environment: dict[str, str], explain: tuple[str, ...]
-) -> None:
-    here, there = file.with_name("here"), file.with_name("there")
+def test_a_file_is_decided_there_as_it_is_here(up: RunningUp, score: Score, explain: tuple[str, ...]) -> None:
+    *here, decided_here = score(*explain)
+    *there, decided_there = score("--url", url_of(up), *explain)
 
-    scored = riskline("score", str(file), "--out", str(here), *explain, environment=demo_environment)
-    asked = riskline(
-        "score", str(file), "--out", str(there), "--url", url_of(up), *explain, environment=demo_environment
-    )
-
-    assert (scored.returncode, asked.returncode) == (0, 0), asked.stderr
-    assert decisions(there) == decisions(here)
-    assert asked.stderr == scored.stderr
-    assert len(decisions(there)) == ROWS
+    assert there == here
+    assert there[0] == 0
+    assert len(without_time(decided_there)) == ROWS
+    assert without_time(decided_there) == without_time(decided_here)
 
 
-def test_rows_that_are_no_transactions_are_met_there_as_they_are_here(
-    up: RunningUp, file: Path, demo_environment: dict[str, str]
-) -> None:
+def test_rows_that_are_no_transactions_are_met_there_as_they_are_here(up: RunningUp, file: Path, score: Score) -> None:
     file.write_bytes(file.read_bytes() + b"\n{}\nnot json\n")
-    out = file.with_name("out")
-    words = ("score", str(file), "--out", str(out))
 
-    here = riskline(*words, environment=demo_environment)
-    there = riskline(*words, "--url", url_of(up), environment=demo_environment)
-    assert (there.returncode, there.stderr) == (here.returncode, here.stderr) == (1, here.stderr)
-    assert "row 301" in there.stderr
-    assert not out.exists()
+    there = score("--url", url_of(up))
+    assert there == score()
+    assert (there[0], there[2]) == (1, None)
+    assert "row 301" in there[1]
 
-    skipping = riskline(*words, "--url", url_of(up), "--skip-bad-rows", environment=demo_environment)
-    assert skipping.returncode == 0
-    assert "left out 2 rows" in skipping.stderr
-    assert len(decisions(out)) == ROWS
+    code, said, decisions = score("--url", url_of(up), "--skip-bad-rows")
+    assert code == 0
+    assert "left out 2 rows" in said
+    assert [decision["transaction_id"] for decision in decisions or ()] == [f"row-{number}" for number in range(ROWS)]
 
 
 GOOD = {
