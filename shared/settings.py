@@ -151,6 +151,10 @@ class Settings(BaseSettings):
     callback_host_limit: Annotated[int, Field(ge=1, le=500)] = Field(
         default=150, description="Deliveries to one receiving host at a time, of one delivery worker."
     )
+    alive_file: Path | None = Field(
+        default=None,
+        description="A file that a worker touches once a second, for a health check (`python -m worker.alive FILE`).",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least log level shown."
     )
@@ -181,7 +185,7 @@ class Settings(BaseSettings):
             raise ValueError("has no key: give it the lines of keys, or nothing")
         return value
 
-    @field_validator("api_keys_file", "api_key", mode="before")
+    @field_validator("api_keys_file", "api_key", "alive_file", mode="before")
     @classmethod
     def _some(cls, value: object) -> object:
         # empty: what a compose file makes of a variable that is not set

@@ -73,6 +73,11 @@ class DeliveryRuntime:
         self._look()
         self._thread.join(STOP_SECONDS)
 
+    @property
+    def lives(self) -> bool:
+        """Whether the thread still delivers."""
+        return self._thread.is_alive()
+
     def deliver(self) -> None:
         """Delivers until nothing was due for a while, the time slice is over or the process is to stop."""
         end = time.monotonic() + TIME_SLICE_SECONDS
@@ -81,7 +86,7 @@ class DeliveryRuntime:
             self._active.set()
             self._look()
             try:
-                while not self._stopping() and time.monotonic() < end and self._thread.is_alive():
+                while not self._stopping() and time.monotonic() < end and self.lives:
                     idle = self._deliverer.idle_seconds if self._deliverer is not None else 0.0
                     if min(idle, time.monotonic() - begun) >= HOT_SECONDS:
                         break
@@ -90,7 +95,7 @@ class DeliveryRuntime:
                 self._active.clear()
 
     def _look(self) -> None:
-        if self._loop is not None and self._deliverer is not None and self._thread.is_alive():
+        if self._loop is not None and self._deliverer is not None and self.lives:
             self._loop.call_soon_threadsafe(self._deliverer.look)
 
     def _run(self) -> None:
@@ -139,7 +144,7 @@ def create_side(settings: Settings, process: Process) -> Side:
     install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets)
-    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, runtime.close)
+    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, runtime.close, alive=lambda: runtime.lives)
 
 
 def _give_way() -> None:

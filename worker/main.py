@@ -1,6 +1,7 @@
 """The composition root of a worker process."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from threading import Event
@@ -9,13 +10,14 @@ from rq import Queue
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
-from shared.errors import StoreUnavailableError
+from shared.errors import SettingsError, StoreUnavailableError
 from shared.log import configure_logging, get_logger
 from shared.outage import Outage
 from shared.presence import process_name
 from shared.settings import Settings
 from shared.settling import settle
 from shared.store.connection import connect, redis_faults_named
+from worker.alive import sign_of_life
 from worker.process import Process, Side
 from worker.pulse import Pulse
 from worker.rq_worker import OutagesOnce, QueueWorker, heed_signals
@@ -60,6 +62,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         name=process_name(),
     )
     side: Side = import_module(SIDES[queue]).create_side(settings, process)
+    side.sweeper.sign = _sign_of_life(settings, side)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
     logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
     side.sweeper.start()
@@ -81,6 +84,13 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             side.close()
             side.sweeper.stop()
     log.info("worker stops", name=process.name)
+
+
+def _sign_of_life(settings: Settings, side: Side) -> Callable[[], None]:
+    try:
+        return sign_of_life(settings.alive_file, side.alive)
+    except OSError as error:
+        raise SettingsError(f"RISKLINE_ALIVE_FILE: {settings.alive_file} cannot be made ({error.strerror})") from None
 
 
 def _work(process: Process, side: Side, *, outage: Outage) -> None:

@@ -20,6 +20,8 @@ class Side(NamedTuple):
     job: Callable[[], None]
     close: Callable[[], None] = lambda: None
     """Ends what goes on beside the jobs, once the process was told to stop."""
+    alive: Callable[[], bool] = lambda: True
+    """Whether what goes on beside the jobs still does."""
 
 
 class Process(NamedTuple):

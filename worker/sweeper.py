@@ -33,6 +33,8 @@ class Rounds:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.outage = Outage(log, failing="Redis is away", back="Redis is back")
+        self.sign: Callable[[], None] = lambda: None
+        """Called after each round, whatever became of it: a thread that hangs calls it no more."""
 
     def start(self) -> None:
         """Starts the thread."""
@@ -61,7 +63,15 @@ class Rounds:
             except Exception:
                 # the thread is what brings back what was lost: it outlives a mistake
                 log.exception("a round failed")
+            self._show_life()
             self._stop.wait(INTERVAL_SECONDS)
+
+    def _show_life(self) -> None:
+        try:
+            self.sign()
+        except OSError as error:
+            # the health check is what complains
+            log.debug("the file that shows life could not be touched", problem=error.strerror)
 
 
 class CallbackSweeper(Rounds):
