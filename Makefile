@@ -19,16 +19,22 @@ BENCH_FLAGS ?=
 CHAOS_FLAGS ?=
 SOAK_FLAGS ?=
 
+# Images: what is built from, under which tag, and more words for docker build (IMAGE_FLAGS="--network host").
+PYTHON_IMAGE ?= python:3.11-slim-bookworm
+RISKLINE_TAG ?= latest
+IMAGE_FLAGS ?=
+IMAGE_SOURCE ?= unknown
+
 # What `make lock` resolves for: one file each for Python 3.11 and later on Linux and macOS. Extras stay in it: without
 # them the pip of Python 3.11 takes the newest of a package that another asks for with an extra, and then finds no hash.
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
-.PHONY: help install run test test-slow test-without-cc parity fuzz chaos soak bench bench-quick lock clean
+.PHONY: help install run test test-slow test-without-cc parity fuzz chaos soak bench bench-quick images e2e-containers lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed $(KERNEL) ## Make .venv with the locked packages, the project and its C kernel
 
@@ -46,7 +52,7 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/mypy; \
 	step $(BIN)/lint-imports; \
 	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME) -m 'not slow'; \
-	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
+	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
 	step $(BIN)/pytest $(CHAOS_TEST)
 
 test-slow: install ## Every family of models, and files of an old scikit-learn in an environment of its own (four minutes)
@@ -74,6 +80,17 @@ bench: install ## Measure the service and its peers, and write docs/benchmarks (
 
 bench-quick: install ## The same in a few minutes, to see whether it works; its figures prove nothing
 	@exec $(BIN)/riskline bench --quick $(BENCH_FLAGS)
+
+IMAGE = docker build $(IMAGE_FLAGS) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg SOURCE=$(IMAGE_SOURCE) \
+	--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+	--build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)"
+images: ## Build the container images riskline-api, riskline-worker and riskline-train (RISKLINE_TAG=1.0)
+	$(IMAGE) --file Dockerfile.api --target api --tag riskline-api:$(RISKLINE_TAG) .
+	$(IMAGE) --file Dockerfile.worker --target worker --tag riskline-worker:$(RISKLINE_TAG) .
+	$(IMAGE) --file Dockerfile.worker --target train --tag riskline-train:$(RISKLINE_TAG) .
+
+e2e-containers: install ## Build the images, run them with compose, scale and kill them; is anything lost? (needs Docker)
+	$(BIN)/pytest tests/e2e/test_containers.py -m containers -s
 
 lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
