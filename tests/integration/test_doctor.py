@@ -28,6 +28,15 @@ def test_a_running_installation_is_healthy(tmp_path: Path, demo_environment: dic
     assert verdicts(answer, "model") == verdicts(answer, "port") == verdicts(answer, "kernel") == ["ok"]
 
 
+def test_a_port_on_which_an_api_answers_is_no_fault_though_riskline_up_did_not_start_it(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    with RunningUp(tmp_path, environment=demo_environment) as up:
+        _, answer = diagnosis(tmp_path / "other", {**demo_environment, "RISKLINE_PORT": str(up.state["port"])})
+
+    assert verdicts(answer, "port") == ["ok"]
+
+
 def test_an_installation_without_a_model_is_told_how_to_make_one(
     tmp_path: Path, demo_environment: dict[str, str]
 ) -> None:
