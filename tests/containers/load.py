@@ -110,7 +110,7 @@ def feed(http: httpx.Client) -> list[dict[str, Any]]:
         cursor = page["next"]
 
 
-def decision(http: httpx.Client, transaction_id: str) -> dict[str, Any] | None:
-    """A transaction's decision as its client reads it; None where there is none yet."""
-    answer = http.get(f"/transactions/{transaction_id}")
+def decision(http: httpx.Client, transaction_id: str, *, wait_seconds: int = 0) -> dict[str, Any] | None:
+    """A transaction's decision as its client reads it; None where there is none in time."""
+    answer = http.get(f"/transactions/{transaction_id}", params={"wait": wait_seconds}, timeout=10 + wait_seconds)
     return checked_state(checked(answer.status_code, answer.headers, answer.content, allowed={200}), transaction_id)
