@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bench, callbacks, doctor, evaluate, keys, models, openapi, score, service, training, transactions
+from cli import bench, callbacks, doctor, evaluate, keys, models, openapi, scale, score, service, training, transactions
 from shared.errors import RisklineError
 
 EXIT_FAILED = 1
@@ -38,7 +38,7 @@ def _root(
     pass
 
 
-for group in (service, training, evaluate, score, models, transactions, callbacks, keys, doctor, openapi, bench):
+for group in (service, training, evaluate, score, models, transactions, callbacks, keys, scale, doctor, openapi, bench):
     group.register(app)
 
 

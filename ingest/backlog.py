@@ -60,6 +60,11 @@ class Backlog:
         self._no_delivery = Outage(log, failing="callbacks are not delivered", back="callbacks are delivered again")
 
     @property
+    def last(self) -> tuple[float, Counts] | None:
+        """When it was last looked at, by the clock, and what was there; None where Redis failed that."""
+        return self._last
+
+    @property
     def counts(self) -> Counts | None:
         """What was there at the last look; None where there was none, or Redis failed it."""
         return None if self._last is None else self._last[1]

@@ -12,6 +12,7 @@ from ingest.feed import Feed
 from ingest.fleet import Fleet
 from ingest.limiting import Limiter
 from ingest.recording import Recorder
+from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
@@ -46,6 +47,7 @@ class Background:
         strict: StrictRecorder | None,
         backlog: Backlog,
         fleet: Fleet,
+        scaling: Scaling,
         gate: Gate,
         limiter: Limiter,
         redis: Redis,
@@ -60,6 +62,7 @@ class Background:
         self._strict = strict
         self._backlog = backlog
         self._fleet = fleet
+        self._scaling = scaling
         self._gate = gate
         self._limiter = limiter
         self._redis = redis
@@ -77,6 +80,7 @@ class Background:
             self._recorder.run(),
             self._backlog.run(),
             self._fleet.run(),
+            self._scaling.run(),
             self._gate.run(),
             self._limiter.run(),
             self._follow_model(),

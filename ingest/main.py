@@ -19,6 +19,7 @@ from ingest.fleet import Fleet
 from ingest.lifespan import Background
 from ingest.limiting import Limiter
 from ingest.recording import Recorder
+from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
@@ -31,6 +32,7 @@ from shared.schedule import Schedule
 from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, redis_faults_named
 from shared.store.decisions import RedisDecisions
+from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
 from shared.store.rates import RedisRates
 from shared.store.safety import dangers_of, warn
@@ -82,6 +84,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     presence = Presence(serving=serving, process=process_name(), kind="api")
     fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
     limiter = Limiter(settings.rate, accounts=RedisRates(redis), sharers=lambda: fleet.api_processes)
+    scaling = Scaling(backlog, AsyncPaces(redis), settings.scale_target)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     places = Places(settings.max_waits)
     waiting = Waiting(intake, places)
@@ -119,6 +122,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             strict=strict,
             backlog=backlog,
             fleet=fleet,
+            scaling=scaling,
             gate=gate,
             limiter=limiter,
             redis=redis,

@@ -64,6 +64,23 @@ FAILED = Gauge(
     "riskline_transactions_failed", "Failed transactions that are kept for replay.", multiprocess_mode="mostrecent"
 )
 WORKERS = Gauge("riskline_workers", "Workers that show signs of life.", multiprocess_mode="mostrecent")
+WORKERS_NEEDED = Gauge(
+    "riskline_workers_needed",
+    "Workers that the present load and backlog need; absent until it is known how fast transactions arrive.",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+WORKER_PACE = Gauge(
+    "riskline_worker_pace_per_second",
+    "Transactions that one worker decides in a second when it is never idle.",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+WORKER_BUSY_SECONDS = Gauge(
+    "riskline_worker_busy_seconds",
+    "Time that workers have spent on batches, all processes and restarts together.",
+    multiprocess_mode="mostrecent",
+)
 CALLBACKS = Gauge(
     "riskline_callbacks",
     "Callbacks that were ever announced, attempted, delivered and so on, all processes and restarts together.",

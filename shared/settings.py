@@ -13,6 +13,7 @@ from shared.callback_url import Allowed, parse_callback_url
 from shared.errors import SettingsError
 from shared.rate import Rate, parse_rate
 from shared.redis_url import SENTINEL_SCHEMES, check_plain_url, is_sentinel_url, parse_sentinel_url
+from shared.scaling import Target
 from shared.schedule import SPEC_SCHEDULE, Schedule
 from shared.webhooks import parse_secrets
 
@@ -155,6 +156,16 @@ class Settings(BaseSettings):
         default=None,
         description="A file that a worker touches once a second, for a health check (`python -m worker.alive FILE`).",
     )
+    scale_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.7,
+        description="The part of the time that a worker shall be busy, for `riskline_workers_needed` and "
+        "`riskline scale`.",
+    )
+    scale_drain: Annotated[float, Field(gt=0)] = Field(
+        default=60.0, description="Seconds in which they shall have enough workers to decide a backlog."
+    )
+    scale_min: Annotated[int, Field(ge=1)] = Field(default=1, description="The least workers that they propose.")
+    scale_max: Annotated[int, Field(ge=1)] = Field(default=100, description="The most workers that they propose.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least log level shown."
     )
@@ -237,6 +248,17 @@ class Settings(BaseSettings):
             except ValueError as error:
                 raise ValueError(f"RISKLINE_CALLBACK_URL: {error}") from None
         return self
+
+    @model_validator(mode="after")
+    def _least_is_no_more_than_most(self) -> Self:
+        if self.scale_min > self.scale_max:
+            raise ValueError(f"RISKLINE_SCALE_MIN is {self.scale_min}, more than RISKLINE_SCALE_MAX, {self.scale_max}")
+        return self
+
+    @property
+    def scale_target(self) -> Target:
+        """What the number of workers is reckoned for."""
+        return Target(self.scale_utilisation, self.scale_drain, self.scale_min, self.scale_max)
 
     @property
     def models_dir(self) -> Path:

@@ -1,6 +1,7 @@
 """Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TypeGuard
@@ -16,15 +17,13 @@ from shared.decision import Decision
 from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
+from shared.scaling import BATCH
 from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
 from shared.store.records import Outcome, Record, decided, failed, unreadable
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
 
 log = get_logger(__name__)
-
-BATCH = 256
-"""Transactions claimed at once: larger ones gain little throughput and hold up Redis and latency."""
 
 LEASE_SECONDS = 5.0
 """How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
@@ -40,6 +39,9 @@ Anything else ends that row alone, also what is no Exception, such as a panic of
 WAIT_SECONDS = 1.0
 """How long one wait for more may take: well below the lease, which the claim after it renews."""
 
+STUCK_SECONDS = 1.0
+"""A call of Redis that takes longer is a fault of Redis, and no measure of how fast a worker is."""
+
 HOT_WAITS = 5
 """Waits in vain before going back to RQ, which costs 7 ms a ticket: nobody pays that who comes more often."""
 
@@ -54,10 +56,12 @@ def drain(
     time_is_over: Callable[[], bool],
     announce: Callable[[], None] = lambda: None,
     count: Callable[[Iterable[Decision]], None] = lambda _decisions: None,
+    time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None,
 ) -> int:
     """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
 
-    `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed.
+    `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed, and
+    `time_batch` with the size of each that was decided and the seconds that it took, the claim of the next included.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
@@ -67,9 +71,14 @@ def drain(
         claimed = NOTHING
         while in_vain < HOT_WAITS and not time_is_over():
             if claimed.rows:
+                began = time.perf_counter()
                 with pulse.assessing():
                     done = outcomes(claimed, model=model(), transaction_class=transaction_class, count=count)
+                assessed = time.perf_counter()
                 decided, claimed = queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
+                ended = time.perf_counter()
+                if ended - assessed < STUCK_SECONDS:
+                    time_batch(len(done), ended - began)
                 total += decided
                 if any(each.callback is not None for each in done):
                     # else the delivery workers see for themselves, within a second

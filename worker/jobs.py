@@ -25,6 +25,7 @@ def drain() -> None:
             model=runtime.serving.require,
             transaction_class=runtime.transaction_class,
             count=runtime.count,
+            time_batch=runtime.time_batch,
             announce=runtime.callback_tickets.ensure,
             time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
         )

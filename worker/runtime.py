@@ -26,6 +26,7 @@ class Runtime:
     worker: str
     pulse: Pulse
     count: Callable[[Iterable[Decision]], None]
+    time_batch: Callable[[int, float], None]
     outage: Outage
     stopping: Callable[[], bool]
 

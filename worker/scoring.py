@@ -11,6 +11,7 @@ from shared.outage import Outage
 from shared.presence import Presence
 from shared.schedule import Schedule
 from shared.settings import Settings
+from shared.store.paces import Paces
 from shared.store.processes import Processes
 from shared.store.safety import dangers_of, warn
 from shared.store.tallies import Tallies
@@ -46,6 +47,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         Presence(serving=serving, process=process.name, kind="worker"),
         Processes(process.sweep_redis),
         Tallies(process.sweep_redis),
+        Paces(process.sweep_redis),
     )
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
@@ -59,6 +61,7 @@ def create_side(settings: Settings, process: Process) -> Side:
             worker=process.name,
             pulse=process.pulse,
             count=signs.count,
+            time_batch=signs.time_batch,
             outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
             stopping=process.stopping.is_set,
         )

@@ -1,4 +1,4 @@
-"""A scoring worker says which model version it serves and what it has decided: beside its work, never in its way."""
+"""A scoring worker says which model version it serves, what it has decided and how fast, never in its work's way."""
 
 import threading
 from collections import Counter
@@ -8,6 +8,8 @@ from shared.decision import Decision
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.presence import Presence
+from shared.scaling import Timed, size_class
+from shared.store.paces import Paces
 from shared.store.processes import Processes
 from shared.store.tallies import Tallied, Tallies, tallied
 
@@ -17,12 +19,14 @@ log = get_logger(__name__)
 class Signs:
     """Where Redis fails it, nothing is said: the sweep beside it tells of the outage."""
 
-    def __init__(self, presence: Presence, processes: Processes, tallies: Tallies) -> None:
+    def __init__(self, presence: Presence, processes: Processes, tallies: Tallies, paces: Paces) -> None:
         self._presence = presence
         self._processes = processes
         self._tallies = tallies
+        self._paces = paces
         self._lock = threading.Lock()
         self._decided: Tallied = Counter()
+        self._timed: dict[int, Timed] = {}
 
     def count(self, decisions: Iterable[Decision]) -> None:
         """Keeps how many were made by which version, to be told."""
@@ -30,9 +34,17 @@ class Signs:
         with self._lock:
             self._decided += counts
 
+    def time_batch(self, transactions: int, seconds: float) -> None:
+        """Keeps how long a batch took, to be told."""
+        size = size_class(transactions)
+        with self._lock:
+            before = self._timed.get(size, Timed(0, 0, 0.0))
+            self._timed[size] = Timed(before.batches + 1, before.transactions + transactions, before.seconds + seconds)
+
     def tell(self) -> None:
         """Says what there is to say."""
         self._tell_decided()
+        self._tell_timed()
         news = self._presence.news()
         if news is None:
             return
@@ -55,9 +67,21 @@ class Signs:
             with self._lock:
                 self._decided += counts
 
+    def _tell_timed(self) -> None:
+        with self._lock:
+            timed, self._timed = self._timed, {}
+        if not timed:
+            return
+        try:
+            self._paces.add(timed)
+        except StoreUnavailableError as error:
+            # not told again: what was measured while Redis failed says little
+            log.debug("Redis was not told how long batches took", problem=str(error))
+
     def leave(self) -> None:
         """Says that this process ends; where Redis fails, it is forgotten by itself."""
         self._tell_decided()
+        self._tell_timed()
         try:
             self._processes.leave(self._presence.process)
         except StoreUnavailableError as error:

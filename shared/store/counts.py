@@ -46,6 +46,11 @@ class Counts(NamedTuple):
     """For how long a callback has been due, and no delivery worker has come for any."""
 
     @property
+    def arrived(self) -> int:
+        """Transactions that were ever put in line for a decision."""
+        return self.accepted + self.replayed
+
+    @property
     def nobody_delivers(self) -> bool:
         """Whether a callback has been due for longer than a lost worker's lease, and nobody has come for any."""
         return self.callbacks_overdue_ms > OVERDUE_MS

@@ -15,6 +15,7 @@
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay, erase |
 | `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | most of them |
 | `riskline:{S}:decided_by` | hash, decisions of the workers by version and action | 20 versions | tally |
+| `riskline:{S}:paces` | hash, how long the workers' batches took by size | ten fields | pace |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record, erase |
 | `riskline:{S}:decisions_erased` | sorted set, id of an erased entry by its time in ms | the feed length | erase |
 | `riskline:{S}:callback:ID` | hash, its attempts | until it is over, a TTL | decide, take, finish, resend, erase |
@@ -115,6 +116,11 @@ class Keys:
     def decided_by(self) -> str:
         """How many decisions the workers have made, by model version and action."""
         return self.prefix + "decided_by"
+
+    @property
+    def paces(self) -> str:
+        """How long the workers' batches took, by the class of their size."""
+        return self.prefix + "paces"
 
     @property
     def feed(self) -> str:

@@ -192,6 +192,7 @@ class Parts:
         pulse, outage = Pulse(), Outage(get_logger(__name__), failing="away", back="back")
         install(
             Runtime(
+                time_batch=lambda _transactions, _seconds: None,
                 queue=RedisQueue(redis, **LIMITS),
                 tickets=Tickets(redis),
                 callback_tickets=Tickets(redis, CALLBACKS_QUEUE),

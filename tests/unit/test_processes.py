@@ -11,6 +11,7 @@ from shared.errors import BundleError, StoreUnavailableError
 from shared.model.serving import Serving
 from shared.presence import REPEAT_SECONDS, Presence, process_name
 from shared.store.keys import Keys
+from shared.store.paces import Paces
 from shared.store.processes import (
     LIFETIME_SECONDS,
     MAX_PROBLEM,
@@ -138,7 +139,10 @@ def test_a_worker_that_cannot_say_it_goes_on_and_says_it_later(redis: fakeredis.
             super().announce(state)
 
     signs = Signs(
-        Presence(serving=serving_of(AmountModel()), process="w", kind="worker"), Sometimes(redis), Tallies(redis)
+        Presence(serving=serving_of(AmountModel()), process="w", kind="worker"),
+        Sometimes(redis),
+        Tallies(redis),
+        Paces(redis),
     )
     signs.tell()
     assert Processes(redis).living() == []
@@ -154,7 +158,7 @@ async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_re
     server = fakeredis.FakeServer()
     redis = fakeredis.FakeRedis(server=server)
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
-    signs = Signs(presence, Processes(redis), Tallies(redis))
+    signs = Signs(presence, Processes(redis), Tallies(redis), Paces(redis))
     decisions = assess([a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at="now")
 
     server.connected = False
