@@ -31,7 +31,8 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
-.PHONY: help install run test test-slow test-without-cc parity fuzz chaos soak bench bench-quick images e2e-containers lock clean
+.PHONY: help install run test test-slow test-without-cc test-kubernetes parity fuzz chaos soak bench bench-quick images
+.PHONY: e2e-containers lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,10 @@ test-slow: install ## Every family of models, and files of an old scikit-learn i
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
 	$(PIP) install --require-hashes -r requirements-zig.txt
 	$(BIN)/pytest tests/unit/test_build.py tests/unit/test_engine.py -k zig
+
+test-kubernetes: install ## Build the overlays of deploy/kubernetes and hold them against its schemas (downloads 40 MB)
+	$(PIP) install --require-hashes -r requirements-kubernetes.txt
+	$(BIN)/pytest tests/e2e/test_kubernetes_build.py tests/unit/test_kubernetes.py
 
 parity: install ## Every row of the test month through all doors and all families (minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py tests/e2e/test_families.py
@@ -98,6 +103,7 @@ lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --extra train --extra files pyproject.toml -c requirements-dev.txt -o requirements-train.txt
 	$(LOCK) requirements-build.in -c requirements-dev.txt -o requirements-build.txt
 	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
+	$(LOCK) --upgrade requirements-kubernetes.in -c requirements-dev.txt -o requirements-kubernetes.txt
 	$(LOCK) --upgrade requirements-bench.in -c requirements-dev.txt -o requirements-bench.txt
 
 clean: ## Remove .venv, .riskline (models and data!) and caches
