@@ -136,7 +136,7 @@ def _tell(
     else:
         typer.echo(f"\n{_workers(needed)} {'is' if needed == 1 else 'are'} enough; {lives}")
     if load.pace is None:
-        typer.echo("(no rate is known before a worker has decided something: start one, and send it transactions)")
+        typer.echo("(no rate is known before a worker has decided a few batches: start one, and send it transactions)")
     elif load.per_second:
         many = (f"at {factor} times the load: {workers_needed(times(load, factor), unbounded):,}" for factor in FACTORS)
         typer.echo(", ".join(many))
@@ -150,6 +150,6 @@ def _workers(number: int) -> str:
 
 def _pace_in_words(load: Load) -> str:
     if load.pace is None:
-        return "has decided nothing yet"
+        return "has decided nothing yet, or too little to say"
     how = "" if load.pace.measured else f", foretold from batches of up to {load.pace.seen_batch:.0f}"
     return f"decides {load.pace.per_second:,.0f}/s when it is never idle{how}"

@@ -12,7 +12,7 @@ REACH = 4
 be ten times off by a tenth of a millisecond."""
 
 FEW_BATCHES = 5
-"""Batches of a size that say little of it: the first ones of a process are slow."""
+"""Batches of a size that say nothing of it yet: one of them may have met a busy disk."""
 
 
 class Timed(NamedTuple):
@@ -42,13 +42,12 @@ class Pace(NamedTuple):
 
 
 def pace(timed: Mapping[int, Timed]) -> Pace | None:
-    """The pace that follows from measured batches by size class; None where there are none.
+    """The pace that follows from measured batches by size class; None where there are too few.
 
     A batch of n takes a + b n: the round trip and the write to disk, which all share, and each one's own time. A load
     that leaves workers idle has small batches, so what it decides a second in its busy time is far less than it could.
     """
-    seen = [each for each in timed.values() if each.batches > 0 and each.transactions > 0 and each.seconds > 0]
-    seen = [each for each in seen if each.batches >= FEW_BATCHES] or seen
+    seen = [each for each in timed.values() if each.batches >= FEW_BATCHES and each.transactions and each.seconds]
     if not seen:
         return None
     largest = max(seen, key=lambda each: each.transactions / each.batches)

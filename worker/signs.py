@@ -15,6 +15,10 @@ from shared.store.tallies import Tallied, Tallies, tallied
 
 log = get_logger(__name__)
 
+WARM_UP_BATCHES = 3
+"""The first batches of a process, which may take a hundred times as long as those to come: with a few pods started at
+once they would have all workers seem slow, and still more be started."""
+
 
 class Signs:
     """Where Redis fails it, nothing is said: the sweep beside it tells of the outage."""
@@ -27,6 +31,7 @@ class Signs:
         self._lock = threading.Lock()
         self._decided: Tallied = Counter()
         self._timed: dict[int, Timed] = {}
+        self._batches = 0
 
     def count(self, decisions: Iterable[Decision]) -> None:
         """Keeps how many were made by which version, to be told."""
@@ -35,7 +40,10 @@ class Signs:
             self._decided += counts
 
     def time_batch(self, transactions: int, seconds: float) -> None:
-        """Keeps how long a batch took, to be told."""
+        """Keeps how long a batch took, to be told; not of the first ones."""
+        self._batches += 1
+        if self._batches <= WARM_UP_BATCHES:
+            return
         size = size_class(transactions)
         with self._lock:
             before = self._timed.get(size, Timed(0, 0, 0.0))

@@ -42,6 +42,7 @@ EVALUATE = DOCS / "how-to" / "evaluate-a-model.md"
 SWAP = DOCS / "how-to" / "swap-and-roll-back.md"
 KEYS = DOCS / "how-to" / "keys.md"
 CALL = DOCS / "how-to" / "call-the-api.md"
+SIZE = DOCS / "how-to" / "size-an-installation.md"
 REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
@@ -150,7 +151,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
 
 @pytest.mark.parametrize(
     "document",
-    [TUTORIAL, CALL, FOLLOW, KEYS, SCORE_FILES, REPLAY, RECEIVE, IMPORT, EVALUATE, SWAP, ROOT / "README.md"],
+    [TUTORIAL, CALL, FOLLOW, KEYS, SCORE_FILES, REPLAY, RECEIVE, IMPORT, EVALUATE, SWAP, SIZE, ROOT / "README.md"],
     ids=lambda path: path.name,
 )
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(

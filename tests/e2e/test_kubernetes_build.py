@@ -27,7 +27,7 @@ CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
 
 OPTIONAL = ("model-image", "monitoring")
 
-MADE_BY_HAND = {"riskline-redis", "riskline-api-keys", "riskline-callbacks", "riskline-scaler"}
+MADE_BY_HAND = {"riskline-redis", "riskline-keys", "riskline-callbacks", "riskline-scaler"}
 
 
 def variants() -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -80,8 +80,8 @@ def test_without_a_worker_it_says_that_no_rate_is_known_and_proposes_one(environ
     told = riskline("scale", "--measure", "0.5", environment=environment)
 
     assert told.returncode == 0
-    assert "one worker    has decided nothing yet" in told.stdout
-    assert "1 worker is enough; 0 live\n(no rate is known before a worker has decided something" in told.stdout
+    assert "one worker    has decided nothing yet, or too little to say\n" in told.stdout
+    assert "1 worker is enough; 0 live\n(no rate is known before a worker has decided a few batches" in told.stdout
 
 
 def test_where_no_worker_is_left_the_rate_of_those_before_is_what_counts(

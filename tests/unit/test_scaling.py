@@ -106,14 +106,14 @@ def test_a_noisy_measurement_never_foretells_a_negative_time(seconds: tuple[floa
     assert 0 < known.per_second <= 16 / 0.002
 
 
-def test_the_first_batches_of_a_process_say_little_where_others_say_more() -> None:
+def test_a_few_batches_say_nothing() -> None:
     slow = {1: Timed(FEW_BATCHES - 1, FEW_BATCHES - 1, 5.0)}
 
     assert pace(slow | batches(BATCH)) == pace(batches(BATCH))
-    assert pace(slow) is not None
+    assert pace(slow) is None
 
 
-@pytest.mark.parametrize("timed", [{}, {1: Timed(0, 0, 0.0)}, {1: Timed(3, 3, 0.0)}])
+@pytest.mark.parametrize("timed", [{}, {1: Timed(0, 0, 0.0)}, {1: Timed(30, 30, 0.0)}])
 def test_without_a_measurement_there_is_no_pace(timed: dict[int, Timed]) -> None:
     assert pace(timed) is None
 

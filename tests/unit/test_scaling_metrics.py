@@ -25,7 +25,7 @@ from tests.factories import AmountModel, transaction_json
 from tests.unit.api import Api
 from tests.unit.test_processes import serving_of
 from worker import drain as draining
-from worker.signs import Signs
+from worker.signs import WARM_UP_BATCHES, Signs
 
 FULL = {BATCH: Timed(100, 100 * BATCH, 2.56)}
 """Ten thousand a second."""
@@ -148,7 +148,10 @@ async def test_the_task_outlives_an_outage() -> None:
 
 def signs_on(redis: Any) -> Signs:
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
-    return Signs(presence, Processes(redis), Tallies(redis), Paces(redis))
+    signs = Signs(presence, Processes(redis), Tallies(redis), Paces(redis))
+    for _ in range(WARM_UP_BATCHES):
+        signs.time_batch(64, 30.0)
+    return signs
 
 
 async def test_what_workers_measured_comes_together_by_size_and_outlives_them() -> None:
@@ -167,6 +170,14 @@ async def test_what_workers_measured_comes_together_by_size_and_outlives_them() 
     assert measured.timed == {1: Timed(1, 1, 0.001), 256: Timed(2, 512, 0.022), 128: Timed(1, 255, 0.009)}
     assert measured.busy_seconds == pytest.approx(0.032)
     assert Paces(fakeredis.FakeRedis(server=server)).read() == measured
+
+
+def test_the_first_batches_of_a_process_are_not_told_of() -> None:
+    """A dozen new workers would have all seem slow, and a dozen more be started."""
+    redis = fakeredis.FakeRedis()
+    signs_on(redis).tell()
+
+    assert Paces(redis).read() == Measured({}, 0.0)
 
 
 def test_small_batches_do_not_wash_away_what_is_known_of_large_ones_and_new_ones_replace_old_ones() -> None:
