@@ -31,8 +31,8 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
-.PHONY: help install run test test-slow test-without-cc test-kubernetes parity fuzz chaos soak bench bench-quick images
-.PHONY: e2e-containers lock clean
+.PHONY: help install run test test-slow test-without-cc test-kubernetes parity openapi fuzz chaos soak bench bench-quick
+.PHONY: images e2e-containers audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ test-kubernetes: install ## Build the overlays of deploy/kubernetes and hold the
 
 parity: install ## Every row of the test month through all doors and all families (minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py tests/e2e/test_families.py
+
+openapi: install ## Write the OpenAPI document and the pages of problems into docs/reference, from the code
+	@env -u RISKLINE_TRANSACTION $(BIN)/riskline openapi --out docs/reference/openapi.json
+	@$(BIN)/python -c 'from ingest.problem_pages import all_pages; print(all_pages(), end="")' > docs/reference/problems.md
 
 fuzz: install ## Requests made from the OpenAPI document, then 100,000 damaged model versions (BUNDLE_FUZZ_SEED=1)
 	OPENAPI_FUZZ=1 $(BIN)/pytest tests/integration/test_openapi_fuzz.py

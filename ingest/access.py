@@ -40,6 +40,8 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
     ("GET", "/docs/assets/{name}"): OPEN,
+    ("GET", "/docs/problems"): OPEN,
+    ("GET", "/docs/problems/{name}"): OPEN,
 }
 
 

@@ -267,6 +267,12 @@ class EdgeProtocol(HttpToolsProtocol):
         path = b"" if self._turned_away else getattr(self, "url", b"").partition(b"?")[0]
         REQUESTS.labels("unknown", "unknown", str(problem.status_code)).inc()
         self.server_state.total_requests += 1
-        defaults = self.server_state.default_headers
-        self.transport.write(wire_answer(problem, instance=path, request_id=request_id(None), defaults=defaults))
+        answer = wire_answer(
+            problem,
+            instance=path,
+            root_path=self.root_path,
+            request_id=request_id(None),
+            defaults=self.server_state.default_headers,
+        )
+        self.transport.write(answer)
         self.transport.close()

@@ -81,7 +81,7 @@ class MetricsMiddleware:
         timer.observe(time.perf_counter() - req.context.started)
 
 
-EXPOSED = ("X-Request-ID", "Location", "Retry-After", "Preference-Applied", "RateLimit", "RateLimit-Policy")
+EXPOSED = ("X-Request-ID", "Link", "Location", "Retry-After", "Preference-Applied", "RateLimit", "RateLimit-Policy")
 """What a page of another origin may read of an answer beside its body."""
 
 

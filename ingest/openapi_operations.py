@@ -98,7 +98,9 @@ class Operations:
             examples = {name: self.samples.problem(name, path) for name in names if PROBLEMS[name][0] == status}
             description = " Or: ".join(f"{problem['title']}." for problem in examples.values())
             media = {"schema": self.references[Problem], "examples": _examples(examples)}
-            answers[str(status)] = response(description, {MEDIA_PROBLEM: media}, *PROBLEM_HEADERS.get(status, ()))
+            answers[str(status)] = response(
+                description, {MEDIA_PROBLEM: media}, "Link", *PROBLEM_HEADERS.get(status, ())
+            )
         return answers
 
     def guarded(self, path: str, item: Json) -> Json:
@@ -117,7 +119,9 @@ class Operations:
         """The operations of a path, each with what any request may have for an answer."""
         examples = {name: self.samples.problem(name, path) for name in REFUSALS}
         media = {"schema": self.references[Problem], "examples": _examples(examples)}
-        refused = response("Refused for its form, or because all connections are taken.", {MEDIA_PROBLEM: media})
+        refused = response(
+            "Refused for its form, or because all connections are taken.", {MEDIA_PROBLEM: media}, "Link"
+        )
         return {
             method: {**operation, "responses": {**operation["responses"], "default": refused}}
             for method, operation in item.items()

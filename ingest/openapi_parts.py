@@ -83,6 +83,10 @@ HEADERS: dict[str, Json] = {
         "description": "The request's own `X-Request-ID` where it sent a sane one, else a new id.",
         "schema": {"type": "string"},
     },
+    "Link": {
+        "description": "Where the page of this type of problem is, with the relation `help` (RFC 8288).",
+        "schema": {"type": "string"},
+    },
     "Location": {
         "description": "Where the transaction's state is.",
         "schema": {"type": "string", "format": "uri-reference"},

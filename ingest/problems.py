@@ -21,6 +21,9 @@ PATH_CHARACTERS = "/:@!$&'()*+,;=-._~"
 """What stands in a URI's path as it is (RFC 3986, 3.3)."""
 
 TYPE_PREFIX = "urn:riskline:problem:"
+PAGES_PATH = "/docs/problems"
+"""Where the page of each type is, under its name."""
+
 CHALLENGE = 'Bearer realm="riskline"'
 RETRY_AFTER_SECONDS = 1
 """What clients are told while Redis is away or no model serves: both are noticed within a second of their end."""
@@ -192,11 +195,23 @@ def _detail(detail: ErrorDetails) -> str:
     return detail["msg"]
 
 
+def help_link(name: str, *, root_path: str = "") -> str:
+    """The value of an answer's header `Link` that leads to the page of the type of this name (RFC 8288)."""
+    return f'<{root_path}{PAGES_PATH}/{name}>; rel="help"'
+
+
+def _reason(error: falcon.HTTPError) -> str:
+    return str(falcon.code_to_http_status(error.status_code)).partition(" ")[2]
+
+
+def _name(error: falcon.HTTPError) -> str:
+    """The last part of the error's type; of one of Falcon's own, its status in words."""
+    return error.name if isinstance(error, Problem) else _reason(error).lower().replace(" ", "-")
+
+
 def described(error: falcon.HTTPError) -> dict[str, Any]:
     """An error as the members of a problem, without the request that it answers."""
-    status = falcon.http_status_to_code(error.status)
-    reason = falcon.code_to_http_status(status).partition(" ")[2]
-    name = error.name if isinstance(error, Problem) else reason.lower().replace(" ", "-")
+    status, reason, name = error.status_code, _reason(error), _name(error)
     problem: dict[str, Any] = {
         "type": TYPE_PREFIX + name,
         "title": error.title if isinstance(error, Problem) else reason,
@@ -213,6 +228,7 @@ def described(error: falcon.HTTPError) -> dict[str, Any]:
 def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
     resp.data = orjson.dumps({**described(error), "instance": quote(req.path, safe=PATH_CHARACTERS)})
     resp.content_type = MEDIA_PROBLEM
+    resp.append_header("Link", help_link(_name(error), root_path=req.root_path))
 
 
 _DETAILS = {

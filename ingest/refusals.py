@@ -6,7 +6,7 @@ import falcon
 import httptools
 import orjson
 
-from ingest.problems import MEDIA_PROBLEM, Problem, described, internal_error
+from ingest.problems import MEDIA_PROBLEM, Problem, described, help_link, internal_error
 from shared.log import get_logger
 
 log = get_logger(__name__)
@@ -114,7 +114,9 @@ def why(error: httptools.HttpParserError) -> Problem:
     return bad_request(f"The parser says: {error}.")
 
 
-def wire_answer(problem: Problem, *, instance: bytes, request_id: str, defaults: list[tuple[bytes, bytes]]) -> bytes:
+def wire_answer(
+    problem: Problem, *, instance: bytes, root_path: str, request_id: str, defaults: list[tuple[bytes, bytes]]
+) -> bytes:
     """The last answer of a connection, as bytes."""
     body = described(problem)
     if instance:
@@ -123,6 +125,7 @@ def wire_answer(problem: Problem, *, instance: bytes, request_id: str, defaults:
     own: Mapping[str, str] = {
         **(dict(problem.headers) if problem.headers else {}),
         "content-type": MEDIA_PROBLEM,
+        "link": help_link(problem.name, root_path=root_path),
         "x-request-id": request_id,
         "content-length": str(len(content)),
         "connection": "close",

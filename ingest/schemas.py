@@ -37,10 +37,12 @@ class RefusedRow(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error answer (RFC 9457)."""
+    """An error answer (RFC 9457). `/docs/problems` says of each type when it happens and what to do about it."""
 
     type: str = Field(
-        json_schema_extra={"format": "uri"}, description="What kind of problem: stable, to be compared by programs."
+        json_schema_extra={"format": "uri"},
+        description="What kind of problem: stable, to be compared by programs. After the last colon is the name of its "
+        "page below `/docs/problems/`, to which the header `Link` leads.",
     )
     title: str
     status: int

@@ -1,7 +1,9 @@
 """What a decision is, and the JSON that clients see of it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from shared.policy import Action
 
@@ -31,7 +33,7 @@ class Decision:
     fraud_probability: float
     action: Action
     model_version: str
-    scored_at: str
+    scored_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     reasons: tuple[Reason, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page to browse it that needs no other host."""
+"""The OpenAPI document, a page to browse it that needs no other host, and one for each type of problem."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from typing import Any
 import falcon
 import falcon.asgi
 import orjson
+
+from ingest.problem_pages import ADVICE, all_pages, page
+from ingest.problems import PAGES_PATH
 
 STATIC_DIR = Path(__file__).parent.parent / "static"
 UI_PACKAGE = "offapi"
@@ -48,8 +51,8 @@ class DocsResource:
 
     answers_json = False
 
-    def __init__(self, *, page: Path, assets: dict[str, Asset]) -> None:
-        self._page = page.read_bytes()
+    def __init__(self, *, index: Path, assets: dict[str, Asset]) -> None:
+        self._page = index.read_bytes()
         self._assets = assets
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -73,6 +76,29 @@ class DocsResource:
         resp.content_type = asset.content_type
 
 
+class ProblemPagesResource:
+    """GET /docs/problems and GET /docs/problems/{name}: Markdown, as readable in a terminal as in a browser."""
+
+    answers_json = False
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """200 and all pages."""
+        _show(resp, all_pages())
+
+    async def on_get_page(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response, name: str) -> None:
+        """200 and the page of a type, 404 where there is none of this name."""
+        if name not in ADVICE:
+            raise falcon.HTTPNotFound
+        _show(resp, page(name))
+
+
+def _show(resp: falcon.asgi.Response, markdown: str) -> None:
+    resp.text = markdown
+    # browsers save what they are told is Markdown instead of showing it
+    resp.content_type = "text/plain; charset=utf-8"
+    resp.set_header("X-Content-Type-Options", "nosniff")
+
+
 @cache
 def _read(path: Path) -> tuple[bytes, falcon.ETag]:
     """A file and its tag; read when the page is first opened, since most processes never serve it."""
@@ -89,10 +115,10 @@ def _ui_dir() -> Path:
 
 
 def add_docs_routes(app: Any, document: dict[str, Any]) -> None:
-    """Serves the document at /openapi.json and the page at /docs."""
+    """Serves the document at /openapi.json, its page at /docs, and the pages of problems below that."""
     ui_dir = _ui_dir()
     docs = DocsResource(
-        page=STATIC_DIR / "docs.html",
+        index=STATIC_DIR / "docs.html",
         assets={
             "docs.js": Asset(STATIC_DIR / "docs.js", "text/javascript; charset=utf-8"),
             "swagger-ui-bundle.js": Asset(ui_dir / "swagger_bundle.js", "text/javascript; charset=utf-8"),
@@ -102,3 +128,6 @@ def add_docs_routes(app: Any, document: dict[str, Any]) -> None:
     app.add_route("/openapi.json", OpenApiResource(document))
     app.add_route("/docs", docs)
     app.add_route("/docs/assets/{name}", docs, suffix="asset")
+    pages = ProblemPagesResource()
+    app.add_route(PAGES_PATH, pages)
+    app.add_route(f"{PAGES_PATH}/{{name}}", pages, suffix="page")

@@ -77,7 +77,7 @@ def run_block(block: str, *, directory: Path, environment: dict[str, str], port:
 
 
 def table_rows(document: Path, first_cell: str) -> list[str]:
-    return [line for line in document.read_text().splitlines() if re.match(rf"\| `{first_cell}", line)]
+    return [line for line in document.read_text().splitlines() if re.match(rf"\| \[?`{first_cell}", line)]
 
 
 def settings_rows() -> list[str]:
@@ -115,7 +115,7 @@ def _named(responses: dict[str, Any]) -> list[str]:
 
 def problem_rows() -> list[str]:
     return [
-        f"| `{TYPE_PREFIX}{name}` | {status} | {title} |"
+        f"| [`{TYPE_PREFIX}{name}`](problems.md#{name}) | {status} | {title} |"
         for name, (status, title, _) in {**PROBLEMS, **REFUSALS}.items()
     ]
 

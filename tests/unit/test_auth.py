@@ -34,6 +34,7 @@ ROUTES = sorted(
 )
 FAST = [("POST", "/score-transaction"), ("POST", "/transactions")]
 OPEN_PATHS = {"/health", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/assets/{name}"}
+OPEN_PATHS |= {"/docs/problems", "/docs/problems/{name}"}
 MAY = {
     "score": {("POST", "/score-transaction")},
     "submit": {

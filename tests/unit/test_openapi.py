@@ -28,6 +28,7 @@ from tests.factories import transaction_json
 from tests.unit.api import MAX_BATCH_ROWS, Api
 
 DOCUMENT = build_openapi(Transaction, version="1.2.3")
+COMMITTED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -282,6 +283,17 @@ def test_real_answers_are_as_the_document_says() -> None:
             assert "retry-after" in told, where
 
     assert seen == {where for where, _ in responses() if not where.endswith(" default")}
+
+
+def test_the_committed_document_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RISKLINE_TRANSACTION", raising=False)
+    app = typer.Typer()
+    cli.openapi.register(app)
+
+    CliRunner().invoke(app, ["--out", str(tmp_path / "openapi.json")])
+
+    assert COMMITTED.read_bytes() == (tmp_path / "openapi.json").read_bytes(), "run make openapi"
+    assert list(OpenAPIV31SpecValidator(json.loads(COMMITTED.read_bytes())).iter_errors()) == []
 
 
 def test_the_command_prints_the_document_or_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
