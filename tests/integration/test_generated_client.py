@@ -1,0 +1,85 @@
+"""A client generated from the OpenAPI document by somebody else's generator calls each operation, with types."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.running import RunningUp, riskline
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "reference" / "openapi.json"
+CALLS = Path(__file__).with_name("generated_client_calls.py")
+
+NOT_GENERATED = "Unsupported content type application/x-ndjson"
+"""The one thing that the generator leaves out: a batch in lines, which is no JSON."""
+
+
+def run(*words: str | Path, **options: str | dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the generator, and with what its clients need."""
+    home = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+    got = run(home / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements-client.txt")
+    if got.returncode:
+        pytest.skip(f"the generator cannot be installed here: {(got.stderr.strip().splitlines() or ['no reason'])[-1]}")
+    return home / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def generated(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with the package that was generated."""
+    directory = tmp_path_factory.mktemp("generated")
+    words = ["generate", "--path", DOCUMENT, "--meta", "none", "--output-path", directory / "riskline_client"]
+    # it formats what it made with the ruff beside it
+    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    made = run(python.with_name("openapi-python-client"), *words, env=environment)
+    said = made.stdout + made.stderr
+    assert made.returncode == 0, said
+    assert re.findall(r"^WARNING (.+)$", said, re.MULTILINE) == ["parsing POST /transactions/batch within queue."], said
+    assert said.count(NOT_GENERATED) == 1
+    return directory
+
+
+def test_it_calls_each_operation_of_a_running_service_and_has_answers_and_errors_of_their_types(
+    python: Path, generated: Path, demo_environment: dict[str, str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    made = riskline(
+        *("keys", "new", "--name", "client", "--scope", "admin", "--data", str(data), "--json"),
+        environment=demo_environment,
+    )
+    with RunningUp(data, environment=demo_environment) as up:
+        address = f"http://127.0.0.1:{up.state['port']}"
+        words = [python, CALLS, address, json.loads(made.stdout)["key"], "client"]
+        done = run(*words, env={**demo_environment, "PYTHONPATH": str(generated)})
+
+    assert done.returncode == 0, done.stderr
+    operations = {
+        re.sub(r"(?<!^)(?=[A-Z])", "_", operation["operationId"]).lower()
+        for item in json.loads(DOCUMENT.read_bytes())["paths"].values()
+        for operation in item.values()
+    }
+    assert set(json.loads(done.stdout)) == operations
+
+
+def test_its_types_are_as_the_calls_take_them(generated: Path) -> None:
+    checked = run(
+        *(sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--cache-dir", generated / "cache"),
+        # the generator's own code is not to be checked
+        "--follow-imports=silent",
+        CALLS,
+        env={**os.environ, "MYPYPATH": str(generated)},
+    )
+
+    assert checked.returncode == 0, checked.stdout
