@@ -18,6 +18,11 @@ UP_FLAGS ?=
 BENCH_FLAGS ?=
 CHAOS_FLAGS ?=
 SOAK_FLAGS ?=
+AUDIT_FLAGS ?=
+
+# Where `make audit` and `make sbom` have their commands, and what is audited: what serves, trains and builds.
+AUDIT := $(VENV)/audit
+AUDIT_LOCKS := requirements.txt requirements-train.txt requirements-build.txt
 
 # Images: what is built from, under which tag, and more words for docker build (IMAGE_FLAGS="--network host").
 PYTHON_IMAGE ?= python:3.11-slim-bookworm
@@ -56,7 +61,7 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
 	step $(BIN)/pytest $(CHAOS_TEST)
 
-test-slow: install ## Every family of models, and files of an old scikit-learn in an environment of its own (four minutes)
+test-slow: install ## Every family of models, requests and a client made from the OpenAPI document, old files (six minutes)
 	$(BIN)/pytest tests $(TWO_AT_A_TIME) -m slow --ignore=tests/bench
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
@@ -74,8 +79,8 @@ openapi: install ## Write the OpenAPI document and the pages of problems into do
 	@env -u RISKLINE_TRANSACTION $(BIN)/riskline openapi --out docs/reference/openapi.json
 	@$(BIN)/python -c 'from ingest.problem_pages import all_pages; print(all_pages(), end="")' > docs/reference/problems.md
 
-fuzz: install ## Requests made from the OpenAPI document, then 100,000 damaged model versions (BUNDLE_FUZZ_SEED=1)
-	OPENAPI_FUZZ=1 $(BIN)/pytest tests/integration/test_openapi_fuzz.py
+fuzz: install ## 5,000 requests made from the OpenAPI document (OPENAPI_FUZZ_SEED=1), 100,000 damaged models (BUNDLE_FUZZ_SEED=1)
+	OPENAPI_FUZZ_CASES=5000 $(BIN)/pytest tests/integration/test_openapi_fuzz.py -s
 	BUNDLE_FUZZ_CASES=100000 $(BIN)/pytest tests/unit/test_bundle_fuzz.py -k right_hashes -n 0
 
 chaos: install ## Kill everything for five minutes and see that nothing is lost (CHAOS_FLAGS="--seed 7")
@@ -101,6 +106,12 @@ images: ## Build the container images riskline-api, riskline-worker and riskline
 e2e-containers: install ## Build the images, run them with compose, scale and kill them; is anything lost? (needs Docker)
 	$(BIN)/pytest tests/e2e/test_containers.py -m containers -s
 
+audit: $(AUDIT)/.installed ## Known vulnerabilities of the locked packages (AUDIT_FLAGS="--service osv"); 3: nobody could be asked
+	@$(BIN)/python -m tools.audit $(AUDIT_LOCKS) --pip-audit $(AUDIT)/bin/pip-audit $(AUDIT_FLAGS)
+
+sbom: install $(AUDIT)/.installed ## What is served, as a CycloneDX bill of materials in dist/riskline.cdx.json
+	@$(BIN)/python -m tools.sbom requirements.txt --cyclonedx $(AUDIT)/bin/cyclonedx-py --out dist/riskline.cdx.json
+
 lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
 	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
@@ -109,6 +120,8 @@ lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
 	$(LOCK) --upgrade requirements-kubernetes.in -c requirements-dev.txt -o requirements-kubernetes.txt
 	$(LOCK) --upgrade requirements-bench.in -c requirements-dev.txt -o requirements-bench.txt
+	$(LOCK) --upgrade requirements-client.in -o requirements-client.txt
+	$(LOCK) --upgrade requirements-audit.in -o requirements-audit.txt
 
 clean: ## Remove .venv, .riskline (models and data!) and caches
 	rm -rf $(VENV) .riskline build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
@@ -130,6 +143,12 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	[ -x $(BIN)/python ] || "$$python" -m venv --clear $(VENV)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# In an environment of their own: what they need is none of the service's business.
+$(AUDIT)/.installed: $(VENV)/.installed requirements-audit.txt
+	@$(BIN)/python -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-audit.txt
 	@touch $@
 
 # No compiler: the ziglang wheel is one (100 MB, so only then).
