@@ -12,7 +12,6 @@ from shared.transaction import BESIDE, TransactionModel
 
 SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}],
-    "default": None,
     "description": "Where the decision is to be sent: an https URL of a public host, unless this installation allows "
     "others. Not part of the transaction.",
     "examples": ["https://shop.example/hooks/riskline"],

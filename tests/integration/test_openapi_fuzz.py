@@ -1,7 +1,11 @@
-"""The API answers as its OpenAPI document says, whatever requests can be made of the document."""
+"""The API answers as its OpenAPI document says, whatever requests can be made of the document.
+
+In `make test-slow` the requests are the same each time. `make fuzz` makes many more, others with each seed.
+"""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,54 +14,67 @@ import pytest
 
 from tests.integration.running import RunningUp, riskline
 
-OPENAPI_FUZZ = "OPENAPI_FUZZ"
-"""The variable that asks for it: what it makes of the document, and how much in its time, differs from run to run."""
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(OPENAPI_FUZZ not in os.environ, reason="`make fuzz` runs it"),
-]
+CASES = int(os.environ.get("OPENAPI_FUZZ_CASES", "0"))
+"""How many requests there have to be at least; 0: so many as are made in a minute, always the same."""
+
+SEED = os.environ.get("OPENAPI_FUZZ_SEED", "1")
 
 HERE = Path(__file__).parent
-EXAMPLES = 10
-"""For each operation and phase; what the phases make of them is bounded by time."""
 
-RUN_SECONDS = 25
+FEW = 10
+"""Examples for each operation and phase where the requests are always the same."""
 
-NOT_CHECKED = "allow_header_conformance"
-"""`batch` may be an id, too, so /transactions/batch takes what the path of any other id takes."""
+WITH_A_KEY, WITHOUT_ONE = "with a key", "without one"
+
+SHARED_BY = {WITH_A_KEY: 5, WITHOUT_ONE: 10}
+"""Over how many operations the requests are spread at the least: of the rest there are few different ones to make."""
+
+CONFIGURATIONS = {WITH_A_KEY: "schemathesis.toml", WITHOUT_ONE: "schemathesis_without_key.toml"}
+"""All checks are on, as they are where nothing is said; the files have the exceptions, each with its reason."""
 
 
+@pytest.mark.parametrize("caller", [WITH_A_KEY, WITHOUT_ONE])
 def test_requests_made_from_the_document_are_answered_as_it_says(
-    tmp_path: Path, demo_environment: dict[str, str]
+    tmp_path: Path, demo_environment: dict[str, str], caller: str
 ) -> None:
-    pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-    data = str(tmp_path / "data")
-    made = riskline(
-        "keys", "new", "--name", "f", "--scope", "admin", "--data", data, "--json", environment=demo_environment
-    )
+    data = tmp_path / "data"
+    key = new_key(data, demo_environment)
     secret = riskline("keys", "new", "--webhook", "--json", environment=demo_environment)
     settings = {"RISKLINE_CALLBACK_SECRET": json.loads(secret.stdout)["secret"], "RISKLINE_LOG_LEVEL": "WARNING"}
     # nobody waits for half a minute here
     settings["RISKLINE_MAX_WAITS"] = "0"
-    with RunningUp(tmp_path / "data", environment={**demo_environment, **settings}) as up:
-        command = [Path(sys.executable).with_name("schemathesis"), "--config-file", HERE / "schemathesis.toml", "run"]
-        command += [
-            f"http://127.0.0.1:{up.state['port']}/openapi.json",
-            "--checks",
-            "all",
-            "--exclude-checks",
-            NOT_CHECKED,
-            "--seed",
-            "1",
-            "--no-color",
+    with RunningUp(data, environment={**demo_environment, **settings}) as up:
+        command = [
+            Path(sys.executable).with_name("schemathesis"),
+            "--config-file",
+            HERE / CONFIGURATIONS[caller],
+            "run",
         ]
-        command += ["--header", f"Authorization: Bearer {json.loads(made.stdout)['key']}"]
-        command += ["--max-examples", str(EXAMPLES), "--max-time", str(RUN_SECONDS), "--request-timeout", "15"]
+        command += [f"http://127.0.0.1:{up.state['port']}/openapi.json", "--no-color"]
+        command += ["--seed", SEED, "--request-timeout", "15"]
+        if CASES:
+            command += ["--max-examples", str(CASES // SHARED_BY[caller]), "--generation-database", "none"]
+        else:
+            command += ["--max-examples", str(FEW), "--generation-deterministic"]
+        if caller == WITH_A_KEY:
+            command += ["--header", f"Authorization: Bearer {key}"]
         hooks = {"SCHEMATHESIS_HOOKS": "tests.integration.openapi_hooks", "PYTHONPATH": str(HERE.parents[1])}
         done = subprocess.run(
-            command, env={**os.environ, **hooks}, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+            command, env={**os.environ, **hooks}, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False
         )
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    made = re.search(r"(\d[\d,]*) generated", done.stdout)
+    assert made is not None, done.stdout[-2000:]
+    print(f"{caller}: {made[1]} requests, seed {SEED}")
+    assert int(made[1].replace(",", "")) >= CASES
     assert not up.said("Traceback")
+
+
+def new_key(data: Path, environment: dict[str, str]) -> str:
+    made = riskline(
+        "keys", "new", "--name", "f", "--scope", "admin", "--data", str(data), "--json", environment=environment
+    )
+    return str(json.loads(made.stdout)["key"])
