@@ -28,6 +28,7 @@ HEADERS = {
     401: f"WWW-Authenticate: {CHALLENGE}",
     403: f'WWW-Authenticate: {CHALLENGE}, error="insufficient_scope", scope="read"',
     405: "Allow: GET, DELETE, HEAD, OPTIONS",
+    429: "Retry-After: 1",
     503: "Retry-After: 1",
 }
 """What an answer of this status has beside the headers of all."""
@@ -142,6 +143,13 @@ ADVICE: dict[str, Advice] = {
     "invalid-parameter": Advice(
         "A query parameter has a value that it cannot have. `detail` names it and what it may be.",
         "Don't repeat it: correct the parameter.",
+    ),
+    "rate-limited": Advice(
+        "The API key, or where none is asked for all callers together, sends more than its rate; each row of a batch "
+        "counts as a request. Nothing was accepted. `RateLimit` and `RateLimit-Policy` say what is left, and what the "
+        "rate is.",
+        "Repeat it after `Retry-After`, and send more slowly. Where the rate is too low, ask the operator for a key "
+        "with another.",
     ),
     "no-model": Advice(
         "No model is active, or the active one cannot be used. `GET /health/ready` says why.",
