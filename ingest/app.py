@@ -13,6 +13,7 @@ from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.kept import Kept
 from ingest.limiting import Limiter
 from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
 from ingest.openapi import build_openapi
@@ -145,7 +146,7 @@ def create_app(
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/metrics", MetricsResource())
+    app.add_route("/metrics", MetricsResource(Kept(backlog, fleet)))
     add_docs_routes(app, build_openapi(transaction_class, version=version))
     add_problem_handlers(app)
     return app

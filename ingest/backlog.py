@@ -9,18 +9,17 @@ from collections.abc import Callable
 from shared.errors import QueueFullError, StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import (
-    CALLBACKS,
     CALLBACKS_DEAD,
     CALLBACKS_OVERDUE_SECONDS,
     CALLBACKS_PENDING,
     FAILED,
     OLDEST_SECONDS,
-    QUEUE,
+    QUEUE_LIMIT,
     UNDECIDED,
     WORKERS,
 )
 from shared.outage import Outage
-from shared.store.counts import CALLBACK_TOTALS, TRANSACTION_TOTALS, Counts
+from shared.store.counts import Counts
 from shared.store.interfaces import TransactionIntake
 
 log = get_logger(__name__)
@@ -57,6 +56,7 @@ class Backlog:
         self._last: tuple[float, Counts] | None = None
         self._outage = Outage(log, failing="Redis is away", back="Redis is back")
         self._no_worker = Outage(log, failing="no worker shows signs of life", back="a worker lives")
+        QUEUE_LIMIT.set(queue_limit)
         self._no_delivery = Outage(log, failing="callbacks are not delivered", back="callbacks are delivered again")
 
     @property
@@ -102,8 +102,6 @@ class Backlog:
         elif counts.workers:
             self._no_worker.over()
         self._look_at_callbacks(counts)
-        for event in TRANSACTION_TOTALS:
-            QUEUE.labels(event).set(getattr(counts, event))
         UNDECIDED.set(counts.undecided)
         OLDEST_SECONDS.set((counts.oldest_ms or 0) / 1000)
         WORKERS.set(counts.workers)
@@ -116,8 +114,6 @@ class Backlog:
             self._no_delivery.failed(problem, remedy="start `riskline worker --queue callbacks`")
         else:
             self._no_delivery.over()
-        for total in CALLBACK_TOTALS:
-            CALLBACKS.labels(total.removeprefix("callbacks_")).set(getattr(counts, total))
         CALLBACKS_PENDING.set(counts.callbacks_pending)
         CALLBACKS_OVERDUE_SECONDS.set(overdue_seconds)
         CALLBACKS_DEAD.set(counts.callbacks_dead_now)

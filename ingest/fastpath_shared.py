@@ -68,9 +68,11 @@ class FastPath:
         self.enqueue = submitter.enqueue
         self.max_body_bytes = max_body_bytes
         self.scored = Tally(
-            REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction")
+            REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction", "no")
         )
-        self.accepted = Tally(REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions"))
+        self.accepted = Tally(
+            REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions", "no")
+        )
         self.gate = gate
         self._limiter = limiter
         self.clock = limiter.clock

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import MODEL_PROCESSES, MODEL_REFUSALS, QUEUE_DECISIONS
+from shared.metrics import MODEL_PROCESSES, MODEL_REFUSALS
 from shared.presence import Presence
 from shared.store.processes import ProcessState, by_version, refusing
-from shared.store.tallies import Tallied
+from shared.store.tallies import Measured, Tallied
 
 log = get_logger(__name__)
 
@@ -29,10 +29,13 @@ class Signs(Protocol):
 
 
 class Decided(Protocol):
-    """Where the workers tell what they have decided; raises StoreUnavailableError where Redis fails."""
+    """Where the workers tell what they decide and measure; both raise StoreUnavailableError where Redis fails."""
 
     async def read(self) -> Tallied:
-        """Decisions by model version and action."""
+        """Decisions by model version and action, or bucket of their probability."""
+
+    async def read_measured(self) -> Measured:
+        """What was measured."""
 
 
 class Fleet:
@@ -41,12 +44,16 @@ class Fleet:
     def __init__(self, presence: Presence, signs: Signs, decided: Decided) -> None:
         self._presence = presence
         self._signs = signs
-        self._decided = decided
+        self._tallies = decided
         self._shown: set[tuple[str, str]] = set()
         self.states: list[ProcessState] | None = None
         """What they said at the last look; None where there was none, or Redis failed it."""
         self.api_processes = 1
         """How many API processes there were when Redis last told."""
+        self.decided: Tallied | None = None
+        """What the workers have decided, as of then."""
+        self.measured: Measured | None = None
+        """And measured."""
 
     async def run(self) -> None:
         """Looks until cancelled."""
@@ -54,7 +61,7 @@ class Fleet:
             try:
                 await self.look()
             except StoreUnavailableError:
-                self.states = None
+                self.states = self.decided = self.measured = None
             except Exception:
                 log.exception("looking at the processes failed")
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -73,8 +80,8 @@ class Fleet:
             self._presence.told(news)
         self.api_processes = max(1, sum(state.kind == "api" for state in self.states))
         self._show(self.states)
-        for (version, action), number in (await self._decided.read()).items():
-            QUEUE_DECISIONS.labels(action, version).set(number)
+        self.decided = await self._tallies.read()
+        self.measured = await self._tallies.read_measured()
 
     async def leave(self) -> None:
         """Says that this process ends; where Redis fails it is forgotten by itself."""

@@ -12,6 +12,7 @@ from ingest.feed import Feed
 from ingest.fleet import Fleet
 from ingest.limiting import Limiter
 from ingest.recording import Recorder
+from ingest.redis_watch import RedisWatch
 from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
@@ -81,6 +82,7 @@ class Background:
             self._backlog.run(),
             self._fleet.run(),
             self._scaling.run(),
+            RedisWatch(self._redis).run(),
             self._gate.run(),
             self._limiter.run(),
             self._follow_model(),

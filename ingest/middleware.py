@@ -54,7 +54,7 @@ class MetricsMiddleware:
 
     def __init__(self) -> None:
         self._counters: dict[tuple[str, str, Any], Any] = {}
-        self._timers: dict[str, Any] = {}
+        self._timers: dict[tuple[str, str], Any] = {}
 
     async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
         """Starts the clock."""
@@ -75,9 +75,11 @@ class MetricsMiddleware:
             status = str(falcon.http_status_to_code(resp.status))
             counter = self._counters[key] = REQUESTS.labels(route, req.method, status)
         counter.inc()
-        timer = self._timers.get(route)
+        # their time says how long others took, or nobody came
+        waits = "yes" if resp.get_header("Preference-Applied") or "wait=" in req.query_string else "no"
+        timer = self._timers.get((route, waits))
         if timer is None:
-            timer = self._timers[route] = REQUEST_SECONDS.labels(route)
+            timer = self._timers[route, waits] = REQUEST_SECONDS.labels(route, waits)
         timer.observe(time.perf_counter() - req.context.started)
 
 

@@ -1,4 +1,7 @@
-"""The Prometheus metrics, named by Prometheus's conventions; no transaction's value or id is ever a label."""
+"""The metrics of an API process, named by Prometheus's conventions; no transaction's value or id is ever a label.
+
+What is counted in Redis, for all processes and restarts together, is in ingest/kept.py.
+"""
 
 import asyncio
 import os
@@ -16,21 +19,27 @@ from prometheus_client import (
     multiprocess,
 )
 
+from shared.measures import PROBABILITY as PROBABILITIES
+from shared.measures import SECONDS
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's own variable: set before this module is imported where several processes share a port."""
 
-LATENCY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+LATENCY_BUCKETS = SECONDS
 
 REQUESTS = Counter("riskline_http_requests", "HTTP requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
-    "riskline_http_request_duration_seconds", "Time to answer a request.", ["route"], buckets=LATENCY_BUCKETS
+    "riskline_http_request_duration_seconds",
+    "Time to answer a request, by whether it asked to wait for a decision.",
+    ["route", "waits"],
+    buckets=LATENCY_BUCKETS,
 )
 DECISIONS = Counter(
     "riskline_decisions", "Decisions made, by door, action and model version.", ["door", "action", "model_version"]
 )
-PROBABILITY_BUCKETS = tuple(step / 20 for step in range(1, 21))
+PROBABILITY_BUCKETS = PROBABILITIES.bounds
 PROBABILITY = Histogram(
     "riskline_fraud_probability",
     "Fraud probabilities of the decisions made.",
@@ -48,17 +57,16 @@ RECORDINGS_DROPPED = Counter("riskline_recordings_dropped", "Synchronous decisio
 RECORDINGS_PENDING = Gauge(
     "riskline_recordings_pending", "Synchronous decisions not yet recorded.", multiprocess_mode="livesum"
 )
-QUEUE = Gauge(
-    "riskline_queue_transactions",
-    "Transactions that were ever accepted, decided, failed and so on, all processes and restarts together.",
-    ["event"],
-    multiprocess_mode="mostrecent",
-)
 UNDECIDED = Gauge(
     "riskline_transactions_undecided", "Accepted transactions without a decision.", multiprocess_mode="mostrecent"
 )
 OLDEST_SECONDS = Gauge(
     "riskline_oldest_undecided_seconds", "Age of the oldest one of them.", multiprocess_mode="mostrecent"
+)
+QUEUE_LIMIT = Gauge(
+    "riskline_queue_limit_transactions",
+    "Undecided transactions beyond which submissions are refused.",
+    multiprocess_mode="mostrecent",
 )
 FAILED = Gauge(
     "riskline_transactions_failed", "Failed transactions that are kept for replay.", multiprocess_mode="mostrecent"
@@ -81,12 +89,6 @@ WORKER_BUSY_SECONDS = Gauge(
     "Time that workers have spent on batches, all processes and restarts together.",
     multiprocess_mode="mostrecent",
 )
-CALLBACKS = Gauge(
-    "riskline_callbacks",
-    "Callbacks that were ever announced, attempted, delivered and so on, all processes and restarts together.",
-    ["event"],
-    multiprocess_mode="mostrecent",
-)
 CALLBACKS_PENDING = Gauge(
     "riskline_callbacks_pending", "Callbacks that are neither delivered nor given up.", multiprocess_mode="mostrecent"
 )
@@ -99,6 +101,15 @@ CALLBACKS_DEAD = Gauge(
     "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
 )
 RATE_LIMITED = Counter("riskline_rate_limited_requests", "Requests refused for the rate of their API key.", ["key"])
+REDIS_UP = Gauge("riskline_redis_up", "1 where Redis answers each process, else 0.", multiprocess_mode="livemin")
+REDIS_MEMORY = Gauge(
+    "riskline_redis_memory_used_bytes", "Memory that Redis uses, by its own word.", multiprocess_mode="mostrecent"
+)
+REDIS_MEMORY_LIMIT = Gauge(
+    "riskline_redis_memory_limit_bytes",
+    "Redis's maxmemory, at which it takes no more writes; 0 where it has none.",
+    multiprocess_mode="mostrecent",
+)
 REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
 MODEL_INFO = Gauge(
     "riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="livemax"
@@ -107,12 +118,6 @@ MODEL_PROCESSES = Gauge(
     "riskline_model_processes",
     "Processes of the installation that serve a model version.",
     ["kind", "version"],
-    multiprocess_mode="mostrecent",
-)
-QUEUE_DECISIONS = Gauge(
-    "riskline_queue_decisions",
-    "Decisions that workers have made, by action and model version, all processes and restarts together.",
-    ["action", "model_version"],
     multiprocess_mode="mostrecent",
 )
 MODEL_REFUSALS = Gauge(

@@ -12,8 +12,10 @@ from shared.log import get_logger
 from shared.outage import Outage
 from shared.schedule import Schedule
 from shared.store.callbacks import Attempted, CallbackQueue, Due
+from shared.store.tallies import Measured
 from shared.webhooks import Signer
 from worker.attempt import Attempt, Courier, Sender
+from worker.measuring import measured_attempt
 
 log = get_logger(__name__)
 
@@ -49,8 +51,11 @@ class Deliverer:
         schedule: Schedule,
         host_limit: int,
         limit: int = LIMIT,
+        measure: Callable[[Measured], None] = lambda _measured: None,
     ) -> None:
+        """`measure` is told of each attempt."""
         self._queue = queue
+        self._measure = measure
         self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule)
         self._host_limit = host_limit
         self._limit = limit
@@ -164,6 +169,8 @@ class Deliverer:
             ended = self._courier.failed(due, Attempt(error="the delivery worker failed; its log says why"))
         # only now: what has ended meanwhile was taken away with its list
         self._ended.append(ended)
+        if ended.attempt is not None:
+            self._measure(measured_attempt(ended.attempt))
 
     async def _end(self) -> None:
         """Gives attempts under way their time, and what is left of them back."""

@@ -14,9 +14,11 @@ from shared.schedule import Schedule
 from shared.settings import UNSIGNED, Settings
 from shared.store.callbacks import CallbackRecords, RedisCallbacks
 from shared.store.connection import connect_async
+from shared.store.tallies import Tallies
 from shared.webhooks import Signer
 from worker.attempt import USER_AGENT
 from worker.callbacks import Deliverer
+from worker.measuring import Measuring
 from worker.outbound import Outbound
 from worker.process import Process, Side
 from worker.pulse import Pulse
@@ -123,6 +125,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
     _give_way()
     redis_url = settings.required_redis_url
+    measuring = Measuring(Tallies(process.sweep_redis))
 
     def build() -> Deliverer:
         return Deliverer(
@@ -137,13 +140,14 @@ def create_side(settings: Settings, process: Process) -> Side:
             allowed=settings.allowed,
             schedule=Schedule.parse(settings.callback_schedule),
             host_limit=settings.callback_host_limit,
+            measure=measuring.add,
         )
 
     runtime = DeliveryRuntime(build, stopping=process.stopping.is_set, pulse=process.pulse)
     runtime.start()
     install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
-    sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets)
+    sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets, tell=measuring.tell)
     return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, runtime.close, alive=lambda: runtime.lives)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeGuard
 
@@ -46,6 +46,14 @@ HOT_WAITS = 5
 """Waits in vain before going back to RQ, which costs 7 ms a ticket: nobody pays that who comes more often."""
 
 
+Count = Callable[[Sequence[Record], Sequence[Decision]], None]
+"""Is told the decisions of records that were assessed together."""
+
+
+def _count_nothing(_records: Sequence[Record], _decisions: Sequence[Decision]) -> None:
+    """Where nobody wants to know."""
+
+
 def drain(
     queue: TransactionQueue,
     *,
@@ -55,7 +63,7 @@ def drain(
     transaction_class: type[TransactionModel],
     time_is_over: Callable[[], bool],
     announce: Callable[[], None] = lambda: None,
-    count: Callable[[Iterable[Decision]], None] = lambda _decisions: None,
+    count: Count = _count_nothing,
     time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None,
 ) -> int:
     """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
@@ -95,7 +103,7 @@ def outcomes(
     *,
     model: Model,
     transaction_class: type[TransactionModel],
-    count: Callable[[Iterable[Decision]], None] = lambda _decisions: None,
+    count: Count = _count_nothing,
 ) -> list[Outcome]:
     """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
     if claimed.losses:
@@ -127,10 +135,10 @@ def outcomes(
     except BaseException as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
         log.warning("batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__)
         return results + [
-            _outcome_alone(transaction, record, model, scored_at)
+            _outcome_alone(transaction, record, model, scored_at, count)
             for transaction, record in zip(transactions, records, strict=True)
         ]
-    count(decisions)
+    count(records, decisions)
     if log.is_enabled_for(logging.DEBUG):
         for record, decision in zip(records, decisions, strict=True):
             log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
@@ -166,15 +174,19 @@ def _transaction(
         return failed(transaction_id, record, f"the transaction class raised {type(error).__name__}")
 
 
-def _outcome_alone(transaction: TransactionModel, record: Record, model: Model, scored_at: str) -> Outcome:
+def _outcome_alone(
+    transaction: TransactionModel, record: Record, model: Model, scored_at: str, count: Count
+) -> Outcome:
     try:
         decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
-        return decided(record, decision)
+        outcome = decided(record, decision)
     except NOT_THE_ROWS:
         raise
     except BaseException as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
+    count([record], [decision])
+    return outcome
 
 
 def _undecidable(transaction_id: str, record: Record | None) -> Outcome:

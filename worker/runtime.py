@@ -1,16 +1,16 @@
 """What a worker process holds for its job: RQ calls it by name, so it finds this here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shared.decision import Decision
 from shared.errors import InstallationError
 from shared.jobs import Tickets
 from shared.model.serving import Serving
 from shared.outage import Outage
 from shared.store.interfaces import TransactionQueue
 from shared.transaction import TransactionModel
+from worker.drain import Count
 from worker.pulse import Pulse
 
 
@@ -25,7 +25,7 @@ class Runtime:
     transaction_class: type[TransactionModel]
     worker: str
     pulse: Pulse
-    count: Callable[[Iterable[Decision]], None]
+    count: Count
     time_batch: Callable[[int, float], None]
     outage: Outage
     stopping: Callable[[], bool]

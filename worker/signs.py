@@ -2,16 +2,20 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from shared.decision import Decision
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
+from shared.measures import BATCH, QUEUE_SECONDS
 from shared.presence import Presence
 from shared.scaling import Timed, size_class
 from shared.store.paces import Paces
 from shared.store.processes import Processes
-from shared.store.tallies import Tallied, Tallies, tallied
+from shared.store.records import Record
+from shared.store.tallies import Tallied, Tallies, measured, tallied
+from worker.measuring import Measuring
 
 log = get_logger(__name__)
 
@@ -28,16 +32,21 @@ class Signs:
         self._processes = processes
         self._tallies = tallies
         self._paces = paces
+        self._measuring = Measuring(tallies)
         self._lock = threading.Lock()
         self._decided: Tallied = Counter()
         self._timed: dict[int, Timed] = {}
         self._batches = 0
 
-    def count(self, decisions: Iterable[Decision]) -> None:
-        """Keeps how many were made by which version, to be told."""
+    def count(self, records: Sequence[Record], decisions: Sequence[Decision]) -> None:
+        """Keeps how many were made by which version, and how long they had waited, to be told."""
+        if not decisions:
+            return
         counts = tallied(decisions)
         with self._lock:
-            self._decided += counts
+            self._decided.update(counts)
+        self._measuring.add(measured("batch", BATCH.counted([len(decisions)])))
+        self._measuring.add(measured("queue_seconds", QUEUE_SECONDS.counted(_waited(records, decisions))))
 
     def time_batch(self, transactions: int, seconds: float) -> None:
         """Keeps how long a batch took, to be told; not of the first ones."""
@@ -53,6 +62,7 @@ class Signs:
         """Says what there is to say."""
         self._tell_decided()
         self._tell_timed()
+        self._measuring.tell()
         news = self._presence.news()
         if news is None:
             return
@@ -73,7 +83,7 @@ class Signs:
         except StoreUnavailableError as error:
             log.debug("Redis was not told what was decided", problem=str(error))
             with self._lock:
-                self._decided += counts
+                self._decided.update(counts)
 
     def _tell_timed(self) -> None:
         with self._lock:
@@ -90,7 +100,21 @@ class Signs:
         """Says that this process ends; where Redis fails, it is forgotten by itself."""
         self._tell_decided()
         self._tell_timed()
+        self._measuring.tell()
         try:
             self._processes.leave(self._presence.process)
         except StoreUnavailableError as error:
             log.debug("Redis was not told that this process ends", problem=str(error))
+
+
+def _waited(records: Sequence[Record], decisions: Sequence[Decision]) -> Iterator[float]:
+    """For how many seconds each had waited; those that came together share a time, which is read once."""
+    decided_at = datetime.fromisoformat(decisions[0].scored_at)
+    for submitted_at, number in Counter(str(record["submitted_at"]) for record in records).items():
+        try:
+            seconds = (decided_at - datetime.fromisoformat(submitted_at)).total_seconds()
+        except (ValueError, TypeError):
+            # a record that something else wrote
+            continue
+        # never below 0, whatever the clocks of two machines say
+        yield from [max(0.0, seconds)] * number

@@ -77,13 +77,23 @@ class Rounds:
 class CallbackSweeper(Rounds):
     """Sees to a ticket where a callback is due, because its time has come or its worker was lost."""
 
-    def __init__(self, callbacks: CallbackRecords, tickets: Tickets) -> None:
+    def __init__(
+        self, callbacks: CallbackRecords, tickets: Tickets, *, tell: Callable[[], None] = lambda: None
+    ) -> None:
+        """`tell` is called once a second and at the end, and raises nothing."""
         super().__init__("sweeper")
         self._callbacks = callbacks
         self._tickets = tickets
+        self._tell = tell
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        super().stop()
+        self._tell()
 
     def round(self) -> None:
         """See Rounds."""
+        self._tell()
         if self._callbacks.overdue():
             self._tickets.ensure()
 

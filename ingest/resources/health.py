@@ -7,12 +7,13 @@ import falcon
 import falcon.asgi
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.fleet import Fleet
+from ingest.kept import Kept
 from ingest.recording import Recorder
+from ingest.redis_watch import redis_info
 from shared.errors import StoreUnavailableError
 from shared.metrics import exposition
 from shared.model.serving import Serving
@@ -108,7 +109,7 @@ class HealthResource:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 with redis_faults_named():
-                    info = await self._redis_info()
+                    info = await redis_info(self._redis)
         except TimeoutError:
             return f"Redis: no answer within {ANSWER_SECONDS:g} s"
         except StoreUnavailableError as error:
@@ -119,21 +120,16 @@ class HealthResource:
             return "Redis is full: it has reached its maxmemory"
         return None
 
-    async def _redis_info(self) -> dict[str, Any]:
-        try:
-            return {**await self._redis.info("replication"), **await self._redis.info("memory")}
-        except ResponseError:
-            # where INFO is not allowed it is enough that there is an answer
-            await self._redis.ping()
-            return {}
-
 
 class MetricsResource:
     """GET /metrics."""
 
     answers_json = False
 
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 and the metrics as Prometheus text."""
-        resp.data = exposition()
+        resp.data = exposition() + self._kept.exposition()
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"

@@ -14,8 +14,9 @@
 | `riskline:{S}:rate:NAME` | string, level of an API key's account, and when | until it is empty | spend |
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay, erase |
 | `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | most of them |
-| `riskline:{S}:decided_by` | hash, decisions of the workers by version and action | 20 versions | tally |
+| `riskline:{S}:decided_by` | hash, the workers' decisions by version and action, or probability | 20 versions | tally |
 | `riskline:{S}:paces` | hash, how long the workers' batches took by size | ten fields | pace |
+| `riskline:{S}:measured` | hash, what the workers have measured, by bucket | 200 fields | workers |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record, erase |
 | `riskline:{S}:decisions_erased` | sorted set, id of an erased entry by its time in ms | the feed length | erase |
 | `riskline:{S}:callback:ID` | hash, its attempts | until it is over, a TTL | decide, take, finish, resend, erase |
@@ -114,13 +115,18 @@ class Keys:
 
     @property
     def decided_by(self) -> str:
-        """How many decisions the workers have made, by model version and action."""
+        """How many decisions the workers have made, by model version and action, or bucket of the probability."""
         return self.prefix + "decided_by"
 
     @property
     def paces(self) -> str:
         """How long the workers' batches took, by the class of their size."""
         return self.prefix + "paces"
+
+    @property
+    def measured(self) -> str:
+        """What the workers have measured: batches, times and attempts."""
+        return self.prefix + "measured"
 
     @property
     def feed(self) -> str:

@@ -1,26 +1,50 @@
-"""How many decisions the workers have made with each model version: counted by them, told now and then, best effort."""
+"""What the workers decided with each model version, and measured: counted by them, told now and then, best effort."""
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from shared.decision import Decision
+from shared.measures import PROBABILITY
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.keys import Keys
 
 KEPT_VERSIONS = 20
 
+SCORE = "p:"
+"""What stands before a bucket of the fraud probabilities, where else there is an action."""
+
 Tallied = Counter[tuple[str, str]]
-"""Decisions by model version and action."""
+"""Decisions by model version and action, and by model version and bucket of their probability."""
 
 
-def tallied(decisions: Iterable[Decision]) -> Tallied:
+class Field(NamedTuple):
+    """One of the numbers that are measured: of what, its one label (empty: it has none), and a bucket or the like."""
+
+    measure: str
+    label: str
+    part: str
+
+
+Measured = Counter[Field]
+
+
+def tallied(decisions: Sequence[Decision]) -> Tallied:
     """The decisions, counted."""
-    return Counter((decision.model_version, decision.action.value) for decision in decisions)
+    counts: Tallied = Counter((decision.model_version, decision.action.value) for decision in decisions)
+    for version in {version for version, _ in counts}:
+        scores = (decision.fraud_probability for decision in decisions if decision.model_version == version)
+        counts.update({(version, SCORE + part): number for part, number in PROBABILITY.counted(scores).items()})
+    return counts
+
+
+def measured(measure: str, counts: Mapping[str, int], label: str = "") -> Measured:
+    """What was counted, under the names that it has in Redis."""
+    return Counter({Field(measure, label, part): number for part, number in counts.items()})
 
 
 class Tallies:
@@ -36,9 +60,20 @@ class Tallies:
         Raises:
             StoreUnavailableError: Redis failed; it is not known whether they were added.
         """
-        flat = [each for (version, action), number in counts.items() for each in (version, action, number)]
+        flat = [each for (version, what), number in counts.items() for each in (version, what, number)]
         with redis_faults_named():
             scripts.run(self._redis, "tally", [self._keys.decided_by], [KEPT_VERSIONS, *flat])
+
+    def add_measured(self, counts: Measured) -> None:
+        """Adds what was measured.
+
+        Raises:
+            StoreUnavailableError: Redis failed; it is not known whether it was added.
+        """
+        with redis_faults_named(), self._redis.pipeline(transaction=True) as pipeline:
+            for field, number in counts.items():
+                pipeline.hincrby(self._keys.measured, " ".join(field), number)
+            pipeline.execute()
 
 
 class AsyncTallies:
@@ -58,6 +93,18 @@ class AsyncTallies:
             found: dict[Any, Any] = await self._redis.hgetall(self._keys.decided_by)
         counts: Tallied = Counter()
         for field, number in found.items():
-            version, _, action = field.decode().rpartition(" ")
-            counts[version, action] = int(number)
+            version, _, what = field.decode().rpartition(" ")
+            counts[version, what] = int(number)
         return counts
+
+    async def read_measured(self) -> Measured:
+        """What all workers have ever measured.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        with redis_faults_named():
+            found: dict[Any, Any] = await self._redis.hgetall(self._keys.measured)
+        named = ((field.decode().split(" "), int(number)) for field, number in found.items())
+        # others are of another release
+        return Counter({Field(*names): number for names, number in named if len(names) == len(Field._fields)})

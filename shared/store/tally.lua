@@ -1,6 +1,7 @@
 -- tally: adds what a worker has decided, by model version and action; the oldest versions are forgotten, but for those
 -- that it decided with: an old one may serve again.
--- KEYS: decided by.  ARGV: versions that are kept, then version, action and number by turns.
+-- KEYS: decided by.  ARGV: versions that are kept, then version, action (or bucket of the probability) and number by
+-- turns.
 local key, kept, serving = KEYS[1], tonumber(ARGV[1]), {}
 for i = 2, #ARGV, 3 do
   serving[ARGV[i]] = true

@@ -200,7 +200,7 @@ class Parts:
                 transaction_class=Transaction,
                 worker=name,
                 pulse=pulse,
-                count=lambda _decisions: None,
+                count=lambda _records, _decisions: None,
                 outage=outage,
                 stopping=lambda: False,
             )

@@ -68,7 +68,7 @@ async def test_swaps_under_load_give_no_error_and_no_answer_of_two_versions(
     assert f'riskline_model_info{{version="{last}"}} 1.0' in shown
     assert {line for line in shown if line.endswith(" 1.0")} == {f'riskline_model_info{{version="{last}"}} 1.0'}
     for version in versions:
-        for door, metric in ((SCORE, "riskline_decisions_total{"), (QUEUE, "riskline_queue_decisions{")):
+        for door, metric in ((SCORE, "riskline_decisions_total{"), (QUEUE, "riskline_queue_decisions_total{")):
             counted = [line for line in metrics.splitlines() if line.startswith(metric)]
             total = sum(float(line.rpartition(" ")[2]) for line in counted if f'model_version="{version}"' in line)
             assert total == traffic.versions[door, version]
@@ -88,7 +88,7 @@ def all_counted(up: RunningUp, traffic: Traffic) -> str | None:
     """The metrics, once they have what the worker decided; it tells that once a second."""
     text = up.read("/metrics").decode()
     queued = sum(number for (door, _), number in traffic.versions.items() if door == QUEUE)
-    counted = [line for line in text.splitlines() if line.startswith("riskline_queue_decisions{")]
+    counted = [line for line in text.splitlines() if line.startswith("riskline_queue_decisions_total{")]
     return text if sum(float(line.rpartition(" ")[2]) for line in counted) == queued else None
 
 

@@ -292,7 +292,7 @@ async def test_both_ways_are_counted_and_timed_alike() -> None:
 
     assert fast == {**ordinary, **{name: 0.0 for name in fast if name not in ordinary}}
     assert fast['riskline_http_requests_total{method="POST",route="/transactions",status="202"}'] == 1
-    assert fast['riskline_http_request_duration_seconds_count{route="/score-transaction"}'] == 1
+    assert fast['riskline_http_request_duration_seconds_count{route="/score-transaction",waits="no"}'] == 1
 
 
 def _samples() -> dict[str, float]:

@@ -13,7 +13,7 @@ from ingest.fleet import Fleet
 from shared.errors import BundleError, StoreUnavailableError
 from shared.presence import Presence
 from shared.store.processes import AsyncProcesses, Processes, ProcessState
-from shared.store.tallies import AsyncTallies, Tallied, Tallies
+from shared.store.tallies import AsyncTallies, Measured, Tallied, Tallies
 from tests.factories import AmountModel
 from tests.unit.api import Api
 from tests.unit.test_processes import serving_of, state
@@ -52,6 +52,9 @@ class Nothing:
     async def read(self) -> Tallied:
         return Counter()
 
+    async def read_measured(self) -> Measured:
+        return Counter()
+
 
 def fleet_of(signs: Signs, model: Any = None) -> Fleet:
     return Fleet(Presence(serving=serving_of(model or AmountModel()), process="me", kind="api"), signs, Nothing())
@@ -87,7 +90,7 @@ async def test_an_outage_of_redis_costs_the_look_and_nothing_else() -> None:
     await one_round(fleet)
     await fleet.leave()
 
-    assert fleet.states is None
+    assert (fleet.states, fleet.decided, fleet.measured) == (None, None, None)
 
 
 async def test_versions_are_counted_in_the_metrics_and_one_that_nobody_serves_any_more_is_zero() -> None:
@@ -149,7 +152,7 @@ def test_a_process_that_serves_an_old_version_is_ready_and_says_why_not_the_new_
     assert "trees.npz was altered" in ready.json["model_problem"]
 
 
-async def test_what_the_workers_decided_is_shown_by_version() -> None:
+async def test_what_the_workers_decided_is_seen_by_version() -> None:
     server = fakeredis.FakeServer()
     Tallies(fakeredis.FakeRedis(server=server)).add(Counter({("tally-1", "DECLINE"): 3, ("tally-1", "APPROVE"): 4}))
     presence = Presence(serving=serving_of(AmountModel()), process="me", kind="api")
@@ -157,5 +160,4 @@ async def test_what_the_workers_decided_is_shown_by_version() -> None:
 
     await fleet.look()
 
-    labels = {"action": "DECLINE", "model_version": "tally-1"}
-    assert REGISTRY.get_sample_value("riskline_queue_decisions", labels) == 3
+    assert fleet.decided == {("tally-1", "DECLINE"): 3, ("tally-1", "APPROVE"): 4}

@@ -154,23 +154,38 @@ def test_a_worker_that_cannot_say_it_goes_on_and_says_it_later(redis: fakeredis.
     assert Processes(redis).living() == []
 
 
+DECIDED_AT = "2026-11-24T03:15:07.123Z"
+
+
 async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_redis_is_away() -> None:
     server = fakeredis.FakeServer()
     redis = fakeredis.FakeRedis(server=server)
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
     signs = Signs(presence, Processes(redis), Tallies(redis), Paces(redis))
-    decisions = assess([a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at="now")
+    decisions = assess([a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at=DECIDED_AT)
+    records = [{"submitted_at": each} for each in ("2026-11-24T03:15:06.900Z", "2026-11-24T03:15:06.900Z", "not ours")]
 
     server.connected = False
-    signs.count(decisions)
+    signs.count(records, decisions)
     signs.tell()
     server.connected = True
-    signs.count(decisions)
+    signs.count(records, decisions)
     signs.tell()
 
     version = AmountModel().version
-    told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
-    assert told == {(version, "APPROVE"): 4, (version, "DECLINE"): 2}
+    tallies = AsyncTallies(fakeredis.FakeAsyncRedis(server=server))
+    told = await tallies.read()
+    assert {what: number for what, number in told.items() if not what[1].startswith("p:")} == {
+        (version, "APPROVE"): 4,
+        (version, "DECLINE"): 2,
+    }
+    assert (told[version, "p:0.05"], told[version, "p:0.9"], told[version, "p:sum"]) == (4, 2, 18_006)
+    assert await tallies.read_measured() == {
+        ("batch", "", "4.0"): 2,
+        ("batch", "", "sum"): 6,
+        ("queue_seconds", "", "0.25"): 4,
+        ("queue_seconds", "", "sum"): 892_000,
+    }
 
 
 async def test_the_oldest_versions_are_no_longer_counted() -> None:

@@ -1,0 +1,60 @@
+"""Whether Redis answers, and how much of its memory is taken, for the metrics: looked at now and then."""
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from shared.errors import StoreUnavailableError
+from shared.log import get_logger
+from shared.metrics import REDIS_MEMORY, REDIS_MEMORY_LIMIT, REDIS_UP
+from shared.store.connection import redis_faults_named
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 5.0
+"""Shorter than Prometheus's usual interval; what an outage costs clients is seen at once by other metrics."""
+
+
+async def redis_info(redis: Redis) -> dict[str, Any]:
+    """What Redis says of its role and its memory; empty where it only may be asked whether it is there.
+
+    Raises:
+        redis.RedisError: it is not.
+    """
+    try:
+        return {**await redis.info("replication"), **await redis.info("memory")}
+    except ResponseError:
+        # where INFO is not allowed it is enough that there is an answer
+        await redis.ping()
+        return {}
+
+
+class RedisWatch:
+    """The look at Redis; an outage costs the look and no more: others tell of it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at Redis failed")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Looks once."""
+        try:
+            with redis_faults_named():
+                info = await redis_info(self._redis)
+        except StoreUnavailableError:
+            REDIS_UP.set(0)
+            return
+        REDIS_UP.set(1)
+        if "used_memory" in info:
+            REDIS_MEMORY.set(info["used_memory"])
+            REDIS_MEMORY_LIMIT.set(info.get("maxmemory", 0))

@@ -1,0 +1,63 @@
+"""What workers measure, as whole numbers that can be added up in Redis: the values of each bucket, and their sum."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+"""Buckets of whatever a client waits for: from a score to the longest wait that he may ask for."""
+
+LONG_SECONDS = (*SECONDS[3:], 60, 300, 1800)
+"""Buckets of the way through the queue, in which transactions may wait until somebody starts a worker."""
+
+SUM = "sum"
+INFINITE = "+Inf"
+
+
+class Measure(NamedTuple):
+    """A histogram: its upper bounds, inclusive, and into how many parts a unit is divided for the sum to be whole."""
+
+    bounds: tuple[float, ...]
+    parts: int
+
+    def counted(self, values: Iterable[float]) -> Counter[str]:
+        """The values as numbers that are to be added to those that there are: by upper bound, and their sum."""
+        values = list(values)
+        found = Counter(map(partial(bisect_left, self.bounds), values))
+        counts = Counter({self._bound(place): number for place, number in found.items()})
+        counts[SUM] = round(sum(values) * self.parts)
+        return counts
+
+    def shown(self, counts: Mapping[str, int]) -> tuple[list[tuple[str, float]], float]:
+        """As Prometheus has it: how many values are at or below each bound, and the sum in units.
+
+        Counts of a bound that there is no more, of another release, go to the next one above.
+        """
+        bounds = [*self.bounds, float("inf")]
+        numbers = [0] * len(bounds)
+        for bound, number in counts.items():
+            if bound != SUM:
+                numbers[bisect_left(bounds, float(bound))] += number
+        below, buckets = 0, []
+        for place, number in enumerate(numbers):
+            below += number
+            buckets.append((self._bound(place), float(below)))
+        return buckets, counts.get(SUM, 0) / self.parts
+
+    def _bound(self, place: int) -> str:
+        return str(float(self.bounds[place])) if place < len(self.bounds) else INFINITE
+
+
+PROBABILITY = Measure(tuple(step / 20 for step in range(1, 21)), 10_000)
+"""Fraud probabilities, which have four decimals."""
+
+BATCH = Measure((1, 2, 4, 8, 16, 32, 64, 128, 256), 1)
+"""Transactions that a worker assessed together; it claims 256 at the most."""
+
+QUEUE_SECONDS = Measure(LONG_SECONDS, 1_000_000)
+"""From a transaction's acceptance to its decision, by the clocks of the API and the worker."""
+
+ATTEMPT_SECONDS = Measure(SECONDS, 1_000_000)
+"""An attempt to deliver a callback."""
