@@ -116,6 +116,7 @@ lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
 	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
 	$(LOCK) --extra train --extra files pyproject.toml -c requirements-dev.txt -o requirements-train.txt
+	$(LOCK) --extra otel pyproject.toml -c requirements-dev.txt -o requirements-otel.txt
 	$(LOCK) requirements-build.in -c requirements-dev.txt -o requirements-build.txt
 	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
 	$(LOCK) --upgrade requirements-kubernetes.in -c requirements-dev.txt -o requirements-kubernetes.txt

@@ -27,9 +27,11 @@ from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionResource, TransactionsResource
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
+from ingest.tracing import TracingMiddleware
 from ingest.waiting import Waiting
 from shared.model.serving import Serving
 from shared.store.interfaces import TransactionIntake
+from shared.tracing import Tracing
 from shared.transaction import TransactionModel
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -81,6 +83,7 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     cors_origins: tuple[str, ...] = (),
     lifespan: object | None = None,
+    tracing: Tracing | None = None,
 ) -> Any:
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
     score = ScoreResource(
@@ -114,13 +117,10 @@ def create_app(
         end_waits=end_waits,
         strict=strict is not None,
         max_body_bytes=max_body_bytes,
+        traced=tracing is not None,
     )
-    middleware: list[Any] = [
-        RequestIdMiddleware(),
-        MetricsMiddleware(),
-        *cors(cors_origins),
-        KeyMiddleware(gate, limiter),
-    ]
+    middleware: list[Any] = [RequestIdMiddleware(), *([] if tracing is None else [TracingMiddleware(tracing)])]
+    middleware += [MetricsMiddleware(), *cors(cors_origins), KeyMiddleware(gate, limiter)]
     middleware += [AcceptMiddleware(), fast_path, Edge(limits)]
     if lifespan is not None:
         middleware.append(lifespan)

@@ -12,12 +12,13 @@ from typing import Any
 
 from ingest.commits import COMMITTED, Answer
 from ingest.edge import EdgeProtocol
-from ingest.fastpath_shared import DOORS, STATE, Door, FastPath, Plain
+from ingest.fastpath_shared import STATE, Door, FastPath, Plain
 from ingest.limiting import Account
-from ingest.middleware import request_id, traceparent
+from ingest.middleware import request_id
 from ingest.resources.transactions import POLL_AGAIN_SECONDS, queued_state
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
+from shared.trace import traceparent
 
 UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"content-encoding", b"origin"))
 """Headers that make a request one for the ordinary way."""
@@ -86,7 +87,7 @@ class FastPathProtocol(EdgeProtocol):
     def on_headers_complete(self) -> None:
         """The head is here: which way the request goes."""
         self.check_size()
-        door = DOORS.get(self.url)
+        door = self._fast_path.doors.get(self.url)
         self._plain = None if door is None or not self._is_free() else self._plain_request(door)
         self._body = b""
         if self._plain is not None:

@@ -38,6 +38,7 @@ from shared.store.rates import RedisRates
 from shared.store.safety import dangers_of, warn
 from shared.store.tallies import AsyncTallies
 from shared.store.transactions import RedisIntake
+from shared.tracing import create_tracing
 from shared.transaction import load_transaction_class
 
 SHUTDOWN_SECONDS = 10
@@ -92,6 +93,13 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     feed = Feed(RedisDecisions(redis, blocking=blocking_redis), places)
     recorder = Recorder(intake, capacity=settings.record_buffer)
     strict = StrictRecorder(intake) if settings.record == "strict" else None
+    tracing = create_tracing(settings, service="riskline-api")
+
+    def close() -> None:
+        ticket_redis.close()
+        if tracing is not None:
+            tracing.close()
+
     return create_app(
         transaction_class=transaction_class,
         serving=serving,
@@ -128,8 +136,9 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             redis=redis,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
             warm=(intake.warm, warn_of_dangers, ensure_ticket),
-            close=ticket_redis.close,
+            close=close,
         ),
+        tracing=tracing,
     )
 
 

@@ -11,10 +11,9 @@ from falcon.routing import CompiledRouter
 
 from ingest.refusals import not_acceptable
 from shared.metrics import REQUEST_SECONDS, REQUESTS
+from shared.trace import traceparent
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, level 1."""
 
 _made_here = count(1)
 _process = token_hex(6)
@@ -23,11 +22,6 @@ _process = token_hex(6)
 def request_id(given: str | None) -> str:
     """The caller's id where it is sane, else a new one: unlike any other process's, and each its own."""
     return given if given and REQUEST_ID.fullmatch(given) else f"{_process}-{next(_made_here):x}"
-
-
-def traceparent(given: str | None) -> str | None:
-    """The caller's trace, where it is one."""
-    return given if given and TRACEPARENT.fullmatch(given) else None
 
 
 class RequestIdMiddleware:

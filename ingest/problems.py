@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from shared.columns import raised_in, where
 from shared.errors import BundleError, ConflictError, QueueFullError, StoreUnavailableError
 from shared.log import get_logger
+from shared.trace import log_fields
 
 log = get_logger(__name__)
 
@@ -342,7 +343,7 @@ async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any
 async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception, _params: Any) -> None:
     log.error(
         "request failed",
-        request_id=req.context.request_id,
+        **log_fields({"request_id": req.context.request_id, "traceparent": req.context.traceparent}),
         key=req.context.get("key_name"),
         path=req.path,
         method=req.method,

@@ -1,6 +1,7 @@
 """Submissions on their way into the store: committed together, each answered when its own commit is safe."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from ingest.commits import Answer, GroupCommit
@@ -12,6 +13,7 @@ from shared.outage import Outage
 from shared.store.interfaces import ACCEPTED as NEW
 from shared.store.interfaces import NO_ROOM, TransactionIntake
 from shared.store.records import Record, Submission, just_queued, readable
+from shared.trace import log_fields
 
 log = get_logger(__name__)
 
@@ -78,6 +80,8 @@ class Submitter:
         ACCEPTED.inc(new)
         if new:
             self._tickets.want()
+        if log.is_enabled_for(logging.DEBUG):
+            _say_accepted(submissions, answers)
         return [self._queue_full() if answer is NO_ROOM else answer for answer in answers]
 
 
@@ -114,6 +118,13 @@ class _TicketCheck:
             self._outage.failed(error)
         finally:
             self._task = None
+
+
+def _say_accepted(submissions: Sequence[Submission], answers: Sequence[Record]) -> None:
+    for submission, answer in zip(submissions, answers, strict=True):
+        if answer is NEW:
+            record = readable(submission.record) or {}
+            log.debug("accepted", transaction_id=submission.transaction_id, **log_fields(record))
 
 
 def own_record(submission: Submission, answer: Answer) -> Record:

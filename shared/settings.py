@@ -166,6 +166,11 @@ class Settings(BaseSettings):
     )
     scale_min: Annotated[int, Field(ge=1)] = Field(default=1, description="The least workers that they propose.")
     scale_max: Annotated[int, Field(ge=1)] = Field(default=100, description="The most workers that they propose.")
+    traces: Literal["off", "otlp"] = Field(
+        default="off",
+        description="`otlp` sends traces as OpenTelemetry's own variables say (`OTEL_EXPORTER_OTLP_ENDPOINT`, "
+        "`OTEL_TRACES_SAMPLER`, …), which its SDK reads by itself; needs the extra `riskline[otel]`.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least log level shown."
     )

@@ -1,14 +1,14 @@
 """One attempt to deliver a callback: the request, what becomes of it, and what is kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Protocol
 
-from shared.callback import TEST_EVENT, TRACE, event_body, new_message_id
+from shared.callback import TEST_EVENT, event_body, new_message_id
 from shared.callback_url import Allowed, CallbackUrl, CallbackUrlError, parse_callback_url
 from shared.clock import utc_now
 from shared.lifecycle import CallbackEvent
@@ -16,6 +16,8 @@ from shared.log import get_logger
 from shared.schedule import Schedule
 from shared.settings import Settings
 from shared.store.callbacks import Attempted, Due
+from shared.trace import is_sampled, log_fields
+from shared.tracing import Tracing
 from shared.webhooks import Signer
 from worker.delivery_errors import DeliveryError, RefusedAddressError
 from worker.outbound import Answer, Outbound
@@ -72,7 +74,10 @@ class Attempt:
 class Courier:
     """Makes attempts, and says what becomes of each."""
 
-    def __init__(self, *, sender: Sender, signer: Signer, allowed: Allowed, schedule: Schedule) -> None:
+    def __init__(
+        self, *, sender: Sender, signer: Signer, allowed: Allowed, schedule: Schedule, tracing: Tracing | None = None
+    ) -> None:
+        self._tracing = tracing
         self._sender = sender
         self._signer = signer
         self._allowed = allowed
@@ -114,8 +119,32 @@ class Courier:
         headers |= CONTENT_TYPE
         if "traceparent" in due.event:
             headers["traceparent"] = due.event["traceparent"]
-        with attempt.timed():
-            return await self._sender.post(target, headers=headers, body=body)
+        with self._span(due, target, headers) as answered, attempt.timed():
+            answer = await self._sender.post(target, headers=headers, body=body)
+            answered(answer.status)
+        return answer
+
+    @contextmanager
+    def _span(self, due: Due, target: CallbackUrl, headers: dict[str, str]) -> Iterator[Callable[[int], None]]:
+        """The span of an attempt, as OpenTelemetry's conventions for HTTP clients have it, where there is to be one."""
+        status: list[int] = []
+        if self._tracing is None or not is_sampled(due.event.get("traceparent")):
+            yield status.append
+            return
+        about: dict[str, str | int] = {"http.request.method": "POST", "server.address": target.host}
+        about |= {"server.port": target.port, "http.request.resend_count": due.step}
+        about |= {"messaging.message.id": due.message_id, "riskline.transaction_id": due.transaction_id}
+        span = self._tracing.start("POST", kind="client", parent=due.event["traceparent"], attributes=about)
+        headers["traceparent"] = span.traceparent or headers["traceparent"]
+        error: str | None = "_OTHER"
+        try:
+            yield status.append
+            error = str(status[0]) if status[0] not in SUCCESS else None
+        except DeliveryError as failed:
+            error = type(failed).__name__
+            raise
+        finally:
+            span.end(attributes={"http.response.status_code": status[0]} if status else {}, error=error)
 
     def failed(
         self,
@@ -177,5 +206,4 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _trace(due: Due) -> dict[str, str]:
-    named = {name: due.event[name] for name in TRACE if name in due.event}
-    return {"transaction_id": due.transaction_id, "host": due.host, **named}
+    return {"transaction_id": due.transaction_id, "host": due.host, **log_fields(due.event)}

@@ -13,6 +13,8 @@ from shared.outage import Outage
 from shared.schedule import Schedule
 from shared.store.callbacks import Attempted, CallbackQueue, Due
 from shared.store.tallies import Measured
+from shared.trace import log_fields
+from shared.tracing import Tracing
 from shared.webhooks import Signer
 from worker.attempt import Attempt, Courier, Sender
 from worker.measuring import measured_attempt
@@ -52,11 +54,12 @@ class Deliverer:
         host_limit: int,
         limit: int = LIMIT,
         measure: Callable[[Measured], None] = lambda _measured: None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`measure` is told of each attempt."""
         self._queue = queue
         self._measure = measure
-        self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule)
+        self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule, tracing=tracing)
         self._host_limit = host_limit
         self._limit = limit
         self._outage = Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")
@@ -165,7 +168,7 @@ class Deliverer:
             self._ended.append(Attempted(due, None))
             raise
         except Exception:
-            log.exception("a delivery failed", transaction_id=due.transaction_id)
+            log.exception("a delivery failed", transaction_id=due.transaction_id, **log_fields(due.event))
             ended = self._courier.failed(due, Attempt(error="the delivery worker failed; its log says why"))
         # only now: what has ended meanwhile was taken away with its list
         self._ended.append(ended)

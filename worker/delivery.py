@@ -15,6 +15,7 @@ from shared.settings import UNSIGNED, Settings
 from shared.store.callbacks import CallbackRecords, RedisCallbacks
 from shared.store.connection import connect_async
 from shared.store.tallies import Tallies
+from shared.tracing import create_tracing
 from shared.webhooks import Signer
 from worker.attempt import USER_AGENT
 from worker.callbacks import Deliverer
@@ -127,6 +128,8 @@ def create_side(settings: Settings, process: Process) -> Side:
     redis_url = settings.required_redis_url
     measuring = Measuring(Tallies(process.sweep_redis))
 
+    tracing = create_tracing(settings, service="riskline-delivery")
+
     def build() -> Deliverer:
         return Deliverer(
             RedisCallbacks(
@@ -141,6 +144,7 @@ def create_side(settings: Settings, process: Process) -> Side:
             schedule=Schedule.parse(settings.callback_schedule),
             host_limit=settings.callback_host_limit,
             measure=measuring.add,
+            tracing=tracing,
         )
 
     runtime = DeliveryRuntime(build, stopping=process.stopping.is_set, pulse=process.pulse)
@@ -148,7 +152,13 @@ def create_side(settings: Settings, process: Process) -> Side:
     install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets, tell=measuring.tell)
-    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, runtime.close, alive=lambda: runtime.lives)
+
+    def close() -> None:
+        runtime.close()
+        if tracing is not None:
+            tracing.close()
+
+    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, close, alive=lambda: runtime.lives)
 
 
 def _give_way() -> None:

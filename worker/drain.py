@@ -20,8 +20,10 @@ from shared.log import get_logger
 from shared.scaling import BATCH
 from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
 from shared.store.records import Outcome, Record, decided, failed, unreadable
+from shared.trace import log_fields
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
+from worker.spans import ProcessSpans
 
 log = get_logger(__name__)
 
@@ -50,6 +52,9 @@ Count = Callable[[Sequence[Record], Sequence[Decision]], None]
 """Is told the decisions of records that were assessed together."""
 
 
+NO_SPANS = ProcessSpans()
+
+
 def _count_nothing(_records: Sequence[Record], _decisions: Sequence[Decision]) -> None:
     """Where nobody wants to know."""
 
@@ -65,6 +70,7 @@ def drain(
     announce: Callable[[], None] = lambda: None,
     count: Count = _count_nothing,
     time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None,
+    spans: ProcessSpans = NO_SPANS,
 ) -> int:
     """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
 
@@ -80,8 +86,10 @@ def drain(
         while in_vain < HOT_WAITS and not time_is_over():
             if claimed.rows:
                 began = time.perf_counter()
+                begun = spans.begin(claimed.rows)
                 with pulse.assessing():
                     done = outcomes(claimed, model=model(), transaction_class=transaction_class, count=count)
+                spans.end(begun, done)
                 assessed = time.perf_counter()
                 decided, claimed = queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
                 ended = time.perf_counter()
@@ -109,9 +117,13 @@ def outcomes(
     if claimed.losses:
         transaction_id, record = claimed.rows[0]
         if claimed.losses >= MAX_LOSSES and _is_queued(record):
-            log.error("transaction failed", transaction_id=transaction_id, losses=claimed.losses, **_trace(record))
+            log.error("transaction failed", transaction_id=transaction_id, losses=claimed.losses, **log_fields(record))
             return [failed(transaction_id, record, f"{claimed.losses} workers were lost while they assessed it")]
-        log.warning("a worker was lost with this one; trying it alone", transaction_id=transaction_id)
+        log.warning(
+            "a worker was lost with this one; trying it alone",
+            transaction_id=transaction_id,
+            **log_fields(record or {}),
+        )
     results: list[Outcome] = []
     transactions: list[TransactionModel] = []
     records: list[Record] = []
@@ -141,7 +153,7 @@ def outcomes(
     count(records, decisions)
     if log.is_enabled_for(logging.DEBUG):
         for record, decision in zip(records, decisions, strict=True):
-            log.debug("decided", transaction_id=decision.transaction_id, **_trace(record))
+            log.debug("decided", transaction_id=decision.transaction_id, **log_fields(record))
     return results + outcomes_of_all
 
 
@@ -160,7 +172,12 @@ def _transaction(
         at = [where(each) for each in raised]
         fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
         log.warning(
-            "transaction failed", transaction_id=transaction_id, fields=fields, raised=names, at=at, **_trace(record)
+            "transaction failed",
+            transaction_id=transaction_id,
+            fields=fields,
+            raised=names,
+            at=at,
+            **log_fields(record),
         )
         reasons = [f"the record does not fit the transaction class in: {', '.join(fields)}"] if fields else []
         if names or not fields:
@@ -170,7 +187,7 @@ def _transaction(
         raise
     except BaseException as error:
         # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
-        log.exception("transaction failed", transaction_id=transaction_id, **_trace(record))
+        log.exception("transaction failed", transaction_id=transaction_id, **log_fields(record))
         return failed(transaction_id, record, f"the transaction class raised {type(error).__name__}")
 
 
@@ -183,7 +200,7 @@ def _outcome_alone(
     except NOT_THE_ROWS:
         raise
     except BaseException as error:
-        log.exception("transaction failed", transaction_id=transaction.transaction_id, **_trace(record))
+        log.exception("transaction failed", transaction_id=transaction.transaction_id, **log_fields(record))
         return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
     count([record], [decision])
     return outcome
@@ -201,7 +218,3 @@ def _undecidable(transaction_id: str, record: Record | None) -> Outcome:
 
 def _is_queued(record: Record | None) -> TypeGuard[Record]:
     return record is not None and record.get("status") == Status.QUEUED
-
-
-def _trace(record: Record) -> dict[str, str]:
-    return {name: record[name] for name in ("request_id", "traceparent") if name in record}

@@ -26,6 +26,7 @@ def drain() -> None:
             transaction_class=runtime.transaction_class,
             count=runtime.count,
             time_batch=runtime.time_batch,
+            spans=runtime.spans,
             announce=runtime.callback_tickets.ensure,
             time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
         )

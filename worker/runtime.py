@@ -12,6 +12,7 @@ from shared.store.interfaces import TransactionQueue
 from shared.transaction import TransactionModel
 from worker.drain import Count
 from worker.pulse import Pulse
+from worker.spans import ProcessSpans
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Runtime:
     pulse: Pulse
     count: Count
     time_batch: Callable[[int, float], None]
+    spans: ProcessSpans
     outage: Outage
     stopping: Callable[[], bool]
 

@@ -16,11 +16,13 @@ from shared.store.processes import Processes
 from shared.store.safety import dangers_of, warn
 from shared.store.tallies import Tallies
 from shared.store.transactions import RedisQueue
+from shared.tracing import create_tracing
 from shared.transaction import load_transaction_class
 from worker.jobs import drain
 from worker.process import Process, Side
 from worker.runtime import Runtime, install
 from worker.signs import Signs
+from worker.spans import ProcessSpans
 from worker.sweeper import Sweeper
 
 log = get_logger(__name__)
@@ -49,6 +51,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         Tallies(process.sweep_redis),
         Paces(process.sweep_redis),
     )
+    tracing = create_tracing(settings, service="riskline-worker")
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
     install(
@@ -62,6 +65,7 @@ def create_side(settings: Settings, process: Process) -> Side:
             pulse=process.pulse,
             count=signs.count,
             time_batch=signs.time_batch,
+            spans=ProcessSpans(tracing),
             outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
             stopping=process.stopping.is_set,
         )
@@ -77,4 +81,4 @@ def create_side(settings: Settings, process: Process) -> Side:
         tell=signs.tell,
         leave=signs.leave,
     )
-    return Side(SCORING_QUEUE, tickets, sweeper, drain)
+    return Side(SCORING_QUEUE, tickets, sweeper, drain, (lambda: None) if tracing is None else tracing.close)

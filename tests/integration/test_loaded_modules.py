@@ -22,6 +22,7 @@ WATCHED = Path(__file__).with_name("watched")
 NEVER = {
     *("sklearn", "scipy", "joblib", "cloudpickle", "dill", "xgboost", "lightgbm"),
     *("polars", "pandas", "pyarrow", "matplotlib"),
+    *("opentelemetry", "requests"),
     *("worker.training.fit", "worker.training.importer", "worker.training.unpickle"),
 }
 IMPORTS = re.compile(r"^\s*(?:import|from) _?pickle\b", re.MULTILINE)

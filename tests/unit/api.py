@@ -24,6 +24,7 @@ from shared.settings import Settings, load_settings
 from shared.store.memory import MemoryStore
 from shared.store.processes import AsyncProcesses
 from shared.store.tallies import AsyncTallies
+from shared.tracing import Tracing
 from shared.transaction import Transaction, TransactionModel
 from tests.factories import AmountModel, FixedSource
 from worker.drain import drain
@@ -50,6 +51,7 @@ class Api:
         limiter: Limiter | None = None,
         settings: Settings | None = None,
         transaction_class: type[TransactionModel] = Transaction,
+        tracing: Tracing | None = None,
     ) -> None:
         self.transaction_class = transaction_class
         self.store = MemoryStore(queue_limit=queue_limit)
@@ -92,6 +94,7 @@ class Api:
             version="1.2.3",
             limits=limits,
             cors_origins=cors_origins,
+            tracing=tracing,
         )
         self.client = testing.TestClient(self.app)
 
