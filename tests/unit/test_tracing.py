@@ -100,7 +100,8 @@ def test_a_request_is_a_span_of_its_caller_and_what_it_queues_is_its_child(
     assert third.attributes["http.response.status_code"] == 404
     for span, name in ((first, "t1"), (second, "t2")):
         context = span.context
-        assert records[name]["traceparent"] == f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+        assert records[name]["traceparent"][:-3] == f"00-{context.trace_id:032x}-{context.span_id:016x}"
+        assert is_sampled(records[name]["traceparent"])
 
 
 def test_a_failure_of_ours_is_an_error_and_one_of_the_clients_is_none(
