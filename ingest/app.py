@@ -25,6 +25,7 @@ from ingest.resources.docs import add_docs_routes
 from ingest.resources.health import HealthResource, MetricsResource
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionResource, TransactionsResource
+from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.tracing import TracingMiddleware
@@ -71,6 +72,7 @@ def create_app(
     strict: StrictRecorder | None,
     backlog: Backlog,
     fleet: Fleet,
+    scaling: Scaling,
     gate: Gate,
     limiter: Limiter,
     redis: Redis,
@@ -146,7 +148,7 @@ def create_app(
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/metrics", MetricsResource(Kept(backlog, fleet)))
+    app.add_route("/metrics", MetricsResource(Kept(backlog, fleet, scaling)))
     add_docs_routes(app, build_openapi(transaction_class, version=version))
     add_problem_handlers(app)
     return app

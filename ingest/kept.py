@@ -49,12 +49,20 @@ class Told(Protocol):
     measured: Measured | None
 
 
+class Timed(Protocol):
+    """What the last look at the workers' times has seen."""
+
+    busy_seconds: float | None
+    """None where Redis failed it."""
+
+
 class Kept(Collector):
     """Prometheus collector of what the looks have seen."""
 
-    def __init__(self, queue: Looked, workers: Told) -> None:
+    def __init__(self, queue: Looked, workers: Told, times: Timed) -> None:
         self._queue = queue
         self._workers = workers
+        self._times = times
         self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -65,7 +73,7 @@ class Kept(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """The metrics that there can be, without numbers."""
-        yield from (*_totals(Counts()), *_decided(Tallied()), *_measured(Measured()))
+        yield from (*_totals(Counts()), *_decided(Tallied()), *_measured(Measured()), _busy(0.0))
 
     def collect(self) -> Iterator[Metric]:
         """The metrics with what was seen."""
@@ -76,6 +84,8 @@ class Kept(Collector):
             yield from map(self._steady, _decided(decided))
         if measured is not None:
             yield from map(self._steady, _measured(measured))
+        if self._times.busy_seconds is not None:
+            yield self._steady(_busy(self._times.busy_seconds))
 
     def _steady(self, metric: Metric) -> Metric:
         for place, sample in enumerate(metric.samples):
@@ -144,6 +154,12 @@ def _measured(measured: Measured) -> Iterator[Metric]:
         if parts[name]:
             _add(family, [], measure, parts[name])
         yield family
+
+
+def _busy(seconds: float) -> Metric:
+    return CounterMetricFamily(
+        "riskline_worker_busy_seconds", "Time that workers have spent on batches, all of them together.", value=seconds
+    )
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], measure: Measure, counts: dict[str, int]) -> None:

@@ -110,6 +110,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         strict=strict,
         backlog=backlog,
         fleet=fleet,
+        scaling=scaling,
         gate=gate,
         limiter=limiter,
         redis=redis,

@@ -7,7 +7,7 @@ from typing import Protocol
 from ingest.backlog import Backlog
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import WORKER_BUSY_SECONDS, WORKER_PACE, WORKERS_NEEDED
+from shared.metrics import WORKER_PACE, WORKERS_NEEDED
 from shared.scaling import Load, Target, pace, workers_needed
 from shared.store.counts import Counts
 from shared.store.paces import Measured
@@ -40,6 +40,8 @@ class Scaling:
         self._backlog = backlog
         self._measurements = measurements
         self._target = target
+        self.busy_seconds: float | None = None
+        """What all workers have ever spent on batches, as of the last look; None where Redis failed it."""
         self._seen: deque[tuple[float, Counts]] = deque(maxlen=LOOKS + 1)
 
     async def run(self) -> None:
@@ -48,6 +50,7 @@ class Scaling:
             try:
                 await self.look()
             except StoreUnavailableError as error:
+                self.busy_seconds = None
                 # the queue's look tells of it
                 log.debug("Redis was not asked how fast the workers are", problem=str(error))
             except Exception:
@@ -68,7 +71,7 @@ class Scaling:
         if not self._seen or last[0] != self._seen[-1][0]:
             self._seen.append(last)
         measured = await self._measurements.read()
-        WORKER_BUSY_SECONDS.set(measured.busy_seconds)
+        self.busy_seconds = measured.busy_seconds
         how_fast = pace(measured.timed)
         if how_fast is not None:
             WORKER_PACE.labels(QUEUE).set(how_fast.per_second)

@@ -84,11 +84,6 @@ WORKER_PACE = Gauge(
     ["queue"],
     multiprocess_mode="mostrecent",
 )
-WORKER_BUSY_SECONDS = Gauge(
-    "riskline_worker_busy_seconds",
-    "Time that workers have spent on batches, all processes and restarts together.",
-    multiprocess_mode="mostrecent",
-)
 CALLBACKS_PENDING = Gauge(
     "riskline_callbacks_pending", "Callbacks that are neither delivered nor given up.", multiprocess_mode="mostrecent"
 )

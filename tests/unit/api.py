@@ -15,13 +15,16 @@ from ingest.feed import Feed
 from ingest.fleet import Fleet
 from ingest.limiting import Limiter
 from ingest.recording import Recorder
+from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
 from shared.model.serving import Serving
 from shared.presence import Presence
+from shared.scaling import Target
 from shared.settings import Settings, load_settings
 from shared.store.memory import MemoryStore
+from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
 from shared.store.tallies import AsyncTallies
 from shared.tracing import Tracing
@@ -83,6 +86,7 @@ class Api:
             strict=StrictRecorder(self.store) if strict else None,
             backlog=self.backlog,
             fleet=self.fleet,
+            scaling=Scaling(self.backlog, AsyncPaces(redis), Target()),
             gate=gate or Gate(),
             limiter=limiter or Limiter(),
             redis=redis,

@@ -20,6 +20,7 @@ class Seen:
     counts: Counts | None = None
     decided: Any = None
     measured: Any = None
+    busy_seconds: float | None = None
 
 
 def shown(kept: Kept) -> dict[str, float]:
@@ -29,7 +30,7 @@ def shown(kept: Kept) -> dict[str, float]:
 
 
 def test_nothing_is_shown_of_a_redis_that_is_away_not_even_zeros() -> None:
-    kept = Kept(Seen(), Seen())
+    kept = Kept(Seen(), Seen(), Seen())
 
     assert kept.exposition() == b""
 
@@ -39,9 +40,10 @@ def test_what_was_ever_counted_are_counters_and_what_was_measured_are_histograms
     seen.counts = Counts(accepted=7, decided=5, callbacks_dead=2)
     seen.decided = Counter({("v1", "DECLINE"): 3, ("v1", SCORE + "0.9"): 2, ("v1", SCORE + "+Inf"): 1})
     seen.decided["v1", SCORE + "sum"] = 27_500
+    seen.busy_seconds = 2.5
     seen.measured = measured("batch", BATCH.counted([1, 3, 256])) + measured("attempts", {"number": 4}, "5xx")
 
-    told = shown(Kept(seen, seen))
+    told = shown(Kept(seen, seen, seen))
 
     assert told["riskline_queue_transactions_total|accepted"] == 7
     assert told["riskline_callbacks_total|dead"] == 2
@@ -53,11 +55,12 @@ def test_what_was_ever_counted_are_counters_and_what_was_measured_are_histograms
     assert told["riskline_worker_batch_transactions_bucket|2.0"] == 1
     assert told["riskline_worker_batch_transactions_sum"] == 260
     assert told["riskline_callback_attempts_total|5xx"] == 4
+    assert told["riskline_worker_busy_seconds_total"] == 2.5
 
 
 def test_a_replica_that_lacks_the_last_second_does_not_look_like_a_million_decisions() -> None:
     seen = Seen()
-    kept = Kept(seen, seen)
+    kept = Kept(seen, seen, seen)
     name = "riskline_queue_transactions_total|decided"
     seen.counts = Counts(decided=1_000_000)
     assert shown(kept)[name] == 1_000_000
@@ -105,7 +108,8 @@ def test_what_it_can_show_is_known_before_there_is_anything_to_show() -> None:
     seen = Seen()
     seen.counts, seen.decided = Counts(), Counter({("v1", "APPROVE"): 1})
     seen.measured = measured("attempts", {"number": 1}, "2xx")
-    kept = Kept(seen, seen)
+    seen.busy_seconds = 1.0
+    kept = Kept(seen, seen, seen)
 
     assert {each.name for each in kept.describe()} == {each.name for each in kept.collect()}
 

@@ -78,7 +78,7 @@ async def test_the_metrics_say_how_many_workers_the_load_needs() -> None:
 
     assert needed() == 3
     assert metric("riskline_worker_pace_per_second", queue="scoring") == pytest.approx(10_000)
-    assert metric("riskline_worker_busy_seconds") == 2.5
+    assert watched.scaling.busy_seconds == 2.5
 
 
 async def test_nothing_is_said_before_it_is_known_how_fast_transactions_arrive() -> None:
