@@ -106,3 +106,8 @@ def test_the_dashboard_uses_the_datasource_that_is_provisioned() -> None:
     assert variable["current"]["value"] == source["uid"]
     assert used == {f"${{{variable['name']}}}"}
     assert yaml.safe_load((provisioning / "dashboards" / "riskline.yml").read_text())["providers"]
+
+
+def test_an_empty_key_is_as_good_as_none_where_none_is_asked_for() -> None:
+    # what Prometheus sends where the file of its key is empty
+    assert Api().client.simulate_get("/metrics", headers={"Authorization": "Bearer "}).status_code == 200
