@@ -36,7 +36,7 @@ class Tracing(Protocol):
 
 
 def create_tracing(settings: Settings, *, service: str) -> Tracing | None:
-    """The tracer of a process, by its name in traces; None where traces are off, and then nothing of it is loaded.
+    """The tracer of a process, by its name in traces; None where they are off, and then what makes them is not loaded.
 
     Raises:
         SettingsError: what it takes is not installed, or a variable of the SDK has a wrong value.
@@ -44,7 +44,7 @@ def create_tracing(settings: Settings, *, service: str) -> Tracing | None:
     if settings.traces == "off":
         return None
     try:
-        # here, as what it needs is an extra, and costs 20 MB and 0.2 s of each process
+        # here, as what it needs is an extra, and costs 10 MB and 0.3 s of each process
         module = import_module("shared.otel")
     except ImportError as error:
         raise SettingsError(

@@ -22,7 +22,8 @@ WATCHED = Path(__file__).with_name("watched")
 NEVER = {
     *("sklearn", "scipy", "joblib", "cloudpickle", "dill", "xgboost", "lightgbm"),
     *("polars", "pandas", "pyarrow", "matplotlib"),
-    *("opentelemetry", "requests"),
+    # redis-py loads the SDK's metrics where it finds them; what makes and sends spans only RISKLINE_TRACES does
+    *("shared.otel", "opentelemetry.exporter.otlp.proto.http.trace_exporter", "requests"),
     *("worker.training.fit", "worker.training.importer", "worker.training.unpickle"),
 }
 IMPORTS = re.compile(r"^\s*(?:import|from) _?pickle\b", re.MULTILINE)
