@@ -14,13 +14,15 @@ DOCKERFILES = ("Dockerfile.api", "Dockerfile.worker")
 
 OF_THE_IMAGE = {
     "REDIS_URL",
+    "RISKLINE_API_KEY",
     "RISKLINE_ALIVE_FILE",
     "RISKLINE_DATA",
     "RISKLINE_HOST",
     "RISKLINE_MODELS",
     "RISKLINE_PORT",
 }
-"""Where things are in a container: the compose file and the images say so, not who starts them."""
+"""Where things are in a container: the compose file and the images say so, not who starts them. And whose key a
+command calls a service with, which no service is to know."""
 
 OF_OTHERS = {"prometheus", "grafana"}
 

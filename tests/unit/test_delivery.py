@@ -262,11 +262,16 @@ async def test_many_are_under_way_at_a_time_and_never_more_than_the_limit() -> N
 
 async def test_what_became_of_attempts_is_kept_once_redis_is_back() -> None:
     queue = Queue(*(a_due(i) for i in range(10)))
-    receiver = Receiver(an_answer(), seconds=0.01)
 
-    loop = asyncio.get_running_loop()
-    # after the attempts were begun, before they end
-    loop.call_later(0.003, setattr, queue, "away", 3)
+    class LosesRedis(Receiver):
+        async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
+            if len(self.requests) == 9:
+                # all attempts are begun, and none has ended
+                queue.away = 3
+            return await super().post(target, headers=headers, body=body)
+
+    receiver = LosesRedis(an_answer(), seconds=0.01)
+
     finished = await deliver(queue, receiver)
 
     assert sorted(each.due.message_id for each in finished) == sorted(f"msg_{i}" for i in range(10))

@@ -1,5 +1,6 @@
 """What the Kubernetes manifests say of Riskline is what Riskline is: ports, paths, commands, users, times, settings."""
 
+import json
 import re
 import tomllib
 from itertools import pairwise
@@ -116,7 +117,7 @@ def test_every_container_of_ours_runs_as_the_user_of_its_image_and_writes_to_its
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
         for image in images & OURS.keys():
-            assert f"USER {context['runAsUser']}\n" in dockerfile(image)
+            assert f"USER {context['runAsUser']}:{context['runAsGroup']}\n" in dockerfile(image)
     for each in containers():
         assert each["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -257,3 +258,12 @@ def test_every_file_of_a_directory_is_in_its_kustomization() -> None:
         beside = {path.name for path in kustomization.parent.glob("*.yaml")} - {"kustomization.yaml"}
         assert beside == {each for each in listed if not each.startswith("..")}
     assert documents()
+
+
+def test_a_worker_is_alive_by_the_file_that_its_image_has_it_touch() -> None:
+    probed = {each["name"]: each.get("livenessProbe", {}).get("exec", {}).get("command") for each in containers()}
+    healthcheck = next(line for line in dockerfile("riskline-worker").splitlines() if "worker.alive" in line)
+
+    command = json.loads(healthcheck.partition("CMD ")[2])
+    assert probed["worker"] == probed["callbacks"] == command
+    assert f"RISKLINE_ALIVE_FILE={command[-1]}\n" in dockerfile("riskline-worker")
