@@ -51,6 +51,7 @@ from worker.outbound import Answer
 from worker.pulse import Pulse
 from worker.rq_worker import QueueWorker
 from worker.runtime import Runtime, install
+from worker.spans import ProcessSpans
 
 SECONDS = 0.002
 """A lease, a turn to sweep, a wait for more: nothing else takes what is claimed before it is over."""
@@ -201,6 +202,7 @@ class Parts:
                 worker=name,
                 pulse=pulse,
                 count=lambda _records, _decisions: None,
+                spans=ProcessSpans(),
                 outage=outage,
                 stopping=lambda: False,
             )
