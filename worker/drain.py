@@ -19,7 +19,7 @@ from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.scaling import BATCH
 from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
-from shared.store.records import Outcome, Record, decided, failed, unreadable
+from shared.store.records import Outcome, Record, decided, failed, is_later, unreadable
 from shared.trace import log_fields
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
@@ -71,11 +71,15 @@ def drain(
     count: Count = _count_nothing,
     time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None,
     spans: ProcessSpans = NO_SPANS,
+    later: Callable[[int], None] = lambda _transactions: None,
 ) -> int:
     """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
 
     `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed, and
     `time_batch` with the size of each that was decided and the seconds that it took, the claim of the next included.
+
+    What a later release accepted is left to its workers; `later` is told how many of a batch that were. Where there is
+    nothing else this ends, to look again with another ticket.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
@@ -85,17 +89,21 @@ def drain(
         claimed = NOTHING
         while in_vain < HOT_WAITS and not time_is_over():
             if claimed.rows:
+                claimed, left = _left_to_later(claimed)
                 began = time.perf_counter()
                 begun = spans.begin(claimed.rows)
                 with pulse.assessing():
                     done = outcomes(claimed, model=model(), transaction_class=transaction_class, count=count)
                 spans.end(begun, done)
                 assessed = time.perf_counter()
-                decided, claimed = queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
+                decided, claimed = _decide(queue, worker, done, left=left)
                 ended = time.perf_counter()
                 if ended - assessed < STUCK_SECONDS:
                     time_batch(len(done), ended - began)
                 total += decided
+                later(left)
+                if left and not done:
+                    break
                 if any(each.callback is not None for each in done):
                     # else the delivery workers see for themselves, within a second
                     with suppress(StoreUnavailableError):
@@ -106,6 +114,21 @@ def drain(
     return total
 
 
+def _left_to_later(claimed: Claimed) -> tuple[Claimed, int]:
+    """The claimed rows that this release can read, and how many it cannot."""
+    rows = [(transaction_id, record) for transaction_id, record in claimed.rows if not (record and is_later(record))]
+    return claimed._replace(rows=rows), len(claimed.rows) - len(rows)
+
+
+def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, left: int) -> tuple[int, Claimed]:
+    if not left:
+        return queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
+    decided = queue.decide(worker, done) if done else 0
+    # last: what others of this release have accepted shall not wait behind it
+    queue.leave(worker, last=True)
+    return decided, NOTHING
+
+
 def outcomes(
     claimed: Claimed,
     *,
@@ -114,7 +137,7 @@ def outcomes(
     count: Count = _count_nothing,
 ) -> list[Outcome]:
     """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
-    if claimed.losses:
+    if claimed.losses and claimed.rows:
         transaction_id, record = claimed.rows[0]
         if claimed.losses >= MAX_LOSSES and _is_queued(record):
             log.error("transaction failed", transaction_id=transaction_id, losses=claimed.losses, **log_fields(record))

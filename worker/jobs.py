@@ -27,6 +27,7 @@ def drain() -> None:
             count=runtime.count,
             time_batch=runtime.time_batch,
             spans=runtime.spans,
+            later=runtime.later,
             announce=runtime.callback_tickets.ensure,
             time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
         )

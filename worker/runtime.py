@@ -29,6 +29,7 @@ class Runtime:
     count: Count
     time_batch: Callable[[int, float], None]
     spans: ProcessSpans
+    later: Callable[[int], None]
     outage: Outage
     stopping: Callable[[], bool]
 

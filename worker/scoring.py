@@ -27,6 +27,20 @@ from worker.sweeper import Sweeper
 
 log = get_logger(__name__)
 
+_later = Outage(
+    log,
+    failing="transactions of a later release are left to its workers: finish the upgrade, or start those",
+    back="no transaction of a later release waits here",
+    steady=False,
+)
+
+
+def _tell_later(transactions: int) -> None:
+    if transactions:
+        _later.failed(f"{transactions} in a batch")
+    else:
+        _later.over()
+
 
 def create_side(settings: Settings, process: Process) -> Side:
     """The worker that decides, with its model.
@@ -66,6 +80,7 @@ def create_side(settings: Settings, process: Process) -> Side:
             count=signs.count,
             time_batch=signs.time_batch,
             spans=ProcessSpans(tracing),
+            later=_tell_later,
             outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
             stopping=process.stopping.is_set,
         )

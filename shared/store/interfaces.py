@@ -99,5 +99,8 @@ class TransactionQueue(Protocol):
         After an outage, in which nobody could renew theirs, the others first get half a lease to do so.
         """
 
-    def leave(self, worker: str, *, ends: bool = False) -> int:
-        """Gives back what a worker that lives holds; how many that were. Where it ends it is forgotten."""
+    def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
+        """Gives back what a worker that lives holds, to come first or `last`; how many that were.
+
+        Where it ends it is forgotten.
+        """

@@ -208,12 +208,13 @@ class MemoryStore:
         self.suspects[:0] = held
         return len(held)
 
-    def leave(self, worker: str, *, ends: bool = False) -> int:
+    def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
         """See TransactionQueue."""
         self._reach()
         mine = self.claimed.pop(worker, [])
-        for transaction_id in reversed(mine):
-            (self.suspects if transaction_id in self.losses else self.waiting).insert(0, transaction_id)
+        for transaction_id in mine if last else reversed(mine):
+            line = self.suspects if transaction_id in self.losses else self.waiting
+            line.insert(len(line) if last else 0, transaction_id)
         if ends:
             self.workers.pop(worker, None)
         return len(mine)

@@ -5,6 +5,9 @@
 
 Of one that was erased there are `v`, `status`, `submitted_at`, a `transaction` that is null, and `erased_at`.
 
+A release that changes what `transaction` or `explain` mean raises `v`; the other members stay what they are, so that an
+API of any release says what became of a transaction. A worker decides none of a later release: see `is_later`.
+
 `explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
 `decision`, `error` and `replays` are there where they say something.
 """
@@ -170,6 +173,12 @@ def readable(record: bytes | str | None) -> Record | None:
     """The record; None where there is none, or what is there is not one of ours."""
     loaded = decoded(record)
     return loaded if loaded is not None and loaded.keys() >= ALWAYS_THERE else None
+
+
+def is_later(record: Record) -> bool:
+    """Whether a later release wrote it: what its transaction is, is for that release's workers to read."""
+    version = record.get("v")
+    return isinstance(version, int) and version > RECORD_VERSION
 
 
 def decoded(record: bytes | str | None) -> Record | None:

@@ -216,12 +216,12 @@ class RedisQueue:
             waiting, *gone = scripts.run(self._redis, "sweep", names, args)
         return Swept(int(waiting), {gone[i].decode(): int(gone[i + 1]) for i in range(0, len(gone), 2)})
 
-    def leave(self, worker: str, *, ends: bool = False) -> int:
+    def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
         """See TransactionQueue."""
         keys = self._keys
         names = [keys.workers, keys.claimed(worker), keys.waiting, keys.suspects, keys.losses]
         with redis_faults_named():
-            return int(scripts.run(self._redis, "leave", names, [worker, int(ends)]))
+            return int(scripts.run(self._redis, "leave", names, [worker, int(ends), int(last)]))
 
 
 def decide_call(

@@ -203,6 +203,7 @@ class Parts:
                 pulse=pulse,
                 count=lambda _records, _decisions: None,
                 spans=ProcessSpans(),
+                later=lambda _transactions: None,
                 outage=outage,
                 stopping=lambda: False,
             )

@@ -116,6 +116,17 @@ def test_deciding_a_part_keeps_the_claim_on_the_rest(store: Store) -> None:
     assert store.claim("w2") == ["b"]
 
 
+def test_what_is_given_back_comes_first_unless_it_shall_come_last(store: Store) -> None:
+    store.accept(*(a_submission(each) for each in "abcd"))
+
+    store.claim("w1", count=2)
+    store.queue.leave("w1")
+    assert store.claim("w1", count=2) == ["a", "b"]
+    assert store.queue.leave("w1", last=True) == 2
+
+    assert store.claim("w2") == ["c", "d", "a", "b"]
+
+
 def test_a_decision_that_comes_after_the_sweep_still_counts_once(store: Store) -> None:
     store.accept(a_submission("a"))
     store.claim("slow", lease_seconds=0)
