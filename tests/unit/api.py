@@ -72,6 +72,7 @@ class Api:
         redis = fakeredis.FakeAsyncRedis()
         presence = Presence(serving=self.serving, process="me", kind="api")
         self.fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
+        self.scaling = Scaling(self.backlog, AsyncPaces(redis), Target())
         self.app = create_app(
             transaction_class=transaction_class,
             serving=self.serving,
@@ -86,7 +87,7 @@ class Api:
             strict=StrictRecorder(self.store) if strict else None,
             backlog=self.backlog,
             fleet=self.fleet,
-            scaling=Scaling(self.backlog, AsyncPaces(redis), Target()),
+            scaling=self.scaling,
             gate=gate or Gate(),
             limiter=limiter or Limiter(),
             redis=redis,
