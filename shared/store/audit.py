@@ -10,7 +10,7 @@ from shared.lifecycle import CallbackStatus, Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
-from shared.store.keys import Keys
+from shared.store.keys import FIRST, Keys
 from shared.store.records import readable
 
 PAGE = 512
@@ -23,9 +23,9 @@ PAUSE_SECONDS = 0.2
 class Audit:
     """The invariants of the store in Redis; every method raises StoreUnavailableError where Redis fails it."""
 
-    def __init__(self, redis: Redis, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, redis: Redis, *, pause: Callable[[float], None] = time.sleep, keys: Keys = FIRST) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = keys
         self._pause = pause
 
     def counts(self) -> Counts:

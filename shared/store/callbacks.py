@@ -10,7 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 from shared.lifecycle import CallbackEvent
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from shared.store.keys import FIRST, Keys
 
 LEASE_SECONDS = 20.0
 """How long a delivery worker has for an attempt: twice what one may take, after which its worker counts as lost."""
@@ -105,11 +105,17 @@ class RedisCallbacks:
     """CallbackQueue over Redis; `waiting` is a client of its own, as its connection is blocked."""
 
     def __init__(
-        self, redis: AsyncRedis, *, waiting: AsyncRedis, result_ttl_seconds: int, failed_ttl_seconds: int
+        self,
+        redis: AsyncRedis,
+        *,
+        waiting: AsyncRedis,
+        result_ttl_seconds: int,
+        failed_ttl_seconds: int,
+        keys: Keys = FIRST,
     ) -> None:
         self._redis = redis
         self._waiting = waiting
-        self._keys = Keys()
+        self._keys = keys
         self._result_ttl_seconds = result_ttl_seconds
         self._dead_ttl_seconds = max(result_ttl_seconds, failed_ttl_seconds)
 
@@ -162,9 +168,9 @@ class RedisCallbacks:
 class CallbackRecords:
     """The callbacks for an operator; every method raises StoreUnavailableError where Redis fails it."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, keys: Keys = FIRST) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = keys
 
     def overdue(self) -> bool:
         """Whether one is due."""

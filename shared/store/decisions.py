@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from redis.asyncio import Redis
 
 from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from shared.store.keys import FIRST, Keys
 
 MAX_PAGE = 1000
 """Decisions in one page: few milliseconds of Redis and of the event loop, and a few hundred kilobytes."""
@@ -73,14 +73,15 @@ class Decisions(Protocol):
 class RedisDecisions:
     """Decisions over Redis; `blocking` is a client of its own whose timeout is longer than any wait."""
 
-    def __init__(self, redis: Redis, *, blocking: Redis) -> None:
+    def __init__(self, redis: Redis, *, blocking: Redis, keys: Keys = FIRST) -> None:
         # on the same connections, but without the 1,000 dicts that redis-py makes of a page: they take longer than
         # all the rest of it
         self._redis = Redis(connection_pool=redis.connection_pool)
         self._redis.set_response_callback("XRANGE", _as_received)
         self._redis.set_response_callback("XREVRANGE", _as_received)
         self._blocking = blocking
-        self._key = Keys().feed
+        self._keys = keys
+        self._key = keys.feed
 
     async def page(self, after: Cursor, *, limit: int) -> Page | None:
         """See Decisions."""
@@ -100,7 +101,7 @@ class RedisDecisions:
     async def _only_erased(self, after: Cursor) -> bool:
         """Whether an entry that is not there was erased, and nothing behind it has left the feed since."""
         with redis_faults_named():
-            if await self._redis.zscore(Keys().feed_gaps, str(after)) is None:
+            if await self._redis.zscore(self._keys.feed_gaps, str(after)) is None:
                 return False
             oldest = await self._entries("XRANGE", "-", "+", 1)
         return bool(oldest) and _cursor(oldest[0][0]) < after

@@ -8,7 +8,7 @@ from redis import Redis
 from shared.lifecycle import Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from shared.store.keys import FIRST, Keys
 from shared.store.records import Record, readable, replayed
 
 BATCH = 256
@@ -39,9 +39,9 @@ class Replayed(NamedTuple):
 class Failures:
     """The failed transactions in Redis; every method raises StoreUnavailableError where Redis fails it."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, keys: Keys = FIRST) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = keys
 
     def count(self) -> int:
         """How many there are; a few of them may have expired since."""

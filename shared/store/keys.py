@@ -28,8 +28,10 @@
 | `riskline:{S}:callback_taken` | string, when callbacks were last taken, in ms | a day | take |
 | `riskline:{S}:callback_wake` | list, wakes a delivery worker | one element | decide, resend, delivery worker |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
+| `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
+| `riskline:{S}:never` | is never written: see `Keys.never` | none | nobody |
 
-ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard, in braces so that a Redis Cluster
+ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard's tag, in braces so that a Redis Cluster
 keeps all keys of a shard together.
 """
 
@@ -38,7 +40,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one shard."""
+    """The keys of one shard, by its tag."""
 
     shard: str = "0"
     prefix: str = field(init=False)
@@ -186,3 +188,22 @@ class Keys:
     def decided_channel(self) -> str:
         """Where waiters are woken."""
         return self.prefix + "decided"
+
+    @property
+    def shards(self) -> str:
+        """How many shards the store was made with."""
+        return self.prefix + "shards"
+
+    @property
+    def never(self) -> str:
+        """A key that is never there, which each script names beside its own.
+
+        While a Redis Cluster moves a slot from one node to another, its keys are on both, and a script that works with
+        keys that it makes up from ids would fail in its midst, or take those on the other node for missing. With a
+        missing key among several, Redis refuses the whole call before it begins, until the slot has been moved.
+        """
+        return self.prefix + "never"
+
+
+FIRST = Keys()
+"""Those of the only shard, or of the first of several: what belongs to the store as a whole is there."""

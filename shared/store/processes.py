@@ -10,7 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from shared.store.keys import FIRST, Keys
 
 LIFETIME_SECONDS = 10.0
 """How long a process is listed that says nothing any more: several of its seconds, as a busy Redis may miss some."""
@@ -66,7 +66,7 @@ class Processes:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = FIRST
 
     def announce(self, state: ProcessState) -> None:
         """Says what a process serves.
@@ -103,7 +103,7 @@ class AsyncProcesses:
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = FIRST
 
     async def announce(self, state: ProcessState) -> list[ProcessState]:
         """Says what a process serves; answers what all say that live.

@@ -1,4 +1,4 @@
-"""Lua scripts, called by their digest and sent only where Redis does not have them yet."""
+"""Lua scripts, called by their digest and sent only where Redis does not have them yet; see `Keys.never`."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +11,8 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
+from shared.store.keys import Keys
+
 Arg = str | bytes | int
 Call = tuple[str, list[str], list[Arg]]
 """A script's name, its keys and its arguments."""
@@ -22,13 +24,24 @@ def _source(name: str) -> tuple[str, str]:
     return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
+@cache
+def _never(key: str) -> str:
+    """The key beside this one that is never there."""
+    return Keys(key[key.index("{") + 1 : key.index("}")]).never
+
+
+def _words(keys: list[str], args: list[Arg]) -> tuple[Any, ...]:
+    """What follows a script: its keys, how many they are before them, and its arguments."""
+    return (len(keys) + 1, *keys, _never(keys[0]), *args)
+
+
 def run(redis: Redis, name: str, keys: list[str], args: list[Arg]) -> Any:
     """Runs one script atomically."""
     source, digest = _source(name)
     try:
-        return redis.evalsha(digest, len(keys), *keys, *args)
+        return redis.evalsha(digest, *_words(keys, args))
     except NoScriptError:
-        return redis.eval(source, len(keys), *keys, *args)
+        return redis.eval(source, *_words(keys, args))
 
 
 def run_all(pipeline: Pipeline, calls: Sequence[Call]) -> list[Any]:
@@ -37,7 +50,7 @@ def run_all(pipeline: Pipeline, calls: Sequence[Call]) -> list[Any]:
     Each must be safe to run once more: where Redis does not have it yet it runs again by itself.
     """
     for name, keys, args in calls:
-        pipeline.evalsha(_source(name)[1], len(keys), *keys, *args)
+        pipeline.evalsha(_source(name)[1], *_words(keys, args))
     answers = pipeline.execute(raise_on_error=False)[-len(calls) :]
     if any(isinstance(answer, NoScriptError) for answer in answers):
         for name, _, _ in calls:
@@ -54,7 +67,7 @@ async def run_each_async(redis: AsyncRedis, calls: Sequence[Call]) -> list[Any]:
     """Runs scripts one after the other, each atomically, in one round trip and one write to disk; each just once."""
     async with redis.pipeline(transaction=False) as pipeline:
         for name, keys, args in calls:
-            pipeline.evalsha(_source(name)[1], len(keys), *keys, *args)
+            pipeline.evalsha(_source(name)[1], *_words(keys, args))
         answers = await pipeline.execute(raise_on_error=False)
     for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
         if isinstance(answer, NoScriptError):
@@ -74,6 +87,6 @@ async def run_async(redis: AsyncRedis, name: str, keys: list[str], args: list[Ar
     """Runs one script atomically."""
     source, digest = _source(name)
     try:
-        return await redis.evalsha(digest, len(keys), *keys, *args)
+        return await redis.evalsha(digest, *_words(keys, args))
     except NoScriptError:
-        return await redis.eval(source, len(keys), *keys, *args)
+        return await redis.eval(source, *_words(keys, args))

@@ -11,7 +11,7 @@ from shared.decision import Decision
 from shared.measures import PROBABILITY
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from shared.store.keys import FIRST
 
 KEPT_VERSIONS = 20
 
@@ -52,7 +52,7 @@ class Tallies:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = FIRST
 
     def add(self, counts: Tallied) -> None:
         """Adds what was decided.
@@ -81,7 +81,7 @@ class AsyncTallies:
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
-        self._keys = Keys()
+        self._keys = FIRST
 
     async def read(self) -> Tallied:
         """What all workers have ever decided with the versions that are kept.

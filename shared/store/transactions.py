@@ -13,7 +13,7 @@ from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
 from shared.store.decisions import named
 from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
-from shared.store.keys import Keys
+from shared.store.keys import FIRST, Keys
 from shared.store.records import Outcome, Record, Submission, decoded, erased, readable
 
 ACCEPT_BATCH = 512
@@ -40,11 +40,12 @@ class RedisIntake:
         feed_length: int,
         queue_limit: int,
         callback_wait_seconds: float = 0.0,
+        keys: Keys = FIRST,
     ) -> None:
         """A callback is first tried `callback_wait_seconds` after its event."""
         self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis
-        self._keys = Keys()
+        self._keys = keys
         self._result_ttl_seconds = result_ttl_seconds
         self._feed_length = feed_length
         self._queue_limit = queue_limit
@@ -156,11 +157,12 @@ class RedisQueue:
         failed_ttl_seconds: int,
         feed_length: int,
         callback_wait_seconds: float = 0.0,
+        keys: Keys = FIRST,
     ) -> None:
         """A callback is first tried `callback_wait_seconds` after its event."""
         self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis
-        self._keys = Keys()
+        self._keys = keys
         self._result_ttl_seconds = result_ttl_seconds
         self._failed_ttl_seconds = failed_ttl_seconds
         self._feed_length = feed_length
