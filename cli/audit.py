@@ -1,12 +1,12 @@
 """`riskline doctor --audit`: proves that every accepted transaction was decided, failed or still waits."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from cli.doctor import Finding, Verdict
-from cli.installation import installation_redis
+from cli.installation import installation_store
 from shared.errors import RisklineError
-from shared.store.audit import Audit
-from shared.store.counts import Counts
+from shared.store.counts import Counts, together
+from shared.store.upkeep import AllAudits
 
 SHOWN = 5
 """Ids in one line; the number says how many there are."""
@@ -15,19 +15,25 @@ SHOWN = 5
 def audit_installation(**overrides: object) -> tuple[list[Finding], dict[str, int | None]]:
     """The audit of the Redis that the installation has, and its counts; a finding, too, where there is none."""
     try:
-        with installation_redis(**overrides) as redis:
-            auditor = Audit(redis)
-            counts = auditor.counts()
-            return list(audit(auditor, counts)), counts._asdict()
+        with installation_store(**overrides) as store:
+            auditor = AllAudits(store.shards)
+            shards = auditor.counts()
+            return list(audit(auditor, shards)), together(shards)._asdict()
     except RisklineError as error:
         return [Finding("journal", Verdict.FAIL, f"nothing could be proved: {error}")], {}
 
 
-def audit(auditor: Audit, counts: Counts) -> Iterator[Finding]:
+def audit(auditor: AllAudits, shards: Sequence[Counts]) -> Iterator[Finding]:
     """The invariants, one finding each; raises StoreUnavailableError where Redis fails it."""
-    for problem in counts.problems():
+    counts = together(shards)
+    problems = [
+        f"shard {number}: {problem}" if len(shards) > 1 else problem
+        for number, shard in enumerate(shards)
+        for problem in shard.problems()
+    ]
+    for problem in problems:
         yield Finding("journal", Verdict.FAIL, problem)
-    if not counts.problems():
+    if not problems:
         detail = (
             f"ever {counts.accepted} accepted + {counts.replayed} replayed = {counts.decided} decided + "
             f"{counts.failed} failed + {counts.undecided} undecided now; {counts.recorded} more by the synchronous door"
@@ -52,7 +58,7 @@ def audit(auditor: Audit, counts: Counts) -> Iterator[Finding]:
         yield Finding("workers", Verdict.OK, f"{counts.workers} live")
 
 
-def _callbacks(auditor: Audit, counts: Counts) -> Iterator[Finding]:
+def _callbacks(auditor: AllAudits, counts: Counts) -> Iterator[Finding]:
     lost = auditor.callbacks_out_of_line()
     if lost:
         advice = "no delivery worker will come to them; `riskline callbacks replay ID` sends one again"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.installation import DataOption, installation_redis, installation_settings
+from cli.installation import DataOption, installation_settings, installation_store
 from cli.keys import configured_secrets
 from cli.listen import listen
 from cli.verify import verify
 from shared.errors import InstallationError
 
 if TYPE_CHECKING:
-    from shared.store.callbacks import CallbackRecords
+    from shared.store.upkeep import AllCallbacks
 
 MOST_SHOWN = 1_000_000
 
@@ -42,10 +42,10 @@ def list_callbacks(
 ) -> None:
     """List the callbacks that are pending, oldest first, and those that were given up, the last first."""
     # redis-py: `riskline --help` shall not wait for it
-    from shared.store.callbacks import CallbackRecords  # noqa: PLC0415
+    from shared.store.upkeep import AllCallbacks  # noqa: PLC0415
 
-    with installation_redis(data=data) as redis:
-        callbacks = CallbackRecords(redis)
+    with installation_store(data=data) as store:
+        callbacks = AllCallbacks(store.shards)
         count_pending, count_dead = callbacks.counts()
         found = [] if dead else list(_states(callbacks, callbacks.pending(limit)))
         found += _states(callbacks, callbacks.dead(limit))
@@ -61,10 +61,10 @@ def list_callbacks(
 
 def show(transaction_id: str, *, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show one transaction's callback with each of its attempts."""
-    from shared.store.callbacks import CallbackRecords  # noqa: PLC0415  # redis-py, as above
+    from shared.store.upkeep import AllCallbacks  # noqa: PLC0415  # redis-py, as above
 
-    with installation_redis(data=data) as redis:
-        for _, state in _states(CallbackRecords(redis), [transaction_id]):
+    with installation_store(data=data) as store:
+        for _, state in _states(AllCallbacks(store.shards), [transaction_id]):
             typer.echo(
                 json.dumps({"transaction_id": transaction_id, **state}) if as_json else _page(transaction_id, state)
             )
@@ -81,16 +81,16 @@ def replay(
 ) -> None:
     """Send callbacks again, from the first attempt on, whatever became of them; exit 1 where one named is not there."""
     from shared.jobs import CALLBACKS_QUEUE, Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
-    from shared.store.callbacks import CallbackRecords  # noqa: PLC0415  # redis-py, same
+    from shared.store.upkeep import AllCallbacks  # noqa: PLC0415  # redis-py, same
 
     if bool(transaction_ids) == dead:
         raise typer.BadParameter("name the transactions, or give --dead, not both", param_hint="TRANSACTION_IDS")
-    with installation_redis(data=data) as redis:
-        callbacks = CallbackRecords(redis)
+    with installation_store(data=data) as store:
+        callbacks = AllCallbacks(store.shards)
         asked = callbacks.all_dead() if dead else list(dict.fromkeys(transaction_ids or ()))
         done = callbacks.resend(asked)
         if done:
-            Tickets(redis, CALLBACKS_QUEUE).ensure()
+            Tickets(store.tickets, CALLBACKS_QUEUE).ensure()
     unknown = [] if dead else [each for each in asked if each not in set(done)]
     if as_json:
         typer.echo(json.dumps({"replayed": len(done), "unknown": unknown}))
@@ -119,7 +119,7 @@ def try_receiver(url: str, *, data: DataOption = None, as_json: JsonOption = Fal
         raise typer.Exit(1)
 
 
-def _states(callbacks: "CallbackRecords", ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _states(callbacks: "AllCallbacks", ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     from shared.callback import shown_by_itself  # noqa: PLC0415  # orjson: `riskline --help` shall not wait for it
 
     return ((transaction_id, shown_by_itself(kept)) for transaction_id, kept in callbacks.read(ids))

@@ -4,16 +4,14 @@ import time
 from collections.abc import Iterator
 
 from cli.doctor import Finding, Verdict
+from cli.installation import open_store
 from cli.models_serving import Look, refusal
-from cli.redis_server import probe
 from shared.errors import BundleError, StoreUnavailableError
 from shared.model.registry import Registry
 from shared.settings import Settings
 from shared.store.processes import Processes, ProcessState, by_version, refusing
 
 CHECK = "versions"
-ANSWER_SECONDS = 5.0
-
 SWAP_SECONDS = 5.0
 """For so long processes may serve different versions: each takes up another one by itself, within a second or two."""
 
@@ -24,13 +22,11 @@ def check_versions(settings: Settings) -> Iterator[Finding]:
     """Whether the processes that run serve one version, the active one; nothing is said where Redis does not answer."""
     if settings.redis_url is None:
         return
-    redis = probe(settings.redis_url, timeout_seconds=ANSWER_SECONDS)
     try:
-        yield versions_served(Processes(redis).living, active=_active(settings))
+        with open_store(settings) as store:
+            yield versions_served(Processes(store.first).living, active=_active(settings))
     except StoreUnavailableError:
         return
-    finally:
-        redis.close()
 
 
 def versions_served(look: Look, *, active: str | None, swap_seconds: float = SWAP_SECONDS) -> Finding:

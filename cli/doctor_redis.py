@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 
 from cli.doctor import Finding, Verdict
-from cli.installation import Installation
+from cli.doctor_store import check_layout, check_store
+from cli.installation import Installation, open_store
 from cli.redis_server import find_server, probe
 from cli.up import without_password, without_redis
 from shared.errors import InstallationError, StoreUnavailableError
 from shared.settings import Settings
-from shared.store.audit import Audit
 from shared.store.connection import redis_faults_named
+from shared.store.counts import together
 from shared.store.safety import WANTED_REDIS, dangers, facts_of
+from shared.store.upkeep import AllAudits
 
 ANSWER_SECONDS = 5.0
 
@@ -19,6 +21,10 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     """Whether it is there, or can be started, and what is dangerous about it."""
     if settings.redis_url is None:
         yield _startable(settings)
+        return
+    if settings.required_store_url != settings.redis_url:
+        yield _tickets(settings.redis_url)
+        yield from check_store(settings)
         return
     url = without_password(settings.redis_url)
     redis = probe(settings.redis_url, timeout_seconds=ANSWER_SECONDS)
@@ -42,6 +48,21 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("redis", Verdict.OK, f"{name} {facts.settings[name]}")
     for danger in found:
         yield Finding("redis", Verdict(danger.severity.value), danger.sentence)
+    yield from check_layout(settings)
+
+
+def _tickets(url: str) -> Finding:
+    """Whether the Redis of RQ's tickets is there; what it loses the workers' sweeps make up for."""
+    shown = without_password(url)
+    redis = probe(url, timeout_seconds=ANSWER_SECONDS)
+    try:
+        with redis_faults_named():
+            redis.ping()
+    except StoreUnavailableError as error:
+        return Finding("redis", Verdict.FAIL, without_redis(shown, error.__cause__))
+    finally:
+        redis.close()
+    return Finding("redis", Verdict.OK, f"answers at {shown}, for RQ's tickets")
 
 
 def check_callbacks(settings: Settings) -> Iterator[Finding]:
@@ -53,14 +74,12 @@ def check_callbacks(settings: Settings) -> Iterator[Finding]:
     if settings.redis_url is None:
         yield Finding("callbacks", Verdict.OK, signed)
         return
-    redis = probe(settings.redis_url, timeout_seconds=ANSWER_SECONDS)
     try:
-        counts = Audit(redis).counts()
+        with open_store(settings) as store:
+            counts = together(AllAudits(store.shards).counts())
     except StoreUnavailableError:
         yield Finding("callbacks", Verdict.OK, signed)
         return
-    finally:
-        redis.close()
     state = f"{signed}; {counts.callbacks_pending} pending, {counts.callbacks_dead_now} given up"
     if counts.nobody_delivers:
         since = f"nobody delivers since {counts.callbacks_overdue_ms / 1000:.0f} s"

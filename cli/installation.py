@@ -5,11 +5,11 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,8 @@ class RunningState:
     redis_url: str
     redis_started: bool
     children: dict[str, int]
+    store_url: str | None = None
+    shards: int = 1
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,6 @@ def _try_lock(lock: IO[str]) -> bool:
     return False
 
 
-def running_redis_url(data_dir: Path) -> str | None:
-    """The Redis of the `riskline up` that runs on this data directory, if one does."""
-    state = Installation(data_dir).running_state()
-    return None if state is None else state.redis_url
-
-
 def installation_settings(**overrides: object) -> Settings:
     """The settings; where no Redis is named, the one of the `riskline up` that runs on the data directory.
 
@@ -153,29 +149,64 @@ def installation_settings(**overrides: object) -> Settings:
     settings = load_settings(**overrides)
     if settings.redis_url is not None:
         return settings
-    return load_settings(**{**overrides, "redis_url": running_redis_url(settings.data)})
+    state = Installation(settings.data).running_state()
+    if state is None:
+        return settings
+    running = {"redis_url": state.redis_url, "store_url": state.store_url, "shards": state.shards}
+    return load_settings(**{**overrides, **running})
+
+
+@dataclass(frozen=True)
+class OpenStore:
+    """The store of an installation, for commands."""
+
+    shards: Sequence["Redis"]
+    tickets: "Redis"
+
+    @property
+    def first(self) -> "Redis":
+        """The shard that has what belongs to the store as a whole."""
+        from shared.store.shards import first_shard  # noqa: PLC0415  # as below
+
+        return self.shards[first_shard(len(self.shards))]
 
 
 @contextmanager
-def installation_redis(**overrides: object) -> Iterator["Redis"]:
-    """A connection to the Redis of the settings, or of the `riskline up` that runs on the data directory.
+def open_store(settings: Settings) -> Iterator[OpenStore]:
+    """Connections to the store of the settings, which name one.
+
+    Raises:
+        SettingsError: they name none.
+    """
+    # redis-py: `riskline --help` shall not wait for it
+    from shared.store.connection import connect, connect_store  # noqa: PLC0415
+
+    options: dict[str, Any] = {"timeout_seconds": COMMAND_TIMEOUT_SECONDS, "retries": 0}
+    shards = connect_store(settings.required_store_url, shards=settings.shards, **options)
+    tickets = connect(settings.required_redis_url, **options)
+    try:
+        yield OpenStore(shards, tickets)
+    finally:
+        for redis in dict.fromkeys((*shards, tickets)):
+            redis.close()
+
+
+@contextmanager
+def installation_store(**overrides: object) -> Iterator[OpenStore]:
+    """Connections to the store of the settings, or of the `riskline up` that runs on the data directory.
 
     Raises:
         InstallationError: there is none.
         SettingsError: a setting has a value that cannot be used.
     """
-    from shared.store.connection import connect  # noqa: PLC0415  # redis-py: `riskline --help` shall not wait for it
-
     settings = installation_settings(**overrides)
     if settings.redis_url is None:
         raise InstallationError(
             f"no `riskline up` runs on {settings.data}, and REDIS_URL names no Redis: name its directory with --data, "
             "or its Redis in REDIS_URL"
         )
-    redis = connect(settings.redis_url, timeout_seconds=COMMAND_TIMEOUT_SECONDS, retries=0)
     try:
-        yield redis
+        with open_store(settings) as store:
+            yield store
     except StoreUnavailableError as error:
         raise InstallationError(f"{error}; `riskline doctor` says more") from error
-    finally:
-        redis.close()

@@ -7,10 +7,9 @@ from typing import Any
 
 import typer
 
-from cli.installation import COMMAND_TIMEOUT_SECONDS, installation_settings
+from cli.installation import installation_settings, open_store
 from shared.errors import InstallationError, StoreUnavailableError
 from shared.settings import Settings
-from shared.store.connection import connect
 from shared.store.processes import Processes, ProcessState, VersionCount, by_version, refusing
 
 WAIT_SECONDS = 15.0
@@ -42,11 +41,8 @@ def living(**overrides: object) -> list[ProcessState]:
     settings = installation_settings(**overrides)
     if settings.redis_url is None:
         raise InstallationError("no `riskline up` runs and REDIS_URL names no Redis")
-    redis = connect(settings.redis_url, timeout_seconds=COMMAND_TIMEOUT_SECONDS, retries=0)
-    try:
-        return Processes(redis).living()
-    finally:
-        redis.close()
+    with open_store(settings) as store:
+        return Processes(store.first).living()
 
 
 def with_processes(shown: list[dict[str, Any]], states: list[ProcessState] | None) -> list[dict[str, Any]]:

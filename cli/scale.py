@@ -2,15 +2,17 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from cli.installation import DataOption, installation_redis, installation_settings
+from cli.installation import DataOption, installation_settings, installation_store
 from shared.errors import InstallationError
 from shared.scaling import Load, Target, pace, times, workers_needed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
     from shared.store.counts import Counts
@@ -33,8 +35,8 @@ class Sight(NamedTuple):
 
     at: float
     counts: "Counts"
-    redis_seconds: float | None
-    """What Redis has used of a processor core; None where it does not say."""
+    redis_seconds: "Sequence[float] | None"
+    """What the Redis of each shard has used of a processor core; None where one does not say."""
 
 
 def register(app: typer.Typer) -> None:
@@ -58,11 +60,11 @@ def scale(
 
     given = {"scale_utilisation": utilisation, "scale_drain": drain, "scale_min": least, "scale_max": most}
     target = installation_settings(data=data, **given).scale_target
-    with installation_redis(data=data) as redis:
-        before = _look(redis)
+    with installation_store(data=data) as store:
+        before = _look(store.shards)
         time.sleep(measure)
-        after = _look(redis)
-        timed = Paces(redis).read().timed
+        after = _look(store.shards)
+        timed = Paces(store.first).read().timed
     counts = after.counts
     if counts.arrived < before.counts.arrived:
         raise InstallationError("Redis was emptied or replaced while it was watched: try again")
@@ -76,29 +78,35 @@ def scale(
         _tell(load, target, measured_seconds=seconds, oldest_seconds=oldest_seconds, redis_share=share)
 
 
-def _look(redis: "Redis") -> Sight:
+def _look(shards: "Sequence[Redis]") -> Sight:
     from redis.exceptions import ResponseError  # noqa: PLC0415  # redis-py: see above
 
-    from shared.store.audit import Audit  # noqa: PLC0415  # redis-py: see above
     from shared.store.connection import redis_faults_named  # noqa: PLC0415  # redis-py: see above
+    from shared.store.counts import together  # noqa: PLC0415  # redis-py: see above
+    from shared.store.upkeep import AllAudits  # noqa: PLC0415  # redis-py: see above
 
-    counts = Audit(redis).counts()
+    counts = together(AllAudits(shards).counts())
     at = time.monotonic()
     with redis_faults_named():
         try:
-            used = redis.info("cpu")
+            return Sight(at, counts, [_seconds(redis.info("cpu")) for redis in shards])
         except ResponseError:
             # where INFO is not allowed
             return Sight(at, counts, None)
+
+
+def _seconds(used: dict[str, Any]) -> float:
     # that of the thread which runs commands; Redis before 7.0 names the process's alone
     kind = "_main_thread" if "used_cpu_user_main_thread" in used else ""
-    return Sight(at, counts, float(used[f"used_cpu_sys{kind}"]) + float(used[f"used_cpu_user{kind}"]))
+    return float(used[f"used_cpu_sys{kind}"]) + float(used[f"used_cpu_user{kind}"])
 
 
 def _share(before: Sight, after: Sight) -> float | None:
     if before.redis_seconds is None or after.redis_seconds is None:
         return None
-    return max(0.0, (after.redis_seconds - before.redis_seconds) / (after.at - before.at))
+    # of several servers the busiest: it is where more workers end to help
+    used = max(later - earlier for earlier, later in zip(before.redis_seconds, after.redis_seconds, strict=True))
+    return max(0.0, used / (after.at - before.at))
 
 
 def _figures(load: Load, target: Target, *, oldest_seconds: float, redis_share: float | None) -> dict[str, object]:

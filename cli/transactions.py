@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.installation import DataOption, installation_redis
+from cli.installation import DataOption, installation_store
 from shared.transaction import TRANSACTION_ID_PATTERN
 
 MOST_SHOWN = 1_000_000
@@ -35,10 +35,10 @@ def failed(
 ) -> None:
     """List the transactions that failed, newest first, each with its reason."""
     # redis-py: `riskline --help` shall not wait for it
-    from shared.store.failures import Failures  # noqa: PLC0415
+    from shared.store.upkeep import AllFailures  # noqa: PLC0415
 
-    with installation_redis(data=data) as redis:
-        failures = Failures(redis)
+    with installation_store(data=data) as store:
+        failures = AllFailures(store.shards)
         found, count = list(failures.newest(limit)), failures.count()
     for each in found:
         at = datetime.fromtimestamp(each.failed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -64,36 +64,35 @@ def replay(
 ) -> None:
     """Make failed transactions wait for a decision again; exit 1 where one of those named has not failed."""
     from shared.jobs import Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
-    from shared.store.failures import BATCH, Failures  # noqa: PLC0415  # redis-py, same
+    from shared.store.upkeep import AllFailures  # noqa: PLC0415  # redis-py, same
 
     if bool(transaction_ids) == every:
         raise typer.BadParameter("name the transactions, or give --all, not both", param_hint="TRANSACTION_IDS")
-    replayed, not_failed = 0, list[str]()
-    with installation_redis(data=data) as redis:
-        failures = Failures(redis)
+    not_failed: list[str] = []
+    with installation_store(data=data) as store:
+        failures = AllFailures(store.shards)
         asked = list(transaction_ids or ())
         ids = failures.ids() if every else [each for each in asked if ID.fullmatch(each)]
         not_failed += [each for each in asked if not ID.fullmatch(each)]
-        for start in range(0, len(ids), BATCH):
-            done = failures.replay(ids[start : start + BATCH])
-            replayed += len(done.replayed)
-            not_failed += done.not_failed
+        done = failures.replay(ids)
+        replayed = len(done.replayed)
+        not_failed += done.not_failed
         if replayed:
-            Tickets(redis).ensure()
+            Tickets(store.tickets).ensure()
     _tell(replayed, [] if every else not_failed, as_json=as_json)
 
 
 def requeue(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Put undecided transactions in line again that `riskline doctor --audit` has found out of it."""
     from shared.jobs import Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
-    from shared.store.audit import Audit  # noqa: PLC0415  # redis-py, same
+    from shared.store.upkeep import AllAudits  # noqa: PLC0415  # redis-py, same
 
-    with installation_redis(data=data) as redis:
-        audit = Audit(redis)
+    with installation_store(data=data) as store:
+        audit = AllAudits(store.shards)
         lost = audit.out_of_line()
         if lost:
             audit.put_in_line(lost)
-            Tickets(redis).ensure()
+            Tickets(store.tickets).ensure()
     typer.echo(json.dumps({"requeued": sorted(lost)}) if as_json else f"{len(lost)} put in line again")
 
 

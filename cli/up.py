@@ -19,11 +19,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cli.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from cli.first_key import Admission, admission
-from cli.installation import Installation, RunningState
+from cli.installation import Installation, RunningState, open_store
 from cli.redis_server import command, end_leftover, find_server, probe, socket_path, wait_until_ready
 from cli.supervisor import Child, Supervisor
 from shared.errors import InstallationError
 from shared.settings import Settings, load_settings
+from shared.store.connection import require_layout
 from shared.transaction import TransactionModel, load_transaction_class
 
 API_STOP_SECONDS = 13.0
@@ -90,6 +91,7 @@ def _serve(
         settings = settings.model_copy(update={"redis_url": redis.url})
     else:
         _require_redis(str(settings.redis_url))
+    _require_store(settings)
     installation = Installation(settings.data)
 
     def tell() -> None:
@@ -100,6 +102,8 @@ def _serve(
                 port=settings.port,
                 redis_url=str(settings.redis_url),
                 redis_started=redis is not None,
+                store_url=settings.store_url,
+                shards=settings.shards,
                 children={child.name: child.pid for child in supervisor.children()},
             )
         )
@@ -192,15 +196,30 @@ def _require_redis(url: str) -> None:
         ) from error
 
 
-def without_redis(url: str, error: BaseException | None) -> str:
+def _require_store(settings: Settings) -> None:
+    """Sees that the store is there, where it is another Redis, and has as many shards as are set."""
+    require_layout(settings.required_store_url, shards=settings.shards, timeout_seconds=5.0)
+    if settings.store_url is None:
+        return
+    try:
+        with open_store(settings) as store:
+            store.first.ping()
+    except BusyLoadingError:
+        return
+    except (RedisError, OSError) as error:
+        url = without_password(settings.store_url)
+        raise InstallationError(without_redis(url, error, variable="RISKLINE_STORE_URL")) from error
+
+
+def without_redis(url: str, error: BaseException | None, *, variable: str = "REDIS_URL") -> str:
     """Why the Redis at a URL, which may be shown, cannot be used, and what to do."""
     if isinstance(error, AuthenticationError) or "NOAUTH" in str(error) or "HELLO must be called" in str(error):
-        return f"Redis at {url} wants another user or password: correct REDIS_URL"
+        return f"Redis at {url} wants another user or password: correct {variable}"
     if isinstance(error, ResponseError):
-        return f"Redis at {url} refuses us ({error}): correct REDIS_URL"
+        return f"Redis at {url} refuses us ({error}): correct {variable}"
     if isinstance(error, RedisTimeoutError):
-        return f"Redis does not answer in time at {url} ({error}): see whether it hangs, or correct REDIS_URL"
-    return f"no Redis answers at {url} ({error}): start it, or correct REDIS_URL"
+        return f"Redis does not answer in time at {url} ({error}): see whether it hangs, or correct {variable}"
+    return f"no Redis answers at {url} ({error}): start it, or correct {variable}"
 
 
 def without_password(url: str) -> str:

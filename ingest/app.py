@@ -1,6 +1,6 @@
 """The HTTP application: every route on one screen."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import falcon.asgi
@@ -18,7 +18,7 @@ from ingest.limiting import Limiter
 from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
 from ingest.openapi import build_openapi
 from ingest.problems import add_problem_handlers
-from ingest.recording import Recorder
+from ingest.recording import AnyRecorder
 from ingest.resources.batches import BatchesResource
 from ingest.resources.decisions import DecisionsResource
 from ingest.resources.docs import add_docs_routes
@@ -68,14 +68,14 @@ def create_app(
     submitter: Submitter,
     waiting: Waiting,
     feed: Feed,
-    recorder: Recorder,
+    recorder: AnyRecorder,
     strict: StrictRecorder | None,
     backlog: Backlog,
     fleet: Fleet,
     scaling: Scaling,
     gate: Gate,
     limiter: Limiter,
-    redis: Redis,
+    redis: Sequence[Redis],
     max_body_bytes: int,
     max_batch_rows: int,
     intake: TransactionIntake,

@@ -3,13 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from shared.errors import QueueFullError, RisklineError, StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import REDIS_FAULTS
 from shared.outage import Outage
+from shared.store.interfaces import TransactionIntake
 from shared.store.records import Record
+from shared.store.sharded import ShardedIntake
+from shared.store.shards import share
 from shared.store.transactions import ACCEPT_BATCH, ACCEPT_BYTES
 
 log = get_logger(__name__)
@@ -40,6 +44,10 @@ class Committed(Protocol):
     """What a commit is made of: anything with a record."""
 
     @property
+    def transaction_id(self) -> str:
+        """Whose record it is."""
+
+    @property
     def record(self) -> bytes:
         """The record as JSON."""
 
@@ -55,7 +63,12 @@ class _Pending(NamedTuple, Generic[Item]):
 class GroupCommit(Generic[Item]):
     """Takes items one by one and commits them together; each is answered when its own commit is safe."""
 
-    def __init__(self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, call: str) -> None:
+    def __init__(
+        self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, call: str, of_several: int = 1
+    ) -> None:
+        """Where it is one `of_several`, it has its part of what may be pending in the process."""
+        self._most_pending = share(MAX_PENDING, of_several)
+        self._most_pending_bytes = share(MAX_PENDING_BYTES, of_several)
         self._commit_items = commit
         self._call = call
         self._pending: deque[_Pending[Item]] = deque()
@@ -71,7 +84,7 @@ class GroupCommit(Generic[Item]):
         Raises:
             QueueFullError: too many wait for a commit.
         """
-        if len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES:
+        if len(self._pending) >= self._most_pending or self._pending_bytes >= self._most_pending_bytes:
             raise QueueFullError(f"{len(self._pending)} submissions wait for Redis; repeat the request later.")
         self.take(item, answered)
 
@@ -147,6 +160,45 @@ class GroupCommit(Generic[Item]):
         self._outage.over()
         for pending, answer in zip(batch, answers, strict=True):
             _tell(pending, answer)
+
+
+class ShardedCommits(Generic[Item]):
+    """A group commit for each shard, so that one which is slow or away keeps nobody else waiting."""
+
+    def __init__(self, commits: Sequence[GroupCommit[Item]], *, route: Callable[[str], int]) -> None:
+        self._commits = tuple(commits)
+        self._route = route
+
+    def enqueue(self, item: Item, answered: Answered) -> None:
+        """See GroupCommit."""
+        self._commits[self._route(item.transaction_id)].enqueue(item, answered)
+
+    def take(self, item: Item, answered: Answered) -> None:
+        """See GroupCommit."""
+        self._commits[self._route(item.transaction_id)].take(item, answered)
+
+    async def answer(self, item: Item) -> Answer:
+        """See GroupCommit."""
+        return await self._commits[self._route(item.transaction_id)].answer(item)
+
+    async def close(self) -> None:
+        """See GroupCommit."""
+        await asyncio.gather(*(each.close() for each in self._commits))
+
+
+def commits_of(
+    intake: TransactionIntake,
+    commit: Callable[[TransactionIntake, Sequence[Item]], Awaitable[Sequence[Answer]]],
+    *,
+    call: str,
+) -> GroupCommit[Item] | ShardedCommits[Item]:
+    """The group commit of a store, or one for each of its shards; `commit` is given the shard with the items."""
+    if not isinstance(intake, ShardedIntake):
+        return GroupCommit(partial(commit, intake), call=call)
+    parts = intake.parts
+    return ShardedCommits(
+        [GroupCommit(partial(commit, part), call=call, of_several=len(parts)) for part in parts], route=intake.route
+    )
 
 
 def _refuse(refused: Sequence[_Pending[Item]], error: Exception) -> None:

@@ -1,14 +1,16 @@
 """The feed's long-polls: one blocking read of the stream for the whole process, one future for each client."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import reduce
 
 from ingest.waiting import Places
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import REDIS_FAULTS
 from shared.outage import Outage
-from shared.store.decisions import Cursor, Decisions, Page
+from shared.store.decisions import Cursor, Decisions, Page, Place
 
 log = get_logger(__name__)
 
@@ -25,17 +27,21 @@ BEHIND_SECONDS = 0.02
 class Feed:
     """Pages of the feed for clients, at once or as soon as there is something in them."""
 
-    def __init__(self, decisions: Decisions, places: Places) -> None:
+    def __init__(
+        self, decisions: Decisions, places: Places, *, parse: Callable[[str], Place | None] = Cursor.parse
+    ) -> None:
+        """`parse` gives the cursor that a text shows, None where it shows none of this feed."""
         self.places = places
+        self.parse = parse
         self._decisions = decisions
-        self._waiters: dict[asyncio.Future[None], Cursor] = {}
+        self._waiters: dict[asyncio.Future[None], Place] = {}
         self._somebody_waits = asyncio.Event()
-        self._watched_after: Cursor | None = None
-        self._reads: dict[tuple[Cursor | None, int], asyncio.Task[Page | None]] = {}
+        self._watched_after: Place | None = None
+        self._reads: dict[tuple[Place | None, int], asyncio.Task[Page | None]] = {}
         self._ending = False
         self._outage = Outage(log, failing="the feed is not watched: Redis is away", back="the feed is watched again")
 
-    async def page(self, after: Cursor | None, *, limit: int, wait_seconds: float = 0.0) -> Page | None:
+    async def page(self, after: Place | None, *, limit: int, wait_seconds: float = 0.0) -> Page | None:
         """What comes after the cursor (None: after the newest), of which something may have to be waited for.
 
         None where the entry of the cursor is not kept any more.
@@ -79,7 +85,7 @@ class Feed:
         # cursor. From then on there is a read from that cursor or before, under way or next, and such a read ends with
         # whatever was added after the cursor, be it before the read began.
         while self._waiters:
-            self._watched_after = min(self._waiters.values())
+            self._watched_after = reduce(lambda one, other: one.before_both(other), self._waiters.values())
             there_is_more = await self._decisions.wait_for_more(self._watched_after, timeout_seconds=BLOCK_SECONDS)
             self._outage.over()
             if there_is_more:
@@ -93,11 +99,11 @@ class Feed:
                 woken.set_result(None)
         self._waiters.clear()
 
-    async def _wait(self, after: Cursor, *, timeout_seconds: float) -> None:
+    async def _wait(self, after: Place, *, timeout_seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._waiters[woken] = after
         self._somebody_waits.set()
-        if self._watched_after is not None and after < self._watched_after:
+        if self._watched_after is not None and after.misses(self._watched_after):
             timeout_seconds = min(timeout_seconds, BEHIND_SECONDS)
         try:
             with suppress(TimeoutError):
@@ -105,7 +111,7 @@ class Feed:
         finally:
             self._waiters.pop(woken, None)
 
-    async def _read(self, after: Cursor | None, limit: int) -> Page | None:
+    async def _read(self, after: Place | None, limit: int) -> Page | None:
         """One read for all who ask for the same page at the same time, as those do who were woken together."""
         key = (after, limit)
         read = self._reads.get(key)
@@ -114,7 +120,7 @@ class Feed:
             read.add_done_callback(lambda _: self._reads.pop(key))
         return await asyncio.shield(read)
 
-    async def _read_alone(self, after: Cursor | None, limit: int) -> Page | None:
+    async def _read_alone(self, after: Place | None, limit: int) -> Page | None:
         if after is None:
             return Page((), await self._decisions.newest())
         return await self._decisions.page(after, limit=limit)

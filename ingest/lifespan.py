@@ -11,7 +11,7 @@ from ingest.backlog import Backlog
 from ingest.feed import Feed
 from ingest.fleet import Fleet
 from ingest.limiting import Limiter
-from ingest.recording import Recorder
+from ingest.recording import AnyRecorder
 from ingest.redis_watch import RedisWatch
 from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
@@ -44,16 +44,17 @@ class Background:
         waiting: Waiting,
         feed: Feed,
         submitter: Submitter,
-        recorder: Recorder,
+        recorder: AnyRecorder,
         strict: StrictRecorder | None,
         backlog: Backlog,
         fleet: Fleet,
         scaling: Scaling,
         gate: Gate,
         limiter: Limiter,
-        redis: Redis,
+        watch: RedisWatch,
+        subscriber: Redis,
         warm: Sequence[Callable[[], Awaitable[None]]],
-        close: Callable[[], None],
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self._serving = serving
         self._waiting = waiting
@@ -66,7 +67,8 @@ class Background:
         self._scaling = scaling
         self._gate = gate
         self._limiter = limiter
-        self._redis = redis
+        self._watch = watch
+        self._subscriber = subscriber
         self._warm = warm
         self._close = close
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,13 +78,13 @@ class Background:
         forget_dead_processes()
         self._serving.refresh()
         running: tuple[Coroutine[Any, Any, None], ...] = (
-            self._waiting.listen(self._redis),
+            self._waiting.listen(self._subscriber),
             self._feed.run(),
             self._recorder.run(),
             self._backlog.run(),
             self._fleet.run(),
             self._scaling.run(),
-            RedisWatch(self._redis).run(),
+            self._watch.run(),
             self._gate.run(),
             self._limiter.run(),
             self._follow_model(),
@@ -105,8 +107,7 @@ class Background:
                 await self._fleet.leave()
         except (StoreUnavailableError, TimeoutError):
             log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
-        await self._redis.aclose()
-        self._close()
+        await self._close()
 
     async def _warm_up(self) -> None:
         for step in self._warm:

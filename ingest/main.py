@@ -14,12 +14,14 @@ from ingest.backlog import Backlog
 from ingest.callbacks import url_check
 from ingest.edge_shared import Limits, allow_files
 from ingest.fastpath import FastPathProtocol
-from ingest.feed import BLOCK_SECONDS, Feed
+from ingest.feed import Feed
 from ingest.fleet import Fleet
 from ingest.lifespan import Background
 from ingest.limiting import Limiter
-from ingest.recording import Recorder
+from ingest.recording import recorder_of
+from ingest.redis_watch import RedisWatch
 from ingest.scaling import Scaling
+from ingest.store import open_store
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
@@ -28,16 +30,13 @@ from shared.log import configure_logging
 from shared.metrics import MULTIPROCESS_VARIABLE
 from shared.model.serving import create_serving
 from shared.presence import Presence, process_name
-from shared.schedule import Schedule
 from shared.settings import Settings, load_settings
-from shared.store.connection import connect, connect_async, redis_faults_named
-from shared.store.decisions import RedisDecisions
+from shared.store.connection import connect, connect_async, redis_faults_named, require_layout
 from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
 from shared.store.rates import RedisRates
-from shared.store.safety import dangers_of, warn
+from shared.store.servers import warn_of_store
 from shared.store.tallies import AsyncTallies
-from shared.store.transactions import RedisIntake
 from shared.tracing import create_tracing
 from shared.transaction import load_transaction_class
 
@@ -56,49 +55,47 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
 
     Raises:
         InstallationError: the API keys are damaged.
-        SettingsError: a setting is missing or names something that is not there.
+        SettingsError: a setting is missing, names something that is not there, or is not what the store was made with.
     """
     redis_url = settings.required_redis_url
     gate = create_gate(settings, always=foreign_server)
     transaction_class = load_transaction_class(settings.transaction)
-    redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout)
+    require_layout(settings.required_store_url, shards=settings.shards, timeout_seconds=settings.redis_timeout)
+    store = open_store(settings)
+    intake = store.intake
     ticket_redis = connect(redis_url, timeout_seconds=settings.redis_timeout, retries=1)
     tickets = Tickets(ticket_redis)
-    intake = RedisIntake(
-        redis,
-        result_ttl_seconds=settings.result_ttl,
-        feed_length=settings.feed_length,
-        queue_limit=settings.queue_limit,
-        callback_wait_seconds=Schedule.parse(settings.callback_schedule).seconds[0],
-    )
+    apart = settings.required_store_url != redis_url
+    queue_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout) if apart else store.first
 
     async def ensure_ticket() -> None:
         with redis_faults_named():
-            if await redis.llen(SCORING_QUEUE_KEY) == 0:
+            if await queue_redis.llen(SCORING_QUEUE_KEY) == 0:
                 await asyncio.to_thread(tickets.ensure)
 
     async def warn_of_dangers() -> None:
-        warn(await asyncio.to_thread(dangers_of, ticket_redis))
+        await asyncio.to_thread(warn_of_store, settings)
+
+    async def close() -> None:
+        await store.close()
+        await queue_redis.aclose()
+        ticket_redis.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     serving = create_serving(settings, transaction_class)
     backlog = Backlog(intake, queue_limit=settings.queue_limit)
     presence = Presence(serving=serving, process=process_name(), kind="api")
-    fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
-    limiter = Limiter(settings.rate, accounts=RedisRates(redis), sharers=lambda: fleet.api_processes)
-    scaling = Scaling(backlog, AsyncPaces(redis), settings.scale_target)
+    fleet = Fleet(presence, AsyncProcesses(store.first), AsyncTallies(store.first))
+    limiter = Limiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes)
+    scaling = Scaling(backlog, AsyncPaces(store.first), settings.scale_target)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     places = Places(settings.max_waits)
-    waiting = Waiting(intake, places)
-    blocking_redis = connect_async(redis_url, timeout_seconds=settings.redis_timeout + BLOCK_SECONDS)
-    feed = Feed(RedisDecisions(redis, blocking=blocking_redis), places)
-    recorder = Recorder(intake, capacity=settings.record_buffer)
+    waiting = Waiting(intake, places, channels=store.channels)
+    feed = Feed(store.decisions, places, parse=store.parse_cursor)
+    recorder = recorder_of(intake, capacity=settings.record_buffer)
     strict = StrictRecorder(intake) if settings.record == "strict" else None
     tracing = create_tracing(settings, service="riskline-api")
-
-    def close() -> None:
-        ticket_redis.close()
-        if tracing is not None:
-            tracing.close()
 
     return create_app(
         transaction_class=transaction_class,
@@ -113,7 +110,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         scaling=scaling,
         gate=gate,
         limiter=limiter,
-        redis=redis,
+        redis=store.clients,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
         intake=intake,
@@ -134,9 +131,10 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             scaling=scaling,
             gate=gate,
             limiter=limiter,
-            redis=redis,
+            watch=RedisWatch(store.clients),
+            subscriber=store.subscriber,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
-            warm=(intake.warm, warn_of_dangers, ensure_ticket),
+            warm=(*(each.warm for each in store.warm), warn_of_dangers, ensure_ticket),
             close=close,
         ),
         tracing=tracing,

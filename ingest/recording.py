@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from shared.metrics import RECORDED, RECORDINGS_DROPPED, RECORDINGS_PENDING, RED
 from shared.outage import Outage
 from shared.store.interfaces import TransactionIntake
 from shared.store.records import decided_at_once
+from shared.store.sharded import ShardedIntake
+from shared.store.shards import share
 from shared.transaction import TransactionModel
 
 log = get_logger(__name__)
@@ -48,9 +51,19 @@ RETRY_SECONDS = 0.5
 class Recorder:
     """A bounded buffer of decisions that are yet to be recorded, and the task that empties it."""
 
-    def __init__(self, intake: TransactionIntake, *, capacity: int) -> None:
+    def __init__(
+        self,
+        intake: TransactionIntake,
+        *,
+        capacity: int,
+        max_bytes: int = MAX_BYTES,
+        pending_in_all: Callable[[], int] | None = None,
+    ) -> None:
+        """Where it is one of several, `pending_in_all` says how many decisions are in all their buffers."""
         self._intake = intake
         self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._pending_in_all = pending_in_all
         # id, transaction, time and decision as bytes: a third of what the objects would take
         self._buffer: deque[tuple[str, bytes, str, bytes]] = deque()
         self._filled = asyncio.Event()
@@ -69,7 +82,7 @@ class Recorder:
     def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
         """Takes a decision, as it was answered, to be recorded, or counts it as dropped where the buffer is full."""
         body = transaction.to_json()
-        if len(self._buffer) >= self._capacity or self._bytes >= MAX_BYTES:
+        if len(self._buffer) >= self._capacity or self._bytes >= self._max_bytes:
             self.dropped += 1
             RECORDINGS_DROPPED.inc()
             return
@@ -77,6 +90,9 @@ class Recorder:
         self._bytes += len(body) + len(shown)
         if not self._filled.is_set():
             self._filled.set()
+
+    def _show_pending(self) -> None:
+        RECORDINGS_PENDING.set(len(self._buffer) if self._pending_in_all is None else self._pending_in_all())
 
     async def run(self) -> None:
         """Records until cancelled."""
@@ -102,6 +118,14 @@ class Recorder:
         async with self._flushing:
             await self._flush()
 
+    async def flush_of(self, _transaction_id: str) -> None:
+        """Records what is in the buffer of the shard that has this transaction: here, all.
+
+        Raises:
+            StoreUnavailableError: Redis failed; what was not recorded stays in the buffer.
+        """
+        await self.flush()
+
     async def _flush(self) -> None:
         # what comes meanwhile waits for company again: a call for each handful would cost more than the answers do
         left = len(self._buffer)
@@ -113,7 +137,7 @@ class Recorder:
         self._flushed_at = now
         while left > 0:
             batch = list(islice(self._buffer, min(self._pace.batch, left)))
-            RECORDINGS_PENDING.set(len(self._buffer))
+            self._show_pending()
             await self._intake.record(
                 [
                     decided_at_once(transaction_id, transaction=transaction, scored_at=at, shown=shown)
@@ -125,7 +149,63 @@ class Recorder:
                 self._bytes -= len(transaction) + len(shown)
             RECORDED.inc(len(batch))
             left -= len(batch)
-        RECORDINGS_PENDING.set(len(self._buffer))
+        self._show_pending()
         if not self._buffer:
             self._filled.clear()
         self._outage.over()
+
+
+class ShardedRecorder:
+    """A buffer for each shard of the store: the decisions of one that is away keep no others from being recorded."""
+
+    def __init__(self, intake: ShardedIntake, *, capacity: int) -> None:
+        parts = len(intake.parts)
+        self._route = intake.route
+        self._parts = tuple(
+            Recorder(
+                part,
+                capacity=share(capacity, parts),
+                max_bytes=share(MAX_BYTES, parts),
+                pending_in_all=lambda: self.pending,
+            )
+            for part in intake.parts
+        )
+
+    @property
+    def pending(self) -> int:
+        """Decisions in all buffers."""
+        return sum(part.pending for part in self._parts)
+
+    @property
+    def dropped(self) -> int:
+        """Decisions that found their buffer full."""
+        return sum(part.dropped for part in self._parts)
+
+    def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
+        """See Recorder."""
+        part = self._parts[self._route(transaction.transaction_id)]
+        part.add(transaction, scored_at=scored_at, shown=shown)
+
+    async def run(self) -> None:
+        """See Recorder."""
+        await asyncio.gather(*(part.run() for part in self._parts))
+
+    async def flush(self) -> None:
+        """See Recorder; where a shard fails, what is for the others is recorded all the same."""
+        for outcome in await asyncio.gather(*(part.flush() for part in self._parts), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+    async def flush_of(self, transaction_id: str) -> None:
+        """See Recorder."""
+        await self._parts[self._route(transaction_id)].flush()
+
+
+AnyRecorder = Recorder | ShardedRecorder
+
+
+def recorder_of(intake: TransactionIntake, *, capacity: int) -> AnyRecorder:
+    """The recorder of a store, whatever it is made of."""
+    if isinstance(intake, ShardedIntake):
+        return ShardedRecorder(intake, capacity=capacity)
+    return Recorder(intake, capacity=capacity)

@@ -1,6 +1,7 @@
 """Whether Redis answers, and how much of its memory is taken, for the metrics: looked at now and then."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -32,10 +33,10 @@ async def redis_info(redis: Redis) -> dict[str, Any]:
 
 
 class RedisWatch:
-    """The look at Redis; an outage costs the look and no more: others tell of it."""
+    """The look at each shard of the store; an outage costs the look and no more: others tell of it."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, shards: Sequence[Redis]) -> None:
+        self._shards = shards
 
     async def run(self) -> None:
         """Looks until cancelled."""
@@ -48,13 +49,23 @@ class RedisWatch:
 
     async def look(self) -> None:
         """Looks once."""
+        infos = []
         try:
             with redis_faults_named():
-                info = await redis_info(self._redis)
+                for redis in self._shards:
+                    infos.append(await redis_info(redis))  # noqa: PERF401  # one after another, as nothing is urgent
         except StoreUnavailableError:
             REDIS_UP.set(0)
             return
         REDIS_UP.set(1)
-        if "used_memory" in info:
-            REDIS_MEMORY.set(info["used_memory"])
-            REDIS_MEMORY_LIMIT.set(info.get("maxmemory", 0))
+        told = [info for info in infos if "used_memory" in info]
+        if told:
+            # of several servers the one that is full first
+            fullest = max(told, key=_part_used)
+            REDIS_MEMORY.set(fullest["used_memory"])
+            REDIS_MEMORY_LIMIT.set(fullest.get("maxmemory", 0))
+
+
+def _part_used(info: dict[str, Any]) -> tuple[float, float]:
+    limit = info.get("maxmemory", 0)
+    return (info["used_memory"] / limit if limit else 0.0, info["used_memory"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from ingest.commits import Answer, GroupCommit
+from ingest.commits import Answer, commits_of
 from ingest.submission import require_same
 from shared.decision import Decision
 from shared.errors import ConflictError
@@ -20,7 +20,7 @@ class StrictRecorder:
 
     def __init__(self, intake: TransactionIntake) -> None:
         self._intake = intake
-        self._commits: GroupCommit[Outcome] = GroupCommit(self._record, call="record")
+        self._commits = commits_of(intake, self._record, call="record")
 
     async def keep(self, transaction: TransactionModel, decision: Decision, shown: bytes) -> bytes:
         """The decision that is safe in Redis: this one, or the first that the same transaction was given.
@@ -66,7 +66,7 @@ class StrictRecorder:
         """Records what is pending."""
         await self._commits.close()
 
-    async def _record(self, outcomes: Sequence[Outcome]) -> list[Answer]:
-        answers = await self._intake.record(outcomes, wanted=True)
+    async def _record(self, intake: TransactionIntake, outcomes: Sequence[Outcome]) -> list[Answer]:
+        answers = await intake.record(outcomes, wanted=True)
         RECORDED.inc(sum(answer is ACCEPTED for answer in answers))
         return list(answers)

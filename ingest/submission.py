@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from ingest.commits import Answer, GroupCommit
+from ingest.commits import Answer, commits_of
 from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
@@ -34,10 +34,9 @@ class Submitter:
         ensure_ticket: Callable[[], Awaitable[None]],
         queue_full: Callable[[], QueueFullError],
     ) -> None:
-        self._intake = intake
         self._tickets = _TicketCheck(ensure_ticket)
         self._queue_full = queue_full
-        self._commits: GroupCommit[Submission] = GroupCommit(self._accept, call="accept")
+        self._commits = commits_of(intake, self._accept, call="accept")
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.enqueue = self._commits.enqueue
 
@@ -73,8 +72,8 @@ class Submitter:
         await self._commits.close()
         await self._tickets.close()
 
-    async def _accept(self, submissions: Sequence[Submission]) -> list[Answer]:
-        answers = await self._intake.accept(submissions)
+    async def _accept(self, intake: TransactionIntake, submissions: Sequence[Submission]) -> list[Answer]:
+        answers = await intake.accept(submissions)
         COMMIT_SIZE.observe(len(submissions))
         new = sum(answer is NEW for answer in answers)
         ACCEPTED.inc(new)

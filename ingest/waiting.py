@@ -8,27 +8,29 @@ from contextlib import contextmanager, suppress
 import orjson
 from redis.asyncio import Redis
 
-from shared.errors import RisklineError, StoreUnavailableError
+from ingest.reading import Read, Reads, in_batches
+from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.outage import Outage
 from shared.store.connection import redis_faults_named
 from shared.store.interfaces import TransactionIntake
-from shared.store.keys import Keys
+from shared.store.keys import FIRST
 from shared.store.records import Record
+from shared.store.sharded import Route, ShardedIntake
 
 log = get_logger(__name__)
 
 RECHECK_SECONDS = 1.0
 """How often the records of all waited-for transactions are looked at: a wake-up may be lost with Redis."""
 
-READ_BATCH = 512
-"""Records in one read: more would hold up Redis and the event loop."""
+SILENCE_SECONDS = 4.0
+"""After which a server that is listened to is taken for lost: it is asked for a sign of life at each look."""
 
 NOT_YET: Record = {}
 """What a wait gives that ended without a decision."""
 
-Read = asyncio.Future[Record | None]
+CHANNELS = (FIRST.decided_channel,)
 
 
 class Places:
@@ -53,14 +55,17 @@ class Places:
 
 
 class Waiting:
-    """Reads transactions for clients, and wakes those that wait for a decision; reads at the same time share a call."""
+    """Reads transactions for clients, and wakes those that wait for a decision."""
 
-    def __init__(self, intake: TransactionIntake, places: Places) -> None:
+    def __init__(self, intake: TransactionIntake, places: Places, *, channels: Sequence[str] = CHANNELS) -> None:
+        """Decisions are heard of on the channels, one for each shard of the store."""
         self.places = places
-        self._intake = intake
+        parts = intake.parts if isinstance(intake, ShardedIntake) else (intake,)
+        self._reads = [Reads(part) for part in parts]
+        self._route: Route = intake.route if isinstance(intake, ShardedIntake) else _the_only_one
+        self._rechecks: dict[int, asyncio.Task[None]] = {}
+        self._channels = channels
         self._waiters: defaultdict[str, set[Read]] = defaultdict(set)
-        self._wanted: dict[str, list[Read]] = {}
-        self._reading: asyncio.Task[None] | None = None
         self._ending = False
         self._outage = Outage(log, failing="the subscription is lost", back="the subscription works again")
 
@@ -116,46 +121,7 @@ class Waiting:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        future: Read = asyncio.get_running_loop().create_future()
-        self._wanted.setdefault(transaction_id, []).append(future)
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_wanted())
-        return await future
-
-    async def _read_wanted(self) -> None:
-        try:
-            while self._wanted:
-                await asyncio.sleep(0)
-                wanted, self._wanted = self._wanted, {}
-                for ids in _parts(list(wanted)):
-                    await self._read_part(ids, wanted)
-        finally:
-            self._reading = None
-
-    async def _read_part(self, ids: Sequence[str], wanted: dict[str, list[Read]]) -> None:
-        outcomes: Sequence[Record | Exception | None]
-        try:
-            outcomes = await self._intake.get(ids)
-        except StoreUnavailableError as error:
-            # who waits behind would find Redis no better, only later
-            for transaction_id, futures in self._wanted.items():
-                wanted.setdefault(transaction_id, []).extend(futures)
-            self._wanted = {}
-            ids = list(wanted)
-            outcomes = [error] * len(ids)
-        except Exception:
-            # many clients share the read: none may wait for ever
-            log.exception("reading transactions failed")
-            outcomes = [RisklineError("the read failed; the log says why")] * len(ids)
-        for transaction_id, outcome in zip(ids, outcomes, strict=True):
-            for future in wanted[transaction_id]:
-                if future.done():
-                    continue
-                if isinstance(outcome, Exception):
-                    # one exception each: a shared one would gather the tracebacks of all requests
-                    future.set_exception(type(outcome)(*outcome.args))
-                else:
-                    future.set_result(outcome)
+        return await self._reads[self._route(transaction_id)].read(transaction_id)
 
     async def wake(self, transaction_ids: Collection[str]) -> None:
         """Gives those who wait for any of these their records, where they are decided.
@@ -163,8 +129,19 @@ class Waiting:
         Raises:
             StoreUnavailableError: Redis failed; they go on waiting.
         """
-        for ids in _parts([each for each in transaction_ids if each in self._waiters]):
-            self.tell(dict(zip(ids, await self._intake.get(ids), strict=True)))
+        for shard, ids in self._by_shard(transaction_ids).items():
+            await self._wake(shard, ids)
+
+    def _by_shard(self, transaction_ids: Collection[str]) -> Mapping[int, list[str]]:
+        wanted: defaultdict[int, list[str]] = defaultdict(list)
+        for each in transaction_ids:
+            if each in self._waiters:
+                wanted[self._route(each)].append(each)
+        return wanted
+
+    async def _wake(self, shard: int, transaction_ids: Sequence[str]) -> None:
+        for ids in in_batches(transaction_ids):
+            self.tell(dict(zip(ids, await self._reads[shard].intake.get(ids), strict=True)))
 
     def tell(self, records: Mapping[str, Record | None]) -> None:
         """Gives those who wait for any of these their records, where they are decided.
@@ -192,17 +169,26 @@ class Waiting:
 
     async def _hear(self, redis: Redis) -> None:
         async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
-            await subscription.subscribe(Keys().decided_channel)
+            await subscription.subscribe(*self._channels)
             await self.recheck()
             self._outage.over()
-            next_recheck = asyncio.get_running_loop().time() + RECHECK_SECONDS
+            time = asyncio.get_running_loop().time
+            next_recheck = time() + RECHECK_SECONDS
+            heard_at = time()
             while True:
                 message = await subscription.get_message(timeout=RECHECK_SECONDS)
-                if message is not None and self._waiters:
-                    await self._heard(orjson.loads(message["data"]))
-                if asyncio.get_running_loop().time() >= next_recheck:
+                if message is not None:
+                    heard_at = time()
+                    if self._waiters and message["type"] == "message":
+                        await self._heard(orjson.loads(message["data"]))
+                if time() >= next_recheck:
                     await self.recheck()
-                    next_recheck = asyncio.get_running_loop().time() + RECHECK_SECONDS
+                    if len(self._reads) > 1:
+                        # what is read is elsewhere: nothing else tells whether the server that is listened to lives
+                        if time() - heard_at > SILENCE_SECONDS:
+                            raise StoreUnavailableError("Redis: the subscription is silent")
+                        await subscription.ping()
+                    next_recheck = time() + RECHECK_SECONDS
 
     async def _heard(self, decided: dict[str, Record] | list[str]) -> None:
         """Takes the records that came with the message, or reads them where there were many."""
@@ -212,9 +198,28 @@ class Waiting:
             await self.wake(decided)
 
     async def recheck(self) -> None:
-        """Wakes who waits for a transaction that was decided unheard."""
-        await self.wake(list(self._waiters))
+        """Wakes who waits for a transaction that was decided unheard.
+
+        Raises:
+            StoreUnavailableError: Redis failed, which is all that there is.
+        """
+        if len(self._reads) == 1:
+            await self.wake(list(self._waiters))
+            return
+        # of several, one that is slow or away must not keep the subscription from those of the others
+        for shard, ids in self._by_shard(self._waiters).items():
+            if shard not in self._rechecks:
+                self._rechecks[shard] = asyncio.create_task(self._recheck(shard, ids))
+
+    async def _recheck(self, shard: int, transaction_ids: Sequence[str]) -> None:
+        try:
+            with suppress(StoreUnavailableError):
+                await self._wake(shard, transaction_ids)
+        except Exception:
+            log.exception("looking at what is waited for failed")
+        finally:
+            del self._rechecks[shard]
 
 
-def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + READ_BATCH] for start in range(0, len(ids), READ_BATCH))
+def _the_only_one(_transaction_id: str) -> int:
+    return 0

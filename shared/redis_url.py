@@ -1,4 +1,4 @@
-"""The addresses of Redis that name sentinels, taken apart; needs no redis-py, so that `--help` stays quick."""
+"""The addresses of Redis that name several servers, taken apart; needs no redis-py, so that `--help` stays quick."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,6 +9,12 @@ SENTINEL_SCHEMES = ("redis+sentinel://", "rediss+sentinel://")
 SENTINEL_FORM = "redis+sentinel://[user:password@]host:26379,host:26379/master[/db]"
 
 SENTINEL_PORT = 26379
+
+CLUSTER_SCHEMES = ("redis+cluster://", "rediss+cluster://")
+
+CLUSTER_FORM = "redis+cluster://[user:password@]host:6379,host:6379"
+
+CLUSTER_PORT = 6379
 
 LARGEST_PORT = 65535
 
@@ -65,6 +71,52 @@ class SentinelUrl:
     """As in the query: the options of redis-py that begin with `ssl_`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterUrl:
+    """Which nodes of a cluster to ask for all others, and how to talk to them; no password in its repr."""
+
+    nodes: tuple[tuple[str, int], ...]
+    tls: bool
+    username: str | None
+    password: str | None = field(repr=False)
+    tls_options: dict[str, str]
+    """As in the query: the options of redis-py that begin with `ssl_`."""
+
+
+def is_cluster_url(url: str) -> bool:
+    """Whether the URL names nodes of a Redis Cluster."""
+    return url.startswith(CLUSTER_SCHEMES)
+
+
+def parse_cluster_url(url: str) -> ClusterUrl:
+    """What the URL says.
+
+    Raises:
+        ValueError: it cannot be used; one line that shows no part of it that may be a password.
+    """
+    scheme, _, rest = url.partition("://")
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    if "@" in path:
+        raise ValueError("must have a / in its password as %2F")
+    credentials, _, hosts = authority.rpartition("@")
+    username, _, password = credentials.partition(":")
+    if not hosts:
+        raise ValueError(f"names no node of a cluster: {CLUSTER_FORM}")
+    if path not in {"", "0"}:
+        raise ValueError(f"names a database, and a cluster has only 0: {CLUSTER_FORM}")
+    tls = scheme.startswith("rediss")
+    return ClusterUrl(
+        nodes=tuple(
+            _host_and_port(each, kind="node", form=CLUSTER_FORM, port=CLUSTER_PORT) for each in hosts.split(",")
+        ),
+        tls=tls,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        tls_options=_tls_options(dict(parse_qsl(query)), tls=tls, known=sorted(TLS_OPTIONS), needs="rediss+cluster://"),
+    )
+
+
 def is_sentinel_url(url: str) -> bool:
     """Whether the URL names sentinels, not a Redis."""
     return url.startswith(SENTINEL_SCHEMES)
@@ -90,7 +142,9 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
     if not master:
         raise ValueError(f"names no master after the sentinels: {SENTINEL_FORM}")
     return SentinelUrl(
-        sentinels=tuple(_host_and_port(each) for each in hosts.split(",")),
+        sentinels=tuple(
+            _host_and_port(each, kind="sentinel", form=SENTINEL_FORM, port=SENTINEL_PORT) for each in hosts.split(",")
+        ),
         master=unquote(master),
         db=_database(options.pop("db", db)),
         tls=scheme.startswith("rediss"),
@@ -98,18 +152,23 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
         password=unquote(password) or None,
         sentinel_username=options.pop("sentinel_username", None),
         sentinel_password=options.pop("sentinel_password", None),
-        tls_options=_tls_options(options, tls=scheme.startswith("rediss")),
+        tls_options=_tls_options(
+            options,
+            tls=scheme.startswith("rediss"),
+            known=["sentinel_username", "sentinel_password", *sorted(TLS_OPTIONS)],
+            needs="rediss+sentinel://",
+        ),
     )
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
+def _host_and_port(text: str, *, kind: str, form: str, port: int) -> tuple[str, int]:
     if not text:
-        raise ValueError(f"names a sentinel without a host: {SENTINEL_FORM}")
+        raise ValueError(f"names a {kind} without a host: {form}")
     found = HOST_AND_PORT.fullmatch(text)
-    port = int(found["port"] or SENTINEL_PORT) if found else 0
+    port = int(found["port"] or port) if found else 0
     if found is None or not 0 < port <= LARGEST_PORT:
         # not the text itself: where a password holds a character that must be encoded, it may be a part of it
-        raise ValueError(f"has a sentinel whose port is no number from 1 to {LARGEST_PORT} (an IPv6 host needs [ ])")
+        raise ValueError(f"has a {kind} whose port is no number from 1 to {LARGEST_PORT} (an IPv6 host needs [ ])")
     return unquote(found["ipv6"] or found["host"]), port
 
 
@@ -119,11 +178,10 @@ def _database(text: str) -> int:
     return int(text or 0)
 
 
-def _tls_options(options: dict[str, str], *, tls: bool) -> dict[str, str]:
+def _tls_options(options: dict[str, str], *, tls: bool, known: list[str], needs: str) -> dict[str, str]:
     unknown = sorted(options.keys() - TLS_OPTIONS)
     if unknown:
-        known = ", ".join(["sentinel_username", "sentinel_password", *sorted(TLS_OPTIONS)])
-        raise ValueError(f"has the unknown option {unknown[0]}: known are {known}")
+        raise ValueError(f"has the unknown option {unknown[0]}: known are {', '.join(known)}")
     if options and not tls:
-        raise ValueError("has options of TLS: they need rediss+sentinel://")
+        raise ValueError(f"has options of TLS: they need {needs}")
     return options

@@ -12,7 +12,15 @@ from shared.api_keys import ApiKey, parse_keys
 from shared.callback_url import Allowed, parse_callback_url
 from shared.errors import SettingsError
 from shared.rate import Rate, parse_rate
-from shared.redis_url import SENTINEL_SCHEMES, check_plain_url, is_sentinel_url, parse_sentinel_url
+from shared.redis_url import (
+    CLUSTER_SCHEMES,
+    SENTINEL_SCHEMES,
+    check_plain_url,
+    is_cluster_url,
+    is_sentinel_url,
+    parse_cluster_url,
+    parse_sentinel_url,
+)
 from shared.scaling import Target
 from shared.schedule import SPEC_SCHEDULE, Schedule
 from shared.webhooks import parse_secrets
@@ -23,6 +31,11 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+")
 """RFC 6454, as browsers spell it."""
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
+
+STORE_SCHEMES = (*REDIS_SCHEMES, *CLUSTER_SCHEMES)
+
+MOST_SHARDS = 64
+"""Each worker and each API process asks each shard once a second how it is, and keeps connections to it."""
 
 
 class Settings(BaseSettings):
@@ -35,6 +48,17 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("redis_url", "REDIS_URL"),
         description="The Redis to use (`redis://`, `rediss://`, `unix://`), or its sentinels "
         "(`redis+sentinel://host:26379,host:26379/master`, `rediss+sentinel://`); unset, `riskline up` starts one.",
+    )
+    store_url: str | None = Field(
+        default=None,
+        description="Where transactions live, in the same forms or as nodes of a Redis Cluster "
+        "(`redis+cluster://host:6379,host:6379`, `rediss+cluster://`); unset, in the Redis of `REDIS_URL`, which "
+        "always has RQ's tickets.",
+    )
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = Field(
+        default=1,
+        description="Shards of the store: as many as the nodes of its Redis Cluster, or a few times as many so that "
+        "nodes can be added. Fixed when the store is made, and checked at each start.",
     )
     data: Path = Field(
         default=Path(".riskline"), description="The directory of this installation's state: models, Redis's files."
@@ -181,16 +205,16 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, value: str | None) -> str | None:
-        if value == "":
-            # what a compose file makes of a variable that is not set
-            return None
-        if value is not None and not value.startswith(REDIS_SCHEMES):
-            raise ValueError(f"must begin with one of {', '.join(REDIS_SCHEMES)}")
-        if value is not None and is_sentinel_url(value):
-            parse_sentinel_url(value)
-        elif value is not None:
-            check_plain_url(value)
-        return value
+        if value is not None and is_cluster_url(value):
+            raise ValueError(
+                "RQ's tickets need one Redis, or its sentinels: name that here, and the cluster in RISKLINE_STORE_URL"
+            )
+        return _checked_url(value, REDIS_SCHEMES)
+
+    @field_validator("store_url")
+    @classmethod
+    def _known_store_scheme(cls, value: str | None) -> str | None:
+        return _checked_url(value, STORE_SCHEMES)
 
     @field_validator("api_keys")
     @classmethod
@@ -302,6 +326,15 @@ class Settings(BaseSettings):
         return self.redis_url
 
     @property
+    def required_store_url(self) -> str:
+        """The Redis that has the transactions.
+
+        Raises:
+            SettingsError: none is set.
+        """
+        return self.required_redis_url if self.store_url is None else self.store_url
+
+    @property
     def callback_secrets(self) -> tuple[str, ...]:
         """The secrets that sign callbacks; none where none is set."""
         return () if self.callback_secret is None else parse_secrets(self.callback_secret.get_secret_value())
@@ -324,6 +357,21 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment in which another process has these settings."""
         return {variable_name(name): _spelled(value) for name, value in self if value is not None}
+
+
+def _checked_url(value: str | None, schemes: tuple[str, ...]) -> str | None:
+    if not value:
+        # empty: what a compose file makes of a variable that is not set
+        return None
+    if not value.startswith(schemes):
+        raise ValueError(f"must begin with one of {', '.join(schemes)}")
+    if is_cluster_url(value):
+        parse_cluster_url(value)
+    elif is_sentinel_url(value):
+        parse_sentinel_url(value)
+    else:
+        check_plain_url(value)
+    return value
 
 
 def parse_origins(listed: str) -> tuple[str, ...]:

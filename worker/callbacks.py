@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from shared.callback_url import Allowed
@@ -189,3 +189,24 @@ class Deliverer:
         except StoreUnavailableError as error:
             # their leases end, and they are tried again
             self._outage.failed(error, lost=len(self._ended))
+
+
+class Deliverers:
+    """One deliverer for each shard of the store, so that one which is away holds up no callbacks of the others."""
+
+    def __init__(self, deliverers: Sequence[Deliverer]) -> None:
+        self._deliverers = tuple(deliverers)
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nothing has been under way or due in any of them."""
+        return min(each.idle_seconds for each in self._deliverers)
+
+    async def run(self, *, active: Callable[[], bool], stopping: Callable[[], bool]) -> None:
+        """See Deliverer."""
+        await asyncio.gather(*(each.run(active=active, stopping=stopping) for each in self._deliverers))
+
+    def look(self) -> None:
+        """See Deliverer."""
+        for each in self._deliverers:
+            each.look()

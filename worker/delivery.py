@@ -13,18 +13,19 @@ from shared.log import get_logger
 from shared.schedule import Schedule
 from shared.settings import UNSIGNED, Settings
 from shared.store.callbacks import CallbackRecords, RedisCallbacks
-from shared.store.connection import connect_async
+from shared.store.connection import connect_store_async
+from shared.store.shards import all_keys, first_shard, share
 from shared.store.tallies import Tallies
 from shared.tracing import create_tracing
 from shared.webhooks import Signer
 from worker.attempt import USER_AGENT
-from worker.callbacks import Deliverer
+from worker.callbacks import LIMIT, Deliverer, Deliverers
 from worker.measuring import Measuring
 from worker.outbound import Outbound
 from worker.process import Process, Side
 from worker.pulse import Pulse
 from worker.runtime import install, installed
-from worker.sweeper import CallbackSweeper
+from worker.sweeper import CallbackSweeper, SideBySide
 
 log = get_logger(__name__)
 
@@ -53,7 +54,7 @@ class DeliveryRuntime:
     take its own pause for the silence of a receiver.
     """
 
-    def __init__(self, build: Callable[[], Deliverer], *, stopping: Callable[[], bool], pulse: Pulse) -> None:
+    def __init__(self, build: Callable[[], Deliverers], *, stopping: Callable[[], bool], pulse: Pulse) -> None:
         """`build` is called in the thread."""
         self._build = build
         self._stopping = stopping
@@ -61,7 +62,7 @@ class DeliveryRuntime:
         self._active = threading.Event()
         self._ready = threading.Event()
         self._ended = threading.Event()
-        self._deliverer: Deliverer | None = None
+        self._deliverer: Deliverers | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
 
@@ -125,33 +126,45 @@ def create_side(settings: Settings, process: Process) -> Side:
     if not settings.callback_secrets:
         raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
     _give_way()
-    redis_url = settings.required_redis_url
-    measuring = Measuring(Tallies(process.sweep_redis))
-
+    url, shards = settings.required_store_url, settings.shards
+    measuring = Measuring(Tallies(process.sweep_store[first_shard(shards)]))
     tracing = create_tracing(settings, service="riskline-delivery")
 
-    def build() -> Deliverer:
-        return Deliverer(
-            RedisCallbacks(
-                connect_async(redis_url, timeout_seconds=ANSWER_SECONDS),
-                waiting=connect_async(redis_url, timeout_seconds=ANSWER_SECONDS),
-                result_ttl_seconds=settings.result_ttl,
-                failed_ttl_seconds=settings.failed_ttl,
-            ),
-            sender=Outbound(allowed=settings.allowed, user_agent=USER_AGENT),
-            signer=Signer(settings.callback_secrets),
-            allowed=settings.allowed,
-            schedule=Schedule.parse(settings.callback_schedule),
-            host_limit=settings.callback_host_limit,
-            measure=measuring.add,
-            tracing=tracing,
+    def build() -> Deliverers:
+        taking, waiting = (connect_store_async(url, shards=shards, timeout_seconds=ANSWER_SECONDS) for _ in range(2))
+        sender = Outbound(allowed=settings.allowed, user_agent=USER_AGENT)
+        return Deliverers(
+            [
+                Deliverer(
+                    RedisCallbacks(
+                        redis,
+                        waiting=its_waiting,
+                        keys=keys,
+                        result_ttl_seconds=settings.result_ttl,
+                        failed_ttl_seconds=settings.failed_ttl,
+                    ),
+                    sender=sender,
+                    signer=Signer(settings.callback_secrets),
+                    allowed=settings.allowed,
+                    schedule=Schedule.parse(settings.callback_schedule),
+                    host_limit=share(settings.callback_host_limit, shards),
+                    limit=share(LIMIT, shards),
+                    measure=measuring.add,
+                    tracing=tracing,
+                )
+                for redis, its_waiting, keys in zip(taking, waiting, all_keys(shards), strict=True)
+            ]
         )
 
     runtime = DeliveryRuntime(build, stopping=process.stopping.is_set, pulse=process.pulse)
     runtime.start()
     install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
-    sweeper = CallbackSweeper(CallbackRecords(process.sweep_redis), tickets, tell=measuring.tell)
+    sweepers = [
+        CallbackSweeper(CallbackRecords(redis, keys=keys), tickets, tell=measuring.tell)
+        for redis, keys in zip(process.sweep_store, all_keys(shards), strict=True)
+    ]
+    sweeper = sweepers[0] if shards == 1 else SideBySide(sweepers)
 
     def close() -> None:
         runtime.close()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from importlib import import_module
 from threading import Event
 
+from redis import Redis
 from rq import Queue
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
@@ -16,7 +17,7 @@ from shared.outage import Outage
 from shared.presence import process_name
 from shared.settings import Settings
 from shared.settling import settle
-from shared.store.connection import connect, redis_faults_named
+from shared.store.connection import WORKER_RETRIES, connect, connect_store, redis_faults_named, require_layout
 from worker.alive import sign_of_life
 from worker.process import Process, Side
 from worker.pulse import Pulse
@@ -40,6 +41,9 @@ MOST_CPU_SECONDS = 30.0
 
 SWEEP_TIMEOUT_SECONDS = 2.0
 
+FEW_RETRIES = 2
+"""Of RQ, where its Redis has nothing but tickets: what waits elsewhere is decided without any."""
+
 RESTART_SECONDS = 1.0
 """Between a worker that Redis has failed and the next one."""
 
@@ -48,19 +52,13 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     """Works until told to stop.
 
     Raises:
-        SettingsError: a setting is missing or names something that is not there.
+        SettingsError: a setting is missing, names something that is not there, or is not what the store was made with.
         BundleError: there is no model that can serve.
     """
     configure_logging(settings)
-    redis_url = settings.required_redis_url
+    require_layout(settings.required_store_url, shards=settings.shards, timeout_seconds=ANSWER_SECONDS)
     stopping = Event()
-    process = Process(
-        redis=connect(redis_url, timeout_seconds=ANSWER_SECONDS, give_up=stopping.is_set),
-        sweep_redis=connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1),
-        pulse=Pulse(most_cpu_seconds=MOST_CPU_SECONDS),
-        stopping=stopping,
-        name=process_name(),
-    )
+    process = _connected(settings, stopping)
     side: Side = import_module(SIDES[queue]).create_side(settings, process)
     side.sweeper.sign = _sign_of_life(settings, side)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
@@ -78,7 +76,8 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             while not stopping.is_set():
                 _work(process, side, outage=outage)
                 if not stopping.is_set():
-                    # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided
+                    # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided; and one
+                    # that only has the tickets may be away while the transactions are there
                     side.job()
         finally:
             side.close()
@@ -91,6 +90,47 @@ def _sign_of_life(settings: Settings, side: Side) -> Callable[[], None]:
         return sign_of_life(settings.alive_file, side.alive)
     except OSError as error:
         raise SettingsError(f"RISKLINE_ALIVE_FILE: {settings.alive_file} cannot be made ({error.strerror})") from None
+
+
+def _connected(settings: Settings, stopping: Event) -> Process:
+    """The process with its connections; where one Redis has all, they are the same."""
+    redis_url, store_url, shards = settings.required_redis_url, settings.required_store_url, settings.shards
+    apart = tickets_apart(settings)
+    redis = connect(
+        redis_url,
+        timeout_seconds=ANSWER_SECONDS,
+        retries=FEW_RETRIES if apart else WORKER_RETRIES,
+        give_up=stopping.is_set,
+        shards=None if apart else shards,
+    )
+    sweep_redis = connect(redis_url, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1, shards=None if apart else shards)
+    store: tuple[Redis, ...] = (redis,)
+    sweep_store: tuple[Redis, ...] = (sweep_redis,)
+    if apart:
+        # one of several shards that fails is left alone: nobody waits for it while there is something in the others
+        several = shards > 1
+        store = connect_store(
+            store_url,
+            shards=shards,
+            timeout_seconds=SWEEP_TIMEOUT_SECONDS if several else ANSWER_SECONDS,
+            retries=1 if several else WORKER_RETRIES,
+            give_up=stopping.is_set,
+        )
+        sweep_store = connect_store(store_url, shards=shards, timeout_seconds=SWEEP_TIMEOUT_SECONDS, retries=1)
+    return Process(
+        redis=redis,
+        sweep_redis=sweep_redis,
+        store=store,
+        sweep_store=sweep_store,
+        pulse=Pulse(most_cpu_seconds=MOST_CPU_SECONDS),
+        stopping=stopping,
+        name=process_name(),
+    )
+
+
+def tickets_apart(settings: Settings) -> bool:
+    """Whether RQ's tickets and the transactions are reached by clients of their own."""
+    return settings.shards > 1 or settings.required_store_url != settings.required_redis_url
 
 
 def _work(process: Process, side: Side, *, outage: Outage) -> None:
@@ -108,6 +148,7 @@ def _work(process: Process, side: Side, *, outage: Outage) -> None:
                 log_job_description=False,
             )
             worker.stopping, worker.pulse, worker.outage = process.stopping, process.pulse, outage
+            worker.tickets_apart = process.store[0] is not process.redis
             worker.work(logging_level="DEBUG" if log.is_enabled_for(logging.DEBUG) else "WARNING")
     except StoreUnavailableError as error:
         outage.failed(error)

@@ -1,6 +1,6 @@
 """What a worker process is made of, whichever queue it serves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import NamedTuple
 
@@ -28,7 +28,11 @@ class Process(NamedTuple):
     """What both kinds of worker are made of."""
 
     redis: Redis
+    """With RQ's tickets."""
     sweep_redis: Redis
+    store: Sequence[Redis]
+    """The shards of the store, by their number."""
+    sweep_store: Sequence[Redis]
     pulse: Pulse
     stopping: Event
     name: str

@@ -5,12 +5,16 @@ import signal
 import threading
 from threading import Event
 from types import FrameType
+from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 
+from shared.errors import StoreUnavailableError
 from shared.outage import Outage
 from worker.pulse import Pulse, end_this_process
 
@@ -31,6 +35,9 @@ class QueueWorker(SimpleWorker):
     outage: Outage
     """Is over once a job is executed."""
 
+    tickets_apart = False
+    """The Redis of the tickets has nothing else: where it is away, there may be work all the same."""
+
     _in_job = False
 
     def execute_job(self, job: Job, queue: Queue) -> None:
@@ -41,6 +48,19 @@ class QueueWorker(SimpleWorker):
             super().execute_job(job, queue)
         finally:
             self._in_job = False
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """The sign of life that RQ gives before each wait for a ticket.
+
+        Raises:
+            StoreUnavailableError: the tickets are away, and RQ alone would wait for them for longer and longer.
+        """
+        try:
+            super().heartbeat(*args, **kwargs)
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            if self.tickets_apart:
+                raise StoreUnavailableError(f"Redis: {error}") from error
+            raise
 
     @property
     def connection_timeout(self) -> int:

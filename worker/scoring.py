@@ -2,7 +2,10 @@
 
 import faulthandler
 import signal
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+
+from redis import Redis
 
 from shared.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, Tickets
 from shared.log import get_logger
@@ -11,9 +14,12 @@ from shared.outage import Outage
 from shared.presence import Presence
 from shared.schedule import Schedule
 from shared.settings import Settings
+from shared.store.interfaces import TransactionQueue
 from shared.store.paces import Paces
 from shared.store.processes import Processes
-from shared.store.safety import dangers_of, warn
+from shared.store.servers import warn_of_store
+from shared.store.sharded_queue import Health, ShardedQueue
+from shared.store.shards import all_keys, first_shard, shard_of, share
 from shared.store.tallies import Tallies
 from shared.store.transactions import RedisQueue
 from shared.tracing import create_tracing
@@ -23,7 +29,7 @@ from worker.process import Process, Side
 from worker.runtime import Runtime, install
 from worker.signs import Signs
 from worker.spans import ProcessSpans
-from worker.sweeper import Sweeper
+from worker.sweeper import ShardSweeper, Sweeper
 
 log = get_logger(__name__)
 
@@ -53,24 +59,16 @@ def create_side(settings: Settings, process: Process) -> Side:
     serving = create_serving(settings, transaction_class)
     serving.refresh()
     serving.require()
-    limits: dict[str, Any] = {
-        "result_ttl_seconds": settings.result_ttl,
-        "failed_ttl_seconds": settings.failed_ttl,
-        "feed_length": settings.feed_length,
-        "callback_wait_seconds": Schedule.parse(settings.callback_schedule).seconds[0],
-    }
-    signs = Signs(
-        Presence(serving=serving, process=process.name, kind="worker"),
-        Processes(process.sweep_redis),
-        Tallies(process.sweep_redis),
-        Paces(process.sweep_redis),
-    )
+    health = Health()
+    first = process.sweep_store[first_shard(settings.shards)]
+    presence = Presence(serving=serving, process=process.name, kind="worker")
+    signs = Signs(presence, Processes(first), Tallies(first), Paces(first))
     tracing = create_tracing(settings, service="riskline-worker")
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
     install(
         Runtime(
-            queue=RedisQueue(process.redis, **limits),
+            queue=_together(_queues(process.store, settings), health),
             tickets=Tickets(process.redis),
             callback_tickets=Tickets(process.redis, CALLBACKS_QUEUE),
             serving=serving,
@@ -86,14 +84,42 @@ def create_side(settings: Settings, process: Process) -> Side:
         )
     )
     tickets = Tickets(process.sweep_redis)
+    queues = _queues(process.sweep_store, settings)
+    shards = [
+        ShardSweeper(number, worker=process.name, queue=queue, tickets=tickets, health=health)
+        for number, queue in enumerate(queues)
+    ]
     sweeper = Sweeper(
         worker=process.name,
-        queue=RedisQueue(process.sweep_redis, **limits),
+        queue=_together(queues, health, claims_elsewhere=True),
         tickets=tickets,
         serving=serving,
         pulse=process.pulse,
-        greet=lambda: warn(dangers_of(process.sweep_redis)),
+        greet=lambda: warn_of_store(settings),
         tell=signs.tell,
         leave=signs.leave,
+        shards=shards if len(shards) > 1 else (),
     )
     return Side(SCORING_QUEUE, tickets, sweeper, drain, (lambda: None) if tracing is None else tracing.close)
+
+
+def _queues(store: Sequence[Redis], settings: Settings) -> list[RedisQueue]:
+    """The queue of each shard."""
+    return [
+        RedisQueue(
+            redis,
+            keys=keys,
+            result_ttl_seconds=settings.result_ttl,
+            failed_ttl_seconds=settings.failed_ttl,
+            feed_length=share(settings.feed_length, settings.shards),
+            callback_wait_seconds=Schedule.parse(settings.callback_schedule).seconds[0],
+        )
+        for redis, keys in zip(store, all_keys(settings.shards), strict=True)
+    ]
+
+
+def _together(queues: Sequence[RedisQueue], health: Health, *, claims_elsewhere: bool = False) -> TransactionQueue:
+    if len(queues) == 1:
+        return queues[0]
+    route = partial(shard_of, shards=len(queues))
+    return ShardedQueue(queues, route=route, health=health, claims_elsewhere=claims_elsewhere)

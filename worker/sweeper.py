@@ -2,7 +2,7 @@
 
 import faulthandler
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shared.errors import StoreUnavailableError
 from shared.jobs import Tickets
@@ -11,6 +11,7 @@ from shared.model.serving import Serving
 from shared.outage import Outage
 from shared.store.callbacks import CallbackRecords
 from shared.store.interfaces import TransactionQueue
+from shared.store.sharded_queue import Health
 from worker.drain import LEASE_SECONDS
 from worker.pulse import Pulse
 
@@ -74,6 +75,24 @@ class Rounds:
             log.debug("the file that shows life could not be touched", problem=error.strerror)
 
 
+class SideBySide(Rounds):
+    """Several rounds of which none waits for another."""
+
+    def __init__(self, rounds: Sequence[Rounds]) -> None:
+        super().__init__("none")
+        self._rounds = tuple(rounds)
+
+    def start(self) -> None:
+        """Starts all threads."""
+        for each in self._rounds:
+            each.start()
+
+    def stop(self) -> None:
+        """Ends all threads."""
+        for each in self._rounds:
+            each.stop()
+
+
 class CallbackSweeper(Rounds):
     """Sees to a ticket where a callback is due, because its time has come or its worker was lost."""
 
@@ -98,6 +117,40 @@ class CallbackSweeper(Rounds):
             self._tickets.ensure()
 
 
+class ShardSweeper(Rounds):
+    """Gives back what lost workers held in one shard of several, and sees when it works again."""
+
+    def __init__(self, shard: int, *, worker: str, queue: TransactionQueue, tickets: Tickets, health: Health) -> None:
+        super().__init__(f"sweeper {shard}")
+        self.outage = Outage(log, failing=f"shard {shard} is away", back=f"shard {shard} is back")
+        self._shard = shard
+        self._worker = worker
+        self._queue = queue
+        self._tickets = tickets
+        self._health = health
+
+    def round(self) -> None:
+        """See Rounds."""
+        try:
+            # who is gone is gone in each shard: it is said once, and where something is tried again
+            waiting = _swept(self._queue, self._worker, tells_of_none=self._shard == 0)
+        except StoreUnavailableError as error:
+            self._health.failed(self._shard, error)
+            raise
+        self._health.works(self._shard)
+        if waiting:
+            self._tickets.ensure()
+
+
+def _swept(queue: TransactionQueue, worker: str, *, tells_of_none: bool = True) -> int:
+    """Gives back what lost workers held; how many transactions wait, where it was this worker's turn to look."""
+    swept = queue.sweep(worker, lease_seconds=LEASE_SECONDS, turn_seconds=TURN_SECONDS)
+    for name, held in swept.gone.items():
+        if held or tells_of_none:
+            log.warning("a worker is gone; what it held is tried again", worker=name, transactions=held)
+    return swept.waiting
+
+
 class Sweeper(Rounds):
     """Keeps the promise behind every 202 where a worker, a ticket or Redis is lost."""
 
@@ -112,8 +165,11 @@ class Sweeper(Rounds):
         greet: Callable[[], None] = lambda: None,
         tell: Callable[[], None] = lambda: None,
         leave: Callable[[], None] = lambda: None,
+        shards: Sequence[ShardSweeper] = (),
     ) -> None:
-        """`greet` is called when Redis is first reached, again where it fails then; `tell` once a second.
+        """The `shards` of several are swept beside it, each by itself: one that is slow must not cost others a lease.
+
+        `greet` is called when Redis is first reached, again where it fails then; `tell` once a second.
 
         `leave` is called at the end. Of the three only `greet` may raise StoreUnavailableError.
         """
@@ -126,11 +182,20 @@ class Sweeper(Rounds):
         self._greet: Callable[[], None] | None = greet
         self._tell = tell
         self._leave = leave
+        self._shards = tuple(shards)
         self._batch = self._rounds = 0
 
+    def start(self) -> None:
+        """Starts the thread, and those of the shards."""
+        super().start()
+        for shard in self._shards:
+            shard.start()
+
     def stop(self) -> None:
-        """Ends the thread, and the worker's place among those that live."""
+        """Ends the threads, and the worker's place among those that live."""
         super().stop()
+        for shard in self._shards:
+            shard.stop()
         try:
             self._queue.leave(self._worker, ends=True)
             self._leave()
@@ -144,8 +209,11 @@ class Sweeper(Rounds):
             self._serving.refresh()
         except Exception:
             log.exception("following the active model failed")
-        self.sweep()
-        self._tell()
+        try:
+            self.sweep()
+        finally:
+            # it may be the tickets that fail, and they may be on another Redis
+            self._tell()
         if self._greet is not None:
             self._greet()
             self._greet = None
@@ -156,13 +224,11 @@ class Sweeper(Rounds):
         Raises:
             StoreUnavailableError: Redis failed; the next round tries again.
         """
-        swept = self._queue.sweep(self._worker, lease_seconds=LEASE_SECONDS, turn_seconds=TURN_SECONDS)
-        for name, held in swept.gone.items():
-            log.warning("a worker is gone; what it held is tried again", worker=name, transactions=held)
+        waiting = 0 if self._shards else _swept(self._queue, self._worker)
         if self._pulse.left_behind and not self._pulse.drains:
             # the lease of a worker that lives is renewed: nobody else would take it
             self._pulse.give_back(lambda: self._queue.leave(self._worker))
-        if swept.waiting:
+        if waiting:
             self._tickets.ensure()
 
     def watch(self) -> None:

@@ -1,17 +1,20 @@
 """GET /decisions: the decisions of all doors in their order."""
 
+from collections.abc import Callable
+
 import falcon.asgi
 
 from ingest.bodies import wait_parameter_seconds
 from ingest.feed import Feed
 from ingest.problems import bad_parameter, cursor_expired
-from shared.store.decisions import MAX_PAGE, OLDEST, Cursor
+from shared.store.decisions import MAX_PAGE, Place
 
 NO_PLACE_SECONDS = 1
 """What Retry-After tells a client that was not let wait, and would ask again at once."""
 
 LATEST = "latest"
-AFTER_RULE = f"0, {LATEST} or the `next` of an earlier page"
+OLDEST = "0"
+AFTER_RULE = f"0, {LATEST} or the `next` of an earlier page of this installation"
 LIMIT_RULE = f"an integer from 1 to {MAX_PAGE}"
 
 
@@ -26,7 +29,8 @@ class DecisionsResource:
         # first of all, so that an error has it too: a cache may keep a 410
         resp.set_header("Cache-Control", "no-store")
         wait_seconds = wait_parameter_seconds(req)
-        page = await self._feed.page(_after_parameter(req), limit=_limit_parameter(req), wait_seconds=wait_seconds)
+        after = _after_parameter(req, self._feed.parse)
+        page = await self._feed.page(after, limit=_limit_parameter(req), wait_seconds=wait_seconds)
         if page is None:
             raise cursor_expired()
         if wait_seconds and not page.decisions and self._feed.places.full:
@@ -34,12 +38,12 @@ class DecisionsResource:
         resp.data = page.json
 
 
-def _after_parameter(req: falcon.asgi.Request) -> Cursor | None:
+def _after_parameter(req: falcon.asgi.Request, parse: Callable[[str], Place | None]) -> Place | None:
     """The cursor, None for the newest; 422 where it is none."""
     given = req.get_param("after")
     if given == LATEST:
         return None
-    cursor = OLDEST if given is None else Cursor.parse(given)
+    cursor = parse(OLDEST if given is None else given)
     if cursor is None:
         raise bad_parameter("after", AFTER_RULE)
     return cursor

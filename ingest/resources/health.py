@@ -1,6 +1,7 @@
 """Is the service up, can it decide, can it queue; and its metrics."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import falcon
@@ -12,7 +13,7 @@ from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.fleet import Fleet
 from ingest.kept import Kept
-from ingest.recording import Recorder
+from ingest.recording import AnyRecorder
 from ingest.redis_watch import redis_info
 from shared.errors import StoreUnavailableError
 from shared.metrics import exposition
@@ -32,8 +33,16 @@ class HealthResource:
     """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
 
     def __init__(
-        self, *, serving: Serving, redis: Redis, recorder: Recorder, backlog: Backlog, fleet: Fleet, gate: Gate
+        self,
+        *,
+        serving: Serving,
+        redis: Sequence[Redis],
+        recorder: AnyRecorder,
+        backlog: Backlog,
+        fleet: Fleet,
+        gate: Gate,
     ) -> None:
+        """`redis` has each shard of the store."""
         self._serving = serving
         self._redis = redis
         self._recorder = recorder
@@ -60,7 +69,8 @@ class HealthResource:
 
     async def on_get_ready(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 where a model serves and Redis answers, else 503 with what is missing."""
-        redis_problem = await self._redis_problem()
+        problems = await asyncio.gather(*(_problem_of(redis) for redis in self._redis))
+        redis_problem = None if None in problems else problems[0]
         model = self._serving.model
         missing = [name for name, gone in (("model", model is None), ("redis", redis_problem is not None)) if gone]
         if missing:
@@ -71,7 +81,7 @@ class HealthResource:
                 "missing": missing,
                 "checks": {
                     "model": "ok" if model is not None else self._serving.problem,
-                    "redis": redis_problem or "ok",
+                    "redis": redis_problem or _told(problems),
                     **({"keys": KEYS_PROBLEM} if self._gate.problem else {}),
                 },
                 "model_version": None if model is None else model.version,
@@ -105,20 +115,27 @@ class HealthResource:
             "callbacks_dead": counts.callbacks_dead_now,
         }
 
-    async def _redis_problem(self) -> str | None:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                with redis_faults_named():
-                    info = await redis_info(self._redis)
-        except TimeoutError:
-            return f"Redis: no answer within {ANSWER_SECONDS:g} s"
-        except StoreUnavailableError as error:
-            return str(error)
-        if info.get("role", "master") != "master":
-            return "Redis is a replica, which takes no writes"
-        if 0 < info.get("maxmemory", 0) <= info.get("used_memory", 0):
-            return "Redis is full: it has reached its maxmemory"
-        return None
+
+async def _problem_of(redis: Redis) -> str | None:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            with redis_faults_named():
+                info = await redis_info(redis)
+    except TimeoutError:
+        return f"Redis: no answer within {ANSWER_SECONDS:g} s"
+    except StoreUnavailableError as error:
+        return str(error)
+    if info.get("role", "master") != "master":
+        return "Redis is a replica, which takes no writes"
+    if 0 < info.get("maxmemory", 0) <= info.get("used_memory", 0):
+        return "Redis is full: it has reached its maxmemory"
+    return None
+
+
+def _told(problems: Sequence[str | None]) -> str:
+    """What is said of the shards of which some answer: with those nothing is missing, and others are no better off."""
+    away = [f"shard {number}: {problem}" for number, problem in enumerate(problems) if problem is not None]
+    return f"{len(away)} of {len(problems)} shards are away: {'; '.join(away)}" if away else "ok"
 
 
 class MetricsResource:

@@ -4,7 +4,7 @@ import falcon.asgi
 import orjson
 
 from ingest.bodies import explain_wanted, read_json_body
-from ingest.recording import Recorder
+from ingest.recording import AnyRecorder
 from ingest.strict import StrictRecorder
 from shared.assessment import assess_one
 from shared.clock import utc_now
@@ -23,7 +23,7 @@ class ScoreResource:
         *,
         transaction_class: type[TransactionModel],
         serving: Serving,
-        recorder: Recorder,
+        recorder: AnyRecorder,
         strict: StrictRecorder | None,
         max_body_bytes: int,
     ) -> None:

@@ -8,7 +8,7 @@ from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body
 from ingest.callbacks import Submissions
 from ingest.commits import COMMITTED, Answer
 from ingest.problems import erased, not_decided_yet, not_found
-from ingest.recording import Recorder
+from ingest.recording import AnyRecorder
 from ingest.submission import Submitter, own_record
 from ingest.waiting import Waiting
 from shared.callback import callback_url_of
@@ -102,7 +102,7 @@ class TransactionsResource:
 class TransactionResource:
     """GET /transactions/{transaction_id}."""
 
-    def __init__(self, *, waiting: Waiting, recorder: Recorder, intake: TransactionIntake) -> None:
+    def __init__(self, *, waiting: Waiting, recorder: AnyRecorder, intake: TransactionIntake) -> None:
         self._intake = intake
         self._waiting = waiting
         self._recorder = recorder
@@ -112,7 +112,7 @@ class TransactionResource:
         wait_seconds = wait_parameter_seconds(req)
         record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
         if record is None and self._recorder.pending:
-            await self._recorder.flush()
+            await self._recorder.flush_of(transaction_id)
             record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
         if record is None:
             raise not_found(transaction_id)
@@ -125,7 +125,7 @@ class TransactionResource:
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
         """204 once nothing is kept of the transaction but that it was erased."""
         # what was decided at once may be on its way into Redis
-        await self._recorder.flush()
+        await self._recorder.flush_of(transaction_id)
         outcome = await self._intake.erase(transaction_id, erased_at=utc_now())
         log.info("erasure", transaction_id=transaction_id, outcome=outcome, request_id=req.context.request_id)
         if outcome is Erasure.UNKNOWN:

@@ -186,17 +186,17 @@ class CallbackRecords:
             dead: Any = self._redis.zcard(self._keys.callbacks_dead)
         return pending, dead
 
-    def pending(self, limit: int) -> list[str]:
-        """The transactions whose callbacks are neither delivered nor given up, oldest event first."""
+    def pending(self, limit: int) -> list[tuple[float, str]]:
+        """The transactions whose callbacks are neither delivered nor given up, by the event's time in ms."""
         with redis_faults_named():
-            found: Any = self._redis.zrange(self._keys.callbacks, 0, limit - 1)
-        return [each.decode() for each in found]
+            found: Any = self._redis.zrange(self._keys.callbacks, 0, limit - 1, withscores=True)
+        return [(at, each.decode()) for each, at in found]
 
-    def dead(self, limit: int) -> list[str]:
-        """The transactions whose callbacks were given up, the last first; a few may have expired since."""
+    def dead(self, limit: int) -> list[tuple[float, str]]:
+        """The transactions whose callbacks were given up, by when, the last first; a few may have expired since."""
         with redis_faults_named():
-            found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, limit - 1, desc=True)
-        return [each.decode() for each in found]
+            found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, limit - 1, desc=True, withscores=True)
+        return [(at, each.decode()) for each, at in found]
 
     def all_dead(self) -> list[str]:
         """All whose callbacks were given up, oldest first."""

@@ -13,10 +13,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from shared.errors import StoreUnavailableError
-from shared.redis_url import is_sentinel_url, parse_sentinel_url
+from shared.errors import SettingsError, StoreUnavailableError
+from shared.redis_url import is_cluster_url, is_sentinel_url, parse_cluster_url, parse_sentinel_url
+from shared.store.cluster import cluster_clients, cluster_clients_async
 from shared.store.failover import follow
+from shared.store.keys import FIRST
+from shared.store.layout import OtherLayoutError, check, check_async
 from shared.store.sentinel import sentinel_client, sentinel_client_async
+from shared.store.shards import all_keys, first_shard, slot_of
 
 API_CONNECTIONS = 50
 """Of one API process; a command that finds none free waits for one: a thousand clients that poll are no fault."""
@@ -41,22 +45,48 @@ def redis_faults_named() -> Iterator[None]:
         raise StoreUnavailableError(f"Redis: {error}") from error
 
 
-def connect_async(url: str, *, timeout_seconds: float) -> AsyncRedis:
+def connect_async(url: str, *, timeout_seconds: float, shards: int | None = None) -> AsyncRedis:
     """A client for the event loop that gives up soon, so that callers get an answer; connects at its first command.
 
     It follows the master, where the URL names sentinels and where a server that it is connected to is made a replica.
+    With `shards` it sees that the store has as many.
     """
-    options: dict[str, Any] = {
-        "max_connections": API_CONNECTIONS,
-        "socket_timeout": timeout_seconds,
-        "socket_connect_timeout": timeout_seconds,
-        "retry": AsyncRetry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), API_RETRIES),
-    }
+    options = _impatient(timeout_seconds)
+    if shards is not None:
+        options["redis_connect_func"] = check_async(shards, FIRST)
+        # in each of several shards somebody may wait for what comes next
+        options["max_connections"] += shards - 1
     if is_sentinel_url(url):
         return sentinel_client_async(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
     pool = BlockingConnectionPool.from_url(url, timeout=timeout_seconds, **options)
     follow(pool)
     return AsyncRedis.from_pool(pool)
+
+
+def connect_store_async(url: str, *, shards: int, timeout_seconds: float) -> tuple[AsyncRedis, ...]:
+    """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
+    if not is_cluster_url(url):
+        return (connect_async(url, timeout_seconds=timeout_seconds, shards=shards),) * shards
+    slots: dict[int | None, Any] = {slot_of(keys.shard): check_async(shards, keys) for keys in all_keys(shards)}
+    options = _impatient(timeout_seconds)
+    return tuple(cluster_clients_async(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
+
+
+def connect_anywhere_async(url: str, *, timeout_seconds: float) -> AsyncRedis:
+    """A client for what each server of the store hears: of a Redis Cluster any node that answers."""
+    if not is_cluster_url(url):
+        return connect_async(url, timeout_seconds=timeout_seconds)
+    options = _impatient(timeout_seconds)
+    return cluster_clients_async(parse_cluster_url(url), {None: None}, timeout_seconds=timeout_seconds, **options)[0]
+
+
+def _impatient(timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "max_connections": API_CONNECTIONS,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": AsyncRetry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), API_RETRIES),
+    }
 
 
 def connect(
@@ -65,21 +95,73 @@ def connect(
     timeout_seconds: float = 10.0,
     retries: int = WORKER_RETRIES,
     give_up: Callable[[], bool] = lambda: False,
+    shards: int | None = None,
 ) -> Redis:
     """A blocking client that outlives an outage, unless it is to give up; connects at its first command.
 
-    It follows the master, as `connect_async` does.
+    It follows the master, as `connect_async` does, and sees to the number of shards as that does.
     """
-    options: dict[str, Any] = {
-        "socket_timeout": timeout_seconds,
-        "socket_connect_timeout": timeout_seconds,
-        "retry": Retry(_UnlessGivenUp(base=0.05, cap=1.0, give_up=give_up), retries),
-    }
+    options = _patient(timeout_seconds, retries, give_up)
+    if shards is not None:
+        options["redis_connect_func"] = check(shards, FIRST)
     if is_sentinel_url(url):
         return sentinel_client(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
     redis = Redis.from_url(url, **options)
     follow(redis.connection_pool)
     return redis
+
+
+def connect_store(
+    url: str,
+    *,
+    shards: int,
+    timeout_seconds: float = 10.0,
+    retries: int = WORKER_RETRIES,
+    give_up: Callable[[], bool] = lambda: False,
+) -> tuple[Redis, ...]:
+    """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
+    if not is_cluster_url(url):
+        return (
+            connect(url, timeout_seconds=timeout_seconds, retries=retries, give_up=give_up, shards=shards),
+        ) * shards
+    slots = {slot_of(keys.shard): check(shards, keys) for keys in all_keys(shards)}
+    options = _patient(timeout_seconds, retries, give_up)
+    return tuple(cluster_clients(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
+
+
+def _patient(timeout_seconds: float, retries: int, give_up: Callable[[], bool]) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(_UnlessGivenUp(base=0.05, cap=1.0, give_up=give_up), retries),
+    }
+
+
+def require_layout(url: str, *, shards: int, timeout_seconds: float) -> None:
+    """Sees that the store has this number of shards, and makes it have it where it is new.
+
+    One that is away is looked at when it is back: by each connection, which is not used unless it is so.
+
+    Raises:
+        SettingsError: it was made with another number.
+    """
+    clients = connect_store(url, shards=shards, timeout_seconds=timeout_seconds, retries=0)
+    first = first_shard(shards)
+    keys = all_keys(shards)
+    try:
+        # the first shard first: where it says that the store is another one, the others are left as they are
+        for number in sorted(range(shards), key=lambda each: each != first):
+            try:
+                clients[number].set(keys[number].shards, shards, nx=True)
+            except OtherLayoutError as error:
+                raise SettingsError(str(error)) from None
+            except (RedisError, OSError):
+                # away, full, or without a right to write: whether it may be used is found when it is
+                if number == first:
+                    return
+    finally:
+        for client in dict.fromkeys(clients):
+            client.close()
 
 
 class _UnlessGivenUp(ExponentialWithJitterBackoff):

@@ -1,5 +1,6 @@
 """How many transactions there are and ever were, at one moment, and what must be true of these numbers."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shared.store import scripts
@@ -88,6 +89,26 @@ class Counts(NamedTuple):
             )
         return problems
 
+
+def together(shards: Sequence[Counts]) -> Counts:
+    """The counts of the whole store, from those of its shards, in each of which each worker has its lease."""
+    if len(shards) == 1:
+        return shards[0]
+    summed: dict[str, Any] = {
+        name: sum(getattr(each, name) for each in shards) for name in Counts._fields if name not in NO_SUMS
+    }
+    ages = [each.oldest_ms for each in shards if each.oldest_ms is not None]
+    fed = [each.fed for each in shards if each.fed is not None]
+    return Counts(
+        **summed,
+        fed=sum(fed) if len(fed) == len(shards) else None,
+        workers=max(each.workers for each in shards),
+        oldest_ms=max(ages, default=None),
+        callbacks_overdue_ms=max(each.callbacks_overdue_ms for each in shards),
+    )
+
+
+NO_SUMS = {"fed", "workers", "oldest_ms", "callbacks_overdue_ms"}
 
 TRANSACTION_TOTALS = ("accepted", "replayed", "decided", "failed", "unreadable", "recorded")
 CALLBACK_TOTALS = (

@@ -36,9 +36,27 @@ class Cursor(NamedTuple):
         cursor = None if found is None else cls(int(found[1]), int(found[2]))
         return None if cursor is None or max(cursor) >= _ID_LIMIT else cursor
 
+    def before_both(self, other: Self) -> Self:
+        """The earlier of two."""
+        return min(self, other)
+
+    def misses(self, other: Self) -> bool:
+        """Whether a read from the other on would pass over something that comes after this one."""
+        return self < other
+
 
 OLDEST = Cursor(0, 0)
 """Before the oldest entry that is kept."""
+
+
+class Place(Protocol):
+    """A place in a feed, of one shard or of several: what a client has of it is its text."""
+
+    def before_both(self, other: Any) -> Self:
+        """The last place that is before neither."""
+
+    def misses(self, other: Any) -> bool:
+        """Whether a read from the other on would pass over something that comes after this one."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Page:
     """Decisions as they are stored, and the cursor after them."""
 
     decisions: Sequence[bytes]
-    next: Cursor
+    next: Place
 
     @cached_property
     def json(self) -> bytes:
@@ -57,13 +75,13 @@ class Page:
 class Decisions(Protocol):
     """What the feed asks of the store; every method raises StoreUnavailableError where Redis fails it."""
 
-    async def page(self, after: Cursor, *, limit: int) -> Page | None:
+    async def page(self, after: Any, *, limit: int) -> Page | None:
         """Up to `limit` decisions after the cursor; None where the entry of the cursor is not kept any more."""
 
-    async def newest(self) -> Cursor:
+    async def newest(self) -> Place:
         """The cursor after the newest entry."""
 
-    async def wait_for_more(self, after: Cursor, *, timeout_seconds: float) -> bool:
+    async def wait_for_more(self, after: Any, *, timeout_seconds: float) -> bool:
         """Blocks until there is an entry after the cursor; False where none came in time."""
 
     async def close(self) -> None:
@@ -85,6 +103,21 @@ class RedisDecisions:
 
     async def page(self, after: Cursor, *, limit: int) -> Page | None:
         """See Decisions."""
+        found = await self._after(after, limit)
+        if found is None:
+            return None
+        # whatever somebody else adds to the stream is passed over
+        decisions = [fields[1] for _, fields in found if fields[0] == _FIELD]
+        return Page(decisions, _cursor(found[-1][0]) if found else after)
+
+    async def entries(self, after: Cursor, *, limit: int) -> list[tuple[Cursor, bytes | None]] | None:
+        """The same as `page`, each decision with its place; None instead of one where somebody else has added it."""
+        found = await self._after(after, limit)
+        if found is None:
+            return None
+        return [(_cursor(entry), fields[1] if fields[0] == _FIELD else None) for entry, fields in found]
+
+    async def _after(self, after: Cursor, limit: int) -> list[Any] | None:
         # from the cursor's own entry on: if that has gone, so may have entries after it that the client has not seen
         known = after != OLDEST
         with redis_faults_named():
@@ -93,10 +126,8 @@ class RedisDecisions:
             entries.pop(0)
         elif known and not await self._only_erased(after):
             return None
-        # whatever somebody else adds to the stream is passed over
         del entries[limit:]
-        decisions = [fields[1] for _, fields in entries if fields[0] == _FIELD]
-        return Page(decisions, _cursor(entries[-1][0]) if entries else after)
+        return entries
 
     async def _only_erased(self, after: Cursor) -> bool:
         """Whether an entry that is not there was erased, and nothing behind it has left the feed since."""

@@ -29,10 +29,10 @@
 | `riskline:{S}:callback_wake` | list, wakes a delivery worker | one element | decide, resend, delivery worker |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 | `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
-| `riskline:{S}:never` | is never written: see `Keys.never` | none | nobody |
+| `riskline:{S}:never` | never there, and named by each script | none | nobody |
 
-ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard's tag, in braces so that a Redis Cluster
-keeps all keys of a shard together.
+ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard's tag, in braces so that a Redis
+Cluster keeps all keys of a shard together.
 """
 
 from dataclasses import dataclass, field

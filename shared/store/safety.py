@@ -26,6 +26,9 @@ WANTED_REDIS = {
 }
 
 ASKED_SETTINGS = (*WANTED_REDIS, "save", "stop-writes-on-bgsave-error", "min-replicas-to-write")
+"""Of every Redis; of one in a cluster its own, too."""
+
+CLUSTER_SETTING = "cluster-require-full-coverage"
 
 
 class Severity(StrEnum):
@@ -86,7 +89,7 @@ def facts_of(redis: Redis) -> Facts:
     with redis_faults_named():
         # CONFIG is refused by most managed Redis, INFO by some access lists
         with suppress(ResponseError):
-            for name in ASKED_SETTINGS:
+            for name in (*ASKED_SETTINGS, CLUSTER_SETTING):
                 settings.update(redis.config_get(name))
         with suppress(ResponseError):
             info = redis.info()
@@ -107,7 +110,7 @@ def dangers(facts: Facts) -> list[Danger]:
     if facts.too_old:
         remedy = "install Redis 6.2 or later, or valkey"
         return [Danger("version", facts.version, "6.2 or later", "Riskline's scripts do not run", remedy)]
-    found = [*_of_settings(facts.settings), *_of_replication(facts), *_of_health(facts)]
+    found = [*_of_settings(facts.settings), *_of_role(facts), *_of_replicas(facts), *_of_health(facts)]
     if not facts.info:
         consequence = "nobody sees that it is too old, a replica, or full"
         found.append(Danger("INFO", None, "allowed", consequence, "allow INFO", Severity.WARN))
@@ -123,7 +126,7 @@ def dangers_of(redis: Redis) -> list[Danger]:
     return dangers(facts_of(redis))
 
 
-def warn(found: Sequence[Danger]) -> None:
+def warn(found: Sequence[Danger], **where: str) -> None:
     """Logs one warning a danger; what is not known is for `riskline doctor` to say, not for each start."""
     for danger in found:
         if danger.found is not None:
@@ -133,6 +136,7 @@ def warn(found: Sequence[Danger]) -> None:
                 found=danger.found,
                 consequence=danger.consequence,
                 remedy=danger.remedy,
+                **where,
             )
 
 
@@ -148,12 +152,20 @@ def _of_settings(settings: Mapping[str, str]) -> list[Danger]:
     return found
 
 
-def _of_replication(facts: Facts) -> list[Danger]:
+def _of_role(facts: Facts) -> list[Danger]:
     info = facts.info
     if info.get("role") == "slave" and info.get("slave_read_only", 1):
         remedy = "name the master, or its sentinels, in REDIS_URL"
         return [Danger("role", "read-only replica", "master", "nothing can be queued or recorded", remedy)]
-    name = "min-replicas-to-write"
+    if info.get("cluster_enabled"):
+        consequence = "what other nodes have is not found"
+        remedy = "name it in RISKLINE_STORE_URL as redis+cluster://, and another Redis in REDIS_URL"
+        return [Danger("cluster-enabled", "yes", "no", consequence, remedy)]
+    return []
+
+
+def _of_replicas(facts: Facts) -> list[Danger]:
+    info, name = facts.info, "min-replicas-to-write"
     if info.get("role") == "master" and info.get("connected_slaves") and facts.settings.get(name) == "0":
         consequence = "a master that was replaced may go on accepting transactions, which are then lost"
         return [Danger(name, "0", "1", consequence, f"set `{name} 1`", Severity.WARN)]

@@ -37,17 +37,17 @@ class _Inquiry:
             "socket_timeout": wait_seconds,
             "socket_connect_timeout": wait_seconds,
             "ssl": url.tls,
-            **_tls_options(url),
+            **tls_connection_options(url.tls_options),
         }
 
     def _learn(self, address: Address, masters: Mapping[str, Any], master: str, problems: list[str]) -> Address | None:
         """The master's address if this sentinel knows it and takes it for alive."""
         state = masters.get(master)
         if state is None:
-            problems.append(f"{_shown(address)}: does not know it")
+            problems.append(f"{shown(address)}: does not know it")
             return None
         if state["is_sdown"] or state["is_odown"] or not state["is_master"]:
-            problems.append(f"{_shown(address)}: it is down")
+            problems.append(f"{shown(address)}: it is down")
             return None
         # one assignment of all of them: whoever asks at the same time must not lose one
         self._addresses = (address, *(each for each in self._addresses if each != address))
@@ -71,7 +71,7 @@ class Sentinels(_Inquiry):
                 with Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as sentinel:
                     masters: Any = sentinel.sentinel_masters()
             except (RedisError, OSError) as error:
-                problems.append(f"{_shown(address)}: {error}")
+                problems.append(f"{shown(address)}: {error}")
             else:
                 found = self._learn(address, masters, master, problems)
                 if found is not None:
@@ -98,7 +98,7 @@ class AsyncSentinels(_Inquiry):
                 ) as sentinel:
                     masters: Any = await sentinel.sentinel_masters()
             except (RedisError, OSError) as error:
-                problems.append(f"{_shown(address)}: {error}")
+                problems.append(f"{shown(address)}: {error}")
             else:
                 found = self._learn(address, masters, master, problems)
                 if found is not None:
@@ -177,16 +177,17 @@ def sentinel_client_async(url: SentinelUrl, *, timeout_seconds: float, **options
 
 
 def _connection_options(url: SentinelUrl) -> dict[str, Any]:
-    return {"username": url.username, "password": url.password, "db": url.db, **_tls_options(url)}
+    return {"username": url.username, "password": url.password, "db": url.db, **tls_connection_options(url.tls_options)}
 
 
-def _tls_options(url: SentinelUrl) -> dict[str, Any]:
-    # redis-py turns the words of a query into what its connections take
-    query = urlencode(url.tls_options)
+def tls_connection_options(words: Mapping[str, str]) -> dict[str, Any]:
+    """What redis-py's connections take, from the words of a URL's query."""
+    query = urlencode(words)
     return dict(parse_url(f"redis://?{query}"))  # type: ignore[no-untyped-call]  # redis-py's has no types
 
 
-def _shown(address: Address) -> str:
+def shown(address: Address) -> str:
+    """The address in one word."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

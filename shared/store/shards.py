@@ -13,9 +13,6 @@ from shared.store.keys import FIRST, Keys
 
 SLOTS = 16_384
 
-MOST_SHARDS = 64
-"""Each worker and each API process asks each shard once a second how it is, and keeps connections to it."""
-
 
 def shard_of(transaction_id: str, shards: int) -> int:
     """The number of the shard that has the transaction, from 0."""

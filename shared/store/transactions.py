@@ -179,6 +179,16 @@ class RedisQueue:
                 pipeline.blmove(self._keys.waiting, self._keys.waiting, wait_seconds, "LEFT", "LEFT")  # type: ignore[arg-type]  # fractions of a second, which the stubs don't know
                 return _claimed(scripts.run_all(pipeline, [call])[0])
 
+    def wait(self, seconds: float) -> bool:
+        """Whether something waits, as soon as it does, or when this time is over.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        with redis_faults_named():
+            found = self._redis.blmove(self._keys.waiting, self._keys.waiting, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]  # as above
+        return found is not None
+
     def _claim(self, worker: str, count: int, lease_seconds: float) -> scripts.Call:
         keys = self._keys
         names = [keys.waiting, keys.claimed(worker), keys.workers, keys.suspects, keys.losses]

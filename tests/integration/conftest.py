@@ -13,7 +13,7 @@ from shared.model.trees import LEAF, Scoring, Trees
 from shared.policy import Thresholds
 from shared.transaction import Transaction
 from tests.integration.running import OwnRedis
-from tests.integration.stores import Store, fake_store, memory_store, real_store
+from tests.integration.stores import Store, fake_store, memory_store, real_store, sharded_store
 
 
 def write_stump(models_dir: Path) -> str:
@@ -67,11 +67,13 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]
     server.stop()
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "sharded"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
     if request.param == "redis":
         store = real_store(request.getfixturevalue("shared_redis").url)
+    elif request.param == "sharded":
+        store = sharded_store(request.getfixturevalue("shared_redis").url)
     else:
         store = memory_store() if request.param == "memory" else fake_store()
     yield store

@@ -1,5 +1,6 @@
 """Redis servers and sentinels of a test's own."""
 
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -39,6 +40,12 @@ class Servers:
         # last, as a file with the rules must come first
         options = ["--dir", self._directory, "--logfile", self._directory / f"{name}.log"]
         self._processes[name] = subprocess.Popen([self._server, *words, *options])
+
+    def freeze(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         process = self._processes.pop(name)

@@ -15,6 +15,9 @@ from shared.store.decisions import RedisDecisions
 from shared.store.failures import Failures
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
+from shared.store.sharded import ShardedIntake
+from shared.store.sharded_queue import Health, ShardedQueue
+from shared.store.shards import all_keys, first_shard
 from shared.store.transactions import RedisIntake, RedisQueue
 from tests.factories import a_transaction
 
@@ -32,6 +35,7 @@ class Store:
         self.queue = queue
         self.failures = failures
         self.redis = redis
+        self.asynchronous: Any = getattr(intake, "_redis", None)
         self._loop = asyncio.new_event_loop()
 
     def accept(self, *submissions: Submission) -> list[Any]:
@@ -47,7 +51,7 @@ class Store:
         return self._loop.run_until_complete(self.intake.erase(transaction_id, erased_at=NOW))
 
     def page(self, after: Any, limit: int = 100) -> Any:
-        feed = self.intake if self.redis is None else RedisDecisions(self.intake._redis, blocking=self.intake._redis)
+        feed = self.intake if self.redis is None else RedisDecisions(self.asynchronous, blocking=self.asynchronous)
         return self._loop.run_until_complete(feed.page(after, limit=limit))
 
     def counts(self) -> Counts:
@@ -67,7 +71,7 @@ class Store:
 
     def close(self) -> None:
         if self.redis is not None:
-            self._loop.run_until_complete(self.intake._redis.aclose())
+            self._loop.run_until_complete(self.asynchronous.aclose())
         self._loop.close()
 
 
@@ -85,6 +89,24 @@ def real_store(url: str, queue_limit: int = QUEUE_LIMIT) -> Store:
     redis = Redis.from_url(url)
     redis.flushall()
     return on_redis(redis, AsyncRedis.from_url(url), queue_limit)
+
+
+def sharded_store(url: str, queue_limit: int = QUEUE_LIMIT) -> Store:
+    """A store of three shards, of which one has all that is submitted: to who asks it is as any other."""
+    shards = 3
+    only = first_shard(shards)
+    redis, asynchronous = Redis.from_url(url), AsyncRedis.from_url(url)
+    redis.flushall()
+    intakes = [RedisIntake(asynchronous, keys=keys, queue_limit=queue_limit, **TTL) for keys in all_keys(shards)]
+    queues = [RedisQueue(redis, keys=keys, **LIMITS) for keys in all_keys(shards)]
+    store = Store(
+        intake=ShardedIntake(intakes, route=lambda _: only),
+        queue=ShardedQueue(queues, route=lambda _: only, health=Health()),
+        failures=Failures(redis),
+        redis=redis,
+    )
+    store.asynchronous = asynchronous
+    return store
 
 
 def on_redis(redis: Any, asynchronous: Any, queue_limit: int) -> Store:

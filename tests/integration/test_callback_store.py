@@ -16,6 +16,7 @@ from shared.store.callbacks import Attempted, CallbackRecords, Due, RedisCallbac
 from shared.store.failures import Failures
 from shared.store.keys import Keys
 from shared.store.records import queued_record, state_of
+from shared.store.upkeep import AllCallbacks
 from tests.factories import a_transaction
 from tests.integration.stores import NOW, Store, fake_store, real_store
 
@@ -33,7 +34,7 @@ class Callbacks:
         self._loop = store._loop
         asynchronous: AsyncRedis = store.intake._redis
         self.queue = RedisCallbacks(asynchronous, waiting=asynchronous, result_ttl_seconds=60, failed_ttl_seconds=600)
-        self.records = CallbackRecords(store.redis)
+        self.records = AllCallbacks([store.redis])
 
     def announce(self, *ids: str, url: str = URL, default: bool = False, **changes: Any) -> None:
         names = {"default_callback_url" if default else "callback_url": url}
@@ -340,7 +341,7 @@ def test_a_host_at_which_all_fails_is_left_alone_and_then_tried_with_one(
     assert other.transaction_id == "other"
     callbacks.finish(Attempted(other, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
     assert 8 < callbacks.next_seconds() <= 10
-    assert not callbacks.records.overdue()
+    assert not CallbackRecords(callbacks.store.redis).overdue()
 
     # the gate opens; the one that is tried fails, and it is closed again
     callbacks.store.redis.hset(Keys().callback_gates, "dead.example", f"{module.MOST_FAILURES} 1")

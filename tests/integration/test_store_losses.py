@@ -123,7 +123,8 @@ def test_after_an_outage_the_workers_get_time_to_show_that_they_live(store: Stor
     store.queue.claim("alive", count=0, lease_seconds=60)
 
     assert swept.gone == {}
-    assert eventually(lambda: store.sweep("first", lease_seconds=1).gone) == {"dead": 1}
+    # of several shards each sees it gone by itself, also those in which it held nothing
+    assert eventually(lambda: store.sweep("first", lease_seconds=1).gone.get("dead")) == 1
     assert store.decide("b", worker="alive") == 1
 
 

@@ -90,7 +90,7 @@ class Api:
             scaling=self.scaling,
             gate=gate or Gate(),
             limiter=limiter or Limiter(),
-            redis=redis,
+            redis=(redis,),
             max_body_bytes=MAX_BODY_BYTES,
             max_batch_rows=MAX_BATCH_ROWS,
             intake=self.store,

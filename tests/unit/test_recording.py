@@ -78,9 +78,8 @@ async def test_calls_are_short_where_decisions_are_few_and_large_where_they_are_
     assert store.sizes == [10, 10, 100, 100]
 
 
-def test_the_buffer_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "MAX_BYTES", 1000)
-    recorder = Recorder(MemoryStore(), capacity=1000)
+def test_the_buffer_is_bounded_in_bytes_too() -> None:
+    recorder = Recorder(MemoryStore(), capacity=1000, max_bytes=1000)
 
     add(recorder, 0, 100)
 

@@ -76,6 +76,7 @@ def test_a_setting_that_loses_transactions_is_a_danger(
         ({"redis_version": "255.255.255"}, {}),
         ({"redis_version": "unstable"}, {}),
         ({"role": "slave", "slave_read_only": 1}, {"role": ("read-only replica", "fail")}),
+        ({"cluster_enabled": 1}, {"cluster-enabled": ("yes", "fail")}),
         ({"role": "slave", "slave_read_only": 0}, {}),
         ({"connected_slaves": 1}, {"min-replicas-to-write": ("0", "warn")}),
         ({"aof_last_write_status": "err"}, {"aof_last_write_status": ("err", "fail")}),

@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 from redis.crc import key_slot
 
+from shared.settings import MOST_SHARDS
 from shared.store.keys import FIRST, Keys
-from shared.store.shards import MOST_SHARDS, SLOTS, all_keys, first_shard, shard_of, share, slot_of, tags
+from shared.store.shards import SLOTS, all_keys, first_shard, shard_of, share, slot_of, tags
 
 
 @pytest.mark.parametrize(

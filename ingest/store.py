@@ -1,0 +1,84 @@
+"""The store as an API process uses it: on one Redis, or on a shard for each part of the transactions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from redis.asyncio import Redis
+
+from ingest.feed import BLOCK_SECONDS
+from shared.schedule import Schedule
+from shared.settings import Settings
+from shared.store.connection import connect_anywhere_async, connect_store_async
+from shared.store.decisions import Cursor, Decisions, Place, RedisDecisions
+from shared.store.interfaces import TransactionIntake
+from shared.store.keys import Keys
+from shared.store.sharded import ShardedIntake
+from shared.store.sharded_feed import ShardedCursor, ShardedDecisions
+from shared.store.shards import all_keys, first_shard, shard_of, share
+from shared.store.transactions import RedisIntake
+
+
+@dataclass(frozen=True)
+class ApiStore:
+    """What an API process has of the store; nothing connects before its first call."""
+
+    intake: TransactionIntake
+    warm: Sequence[RedisIntake]
+    """The intakes of the shards."""
+    decisions: Decisions
+    parse_cursor: Callable[[str], Place | None]
+    channels: Sequence[str]
+    clients: Sequence[Redis]
+    """Of the shards, each once."""
+    first: Redis
+    """Of the shard that has what belongs to the store as a whole."""
+    subscriber: Redis
+
+    async def close(self) -> None:
+        """Lets go of its connections; those of the feed go with the feed."""
+        for redis in dict.fromkeys((*self.clients, self.subscriber)):
+            await redis.aclose()
+
+
+def open_store(settings: Settings) -> ApiStore:
+    """The store that the settings name."""
+    url, shards, timeout_seconds = settings.required_store_url, settings.shards, settings.redis_timeout
+    clients = connect_store_async(url, shards=shards, timeout_seconds=timeout_seconds)
+    blocking = connect_store_async(url, shards=shards, timeout_seconds=timeout_seconds + BLOCK_SECONDS)
+    keys = all_keys(shards)
+    intakes = [_intake(redis, mine, settings) for redis, mine in zip(clients, keys, strict=True)]
+    feeds = [
+        RedisDecisions(redis, blocking=its_blocking, keys=mine)
+        for redis, its_blocking, mine in zip(clients, blocking, keys, strict=True)
+    ]
+    intake: TransactionIntake = intakes[0]
+    decisions: Decisions = feeds[0]
+    parse_cursor: Callable[[str], Place | None] = Cursor.parse
+    subscriber = clients[0]
+    if shards > 1:
+        intake = sharded = ShardedIntake(intakes, route=partial(shard_of, shards=shards))
+        decisions = ShardedDecisions(feeds, is_away=lambda number: number in sharded.away)
+        parse_cursor = partial(ShardedCursor.parse, shards=shards)
+        subscriber = connect_anywhere_async(url, timeout_seconds=timeout_seconds)
+    return ApiStore(
+        intake=intake,
+        warm=intakes,
+        decisions=decisions,
+        parse_cursor=parse_cursor,
+        channels=[each.decided_channel for each in keys],
+        clients=tuple(dict.fromkeys(clients)),
+        first=clients[first_shard(shards)],
+        subscriber=subscriber,
+    )
+
+
+def _intake(redis: Redis, keys: Keys, settings: Settings) -> RedisIntake:
+    return RedisIntake(
+        redis,
+        keys=keys,
+        result_ttl_seconds=settings.result_ttl,
+        feed_length=share(settings.feed_length, settings.shards),
+        queue_limit=share(settings.queue_limit, settings.shards),
+        callback_wait_seconds=Schedule.parse(settings.callback_schedule).seconds[0],
+    )

@@ -1,0 +1,131 @@
+"""The store for an operator: what failed, what is to be called back, what must be true, over all of its shards."""
+
+import heapq
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+from redis import Redis
+
+from shared.store.audit import Audit
+from shared.store.callbacks import CallbackRecords
+from shared.store.counts import Counts
+from shared.store.failures import BATCH, Failure, Failures, Replayed
+from shared.store.shards import all_keys, shard_of
+
+
+class AllFailures:
+    """Failures over those of the shards, by their number."""
+
+    def __init__(self, store: Sequence[Redis]) -> None:
+        self._route = partial(shard_of, shards=len(store))
+        self._parts = [Failures(redis, keys=keys) for redis, keys in zip(store, all_keys(len(store)), strict=True)]
+
+    def count(self) -> int:
+        """See Failures."""
+        return sum(part.count() for part in self._parts)
+
+    def newest(self, limit: int) -> Iterator[Failure]:
+        """See Failures."""
+        newest = (part.newest(limit) for part in self._parts)
+        return islice(heapq.merge(*newest, key=lambda failure: failure.failed_at, reverse=True), limit)
+
+    def ids(self) -> list[str]:
+        """All of them, of each shard oldest first."""
+        return [each for part in self._parts for each in part.ids()]
+
+    def replay(self, transaction_ids: Sequence[str]) -> Replayed:
+        """Makes those wait again that have failed, however many they are."""
+        done = Replayed([], [])
+        for number, mine in _by_shard(transaction_ids, self._route):
+            for start in range(0, len(mine), BATCH):
+                replayed = self._parts[number].replay(mine[start : start + BATCH])
+                done.replayed.extend(replayed.replayed)
+                done.not_failed.extend(replayed.not_failed)
+        return done
+
+
+class AllCallbacks:
+    """CallbackRecords over those of the shards, by their number."""
+
+    def __init__(self, store: Sequence[Redis]) -> None:
+        self._route = partial(shard_of, shards=len(store))
+        keys = all_keys(len(store))
+        self._parts = [CallbackRecords(redis, keys=mine) for redis, mine in zip(store, keys, strict=True)]
+
+    def counts(self) -> tuple[int, int]:
+        """See CallbackRecords."""
+        counts = [part.counts() for part in self._parts]
+        return sum(pending for pending, _ in counts), sum(dead for _, dead in counts)
+
+    def pending(self, limit: int) -> list[str]:
+        """See CallbackRecords."""
+        oldest = heapq.merge(*(part.pending(limit) for part in self._parts))
+        return [transaction_id for _, transaction_id in islice(oldest, limit)]
+
+    def dead(self, limit: int) -> list[str]:
+        """See CallbackRecords."""
+        newest = heapq.merge(*(part.dead(limit) for part in self._parts), reverse=True)
+        return [transaction_id for _, transaction_id in islice(newest, limit)]
+
+    def all_dead(self) -> list[str]:
+        """All whose callbacks were given up, of each shard oldest first."""
+        return [each for part in self._parts for each in part.all_dead()]
+
+    def read(self, transaction_ids: Sequence[str]) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
+        """See CallbackRecords; in the order of the ids."""
+        kept = dict(
+            each for number, mine in _by_shard(transaction_ids, self._route) for each in self._parts[number].read(mine)
+        )
+        return ((each, kept[each]) for each in transaction_ids if each in kept)
+
+    def resend(self, transaction_ids: Sequence[str]) -> list[str]:
+        """See CallbackRecords."""
+        return [
+            each
+            for number, mine in _by_shard(transaction_ids, self._route)
+            for each in self._parts[number].resend(mine)
+        ]
+
+
+class AllAudits:
+    """Audit over those of the shards, by their number."""
+
+    def __init__(self, store: Sequence[Redis], *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._route = partial(shard_of, shards=len(store))
+        keys = all_keys(len(store))
+        self._parts = [Audit(redis, keys=mine, pause=pause) for redis, mine in zip(store, keys, strict=True)]
+
+    def counts(self) -> list[Counts]:
+        """The journal of each shard, at one moment each."""
+        return [part.counts() for part in self._parts]
+
+    def out_of_line(self) -> set[str]:
+        """See Audit."""
+        return set().union(*(part.out_of_line() for part in self._parts))
+
+    def without_record(self) -> set[str]:
+        """See Audit."""
+        return set().union(*(part.without_record() for part in self._parts))
+
+    def callbacks_out_of_line(self) -> set[str]:
+        """See Audit."""
+        return set().union(*(part.callbacks_out_of_line() for part in self._parts))
+
+    def callbacks_without_record(self) -> set[str]:
+        """See Audit."""
+        return set().union(*(part.callbacks_without_record() for part in self._parts))
+
+    def put_in_line(self, transaction_ids: set[str]) -> None:
+        """See Audit."""
+        for number, mine in _by_shard(transaction_ids, self._route):
+            self._parts[number].put_in_line(set(mine))
+
+
+def _by_shard(transaction_ids: Iterable[str], route: Callable[[str], int]) -> Iterable[tuple[int, list[str]]]:
+    mine: defaultdict[int, list[str]] = defaultdict(list)
+    for each in transaction_ids:
+        mine[route(each)].append(each)
+    return mine.items()
