@@ -32,22 +32,22 @@ def check_store(settings: Settings) -> Iterator[Finding]:
 
 def check_layout(settings: Settings) -> Iterator[Finding]:
     """Whether the store has as many shards as are set; nothing is said of one that does not answer."""
-    keys = all_keys(settings.shards)
-    away = 0
+    away, made = 0, True
     with open_store(settings) as store:
-        for redis, mine in zip(store.shards, keys, strict=True):
+        for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
             try:
                 with redis_faults_named():
-                    redis.get(mine.shards)
+                    made = redis.get(keys.shards) is not None and made
             except StoreUnavailableError as error:
                 if isinstance(error.__cause__, OtherLayoutError):
                     yield Finding("store", Verdict.FAIL, str(error.__cause__))
                     return
                 away += 1
-    if settings.shards > 1 and not away:
-        yield Finding("store", Verdict.OK, f"made with {settings.shards} shards, and each answers")
-    elif settings.shards > 1:
+    if settings.shards > 1 and away:
         yield Finding("store", Verdict.FAIL, f"{away} of {settings.shards} shards do not answer")
+    elif settings.shards > 1:
+        state = "made with" if made else "new; the first process will make it with"
+        yield Finding("store", Verdict.OK, f"{state} {settings.shards} shards, and each answers")
 
 
 def _of_server(server: Server, shards: int, url: str) -> Iterator[Finding]:
@@ -84,5 +84,6 @@ def _of_cluster(url: str, found: list[Server], shards: int) -> Iterator[Finding]
         yield Finding("store", Verdict.FAIL, f"{gone} of the cluster's slots have no server that lives")
     if counts and max(counts) - min(counts) > 1:
         spread = ", ".join(map(str, counts))
-        detail = f"the shards are spread unevenly over the nodes ({spread}): `redis-cli --cluster rebalance`"
+        advice = "equal parts of the slots, and shards that are a multiple of the nodes, spread them evenly"
+        detail = f"the nodes have {spread} shards: {advice}"
         yield Finding("store", Verdict.WARN, detail)

@@ -182,7 +182,8 @@ def open_store(settings: Settings) -> Iterator[OpenStore]:
     from shared.store.connection import connect, connect_store  # noqa: PLC0415
 
     options: dict[str, Any] = {"timeout_seconds": COMMAND_TIMEOUT_SECONDS, "retries": 0}
-    shards = connect_store(settings.required_store_url, shards=settings.shards, **options)
+    # commands look at a store, and leave it to the service to make one
+    shards = connect_store(settings.required_store_url, shards=settings.shards, makes=False, **options)
     tickets = connect(settings.required_redis_url, **options)
     try:
         yield OpenStore(shards, tickets)

@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     def _known_scheme(cls, value: str | None) -> str | None:
         if value is not None and is_cluster_url(value):
             raise ValueError(
-                "RQ's tickets need one Redis, or its sentinels: name that here, and the cluster in RISKLINE_STORE_URL"
+                "must name one Redis, or its sentinels, for RQ's tickets; a cluster is named in RISKLINE_STORE_URL"
             )
         return _checked_url(value, REDIS_SCHEMES)
 

@@ -96,14 +96,16 @@ def connect(
     retries: int = WORKER_RETRIES,
     give_up: Callable[[], bool] = lambda: False,
     shards: int | None = None,
+    makes: bool = True,
 ) -> Redis:
     """A blocking client that outlives an outage, unless it is to give up; connects at its first command.
 
-    It follows the master, as `connect_async` does, and sees to the number of shards as that does.
+    It follows the master, as `connect_async` does, and sees to the number of shards as that does; a store that is new
+    is made, unless it only looks.
     """
     options = _patient(timeout_seconds, retries, give_up)
     if shards is not None:
-        options["redis_connect_func"] = check(shards, FIRST)
+        options["redis_connect_func"] = check(shards, FIRST, makes=makes)
     if is_sentinel_url(url):
         return sentinel_client(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
     redis = Redis.from_url(url, **options)
@@ -118,13 +120,14 @@ def connect_store(
     timeout_seconds: float = 10.0,
     retries: int = WORKER_RETRIES,
     give_up: Callable[[], bool] = lambda: False,
+    makes: bool = True,
 ) -> tuple[Redis, ...]:
     """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
     if not is_cluster_url(url):
         return (
-            connect(url, timeout_seconds=timeout_seconds, retries=retries, give_up=give_up, shards=shards),
+            connect(url, timeout_seconds=timeout_seconds, retries=retries, give_up=give_up, shards=shards, makes=makes),
         ) * shards
-    slots = {slot_of(keys.shard): check(shards, keys) for keys in all_keys(shards)}
+    slots = {slot_of(keys.shard): check(shards, keys, makes=makes) for keys in all_keys(shards)}
     options = _patient(timeout_seconds, retries, give_up)
     return tuple(cluster_clients(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
 

@@ -19,8 +19,8 @@ class OtherLayoutError(RedisError):
     """The store was made with another number of shards than this process is set to."""
 
 
-def check(shards: int, keys: Keys) -> Callable[[Any], None]:
-    """What a new connection does first, to a shard that has these keys.
+def check(shards: int, keys: Keys, *, makes: bool = True) -> Callable[[Any], None]:
+    """What a new connection does first, to a shard that has these keys; one that is new is made, unless it only looks.
 
     Raises, when it is called:
         OtherLayoutError: the store was made with another number of shards.
@@ -28,7 +28,7 @@ def check(shards: int, keys: Keys) -> Callable[[Any], None]:
 
     def on_connect(connection: Any) -> None:
         connection.on_connect()
-        steps, answer = _steps(shards, keys), None
+        steps, answer = _steps(shards, keys, makes=makes), None
         while (step := _next(steps, answer)) is not None:
             connection.send_command(*step)
             answer = connection.read_response()
@@ -41,7 +41,7 @@ def check_async(shards: int, keys: Keys) -> Callable[[Any], Awaitable[None]]:
 
     async def on_connect(connection: Any) -> None:
         await connection.on_connect()
-        steps, answer = _steps(shards, keys), None
+        steps, answer = _steps(shards, keys, makes=True), None
         while (step := _next(steps, answer)) is not None:
             await connection.send_command(*step)
             answer = await connection.read_response()
@@ -56,13 +56,13 @@ def _next(steps: Generator[Step, Any, None], answer: Any) -> Step | None:
         return None
 
 
-def _steps(shards: int, keys: Keys) -> Generator[Step, Any, None]:
+def _steps(shards: int, keys: Keys, *, makes: bool) -> Generator[Step, Any, None]:
     made_with = yield ("GET", keys.shards)
     if made_with is None and shards > 1:
         if keys == FIRST and (yield ("EXISTS", keys.totals)):
             # by a release, or a process, that knew of one alone
             made_with = b"1"
-        else:
+        elif makes:
             yield ("SET", keys.shards, shards, "NX")
             made_with = yield ("GET", keys.shards)
     # a store of one shard need not say so: one that is full or old could not

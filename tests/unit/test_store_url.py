@@ -62,7 +62,9 @@ def test_a_password_is_never_shown() -> None:
 
 
 def test_tickets_are_not_kept_on_a_cluster() -> None:
-    with pytest.raises(SettingsError, match="REDIS_URL: rQ's tickets need one Redis, or its sentinels"):
+    with pytest.raises(
+        SettingsError, match="REDIS_URL: must name one Redis, or its sentinels, for RQ's tickets; a cluster"
+    ):
         load_settings(redis_url="redis+cluster://one")
 
 
@@ -108,6 +110,14 @@ def test_an_empty_store_gets_the_number_of_shards_that_is_set() -> None:
     check(3, FIRST)(connection)
 
     assert connection.kept == {"shards": b"3"}
+
+
+def test_a_command_that_only_looks_leaves_an_empty_store_as_it_is() -> None:
+    connection = Connection()
+
+    check(3, FIRST, makes=False)(connection)
+
+    assert connection.kept == {}
 
 
 def test_one_shard_leaves_a_store_as_it_is_which_may_be_full_or_old() -> None:
