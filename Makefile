@@ -61,7 +61,7 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
 	step $(BIN)/pytest $(CHAOS_TEST)
 
-test-slow: install ## Every family of models, requests and a client made from the OpenAPI document, old files (six minutes)
+test-slow: install ## Every family of models, a Redis Cluster under faults, a client made from the OpenAPI document and more (12 minutes)
 	$(BIN)/pytest tests $(TWO_AT_A_TIME) -m slow --ignore=tests/bench
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
