@@ -1,11 +1,12 @@
 -- What keys have spent of their rates, told by one API process; what all of them have, as it is now.
--- KEYS: a key's account each. ARGV, for each: what was spent since it was told last, and what is forgiven in a second.
+-- KEYS: a key's account each (and one that is never there). ARGV, for each: what was spent since it was told last, and what is forgiven in a second.
 -- An account is a leaky bucket: "level ms", the level as it was at that time of Redis's clock.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local levels = {}
-for i, key in ipairs(KEYS) do
+for i = 1, #ARGV / 2 do
+  local key = KEYS[i]
   local spent = tonumber(ARGV[2 * i - 1])
   local per_ms = tonumber(ARGV[2 * i]) / 1000
   local level = 0
