@@ -58,7 +58,10 @@ async def submit_until_it_ends(url: str, started: subprocess.Popen[bytes]) -> tu
                 done.append(name)
 
     clients = [asyncio.create_task(one(number)) for number in range(CLIENTS)]
-    await asyncio.sleep(1)
+    async with asyncio.timeout(30):
+        # each client has been answered by both doors, and all of them go on
+        while min(len(accepted), len(scored)) <= CLIENTS:  # noqa: ASYNC110  # the clients have no more to wait for
+            await asyncio.sleep(0.05)
     assert await asyncio.to_thread(ended, started, within_seconds=API_STOP_SECONDS) in (0, -signal.SIGTERM)
     await asyncio.gather(*clients)
     return accepted, scored
