@@ -1,7 +1,7 @@
 """What runs beside the requests: waking waiters, recording decisions, following the active model and the API keys."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -29,6 +29,8 @@ FINISH_SECONDS = 2.5
 """For commits and recordings at the end, after the server has given requests their time."""
 
 WARM_AGAIN_SECONDS = 1.0
+
+CANCEL_AGAIN_SECONDS = 0.2
 
 MODEL_POLL_SECONDS = 1.0
 """How soon an activated model version serves."""
@@ -95,9 +97,7 @@ class Background:
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Finishes commits and recordings, then lets go of Redis."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._submitter.close()
@@ -121,6 +121,15 @@ class Background:
                 await asyncio.to_thread(self._serving.refresh)
             except Exception:
                 log.exception("following the active model failed")
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels tasks until they have ended: a cancellation that comes together with an answer can get lost."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _done(step: Callable[[], Awaitable[None]]) -> bool:
