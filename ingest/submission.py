@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from ingest.commits import Answer, commits_of
 from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
@@ -53,19 +54,20 @@ class Submitter:
     async def submit_all(self, submissions: Sequence[Submission]) -> list[Answer]:
         """Accepts a part of a batch, in its turn; answers of the same form as those that `enqueue` gives."""
         async with self._batches:
-            answers: list[Answer] = []
+            answers: dict[int, Answer] = {}
             everyone = asyncio.get_running_loop().create_future()
 
-            def answered(answer: Answer) -> None:
-                answers.append(answer)
+            def answered(place: int, answer: Answer) -> None:
+                # shards answer in an order of their own
+                answers[place] = answer
                 if len(answers) == len(submissions) and not everyone.done():
                     everyone.set_result(None)
 
-            for submission in submissions:
-                self._commits.take(submission, answered)
+            for place, submission in enumerate(submissions):
+                self._commits.take(submission, partial(answered, place))
             if submissions:
                 await everyone
-            return answers
+            return [answers[place] for place in range(len(submissions))]
 
     async def close(self) -> None:
         """Commits what is pending."""

@@ -71,6 +71,7 @@ class BatchesResource:
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """202 once the good rows are safely in Redis, with what is wrong with the others."""
         reader = self._reader(req.content_type)
+        account = req.context.get("account")
         batch = Batch(
             self._submitter,
             Queueing(
@@ -81,12 +82,13 @@ class BatchesResource:
                 default_callback_url=self._default_callback_url,
             ),
             max_rows=self._max_rows,
-            spend=partial(self._limiter.spend, req.context.get("account")),
+            spend=partial(self._limiter.spend, account),
         )
         async for data in req.stream:
             for start in range(0, len(data), PART_BYTES):
                 rows = reader.feed(data[start : start + PART_BYTES])
                 check_still_admitted(req, **batch.taken())
+                self._limiter.check_debt(account, self._max_rows, **batch.taken())
                 await batch.take(rows)
         check_still_admitted(req, **batch.taken())
         await batch.take(reader.end())
@@ -136,6 +138,7 @@ class Batch:
             if not isinstance(row, Problem)
         ]
         answers = await self._submitter.submit_all([submission for _, submission in good])
+        is_away = False
         for (index, submission), answer in zip(good, answers, strict=True):
             if answer is ACCEPTED:
                 self._accepted += 1
@@ -149,11 +152,13 @@ class Batch:
                 self._retry_after_seconds = error.retry_after_seconds
                 self._refuse(index, queue_full(str(error), error.retry_after_seconds))
             except StoreUnavailableError:
-                raise store_unavailable(accepted=self._accepted, known=self._known) from None
+                is_away = True
+        if is_away:
+            raise store_unavailable(**self.taken())
         # a part of bad rows commits nothing, and would go on without a pause
         await asyncio.sleep(0)
         if len(rows) > room:
-            raise too_many_rows(self._max_rows, accepted=self._accepted, known=self._known)
+            raise too_many_rows(self._max_rows, **self.taken())
 
     def taken(self) -> dict[str, int]:
         """How many rows are safe."""

@@ -14,7 +14,7 @@ import pytest
 from ingest.recording import ShardedRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
-from shared.errors import StoreUnavailableError
+from shared.errors import QueueFullError, StoreUnavailableError
 from shared.store import sharded_queue
 from shared.store.counts import Counts, together
 from shared.store.decisions import OLDEST, Cursor, RedisDecisions
@@ -514,3 +514,24 @@ def test_decisions_go_where_their_transaction_is() -> None:
         queue.queue.decide("w", [Outcome(each, b"{}", orjson.dumps(a_decision(each).to_dict())) for each in names]) == 3
     )
     assert [len(part.feed) for part in queue.parts] == [2, 1, 0]
+
+
+async def nothing() -> None:
+    """No ticket is needed."""
+
+
+async def test_each_row_of_a_part_has_its_own_answer_whichever_shard_answers_first() -> None:
+    stores: list[MemoryStore] = [Slow(), MemoryStore(), MemoryStore()]
+    intake = ShardedIntake(stores, route=route)
+    submitter = Submitter(intake, ensure_ticket=nothing, queue_full=lambda: QueueFullError("full", 1))
+    known, new = ids_of(0)[:2], [*ids_of(1), *ids_of(2)]
+    await MemoryStore.accept(stores[0], [a_submission(each) for each in known])
+    mixed = [known[0], new[0], new[2], known[1], new[1], new[3]]
+
+    asked = asyncio.create_task(submitter.submit_all([a_submission(each) for each in mixed]))
+    await asyncio.sleep(0.05)
+    stores[0].let.set()  # type: ignore[attr-defined]
+    answers = await asked
+
+    assert [answer is ACCEPTED for answer in answers] == [each in new for each in mixed]
+    await submitter.close()
