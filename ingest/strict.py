@@ -11,7 +11,7 @@ from shared.errors import ConflictError
 from shared.lifecycle import Status
 from shared.metrics import RECORDED
 from shared.store.interfaces import ACCEPTED, TransactionIntake
-from shared.store.records import Outcome, Record, decided, decided_at_once
+from shared.store.records import Outcome, Record, decided, decided_at_once, is_later
 from shared.transaction import TransactionModel
 
 
@@ -45,6 +45,11 @@ class StrictRecorder:
         """Whether the transaction waited in the queue, and is decided by this."""
         if record["status"] != Status.QUEUED:
             return False
+        if is_later(record):
+            raise ConflictError(
+                "This transaction waits in the queue, where a later release of the service accepted it; "
+                "GET /transactions/{id} says what becomes of it."
+            )
         return await self._intake.decide_queued(decided(record, decision))
 
     async def _first(self, record: Record, decision: Decision) -> bytes:

@@ -78,32 +78,34 @@ def drain(
     `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed, and
     `time_batch` with the size of each that was decided and the seconds that it took, the claim of the next included.
 
-    What a later release accepted is left to its workers; `later` is told how many of a batch that were. Where there is
-    nothing else this ends, to look again with another ticket.
+    What a later release accepted is left to its workers; `later` is told how many of a batch that were. Where nothing
+    else waits this ends, to look again with another ticket.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
     """
-    total = in_vain = 0
+    total = in_vain = met_again = 0
+    met: set[str] = set()
     with pulse.holding(give_back=lambda: queue.leave(worker)):
         claimed = NOTHING
-        while in_vain < HOT_WAITS and not time_is_over():
+        while max(in_vain, met_again) < HOT_WAITS and not time_is_over():
             if claimed.rows:
                 claimed, left = _left_to_later(claimed)
+                # once round the line, and all of it is of a later release
+                met_again = met_again + 1 if left and left <= met else 0
+                met |= left
                 began = time.perf_counter()
                 begun = spans.begin(claimed.rows)
                 with pulse.assessing():
                     done = outcomes(claimed, model=model(), transaction_class=transaction_class, count=count)
                 spans.end(begun, done)
                 assessed = time.perf_counter()
-                decided, claimed = _decide(queue, worker, done, left=left)
+                decided, claimed = _decide(queue, worker, done, gives_back=bool(left))
                 ended = time.perf_counter()
-                if ended - assessed < STUCK_SECONDS:
+                if done and ended - assessed < STUCK_SECONDS:
                     time_batch(len(done), ended - began)
                 total += decided
-                later(left)
-                if left and not done:
-                    break
+                later(len(left))
                 if any(each.callback is not None for each in done):
                     # else the delivery workers see for themselves, within a second
                     with suppress(StoreUnavailableError):
@@ -114,14 +116,16 @@ def drain(
     return total
 
 
-def _left_to_later(claimed: Claimed) -> tuple[Claimed, int]:
-    """The claimed rows that this release can read, and how many it cannot."""
-    rows = [(transaction_id, record) for transaction_id, record in claimed.rows if not (record and is_later(record))]
-    return claimed._replace(rows=rows), len(claimed.rows) - len(rows)
-
-
-def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, left: int) -> tuple[int, Claimed]:
+def _left_to_later(claimed: Claimed) -> tuple[Claimed, set[str]]:
+    """The claimed rows that this release can read, and the ids of those that it cannot."""
+    left = {transaction_id for transaction_id, record in claimed.rows if record and is_later(record)}
     if not left:
+        return claimed, left
+    return claimed._replace(rows=[row for row in claimed.rows if row[0] not in left]), left
+
+
+def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gives_back: bool) -> tuple[int, Claimed]:
+    if not gives_back:
         return queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
     decided = queue.decide(worker, done) if done else 0
     # last: what others of this release have accepted shall not wait behind it

@@ -124,6 +124,7 @@ class ShardedQueue:
         self._claims_elsewhere = claims_elsewhere
         self._holding: set[int] = set()
         """Shards in which something may be claimed."""
+        self._claimed_from = 0
         self._watching = False
         self._looked_at = time.monotonic()
         self._batches = 0
@@ -213,7 +214,12 @@ class ShardedQueue:
         return Swept(waiting, dict(gone))
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
-        """See TransactionQueue; a shard that is away is not asked, and fails it where something is claimed there."""
+        """See TransactionQueue; a shard that is away is not asked, and fails it where something is claimed there.
+
+        What shall come `last` is that of the last claim, and so of one shard.
+        """
+        if last:
+            return self._give_back_last(worker)
         self._watching = False
         for watch in self._watches:
             watch.armed.clear()
@@ -225,7 +231,7 @@ class ShardedQueue:
                     if number in self._holding or (self._claims_elsewhere and not ends):
                         fault = StoreUnavailableError(problem)
                     continue
-                given_back += part.leave(worker, ends=ends, last=last)
+                given_back += part.leave(worker, ends=ends)
             except StoreUnavailableError as error:
                 self._health.failed(number, error)
                 fault = error
@@ -233,6 +239,19 @@ class ShardedQueue:
                 self._holding.discard(number)
         if fault is not None:
             raise fault
+        return given_back
+
+    def _give_back_last(self, worker: str) -> int:
+        shard = self._claimed_from
+        try:
+            given_back = self._parts[shard].leave(worker, last=True)
+        except StoreUnavailableError as error:
+            # what is claimed there is given back when it is back
+            self._health.failed(shard, error)
+            given_back = 0
+        else:
+            self._holding.discard(shard)
+            self._ready.put(shard)
         return given_back
 
     def _next(self, worker: str, count: int, lease_seconds: float) -> Claimed:
@@ -253,7 +272,7 @@ class ShardedQueue:
             self._health.failed(shard, error)
             return NOTHING
         if claimed.rows:
-            self._batches = 1
+            self._batches, self._claimed_from = 1, shard
         else:
             self._holding.discard(shard)
             self._watch_again(shard)
