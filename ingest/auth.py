@@ -215,7 +215,7 @@ class KeyMiddleware:
             return
         if self._gate.asks:
             self._check(req, resp, access)
-        self._limit(req, resp)
+        await self._limit(req, resp)
 
     def _check(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, access: Access) -> None:
         authorization = req.get_header("Authorization")
@@ -229,7 +229,7 @@ class KeyMiddleware:
             raise forbidden(access.scopes[0])
         req.context.still_admitted = partial(self._gate.admits, authorization, access)
 
-    def _limit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def _limit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         account = self._limiter.account(req.context.get("key"))
         if account is None:
             return
@@ -237,7 +237,7 @@ class KeyMiddleware:
         # what the fast path has committed it has counted
         if COMMITTED not in req.scope.get("state", {}):
             try:
-                self._limiter.admit(account)
+                await self._limiter.admit(account)
             except Problem:
                 _close_where_expected(req, resp)
                 raise

@@ -75,15 +75,17 @@ def forbidden(scope: str) -> Problem:
     )
 
 
-def rate_limited(rate: str, retry_after_seconds: int) -> Problem:
+def rate_limited(rate: str, retry_after_seconds: int, **members: Any) -> Problem:
     """429: the key has sent more than its rate (`violated-policies` as the draft of the RateLimit fields has it)."""
     return Problem(
         status=429,
         name="rate-limited",
         title="The API key sends too fast",
-        detail=f"Its rate is {rate}, in which each row of a batch counts. Nothing was accepted; send it again later.",
+        detail=f"Its rate is {rate}, in which each row of a batch counts. "
+        + ("No more was accepted than is said; " if members else "Nothing was accepted; ")
+        + "send it again later.",
         headers={"Retry-After": str(retry_after_seconds)},
-        members={"violated-policies": ["key"]},
+        members={"violated-policies": ["key"], **members},
     )
 
 

@@ -1,5 +1,8 @@
 """How fast a key may send: counted where it is asked, shared through Redis, told to the client."""
 
+import asyncio
+import contextlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,14 +13,15 @@ from prometheus_client import REGISTRY
 
 from cli.keys import make
 from ingest.auth import Gate
-from ingest.limiting import TELL_SECONDS, TOLD_SECONDS, Account, Limiter
+from ingest.limiting import FRESH_SECONDS, TELL_SECONDS, Account, Limiter
+from ingest.problems import Problem
 from shared.api_keys import ApiKey, Scope
 from shared.errors import StoreUnavailableError
 from shared.rate import UNLIMITED, Rate, parse_rate
 from shared.store.keys import Keys
 from shared.store.rates import RedisRates, Spent
 from tests.factories import transaction_json
-from tests.unit.api import Api
+from tests.unit.api import MAX_BATCH_ROWS, Api
 from tests.unit.wire import request, serving
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -130,30 +134,105 @@ async def test_a_process_that_was_idle_knows_what_another_let_through(
     redis = fakeredis.FakeAsyncRedis()
     one, two = (Process(redis, clock, rate="10/min") for _ in range(2))
 
-    assert taken(one.account, clock, 20) == 10
-    assert taken(two.account, clock, 1) == 1
     with at_redis_time(monkeypatch, clock):
+        assert await admitted(one.limiter, one.account, 20) == 10
         await one.limiter.tell()
-        await two.limiter.tell()
 
-    assert taken(two.account, clock, 20) == 0
+        assert await admitted(two.limiter, two.account, 20) <= 1
+
+
+class Away:
+    async def spend(self, _spent: Any) -> list[float]:
+        raise StoreUnavailableError("Redis: away")
 
 
 async def test_each_process_keeps_to_its_share_while_redis_is_away(clock: Clock) -> None:
     process = Process(None, clock, rate="100/s", sharers=4)
-
-    class Away:
-        async def spend(self, _spent: Any) -> list[float]:
-            raise StoreUnavailableError("Redis: away")
-
     process.limiter._accounts = Away()
-    taken(process.account, clock, 1)
-    clock.now += TOLD_SECONDS + TELL_SECONDS
-    taken(process.account, clock, 1)
-    await process.limiter.tell()
-    clock.now += 3600
+    through: list[int] = []
 
-    assert taken(process.account, clock, 200) == 25
+    for _ in range(10):
+        through.append(0)
+        for _ in range(int(1 / TELL_SECONDS)):
+            through[-1] += taken(process.account, clock, 50)
+            clock.now += TELL_SECONDS
+            await process.limiter.tell()
+
+    assert through[0] <= 2 * 25 + 100 * FRESH_SECONDS
+    assert all(24 <= each <= 26 for each in through[2:])
+
+
+async def test_a_key_that_goes_from_process_to_process_has_its_quota_once(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = fakeredis.FakeAsyncRedis()
+    processes = [Process(redis, clock, rate="1000/h", sharers=4) for _ in range(4)]
+    through = 0
+
+    with at_redis_time(monkeypatch, clock):
+        for process in processes:
+            through += await admitted(process.limiter, process.account, 1200)
+            clock.now += 2
+            await process.limiter.tell()
+
+    assert 1000 <= through <= 1100
+
+
+async def admitted(limiter: Limiter, account: Account, tries: int) -> int:
+    through = 0
+    for _ in range(tries):
+        try:
+            await limiter.admit(account)
+        except Problem:
+            continue
+        through += 1
+    return through
+
+
+async def test_nobody_is_refused_within_the_quota_because_a_process_has_not_heard_yet(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(fakeredis.FakeAsyncRedis(), clock, rate="20/min", sharers=4)
+
+    with at_redis_time(monkeypatch, clock):
+        assert await admitted(process.limiter, process.account, 30) == 20
+
+
+async def test_a_clock_of_redis_that_was_set_back_locks_nobody_out(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = RedisRates(fakeredis.FakeAsyncRedis())
+    with at_redis_time(monkeypatch, clock):
+        assert await rates.spend([Spent("shop", 100, 10.0)]) == [100]
+        clock.now -= 600
+        assert await rates.spend([Spent("shop", 0.0, 10.0)]) == [100]
+        clock.now += 3
+        assert await rates.spend([Spent("shop", 0.0, 10.0)]) == [70]
+
+
+def test_another_rate_of_the_same_key_forgives_nothing(clock: Clock) -> None:
+    _, key = make("shop", [Scope.SCORE], now=NOW, expires_at=None, rate=Rate(10, 60))
+    limiter = Limiter(clock=clock)
+    taken(limiter.account(key), clock, 10)
+
+    assert taken(limiter.account(replace(key, rate=Rate(12, 60))), clock, 20) == 2
+
+
+async def test_who_is_cut_off_while_redis_is_asked_loses_no_count(clock: Clock) -> None:
+    process = Process(None, clock, rate="10/min", sharers=1)
+
+    class Hangs:
+        async def spend(self, _spent: Any) -> list[float]:
+            await asyncio.sleep(10)
+            return []
+
+    process.limiter._accounts = Hangs()
+    taken(process.account, clock, 5)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await process.limiter.tell()
+
+    assert process.account.untold == 5
 
 
 async def test_what_was_sent_while_redis_was_away_is_told_as_far_as_it_is_not_free_again(
@@ -187,7 +266,7 @@ async def test_what_was_sent_while_redis_was_away_is_told_as_far_as_it_is_not_fr
 
 
 async def test_what_is_taken_while_redis_is_asked_is_not_forgotten(clock: Clock) -> None:
-    process = Process(None, clock, rate="10/min")
+    process = Process(None, clock, rate="10/min", sharers=1)
 
     class Slow:
         async def spend(self, spent: list[Spent]) -> list[float]:
@@ -298,6 +377,27 @@ def test_a_batch_counts_as_its_rows_and_is_taken_whole(clock: Clock) -> None:
     assert refused.headers["retry-after"] == "96"
     clock.now += 96
     assert client.simulate_post("/transactions/batch", json=rows[:1]).status_code == 202
+
+
+def test_batches_beside_each_other_are_taken_until_one_whole_batch_is_owed(clock: Clock) -> None:
+    limiter = Limiter(Rate(10, 60), clock=clock)
+    client = Api(limiter=limiter).client
+    account = limiter.account(None)
+    assert account is not None
+    # what other batches have brought in meanwhile
+    account.charge(MAX_BATCH_ROWS + 10, clock())
+    limiter.admit = admit_all  # type: ignore[method-assign]
+
+    cut = client.simulate_post("/transactions/batch", json=[transaction_json(transaction_id="r")])
+
+    assert cut.status_code == 202
+    account.charge(1, clock())
+    refused = client.simulate_post("/transactions/batch", json=[transaction_json(transaction_id="s")])
+    assert (refused.status_code, refused.json["accepted"], refused.json["known"]) == (429, 0, 0)
+
+
+async def admit_all(_account: Account) -> None:
+    """As if it was there before the others."""
 
 
 def test_an_empty_batch_counts_as_one_request(clock: Clock) -> None:
