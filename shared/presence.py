@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from uuid import uuid4
 
+from shared.clock import utc_now
 from shared.model.serving import Serving
-from shared.store.processes import LIFETIME_SECONDS, MAX_PROBLEM, Kind, ProcessState
+from shared.store.processes import LIFETIME_SECONDS, MAX_PROBLEM, Kind, Lately, ProcessState
 
 REPEAT_SECONDS = 3.0
 """Between two signs of life that say the same: each is a write that Redis puts on disk. A change is told at once."""
@@ -33,7 +34,14 @@ class Presence:
         self._pid = os.getpid()
         self._clock = clock
         self._told: ProcessState | None = None
-        self._told_at = 0.0
+        self._told_at = clock()
+        self._done = (0, 0)
+        self._done_before = (0, 0)
+        """Transactions and batches: as of now, and of the last sign."""
+
+    def did(self, transactions: int) -> None:
+        """A batch was decided; of one thread alone."""
+        self._done = (self._done[0] + transactions, self._done[1] + 1)
 
     def state(self) -> ProcessState:
         """What there is to say now."""
@@ -55,8 +63,21 @@ class Presence:
         state = self.state()
         if state == self._told and self._clock() - self._told_at < REPEAT_SECONDS:
             return None
-        return state
+        return state.model_copy(update={"said_at": utc_now(), "lately": self._lately()})
+
+    def _lately(self) -> Lately | None:
+        if self._kind != "worker":
+            return None
+        (transactions, batches), (transactions_before, batches_before) = self._done, self._done_before
+        return Lately(
+            seconds=round(self._clock() - self._told_at, 3),
+            transactions=transactions - transactions_before,
+            batches=batches - batches_before,
+        )
 
     def told(self, state: ProcessState) -> None:
         """It was said."""
-        self._told, self._told_at = state, self._clock()
+        self._told, self._told_at = state.bare, self._clock()
+        if state.lately is not None:
+            transactions, batches = self._done_before
+            self._done_before = (transactions + state.lately.transactions, batches + state.lately.batches)

@@ -56,6 +56,9 @@ class AmountModel:
         contributions[:, 0] = self.score(rows)
         return self.score(rows), contributions
 
+    def usual(self, feature: str) -> tuple[float, float] | None:
+        return None
+
     def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
         return f"{feature} {shown}"
 

@@ -42,6 +42,7 @@ class Signs:
         """Keeps how many were made by which version, and how long they had waited, to be told."""
         if not decisions:
             return
+        self._presence.did(len(decisions))
         counts = tallied(decisions)
         with self._lock:
             self._decided.update(counts)

@@ -84,6 +84,7 @@ class ServingModel:
         self.score = engine.score
         self.explain = engine.explain
         self.words = words.of
+        self.usual = words.usual
 
 
 def write_bundle(

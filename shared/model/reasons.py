@@ -28,6 +28,11 @@ class Words:
             for name, values in quantiles.items()
         }
 
+    def usual(self, feature: str) -> tuple[float, float] | None:
+        """Between which values nearly all rows are that the model was made with; None where that is not known."""
+        bounds = self._bounds.get(feature)
+        return None if bounds is None else (bounds[0], bounds[-1])
+
     def of(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
         """One reason's sentence; of a nominal value only how frequent it is, since it is neither high nor low."""
         if nominal:

@@ -27,6 +27,10 @@
 | `riskline:{S}:callback_gates` | hash, host: failures in a row, closed until | pending ones | take, finish |
 | `riskline:{S}:callback_taken` | string, when callbacks were last taken, in ms | a day | take |
 | `riskline:{S}:callback_wake` | list, wakes a delivery worker | one element | decide, resend, delivery worker |
+| `riskline:{S}:history` | stream, what was ever counted, at each full minute | 180 entries | the API |
+| `riskline:{S}:console_session:HASH` | string, JSON: who is signed in | half an hour without use | the console |
+| `riskline:{S}:console_link:HASH` | string | once, 15 minutes | `up`, the console |
+| `riskline:{S}:console_changes` | stream, what was changed by whom | 10,000 entries | the console |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 | `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
 | `riskline:{S}:never` | never there, and named by each script | none | nobody |
@@ -183,6 +187,24 @@ class Keys:
     def callback_wake(self) -> str:
         """Where a delivery worker waits for a callback that is due at once."""
         return self.prefix + "callback_wake"
+
+    @property
+    def history(self) -> str:
+        """What was ever counted, at each full minute."""
+        return self.prefix + "history"
+
+    def console_session(self, digest: str) -> str:
+        """Who is signed in to the console with the token of this hash."""
+        return f"{self.prefix}console_session:{digest}"
+
+    def console_link(self, digest: str) -> str:
+        """That the link with the token of this hash signs in."""
+        return f"{self.prefix}console_link:{digest}"
+
+    @property
+    def console_changes(self) -> str:
+        """What was changed by hand, by whom and when."""
+        return self.prefix + "console_changes"
 
     @property
     def decided_channel(self) -> str:

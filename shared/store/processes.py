@@ -21,8 +21,18 @@ MAX_PROBLEM = 500
 Kind = Literal["api", "worker"]
 
 
+class Lately(BaseModel):
+    """What a worker has done since it last gave a sign of life."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seconds: float
+    transactions: int
+    batches: int
+
+
 class ProcessState(BaseModel):
-    """What a process says of the model that it serves."""
+    """What a process says of itself and the model that it serves."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +45,13 @@ class ProcessState(BaseModel):
     wanted: Annotated[str | None, Field(description="The version that it should serve.")]
     pinned: bool = Field(description="Whether RISKLINE_MODEL_VERSION says which, whatever is active.")
     problem: Annotated[str | None, Field(description="Why it does not serve the version that it should.")]
+    said_at: Annotated[str | None, Field(description="When it last gave a sign of life, in UTC.")] = None
+    lately: Annotated[Lately | None, Field(description="What a worker has done since the sign before.")] = None
+
+    @property
+    def bare(self) -> "ProcessState":
+        """Without what is new at every sign of life."""
+        return self.model_copy(update={"said_at": None, "lately": None})
 
 
 class VersionCount(NamedTuple):

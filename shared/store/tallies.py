@@ -97,6 +97,18 @@ class AsyncTallies:
             counts[version, what] = int(number)
         return counts
 
+    async def add_measured(self, counts: Measured) -> None:
+        """Adds what an API process has answered.
+
+        Raises:
+            StoreUnavailableError: Redis failed; it is not known whether it was added.
+        """
+        with redis_faults_named():
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                for field, number in counts.items():
+                    pipeline.hincrby(self._keys.measured, " ".join(field), number)
+                await pipeline.execute()
+
     async def read_measured(self) -> Measured:
         """What all workers have ever measured.
 

@@ -15,6 +15,7 @@ from shared.store.paces import Paces
 from shared.store.processes import (
     LIFETIME_SECONDS,
     MAX_PROBLEM,
+    Lately,
     Processes,
     ProcessState,
     VersionCount,
@@ -119,10 +120,38 @@ def test_a_change_is_said_at_once_and_the_same_only_now_and_then() -> None:
     assert presence.news() is None
 
     time.now += REPEAT_SECONDS
-    assert presence.news() == first
+    again = presence.news()
+    assert again is not None
+    assert again.bare == first.bare
     presence.told(first)
     serving.problem = "refused"
     assert presence.news() is not None
+
+
+def test_a_worker_says_with_each_sign_what_it_did_since_the_one_before() -> None:
+    time = Time()
+    presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker", clock=time)
+    first = presence.news()
+    assert first is not None
+    presence.told(first)
+
+    presence.did(100)
+    presence.did(50)
+    assert presence.news() is None
+    time.now += REPEAT_SECONDS
+    lost = presence.news()
+    presence.did(6)
+    time.now += 1
+    said = presence.news()
+    assert said is not None
+    presence.told(said)
+    time.now += REPEAT_SECONDS
+    idle = presence.news()
+
+    assert (lost and lost.lately) == Lately(seconds=REPEAT_SECONDS, transactions=150, batches=2)
+    assert said.lately == Lately(seconds=REPEAT_SECONDS + 1, transactions=156, batches=3)
+    assert (idle and idle.lately) == Lately(seconds=REPEAT_SECONDS, transactions=0, batches=0)
+    assert said.said_at is not None
 
 
 def test_two_processes_of_one_machine_have_different_names() -> None:

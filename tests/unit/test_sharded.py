@@ -21,6 +21,7 @@ from shared.store.decisions import OLDEST, Cursor, RedisDecisions
 from shared.store.interfaces import ACCEPTED, Claimed, Swept
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, Record
+from shared.store.search import NEWEST, search_of
 from shared.store.sharded import ShardedIntake
 from shared.store.sharded_feed import ShardedCursor, ShardedDecisions
 from shared.store.sharded_queue import TURN_BATCHES, Health, ShardedQueue
@@ -535,3 +536,24 @@ async def test_each_row_of_a_part_has_its_own_answer_whichever_shard_answers_fir
 
     assert [answer is ACCEPTED for answer in answers] == [each in new for each in mixed]
     await submitter.close()
+
+
+async def test_looking_back_finds_each_decision_of_all_shards_once_newest_first() -> None:
+    redis = fakeredis.FakeAsyncRedis()
+    search = search_of([redis] * SHARDS)
+    places = [(ms, shard) for ms in range(1, 41) for shard in range(SHARDS) if (ms + shard) % 3 or ms % 5 == 0]
+    for ms, shard in places:
+        decision = orjson.dumps({"transaction_id": f"{ms}-{shard}"})
+        await redis.xadd(all_keys(SHARDS)[shard].feed, {"d": decision}, id=f"{ms}-1")
+
+    seen: list[str] = []
+    before: Cursor | None = NEWEST
+    while before is not None:
+        part = await search.back(before, not_before_ms=3, limit=7)
+        seen += [each.decision["transaction_id"] for each in part.found]
+        before = part.before
+
+    wanted = [f"{ms}-{shard}" for ms, shard in places if ms >= 3]
+    assert sorted(seen) == sorted(wanted)
+    assert [int(each.partition("-")[0]) for each in seen] == sorted((ms for ms, _ in places if ms >= 3), reverse=True)
+    assert await search.oldest_ms() == 1

@@ -1,0 +1,72 @@
+"""What the console keeps in Redis: who is signed in, links that sign in once, and what was changed by whom."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
+
+AUDIT_LENGTH = 10_000
+"""Changes that are kept: years of them, and a megabyte or two."""
+
+
+class ConsoleStore:
+    """The console's keys; every method raises StoreUnavailableError where Redis fails it.
+
+    A session or a link is known by a hash of its token, so that whoever reads Redis cannot use any.
+    """
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self._redis = redis
+        self._keys = Keys()
+
+    async def open_session(self, digest: str, session: str, *, idle_seconds: int) -> None:
+        """Keeps a session until it was not used for so long."""
+        with redis_faults_named():
+            await self._redis.set(self._keys.console_session(digest), session, ex=idle_seconds)
+
+    async def session(self, digest: str) -> str | None:
+        """What was kept; None where there is none (any more)."""
+        with redis_faults_named():
+            found: Any = await self._redis.get(self._keys.console_session(digest))
+        return None if found is None else str(found, "utf-8")
+
+    async def keep_session(self, digest: str, *, idle_seconds: int) -> None:
+        """Begins its idle time anew."""
+        with redis_faults_named():
+            await self._redis.expire(self._keys.console_session(digest), idle_seconds)
+
+    async def close_session(self, digest: str) -> None:
+        """Forgets it."""
+        with redis_faults_named():
+            await self._redis.delete(self._keys.console_session(digest))
+
+    async def take_link(self, digest: str) -> bool:
+        """Whether there was such a link; there is none afterwards."""
+        with redis_faults_named():
+            return bool(await self._redis.getdel(self._keys.console_link(digest)))
+
+    async def note(self, entry: Mapping[str, str]) -> None:
+        """Keeps what was changed."""
+        fields: Any = dict(entry)
+        with redis_faults_named():
+            await self._redis.xadd(self._keys.console_changes, fields, maxlen=AUDIT_LENGTH, approximate=True)
+
+    async def notes(self, limit: int) -> list[dict[str, str]]:
+        """The last changes, newest first."""
+        with redis_faults_named():
+            entries: Any = await self._redis.xrevrange(self._keys.console_changes, count=limit)
+        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+
+
+def offer_link(redis: Redis, digest: str, *, seconds: int) -> None:
+    """Makes a link that signs in once, within so many seconds.
+
+    Raises:
+        StoreUnavailableError: Redis failed.
+    """
+    with redis_faults_named():
+        redis.set(Keys().console_link(digest), "1", ex=seconds)

@@ -1,0 +1,49 @@
+"""What all processes had ever counted at each full minute: written by whichever API process comes first."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
+
+KEPT_MINUTES = 180
+
+MINUTE_MS = 60_000
+
+
+class Snapshot(NamedTuple):
+    """The numbers at a time in seconds since 1970; all but those of the present moment only ever grow."""
+
+    at: float
+    numbers: Mapping[str, float]
+
+
+class RedisHistory:
+    """The snapshots in Redis; both methods raise StoreUnavailableError where it fails."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._keys = Keys()
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """Keeps the snapshot of its minute, unless there is one of it, or of a later one."""
+        minute_ms = int(snapshot.at // 60) * MINUTE_MS
+        fields: Any = {"at": repr(snapshot.at), "numbers": orjson.dumps(dict(snapshot.numbers))}
+        with redis_faults_named():
+            try:
+                await self._redis.xadd(
+                    self._keys.history, fields, id=f"{minute_ms}-1", maxlen=KEPT_MINUTES, approximate=False
+                )
+            except ResponseError as error:
+                if "equal or smaller" not in str(error):
+                    raise
+
+    async def since(self, at: float) -> list[Snapshot]:
+        """The snapshots from a time on, oldest first."""
+        with redis_faults_named():
+            entries: Any = await self._redis.xrange(self._keys.history, min=int(at * 1000))
+        return [Snapshot(float(fields[b"at"]), orjson.loads(fields[b"numbers"])) for _, fields in entries]

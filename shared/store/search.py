@@ -1,0 +1,134 @@
+"""The kept decisions from the newest back, a part of the feed at a time; and the transactions behind them."""
+
+import asyncio
+import heapq
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from redis.asyncio import Redis
+
+from shared.store.connection import redis_faults_named
+from shared.store.decisions import Cursor
+from shared.store.keys import FIRST, Keys
+from shared.store.records import Record, readable
+from shared.store.shards import all_keys, shard_of
+
+NEWEST = Cursor(2**64 - 1, 2**64 - 1)
+"""After the newest entry."""
+
+_FIELD = b"d"
+
+
+class Found(NamedTuple):
+    """A decision of the feed, as clients saw it, and where it is."""
+
+    place: Cursor
+    decision: dict[str, Any]
+
+
+class Part(NamedTuple):
+    """Decisions, the newest first, and where to go on from; None where the feed begins."""
+
+    found: Sequence[Found]
+    before: Cursor | None
+
+
+class DecisionSearch(Protocol):
+    """What is asked of the store to look back; all methods raise StoreUnavailableError where Redis fails."""
+
+    async def oldest_ms(self) -> int | None:
+        """When the oldest decision came that is kept, in ms since 1970; None where there is none."""
+
+    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> Part:
+        """Up to `limit` decisions that are older than a place, and no older than a time in ms since 1970."""
+
+    async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
+        """Their records; None where one is not kept any more, or erased."""
+
+
+class RedisSearch:
+    """DecisionSearch over the feed of one shard in Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys = FIRST) -> None:
+        self._redis = Redis(connection_pool=redis.connection_pool)
+        self._redis.set_response_callback("XREVRANGE", _as_received)
+        self._keys = keys
+
+    async def oldest_ms(self) -> int | None:
+        """See DecisionSearch."""
+        with redis_faults_named():
+            entries: Any = await self._redis.xrange(self._keys.feed, count=1)
+        return _cursor(entries[0][0]).milliseconds if entries else None
+
+    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> Part:
+        """See DecisionSearch."""
+        start = "+" if before == NEWEST else f"({before}"
+        with redis_faults_named():
+            entries: Any = await self._redis.execute_command(  # type: ignore[no-untyped-call]  # redis-py has no types
+                "XREVRANGE", self._keys.feed, start, f"{not_before_ms}-0", "COUNT", limit
+            )
+        found = [
+            Found(_cursor(stream_id), decision)
+            for stream_id, fields in entries
+            if fields[0] == _FIELD and isinstance(decision := orjson.loads(fields[1]), dict)
+        ]
+        return Part(found, _cursor(entries[-1][0]) if len(entries) == limit else None)
+
+    async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
+        """See DecisionSearch."""
+        if not transaction_ids:
+            return []
+        with redis_faults_named():
+            found: Any = await self._redis.mget([self._keys.transaction(each) for each in transaction_ids])
+        return [readable(each) for each in found]
+
+
+class ShardedSearch:
+    """DecisionSearch over those of several shards, by their number: by the time at which each was recorded."""
+
+    def __init__(self, parts: Sequence[DecisionSearch]) -> None:
+        self._parts = parts
+
+    async def oldest_ms(self) -> int | None:
+        """See DecisionSearch."""
+        found = await asyncio.gather(*(part.oldest_ms() for part in self._parts))
+        return min((each for each in found if each is not None), default=None)
+
+    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> Part:
+        """See DecisionSearch; all that are at the last place are given, of whichever shard."""
+        each = (part.back(before, not_before_ms=not_before_ms, limit=limit) for part in self._parts)
+        parts = await asyncio.gather(*each)
+        # below the highest place at which one ended, others have what it may have, too
+        end = max((part.before for part in parts if part.before is not None), default=None)
+        found = heapq.merge(*(part.found for part in parts), key=lambda found: found.place, reverse=True)
+        return Part([each for each in found if end is None or each.place >= end], end)
+
+    async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
+        """See DecisionSearch."""
+        mine: defaultdict[int, list[str]] = defaultdict(list)
+        for transaction_id in transaction_ids:
+            mine[shard_of(transaction_id, len(self._parts))].append(transaction_id)
+        answers = await asyncio.gather(*(self._parts[number].transactions(ids) for number, ids in mine.items()))
+        found = {
+            transaction_id: record
+            for ids, records in zip(mine.values(), answers, strict=True)
+            for transaction_id, record in zip(ids, records, strict=True)
+        }
+        return [found[transaction_id] for transaction_id in transaction_ids]
+
+
+def search_of(shards: Sequence[Redis]) -> DecisionSearch:
+    """The search over a store, by the clients of its shards."""
+    parts = [RedisSearch(redis, keys) for redis, keys in zip(shards, all_keys(len(shards)), strict=True)]
+    return parts[0] if len(parts) == 1 else ShardedSearch(parts)
+
+
+def _as_received(response: Any, **_options: Any) -> Any:
+    return response
+
+
+def _cursor(stream_id: bytes) -> Cursor:
+    milliseconds, _, sequence = stream_id.partition(b"-")
+    return Cursor(int(milliseconds), int(sequence))
