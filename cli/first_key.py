@@ -64,7 +64,7 @@ def admission(settings: Settings) -> Iterator[Admission]:
     admitted = Admission(asks=True, new_key=secret)
     try:
         if not sys.stdout.isatty():
-            admitted.file = _written(secret, settings.data / FILE)
+            admitted.file = written_secret(secret, settings.data / FILE)
         yield admitted
     finally:
         if not admitted.shown:
@@ -74,7 +74,12 @@ def admission(settings: Settings) -> Iterator[Admission]:
                 admitted.file.unlink(missing_ok=True)
 
 
-def _written(secret: str, path: Path) -> Path:
+def written_secret(secret: str, path: Path) -> Path:
+    """Writes a file that its owner alone can read, in place of one of that name.
+
+    Raises:
+        InstallationError: it cannot be written.
+    """
     try:
         # one from before may be another user's, or a link
         path.unlink(missing_ok=True)

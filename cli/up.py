@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from cli.console_link import console_lines
 from cli.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from cli.first_key import Admission, admission
 from cli.installation import Installation, RunningState, open_store
@@ -130,7 +131,13 @@ def _serve(
     readiness = Readiness(settings.host, settings.port)
     if supervisor.watch(until=readiness.reached, poll_seconds=READY_POLL_SECONDS):
         supervisor.note_all_work()
-        print(banner(settings, transaction_class, admitted), flush=True)  # noqa: T201  # what the command says
+        console = console_lines(
+            base_url(settings.host, settings.port),
+            redis_url=str(settings.redis_url),
+            asks_for_keys=admitted.asks,
+            data=settings.data,
+        )
+        print(banner(settings, transaction_class, admitted, console), flush=True)  # noqa: T201  # what the command says
         admitted.shown = True
         supervisor.watch()
 
@@ -285,13 +292,14 @@ class Readiness:
         return False
 
 
-def banner(settings: Settings, transaction_class: type[TransactionModel], admitted: Admission) -> str:
+def banner(settings: Settings, transaction_class: type[TransactionModel], admitted: Admission, console: str) -> str:
     """What is shown once everything runs."""
     signed = "are signed and sent" if settings.callback_secret else "are off: RISKLINE_CALLBACK_SECRET is not set"
     url = base_url(settings.host, settings.port)
     return (
         f"\nRiskline is ready (Ctrl-C stops everything)\n"
         f"  API      {url}\n"
+        f"{console}\n"
         f"  docs     {url}/docs\n"
         f"  health   {url}/health/ready\n"
         f"  data     {settings.data}\n"

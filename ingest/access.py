@@ -14,6 +14,9 @@ class Access(NamedTuple):
 OPEN = Access(())
 """Without a key."""
 
+BY_SESSION = Access(())
+"""The console: its pages ask who is signed in, and send to the sign-in page who is not."""
+
 ADMIN_ONLY = Access((Scope.ADMIN,))
 ANY_KEY = Access(tuple(Scope))
 
@@ -42,6 +45,23 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/docs/assets/{name}"): OPEN,
     ("GET", "/docs/problems"): OPEN,
     ("GET", "/docs/problems/{name}"): OPEN,
+    ("GET", "/console/static/{name}"): OPEN,
+    ("GET", "/console/sign-in"): OPEN,
+    ("POST", "/console/sign-in"): OPEN,
+    ("POST", "/console/sign-out"): BY_SESSION,
+    ("GET", "/console"): BY_SESSION,
+    ("GET", "/console/live"): BY_SESSION,
+    ("GET", "/console/changes"): BY_SESSION,
+    ("GET", "/console/decisions"): BY_SESSION,
+    ("GET", "/console/decisions.csv"): BY_SESSION,
+    ("GET", "/console/transactions/{transaction_id}"): BY_SESSION,
+    ("POST", "/console/transactions/{transaction_id}"): BY_SESSION,
+    ("GET", "/console/try"): BY_SESSION,
+    ("POST", "/console/try"): BY_SESSION,
+    ("GET", "/console/failed"): BY_SESSION,
+    ("POST", "/console/failed/{kind}"): BY_SESSION,
+    ("GET", "/console/models"): BY_SESSION,
+    ("POST", "/console/models/switch"): BY_SESSION,
 }
 
 

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from ingest.auth import Gate, KeyMiddleware
 from ingest.backlog import Backlog
 from ingest.callbacks import Submissions
+from ingest.console.main import Console
 from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
@@ -17,7 +18,7 @@ from ingest.kept import Kept
 from ingest.limiting import Limiter
 from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
 from ingest.openapi import build_openapi
-from ingest.problems import add_problem_handlers
+from ingest.problems import add_problem_handlers, serialize
 from ingest.recording import AnyRecorder
 from ingest.resources.batches import BatchesResource
 from ingest.resources.decisions import DecisionsResource
@@ -84,6 +85,7 @@ def create_app(
     version: str,
     limits: Limits = DEFAULT_LIMITS,
     cors_origins: tuple[str, ...] = (),
+    console: Console | None = None,
     lifespan: object | None = None,
     tracing: Tracing | None = None,
 ) -> Any:
@@ -151,4 +153,6 @@ def create_app(
     app.add_route("/metrics", MetricsResource(Kept(backlog, fleet, scaling)))
     add_docs_routes(app, build_openapi(transaction_class, version=version))
     add_problem_handlers(app)
+    if console is not None:
+        console.add_to(app, errors=serialize)
     return app

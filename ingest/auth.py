@@ -11,7 +11,7 @@ from typing import Any
 
 import falcon.asgi
 
-from ingest.access import OPEN, Access, access_to
+from ingest.access import BY_SESSION, OPEN, Access, access_to
 from ingest.commits import COMMITTED
 from ingest.limiting import Limiter
 from ingest.problems import Problem, forbidden, key_needed
@@ -163,6 +163,11 @@ class Gate:
         digest = digest_of(token) if scheme.lower() == SCHEME else None
         return None if digest is None else found(digest, self._valid)
 
+    def named(self, name: str) -> ApiKey | None:
+        """The key of this name, while it is valid."""
+        now = self._now()
+        return next((key for key in self._valid if key.name == name and not key.has_expired(now)), None)
+
     def admits(self, authorization: str | None, access: Access) -> bool:
         """Whether a request with this header passes."""
         if not self.asks or access is OPEN:
@@ -211,7 +216,7 @@ class KeyMiddleware:
             Problem: there is no valid key, or it may not do this, or it sends too fast.
         """
         access = access_to(req.method, req.uri_template, resource)
-        if access is OPEN:
+        if access is OPEN or access is BY_SESSION:
             return
         if self._gate.asks:
             self._check(req, resp, access)

@@ -10,6 +10,7 @@ from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.history import History
 from ingest.limiting import Limiter
 from ingest.recording import AnyRecorder
 from ingest.redis_watch import RedisWatch
@@ -51,6 +52,7 @@ class Background:
         backlog: Backlog,
         fleet: Fleet,
         scaling: Scaling,
+        history: History,
         gate: Gate,
         limiter: Limiter,
         watch: RedisWatch,
@@ -67,6 +69,7 @@ class Background:
         self._backlog = backlog
         self._fleet = fleet
         self._scaling = scaling
+        self._history = history
         self._gate = gate
         self._limiter = limiter
         self._watch = watch
@@ -87,6 +90,7 @@ class Background:
             self._fleet.run(),
             self._scaling.run(),
             self._watch.run(),
+            self._history.run(),
             self._gate.run(),
             self._limiter.run(),
             self._follow_model(),

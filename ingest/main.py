@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -12,10 +13,13 @@ from ingest.app import create_app
 from ingest.auth import create_gate
 from ingest.backlog import Backlog
 from ingest.callbacks import url_check
+from ingest.console.main import Console
+from ingest.console.sessions import Sessions
 from ingest.edge_shared import Limits, allow_files
 from ingest.fastpath import FastPathProtocol
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.history import History
 from ingest.lifespan import Background
 from ingest.limiting import Limiter
 from ingest.recording import recorder_of
@@ -28,15 +32,22 @@ from ingest.waiting import Places, Waiting
 from shared.jobs import SCORING_QUEUE_KEY, Tickets
 from shared.log import configure_logging
 from shared.metrics import MULTIPROCESS_VARIABLE
+from shared.model.registry import Registry
 from shared.model.serving import create_serving
 from shared.presence import Presence, process_name
 from shared.settings import Settings, load_settings
-from shared.store.connection import connect, connect_async, redis_faults_named, require_layout
+from shared.store.connection import connect, connect_async, connect_store, redis_faults_named, require_layout
+from shared.store.console import ConsoleStore
+from shared.store.history import RedisHistory
 from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
 from shared.store.rates import RedisRates
+from shared.store.safety import facts_of
+from shared.store.search import search_of
 from shared.store.servers import warn_of_store
+from shared.store.shards import first_shard
 from shared.store.tallies import AsyncTallies
+from shared.store.upkeep import AllCallbacks, AllFailures
 from shared.tracing import create_tracing
 from shared.transaction import load_transaction_class
 
@@ -79,7 +90,8 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     async def close() -> None:
         await store.close()
         await queue_redis.aclose()
-        ticket_redis.close()
+        for redis in dict.fromkeys((*shards, ticket_redis)):
+            redis.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
 
@@ -89,6 +101,11 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     fleet = Fleet(presence, AsyncProcesses(store.first), AsyncTallies(store.first))
     limiter = Limiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes)
     scaling = Scaling(backlog, AsyncPaces(store.first), settings.scale_target)
+    history = History(backlog, fleet, sums=AsyncTallies(store.first), kept=RedisHistory(store.first))
+    # for what an operator does now and then, in threads beside the event loop
+    shards = connect_store(
+        settings.required_store_url, shards=settings.shards, timeout_seconds=settings.redis_timeout, retries=1
+    )
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     places = Places(settings.max_waits)
     waiting = Waiting(intake, places, channels=store.channels)
@@ -118,6 +135,24 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         default_callback_url=settings.default_callback_url,
         limits=Limits(connections=settings.max_connections, request_seconds=settings.request_timeout),
         cors_origins=settings.cors,
+        console=Console(
+            gate=gate,
+            sessions=Sessions(gate, ConsoleStore(store.first)),
+            store=ConsoleStore(store.first),
+            anybody_may_reach=settings.auth == "off",
+            transaction_class=transaction_class,
+            intake=intake,
+            search=search_of(store.shards),
+            failures=AllFailures(shards),
+            callbacks=AllCallbacks(shards),
+            serving=serving,
+            registry=Registry(settings.models_dir),
+            pinned_version=settings.model_version,
+            history=history,
+            redis_facts=partial(facts_of, shards[first_shard(settings.shards)]),
+            redis=store.first,
+            fleet=fleet,
+        ),
         version=version("riskline"),
         lifespan=Background(
             serving=serving,
@@ -129,6 +164,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             backlog=backlog,
             fleet=fleet,
             scaling=scaling,
+            history=history,
             gate=gate,
             limiter=limiter,
             watch=RedisWatch(store.clients),

@@ -228,7 +228,8 @@ def described(error: falcon.HTTPError) -> dict[str, Any]:
     return problem
 
 
-def _serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
+def serialize(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError) -> None:
+    """Answers with an error as a problem."""
     resp.data = orjson.dumps({**described(error), "instance": quote(req.path, safe=PATH_CHARACTERS)})
     resp.content_type = MEDIA_PROBLEM
     resp.append_header("Link", help_link(_name(error), root_path=req.root_path))
@@ -357,7 +358,7 @@ async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception,
 
 def add_problem_handlers(app: Any) -> None:
     """Makes a Falcon app answer every error as a problem."""
-    app.set_error_serializer(_serialize)
+    app.set_error_serializer(serialize)
     app.add_error_handler(Exception, _on_unexpected)
     app.add_error_handler(ValidationError, _on_validation_error)
     app.add_error_handler(StoreUnavailableError, _on_store_unavailable)

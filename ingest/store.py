@@ -29,6 +29,8 @@ class ApiStore:
     decisions: Decisions
     parse_cursor: Callable[[str], Place | None]
     channels: Sequence[str]
+    shards: Sequence[Redis]
+    """The client of each shard, by its number."""
     clients: Sequence[Redis]
     """Of the shards, each once."""
     first: Redis
@@ -67,6 +69,7 @@ def open_store(settings: Settings) -> ApiStore:
         decisions=decisions,
         parse_cursor=parse_cursor,
         channels=[each.decided_channel for each in keys],
+        shards=clients,
         clients=tuple(dict.fromkeys(clients)),
         first=clients[first_shard(shards)],
         subscriber=subscriber,

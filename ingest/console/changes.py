@@ -1,0 +1,64 @@
+"""Who changed what by the console, and when: kept, logged, and shown."""
+
+from typing import Protocol
+
+import falcon.asgi
+
+from ingest.console.guard import ConsolePage
+from ingest.console.rendering import Renderer
+from shared.clock import utc_now
+from shared.log import get_logger
+
+log = get_logger(__name__)
+
+SHOWN = 200
+
+
+class ChangeStore(Protocol):
+    """Where changes are kept; both methods raise StoreUnavailableError where Redis fails."""
+
+    async def note(self, entry: dict[str, str]) -> None:
+        """Keeps what was changed."""
+
+    async def notes(self, limit: int) -> list[dict[str, str]]:
+        """The last changes, newest first."""
+
+
+class Changes:
+    """The audit trail; what it cannot keep is not to be done."""
+
+    def __init__(self, store: ChangeStore) -> None:
+        self._store = store
+
+    async def note(self, req: falcon.asgi.Request, what: str, **about: object) -> None:
+        """Keeps and logs who does what.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        who = req.context.session.who
+        told = {name: str(value) for name, value in about.items()}
+        log.info("console: changed", what=what, who=who, request_id=req.context.request_id, **told)
+        entry = {"at": utc_now(), "who": who, "what": what, "request_id": req.context.request_id}
+        await self._store.note(entry | {"about": ", ".join(f"{name} {value}" for name, value in told.items())})
+
+    async def newest(self) -> list[dict[str, str]]:
+        """The last ones, newest first.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        return await self._store.notes(SHOWN)
+
+
+class ChangesPage(ConsolePage):
+    """GET /console/changes."""
+
+    def __init__(self, renderer: Renderer, changes: Changes) -> None:
+        self._renderer = renderer
+        self._changes = changes
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The last changes."""
+        entries = await self._changes.newest()
+        self._renderer.page(req, resp, "changes.html", session=req.context.session, entries=entries)

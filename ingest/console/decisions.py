@@ -1,0 +1,172 @@
+"""The decisions, newest first, by filter: page by page, and as a file."""
+
+import csv
+import io
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import falcon.asgi
+
+from ingest.console.changes import Changes
+from ingest.console.filters import Filter, Shown, fields_of
+from ingest.console.guard import ConsolePage, parameters
+from ingest.console.rendering import HEADERS, Renderer
+from shared.clock import spelled
+from shared.policy import Action
+from shared.store.decisions import Cursor
+from shared.store.search import NEWEST, DecisionSearch, Found
+from shared.transaction import TransactionModel
+
+ROWS = 50
+
+PART = 500
+"""Decisions that are read at a time: a millisecond of Redis, two of ours."""
+
+SEARCH_SECONDS = 0.045
+"""How long a page is searched for: what is rare is found over several pages, and each says how far back it looked."""
+
+CSV_COLUMNS = ("transaction_id", "scored_at", "fraud_probability", "action", "model_version", "reasons")
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
+
+
+class Search:
+    """Looks for what a filter admits."""
+
+    def __init__(self, search: DecisionSearch, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._search = search
+        self._clock = clock
+
+    async def page(self, wanted: Filter) -> tuple[list[Found], Cursor | None, int]:
+        """Up to ROWS decisions, from where to go on (None at the end of the feed), and how many were looked at.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        if wanted.transaction_id:
+            return await self._one(wanted)
+        end = self._clock() + SEARCH_SECONDS
+        rows: list[Found] = []
+        looked_at = 0
+        cursor: Cursor | None = wanted.start
+        while cursor is not None and len(rows) < ROWS and (looked_at == 0 or self._clock() < end):
+            part = await self._search.back(cursor, not_before_ms=wanted.not_before_ms, limit=PART)
+            admitted = await self._admitted(wanted, part.found)
+            room = ROWS - len(rows)
+            looked_at += len(part.found)
+            cursor = part.before
+            if len(admitted) > room:
+                cursor = admitted[room - 1].place
+                # those of other shards that came at the same moment, too: the next page begins behind it
+                admitted = [each for each in admitted if each.place >= cursor]
+            rows += admitted
+        return rows, cursor, looked_at
+
+    async def _one(self, wanted: Filter) -> tuple[list[Found], None, int]:
+        (record,) = await self._search.transactions([wanted.transaction_id])
+        decision = None if record is None else record.get("decision")
+        if record is None or not isinstance(decision, dict):
+            return [], None, 0
+        fits = wanted.admits(decision) and (not wanted.names_fields or wanted.admits_values(record["transaction"]))
+        return [Found(NEWEST, decision)] if fits else [], None, 1
+
+    async def span_ms(self, wanted: Filter) -> tuple[int, int]:
+        """From when to when decisions are that may be admitted, in ms since 1970, the newest first.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        newest = min(wanted.start.milliseconds, int(time.time() * 1000))
+        oldest = await self._search.oldest_ms()
+        return newest, newest if oldest is None else max(oldest, wanted.not_before_ms)
+
+    async def all(self, wanted: Filter) -> AsyncIterator[list[Found]]:
+        """All that the filter admits, a part at a time.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        cursor: Cursor | None = wanted.start
+        while cursor is not None:
+            part = await self._search.back(cursor, not_before_ms=wanted.not_before_ms, limit=PART)
+            yield await self._admitted(wanted, part.found)
+            cursor = part.before
+
+    async def _admitted(self, wanted: Filter, found: Any) -> list[Found]:
+        admitted = [each for each in found if wanted.admits(each.decision)]
+        if not wanted.names_fields or not admitted:
+            return admitted
+        records = await self._search.transactions([each.decision["transaction_id"] for each in admitted])
+        return [
+            each
+            for each, record in zip(admitted, records, strict=True)
+            if record is not None and wanted.admits_values(record["transaction"])
+        ]
+
+
+class DecisionsPage(ConsolePage):
+    """GET /console/decisions."""
+
+    def __init__(self, renderer: Renderer, search: Search, transaction_class: type[TransactionModel]) -> None:
+        self._renderer = renderer
+        self._search = search
+        self._fields: list[Shown] = fields_of(transaction_class)
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """A page of decisions."""
+        wanted = Filter.read(parameters(req), self._fields)
+        rows, cursor, looked_at = await self._search.page(wanted)
+        self._renderer.page(
+            req,
+            resp,
+            "decisions.html",
+            session=req.context.session,
+            wanted=wanted,
+            fields=self._fields,
+            actions=list(Action),
+            rows=[each.decision for each in rows],
+            back_to=None if cursor is None else cursor.milliseconds / 1000,
+            older=None if cursor is None else wanted.query(before=str(cursor)),
+            looked_at=looked_at,
+        )
+
+
+class DecisionsFile(ConsolePage):
+    """GET /console/decisions.csv."""
+
+    def __init__(self, search: Search, changes: Changes, transaction_class: type[TransactionModel]) -> None:
+        self._search = search
+        self._changes = changes
+        self._fields = fields_of(transaction_class)
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """All that the filter admits, as it is found; without the transactions' values."""
+        wanted = Filter.read(parameters(req), self._fields)
+        await self._changes.note(req, "decisions exported", filter=wanted.query() or "none")
+        newest_ms, oldest_ms = await self._search.span_ms(wanted)
+        resp.set_headers(
+            {**HEADERS, "Riskline-Newest": spelled(newest_ms / 1000), "Riskline-Oldest": spelled(oldest_ms / 1000)}
+        )
+        resp.content_type = "text/csv; charset=utf-8"
+        resp.downloadable_as = "decisions.csv"
+        resp.stream = self._lines(wanted)
+
+    async def _lines(self, wanted: Filter) -> AsyncIterator[bytes]:
+        yield (",".join(CSV_COLUMNS) + "\r\n").encode()
+        async for found in self._search.all(wanted):
+            text = io.StringIO()
+            csv.writer(text).writerows(_cells(each.decision) for each in found)
+            yield text.getvalue().encode()
+
+
+def _cells(decision: dict[str, Any]) -> list[object]:
+    reasons = "; ".join(
+        f"{reason['feature']} {reason['contribution']:+.4f}" for reason in decision.get("reasons") or ()
+    )
+    return [_safe(value) for value in (*(decision.get(name) for name in CSV_COLUMNS[:-1]), reasons)]
+
+
+def _safe(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

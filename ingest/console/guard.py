@@ -1,0 +1,141 @@
+"""Who may see and change what in the console: looked at once for every page, before it does anything."""
+
+import re
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import falcon
+import falcon.asgi
+
+from ingest.console.sessions import COOKIE, Session, Sessions
+
+MAX_FORM_BYTES = 65_536
+
+LOCAL_NAMES = re.compile(r"localhost|[a-z0-9-]+\.localhost", re.IGNORECASE)
+
+
+class ConsolePage:
+    """What all resources of the console are; falcon's middleware sees by it which requests the guard is for."""
+
+    answers_json = False
+    is_open = False
+    """Whether it is for who is not signed in, too."""
+    looking_only = False
+    """Whether its forms change nothing, so that who may only look may send them."""
+
+
+class Guard:
+    """Falcon middleware: who has no session is sent to the sign-in page; changes are made by our own forms alone."""
+
+    def __init__(self, sessions: Sessions, *, anybody_may_reach: bool) -> None:
+        """`anybody_may_reach` says that the API has no keys on purpose, whoever reaches it."""
+        self._sessions = sessions
+        self._anybody_may_reach = anybody_may_reach
+
+    async def process_resource(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, resource: object, _params: dict[str, Any]
+    ) -> None:
+        """Finds the session, and sees to it that a change was meant.
+
+        Raises:
+            HTTPStatus: 303 to the sign-in page.
+            HTTPForbidden: the request comes from elsewhere, or the session may only look.
+            StoreUnavailableError: Redis failed.
+        """
+        if not isinstance(resource, ConsolePage):
+            return
+        self._check_origin(req)
+        session = await self._sessions.of(req)
+        req.context.session = session
+        if resource.is_open:
+            return
+        if session is None:
+            raise _to_sign_in(req)
+        if not self._sessions.are_needed:
+            remember(req, resp, session)
+        if req.method == "POST":
+            await self._check_form(req, session, resource)
+
+    def _check_origin(self, req: falcon.asgi.Request) -> None:
+        if not self._sessions.are_needed and not self._anybody_may_reach and not _is_local(req.host):
+            # a page elsewhere that made its own name one of this machine
+            raise falcon.HTTPForbidden(
+                title="Another name is used than this machine's",
+                description="Without API keys the console is for this machine alone: open it at http://127.0.0.1.",
+            )
+        if req.method == "POST" and not _is_of_this_site(req):
+            raise falcon.HTTPForbidden(title="The form is of another site", description="Open the console itself.")
+
+    @staticmethod
+    async def _check_form(req: falcon.asgi.Request, session: Session, page: ConsolePage) -> None:
+        form = await read_form(req)
+        if not session.is_from(form.get("csrf", "")):
+            raise falcon.HTTPForbidden(
+                title="The form is too old",
+                description="It was made before you signed in, or for somebody else. Go back, reload the page, and "
+                "send it again. Nothing was changed.",
+            )
+        if not (session.may_change or page.looking_only):
+            raise falcon.HTTPForbidden(
+                title="You may look, and change nothing",
+                description=f"The key {session.who} has the scope read; sign in with one that has admin.",
+            )
+
+
+def _to_sign_in(req: falcon.asgi.Request) -> falcon.HTTPStatus:
+    target = f"{req.root_path}/console/sign-in"
+    if req.get_header("HX-Request"):
+        # a part of a page that is open: the page as a whole has to go there
+        return falcon.HTTPStatus(falcon.HTTP_204, headers={"HX-Redirect": target})
+    if req.method == "GET" and req.path != "/console":
+        target += f"?next={quote(req.relative_uri, safe='')}"
+    return falcon.HTTPStatus(falcon.HTTP_303, headers={"Location": target})
+
+
+def remember(req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session) -> None:
+    """Gives the browser the session's token; over TLS, also that of a proxy in front, for TLS alone."""
+    secure = req.forwarded_scheme == "https"
+    resp.set_cookie(
+        COOKIE, session.token, path=f"{req.root_path}/console", http_only=True, same_site="Strict", secure=secure
+    )
+
+
+async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
+    """The fields of a form, the last of each name; read once, and kept with the request.
+
+    Raises:
+        HTTPContentTooLarge: it is too large.
+        HTTPUnsupportedMediaType: it is no form.
+    """
+    form: dict[str, str] | None = req.context.get("form")
+    if form is not None:
+        return form
+    if (req.content_length or 0) > MAX_FORM_BYTES or req.content_length is None:
+        raise falcon.HTTPContentTooLarge(description=f"A form may have {MAX_FORM_BYTES} bytes.")
+    media = await req.get_media()
+    form = {name: value[-1] if isinstance(value, list) else value for name, value in media.items()}
+    req.context.form = form
+    return form
+
+
+def parameters(req: falcon.asgi.Request) -> dict[str, str]:
+    """The parameters of the URL, the last of each name."""
+    return {name: value[-1] if isinstance(value, list) else value for name, value in req.params.items()}
+
+
+def _is_of_this_site(req: falcon.asgi.Request) -> bool:
+    """Whether a page of ours sent a form: as the browser says it, else by the names that it was sent from and to."""
+    site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
+    if site is not None:
+        return site == "same-origin"
+    return origin is None or urlsplit(origin).netloc in (req.get_header("Host"), req.get_header("X-Forwarded-Host"))
+
+
+def _is_local(host: str) -> bool:
+    if LOCAL_NAMES.fullmatch(host):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

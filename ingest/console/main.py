@@ -1,0 +1,96 @@
+"""The console put together: its pages, their guard, and how they show errors."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from ingest.auth import Gate
+from ingest.console.assets import Assets
+from ingest.console.changes import Changes, ChangesPage
+from ingest.console.decisions import DecisionsFile, DecisionsPage, Search
+from ingest.console.errors import Serializer, with_pages
+from ingest.console.failed import AgainPage, DeadLetters, FailedPage, FailedTransactions
+from ingest.console.guard import Guard
+from ingest.console.models import ModelsPage, SwitchPage
+from ingest.console.overview import Overview, OverviewPage
+from ingest.console.rendering import Renderer
+from ingest.console.sessions import Sessions
+from ingest.console.signing import SignIn, SignOut
+from ingest.console.transaction import TransactionPage
+from ingest.console.trying import TryPage
+from ingest.fleet import Fleet
+from ingest.history import History
+from shared.model.registry import Registry
+from shared.model.serving import Serving
+from shared.store.console import ConsoleStore
+from shared.store.interfaces import TransactionIntake
+from shared.store.safety import Facts
+from shared.store.search import DecisionSearch
+from shared.store.upkeep import AllCallbacks, AllFailures
+from shared.transaction import TransactionModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """The operators' pages over what the API process has already."""
+
+    gate: Gate
+    sessions: Sessions
+    store: ConsoleStore
+    anybody_may_reach: bool
+    """The API has no keys on purpose, whoever reaches it."""
+    transaction_class: type[TransactionModel]
+    intake: TransactionIntake
+    search: DecisionSearch
+    failures: AllFailures
+    callbacks: AllCallbacks
+    serving: Serving
+    registry: Registry
+    pinned_version: str | None
+    fleet: Fleet
+    history: History
+    redis: Redis
+    redis_facts: Callable[[], Facts]
+
+    def add_to(self, app: Any, *, errors: Serializer) -> None:
+        """Adds guard, routes and error pages to a Falcon app; `errors` says what is wrong elsewhere."""
+        renderer = Renderer()
+        app.add_middleware(Guard(self.sessions, anybody_may_reach=self.anybody_may_reach))
+        app.set_error_serializer(with_pages(errors, renderer))
+        app.add_route("/console/static/{name}", Assets())
+        app.add_route("/console/sign-in", SignIn(renderer, self.sessions, clock=time.perf_counter))
+        app.add_route("/console/sign-out", SignOut(self.sessions))
+        self._add_pages(app, renderer, Changes(self.store))
+
+    def _add_pages(self, app: Any, renderer: Renderer, changes: Changes) -> None:
+        search = Search(self.search)
+        kinds = (FailedTransactions(self.failures), DeadLetters(self.callbacks))
+        models = ModelsPage(renderer, self.registry, self.fleet, pinned_version=self.pinned_version)
+        features = self.transaction_class.feature_names()
+        overview = Overview(
+            history=self.history,
+            count=self.intake.count,
+            fleet=self.fleet,
+            serving=self.serving,
+            gate=self.gate,
+            redis=self.redis,
+            redis_facts=self.redis_facts,
+        )
+        page = OverviewPage(renderer, overview)
+        app.add_route("/console", page)
+        app.add_route("/console/live", page, suffix="live")
+        app.add_route("/console/decisions", DecisionsPage(renderer, search, self.transaction_class))
+        app.add_route("/console/decisions.csv", DecisionsFile(search, changes, self.transaction_class))
+        app.add_route(
+            "/console/transactions/{transaction_id}",
+            TransactionPage(renderer, changes, intake=self.intake, serving=self.serving, registry=self.registry),
+        )
+        app.add_route("/console/try", TryPage(renderer, self.serving, self.transaction_class))
+        app.add_route("/console/failed", FailedPage(renderer, kinds))
+        app.add_route("/console/failed/{kind}", AgainPage(kinds, changes))
+        app.add_route("/console/models", models)
+        app.add_route("/console/models/switch", SwitchPage(models, self.registry, changes, feature_names=features))
+        app.add_route("/console/changes", ChangesPage(renderer, changes))

@@ -1,0 +1,102 @@
+"""The model versions: their figures, who serves which, and another one made to serve."""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlencode
+
+import falcon
+import falcon.asgi
+
+from ingest.console.changes import Changes
+from ingest.console.guard import ConsolePage, read_form
+from ingest.console.rendering import Renderer
+from ingest.fleet import Fleet
+from shared.errors import BundleError
+from shared.model.registry import Registry
+from shared.store.processes import ProcessState, by_version, refusing
+
+FIGURES = (("roc_auc", "ROC-AUC"), ("average_precision", "Average precision"))
+
+
+class ModelsPage(ConsolePage):
+    """GET /console/models."""
+
+    def __init__(self, renderer: Renderer, registry: Registry, fleet: Fleet, *, pinned_version: str | None) -> None:
+        self._renderer = renderer
+        self._registry = registry
+        self._fleet = fleet
+        self._pinned_version = pinned_version
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The versions, newest first; with `confirm`, the question whether one shall serve."""
+        await self.show(req, resp)
+
+    async def show(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, refused: str = "") -> None:
+        """The versions, and why another one was not made to serve."""
+        states = self._fleet.states
+        active, problem, versions = await asyncio.to_thread(self._versions, states)
+        self._renderer.page(
+            req,
+            resp,
+            "models.html",
+            session=req.context.session,
+            active=active,
+            problem=refused or problem,
+            done=req.get_param("done") == active,
+            pinned=self._pinned_version,
+            versions=versions,
+            refusals=[] if states is None else refusing(states),
+            processes=states,
+            figures=FIGURES,
+            confirm=req.get_param("confirm"),
+        )
+
+    def _versions(self, states: list[ProcessState] | None) -> tuple[str | None, str, list[dict[str, Any]]]:
+        problem = ""
+        active = None
+        try:
+            active = self._registry.active_version()
+        except BundleError as error:
+            problem = str(error)
+        serving = {each.version: each for each in by_version(states or [])}
+        return active, problem, [self._about(version, serving) for version in reversed(self._registry.versions())]
+
+    def _about(self, version: str, serving: dict[Any, Any]) -> dict[str, Any]:
+        count = serving.get(version)
+        about: dict[str, Any] = {"version": version, "serves": None if count is None else str(count)}
+        try:
+            return {**about, "manifest": self._registry.manifest(version), "problem": ""}
+        except BundleError as error:
+            return {**about, "manifest": None, "problem": str(error)}
+
+
+class SwitchPage(ConsolePage):
+    """POST /console/models/switch: makes a version the active one, or the one before."""
+
+    def __init__(
+        self, page: ModelsPage, registry: Registry, changes: Changes, *, feature_names: tuple[str, ...]
+    ) -> None:
+        self._page = page
+        self._registry = registry
+        self._changes = changes
+        self._feature_names = feature_names
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Keeps who wants it, does it, and says what became of it."""
+        version = (await read_form(req)).get("version", "")
+        what = "model activated" if version else "model rolled back"
+        await self._changes.note(req, what, version=version or "the one before")
+        try:
+            active = await asyncio.to_thread(self._switch, version)
+        except BundleError as error:
+            resp.status = falcon.HTTP_409
+            await self._page.show(req, resp, refused=str(error))
+            return
+        resp.status = falcon.HTTP_303
+        resp.location = f"{req.root_path}/console/models?{urlencode({'done': active})}"
+
+    def _switch(self, version: str) -> str:
+        if not version:
+            return self._registry.rollback(self._feature_names)
+        self._registry.activate(version, self._feature_names)
+        return version

@@ -1,0 +1,268 @@
+"""The overview: is it keeping up, what is it deciding, and what is wrong."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import falcon.asgi
+from redis.asyncio import Redis
+
+from ingest.auth import Gate
+from ingest.console.figures import ACTIONS, Between, actions, between, last, score_parts
+from ingest.console.guard import ConsolePage
+from ingest.console.pictures import Tick, across, nice_top, path, ticks, upwards
+from ingest.console.rendering import Renderer
+from ingest.fleet import Fleet
+from ingest.history import HOUR_SECONDS, History
+from ingest.redis_watch import redis_info
+from shared.errors import StoreUnavailableError
+from shared.log import get_logger
+from shared.measures import PROBABILITY
+from shared.model.serving import Serving
+from shared.store.connection import redis_faults_named
+from shared.store.counts import TOTALS, Counts
+from shared.store.history import Snapshot
+from shared.store.processes import refusing
+from shared.store.safety import Facts, dangers
+
+log = get_logger(__name__)
+
+NOW_SECONDS = 10
+"""Rates are those of the last so many seconds, as `riskline scale` has them."""
+
+RECENT_SECONDS = 60
+"""Latencies are those of the last minute: in ten seconds there may be too few for a 99th percentile."""
+
+FACTS_SECONDS = 30.0
+"""How Redis is set up changes seldom, and to ask takes some ten commands."""
+
+FRESH_SECONDS = 0.5
+"""For how long all who look get the same: with the second after which they ask again, less than two in all."""
+
+DECIDED = tuple(f"{door} {action} number" for door in ("sync", "queue") for action in ACTIONS)
+SYNC, QUEUE = DECIDED[: len(ACTIONS)], DECIDED[len(ACTIONS) :]
+
+
+class Lines(NamedTuple):
+    """A picture of decisions a second over the last hour."""
+
+    sync: str
+    queue: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+class Bars(NamedTuple):
+    """A picture of bars: their places, widths, tops and heights, and their words."""
+
+    bars: list[tuple[float, float, float, float, str]]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+class Overview:
+    """Gathers what the overview shows; at most once a second, for however many look."""
+
+    def __init__(
+        self,
+        *,
+        history: History,
+        fleet: Fleet,
+        serving: Serving,
+        gate: Gate,
+        redis: Redis,
+        count: Callable[[], Awaitable[Counts]],
+        redis_facts: Callable[[], Facts],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._history = history
+        self._fleet = fleet
+        self._serving = serving
+        self._gate = gate
+        self._redis = redis
+        self._count = count
+        self._redis_facts = redis_facts
+        self._clock = clock
+        self._facts: Facts | None = None
+        self._facts_at = -FACTS_SECONDS
+
+    async def gathered(self) -> dict[str, Any]:
+        """What there is to show now."""
+        counts = await self._counted()
+        problems = await self._problems(counts)
+        looks = list(self._history.looks)
+        now, recent = last(looks, NOW_SECONDS), last(looks, RECENT_SECONDS)
+        hour = self._hour(looks)
+        return {
+            "counts": counts,
+            "now": now,
+            "recent": recent,
+            "doors": _doors(now, recent),
+            "decided": _decided_in_the_hour(self._history.minutes, looks, counts),
+            "hour_from": hour_from(hour, looks),
+            "lines": _lines(self._history.minutes, looks),
+            "actions": None if hour is None else actions(hour),
+            "scores": None if hour is None else _score_bars(hour),
+            "states": self._fleet.states,
+            "redis": await self._redis_memory(),
+            "persistence": _persistence(self._facts),
+            "problems": problems,
+            "looked_at": datetime.now(UTC),
+        }
+
+    async def _counted(self) -> Counts | None:
+        """Counted now: what processes tell once a second comes too late for who waits for a decision."""
+        try:
+            return await self._count()
+        except StoreUnavailableError:
+            return None
+
+    def _hour(self, looks: Sequence[Snapshot]) -> Between | None:
+        minutes = self._history.minutes
+        if not looks:
+            return None
+        return between(minutes[0] if minutes else looks[0], looks[-1])
+
+    async def _redis_memory(self) -> dict[str, Any] | None:
+        try:
+            with redis_faults_named():
+                return await redis_info(self._redis)
+        except StoreUnavailableError:
+            return None
+
+    async def _problems(self, counts: Counts | None) -> list[str]:
+        found = [f"{each.kind} {each.host}: {each.problem}" for each in refusing(self._fleet.states or [])]
+        found += [self._gate.problem] if self._gate.problem else []
+        if self._serving.model is None:
+            found.append(f"No model serves in this process: {self._serving.problem}")
+        if counts is None:
+            return [*found, "Redis does not answer: the queue, the feed and the history are not to be had."]
+        found += counts.problems()
+        if counts.undecided and not counts.workers:
+            found.append(f"{counts.undecided:,} transactions wait, and no worker lives: start `riskline worker`.")
+        if counts.nobody_delivers:
+            found.append("Callbacks are due, and nobody delivers them: start `riskline worker --queue callbacks`.")
+        await self._look_at_redis()
+        return found + [f"Redis: {each.sentence}" for each in (dangers(self._facts) if self._facts else ())]
+
+    async def _look_at_redis(self) -> None:
+        if self._clock() - self._facts_at >= FACTS_SECONDS:
+            try:
+                self._facts = await asyncio.to_thread(self._redis_facts)
+                self._facts_at = self._clock()
+            except StoreUnavailableError as error:
+                log.debug("Redis was not asked how it is set up", problem=str(error))
+
+
+def _persistence(facts: Facts | None) -> str:
+    """How what Redis has gets to the disk, in a few words."""
+    settings = {} if facts is None else facts.settings
+    if settings.get("appendonly") == "yes":
+        fsync = settings.get("appendfsync")
+        return "append-only file" + (f", fsync {fsync}" if fsync else "")
+    if settings.get("save"):
+        return "snapshots alone"
+    return "nothing" if "appendonly" in settings and "save" in settings else "–"  # noqa: RUF001  # it is read
+
+
+def _decided_in_the_hour(minutes: Sequence[Snapshot], looks: Sequence[Snapshot], counts: Counts | None) -> float | None:
+    """By both doors, until now."""
+    first = next(iter((*minutes, *looks)), None)
+    if first is None or counts is None:
+        return None
+    now = Snapshot(time.time(), {name: getattr(counts, name) for name in TOTALS})
+    until_now = between(first, now)
+    return None if until_now is None else until_now.count("decided", "recorded")
+
+
+def hour_from(hour: Between | None, looks: Sequence[Snapshot]) -> float | None:
+    """When what is shown of the last hour began, in seconds since 1970."""
+    return None if hour is None else looks[-1].at - hour.seconds
+
+
+def _doors(now: Between | None, recent: Between | None) -> list[dict[str, Any]]:
+    """What came in and went out by each door, and how long it took."""
+    doors = (
+        ("At once", SYNC, (), (), "sync_seconds"),
+        ("Queue: submitted", (), ("accepted",), (), "submit_seconds"),
+        ("Queue: decided", QUEUE, (), ("failed",), "queue_seconds"),
+    )
+    return [
+        {
+            "name": name,
+            "decided": None if now is None or not decided else now.rate(*decided),
+            "accepted": None if now is None or not accepted else now.rate(*accepted),
+            "failed": None if now is None or not failed else now.rate(*failed),
+            "quantiles": [None if recent is None else recent.quantile(measure, part) for part in (0.5, 0.95, 0.99)],
+        }
+        for name, decided, accepted, failed, measure in doors
+    ]
+
+
+def _lines(minutes: Sequence[Snapshot], looks: Sequence[Snapshot]) -> Lines | None:
+    points = [*minutes, *([looks[-1]] if looks and (not minutes or looks[-1].at > minutes[-1].at + 1) else [])]
+    if len(points) < 2:  # noqa: PLR2004  # a line has two ends
+        return None
+    spans = [between(earlier, later) for earlier, later in pairwise(points)]
+    ends = [each.at for each in points[1:]]
+    sync = [None if span is None else span.rate(*SYNC) for span in spans]
+    queue = [None if span is None else span.rate(*QUEUE) for span in spans]
+    top = nice_top(max((value for value in (*sync, *queue) if value is not None), default=0.0))
+    first, final = points[-1].at - HOUR_SECONDS, points[-1].at
+    x_scale, y_scale = across(first, final), upwards(0, top)
+    hours = [
+        Tick(x_scale.at(at), datetime.fromtimestamp(at, UTC).strftime("%H:%M"))
+        for at in (first + HOUR_SECONDS * part / 4 for part in range(5))
+    ]
+    return Lines(path(ends, sync, x_scale, y_scale), path(ends, queue, x_scale, y_scale), hours, ticks(y_scale, 0, top))
+
+
+def _score_bars(hour: Between) -> Bars:
+    parts = score_parts(hour)
+    # whole numbers at the ticks
+    top = nice_top(max(5.0, *parts))
+    x_scale, y_scale = across(0, 1), upwards(0, top)
+    bars = []
+    for place, number in enumerate(parts):
+        low, high = place / len(parts), PROBABILITY.bounds[place]
+        left, ceiling = x_scale.at(low), y_scale.at(number)
+        words = f"{low:.2f} to {high:.2f}: {number:,.0f}"
+        bars.append(
+            (left + 1, round(x_scale.at(high) - left - 2, 1), ceiling, round(y_scale.at(0) - ceiling, 1), words)
+        )
+    return Bars(bars, ticks(x_scale, 0, 1), ticks(y_scale, 0, top))
+
+
+class OverviewPage(ConsolePage):
+    """GET /console, and its part that is asked for each second."""
+
+    def __init__(self, renderer: Renderer, overview: Overview, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._renderer = renderer
+        self._overview = overview
+        self._clock = clock
+        self._part = ""
+        self._part_at = -1.0
+        self._part_base = ""
+        self._rendering = asyncio.Lock()
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The page."""
+        part = await self._current(req)
+        self._renderer.page(req, resp, "overview.html", session=req.context.session, part=part)
+
+    async def on_get_live(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The part that changes."""
+        self._renderer.fragment(resp, await self._current(req))
+
+    async def _current(self, req: falcon.asgi.Request) -> str:
+        """Rendered once a second for all who look."""
+        base = f"{req.root_path}/console"
+        async with self._rendering:
+            if self._clock() - self._part_at >= FRESH_SECONDS or base != self._part_base:
+                values = await self._overview.gathered()
+                self._part = self._renderer.text("overview_live.html", {"base": base, **values})
+                self._part_at, self._part_base = self._clock(), base
+            return self._part

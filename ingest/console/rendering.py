@@ -1,0 +1,99 @@
+"""Pages from templates: escaped, under a strict content security policy, never kept by a browser."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import falcon.asgi
+import jinja2
+
+from ingest.console.sessions import Session
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    # not "no-referrer": with it a browser says of our own forms that they come from nowhere
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # what is on a page is for who is signed in now
+    "Cache-Control": "no-store",
+}
+
+MENU = (
+    ("", "Overview"),
+    ("/decisions", "Decisions"),
+    ("/try", "Try one"),
+    ("/failed", "Failed"),
+    ("/models", "Models"),
+    ("/changes", "Changes"),
+)
+
+
+class Renderer:
+    """The templates of the console."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("ingest.console"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(number=number, moment=moment, percent=percent)
+
+    def text(self, template: str, values: Mapping[str, Any]) -> str:
+        """A template filled in."""
+        return self._environment.get_template(template).render(values)
+
+    def fragment(self, resp: falcon.asgi.Response, text: str) -> None:
+        """Answers with a part of a page."""
+        resp.text = text
+        resp.content_type = "text/html; charset=utf-8"
+        resp.set_headers(HEADERS)
+
+    def page(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        template: str,
+        *,
+        session: Session | None = None,
+        **values: Any,
+    ) -> None:
+        """Answers with a page, or with a part of one where the template is that."""
+        base = f"{req.root_path}/console"
+        common = {
+            "base": base,
+            "session": session,
+            "menu": [(base + path, name, req.path == f"/console{path}") for path, name in MENU],
+            "here": req.relative_uri,
+        }
+        resp.text = self.text(template, {**common, **values})
+        resp.content_type = "text/html; charset=utf-8"
+        resp.set_headers(HEADERS)
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with a comma between thousands; a dash for none."""
+    return "–" if value is None else f"{value:,.{digits}f}"  # noqa: RUF001  # it is read, not computed with
+
+
+def percent(value: float | None) -> str:
+    """A part of a whole."""
+    return "–" if value is None else f"{100 * value:.1f} %"  # noqa: RUF001  # same
+
+
+def moment(value: str | float | datetime | None) -> str:
+    """A time in UTC to the second, from RFC 3339 or seconds since 1970."""
+    if value is None:
+        return "–"  # noqa: RUF001  # same
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    elif isinstance(value, int | float):
+        value = datetime.fromtimestamp(value, UTC)
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,105 @@
+"""Signing in to the console with an API key or a link, and out again."""
+
+from collections.abc import Callable
+
+import falcon
+import falcon.asgi
+
+from ingest.console.guard import ConsolePage, read_form, remember
+from ingest.console.rendering import Renderer
+from ingest.console.sessions import COOKIE, Session, Sessions
+from ingest.limiting import Account
+from shared.log import get_logger
+from shared.rate import Rate
+
+log = get_logger(__name__)
+
+ATTEMPTS = Rate(quota=10, window_seconds=60)
+"""Of one address to sign in: nobody guesses a key, but looking for one costs, and fills the log."""
+
+KNOWN_ADDRESSES = 10_000
+
+
+class SignIn(ConsolePage):
+    """GET and POST /console/sign-in."""
+
+    is_open = True
+
+    def __init__(self, renderer: Renderer, sessions: Sessions, *, clock: Callable[[], float]) -> None:
+        self._renderer = renderer
+        self._sessions = sessions
+        self._clock = clock
+        self._attempts: dict[str, Account] = {}
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The form; or a session, where the link is good."""
+        link = req.get_param("link")
+        if link is not None:
+            self._count_attempt(req)
+            session = await self._sessions.redeem(link)
+            if session is not None:
+                _go(req, resp, session, "")
+                return
+            self._form(req, resp, problem="This link was used before, or is too old. Sign in with a key.")
+            return
+        if not self._sessions.are_needed or req.context.session is not None:
+            raise falcon.HTTPStatus(falcon.HTTP_303, headers={"Location": f"{req.root_path}/console"})
+        self._form(req, resp, problem="")
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """A session, where the key is good."""
+        self._count_attempt(req)
+        form = await read_form(req)
+        session = await self._sessions.sign_in(form.get("key", "").strip())
+        if session is None:
+            log.warning("console: no session for this key", address=req.remote_addr, request_id=req.context.request_id)
+            resp.status = falcon.HTTP_401
+            self._form(req, resp, problem="No valid API key with the scope admin or read. Check it, and try again.")
+            return
+        _go(req, resp, session, form.get("next", ""))
+
+    def _form(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, problem: str) -> None:
+        target = req.get_param("next") or ""
+        self._renderer.page(req, resp, "sign_in.html", problem=problem, next=target)
+
+    def _count_attempt(self, req: falcon.asgi.Request) -> None:
+        address, now = req.remote_addr, self._clock()
+        if len(self._attempts) >= KNOWN_ADDRESSES:
+            self._attempts = {each: account for each, account in self._attempts.items() if account.level(now)}
+        account = self._attempts.setdefault(address, Account(address, ATTEMPTS, now=now, sharers=1))
+        if not account.take(now):
+            wait_seconds = account.free_in_seconds(now)
+            raise falcon.HTTPTooManyRequests(
+                title="Too many attempts to sign in",
+                description=f"Try again in {wait_seconds} seconds.",
+                retry_after=wait_seconds,
+            )
+
+
+class SignOut(ConsolePage):
+    """POST /console/sign-out."""
+
+    is_open = True
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Ends the session, where its own form asks for that, and shows the form to sign in."""
+        session: Session | None = req.context.session
+        form = await read_form(req)
+        if session is not None and session.is_from(form.get("csrf", "")):
+            await self._sessions.end(session)
+            resp.unset_cookie(COOKIE, path=f"{req.root_path}/console", same_site="Strict")
+        resp.status = falcon.HTTP_303
+        resp.location = f"{req.root_path}/console/sign-in"
+
+
+def _go(req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session, target: str) -> None:
+    log.info("console: signed in", key=session.who, may_change=session.may_change, address=req.remote_addr)
+    remember(req, resp, session)
+    own = f"{req.root_path}/console"
+    # nothing but a page of ours: no other host, and nothing that a browser takes for one
+    is_ours = (target == own or target.startswith((own + "/", own + "?"))) and "\\" not in target
+    resp.status = falcon.HTTP_303
+    resp.location = target if is_ours else own
