@@ -37,7 +37,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .PHONY: help install run test test-slow test-without-cc test-kubernetes parity openapi fuzz chaos soak bench bench-quick
-.PHONY: images e2e-containers audit sbom lock clean
+.PHONY: screenshots images e2e-containers audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ chaos: install ## Kill everything for five minutes and see that nothing is lost 
 
 soak: install ## Ten minutes at half capacity: is memory flat? (SOAK_FLAGS="--seconds 60")
 	@exec $(BIN)/python -m tests.bench.soak $(SOAK_FLAGS)
+
+screenshots: install ## Take each page of the console in light and dark, wide and narrow, into docs/console (four minutes)
+	$(BIN)/python -m tests.e2e.screenshots
 
 bench: install ## Measure the service and its peers, and write docs/benchmarks (half an hour; BENCH_FLAGS="--only sync")
 	@exec $(BIN)/riskline bench $(BENCH_FLAGS)

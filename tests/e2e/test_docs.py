@@ -41,6 +41,7 @@ RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
 IMPORT = DOCS / "how-to" / "import-a-model.md"
 EVALUATE = DOCS / "how-to" / "evaluate-a-model.md"
 SWAP = DOCS / "how-to" / "swap-and-roll-back.md"
+CONSOLE = DOCS / "how-to" / "use-the-console.md"
 KEYS = DOCS / "how-to" / "keys.md"
 CALL = DOCS / "how-to" / "call-the-api.md"
 SIZE = DOCS / "how-to" / "size-an-installation.md"
@@ -152,7 +153,21 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
 
 @pytest.mark.parametrize(
     "document",
-    [TUTORIAL, CALL, FOLLOW, KEYS, SCORE_FILES, REPLAY, RECEIVE, IMPORT, EVALUATE, SWAP, SIZE, ROOT / "README.md"],
+    [
+        TUTORIAL,
+        CALL,
+        CONSOLE,
+        FOLLOW,
+        KEYS,
+        SCORE_FILES,
+        REPLAY,
+        RECEIVE,
+        IMPORT,
+        EVALUATE,
+        SWAP,
+        SIZE,
+        ROOT / "README.md",
+    ],
     ids=lambda path: path.name,
 )
 def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_in_the_table(

@@ -42,14 +42,18 @@ def write_stump(models_dir: Path) -> str:
     return manifest.version
 
 
+def clean_environment() -> dict[str, str]:
+    """An environment without this machine's settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
+
+
 @pytest.fixture(scope="session")
 def demo_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment without this machine's settings, in which there is a model."""
     models = tmp_path_factory.mktemp("models")
     write_stump(models)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
     # port 0: another test, or whatever else runs here, may have 8000
-    return {**inherited, "RISKLINE_MODELS": str(models), "RISKLINE_PORT": "0"}
+    return {**clean_environment(), "RISKLINE_MODELS": str(models), "RISKLINE_PORT": "0"}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -158,6 +159,31 @@ def test_up_makes_the_first_key_of_an_api_that_others_reach_and_puts_it_into_a_f
     with RunningUp(tmp_path, environment=demo_environment, flags=("--host", "0.0.0.0")) as again:  # noqa: S104
         assert again.request("GET", "/decisions")[0] == 401
     assert not again.said("rk_")
+
+
+def test_up_gives_a_link_that_signs_in_to_the_console_once(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    with RunningUp(tmp_path, environment=demo_environment, flags=("--host", "0.0.0.0")) as up:  # noqa: S104
+        eventually(lambda: up.said("Try it"))
+        file = tmp_path / "console_link"
+        link = urlsplit(file.read_text().strip())
+        first, second = (_got(up, f"{link.path}?{link.query}") for _ in range(2))
+        inside = _got(up, "/console/changes", Cookie=first[1]["set-cookie"].partition(";")[0])
+        outside = _got(up, "/console/changes")
+
+    token = link.query.removeprefix("link=")
+    assert (first[0], first[1]["location"]) == (303, "/console")
+    assert (second[0], second[1].get("set-cookie")) == (200, None)
+    assert (inside[0], outside[0]) == (200, 303)
+    assert (len(token), file.stat().st_mode & 0o777) == (43, 0o600)
+    assert token not in "".join(up.lines)
+
+
+def _got(up: RunningUp, path: str, **headers: str) -> tuple[int, http.client.HTTPMessage]:
+    connection = http.client.HTTPConnection("127.0.0.1", up.state["port"], timeout=10)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    connection.close()
+    return answer.status, answer.headers
 
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["none", "damaged"])

@@ -1,6 +1,7 @@
 """The app over the store in memory and a model without a file, for tests of the doors."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -10,23 +11,32 @@ from ingest.app import create_app
 from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.callbacks import url_check
+from ingest.console.main import Console
+from ingest.console.sessions import Sessions
 from ingest.edge_shared import DEFAULT_LIMITS, Limits
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.history import History
 from ingest.limiting import Limiter
 from ingest.recording import Recorder
 from ingest.scaling import Scaling
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
+from shared.model.registry import Registry
 from shared.model.serving import Serving
 from shared.presence import Presence
 from shared.scaling import Target
 from shared.settings import Settings, load_settings
+from shared.store.console import ConsoleStore
+from shared.store.history import RedisHistory
 from shared.store.memory import MemoryStore
 from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
+from shared.store.safety import Facts
+from shared.store.search import search_of
 from shared.store.tallies import AsyncTallies
+from shared.store.upkeep import AllCallbacks, AllFailures
 from shared.tracing import Tracing
 from shared.transaction import Transaction, TransactionModel
 from tests.factories import AmountModel, FixedSource
@@ -69,10 +79,14 @@ class Api:
         self.waiting = Waiting(self.store, places)
         self.feed = Feed(self.store, places)
         self.backlog = Backlog(self.store, queue_limit=queue_limit)
-        redis = fakeredis.FakeAsyncRedis()
+        self.gate = gate or Gate()
+        server = fakeredis.FakeServer()
+        redis = fakeredis.FakeAsyncRedis(server=server)
+        self.sync_redis = fakeredis.FakeRedis(server=server)
         presence = Presence(serving=self.serving, process="me", kind="api")
         self.fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
         self.scaling = Scaling(self.backlog, AsyncPaces(redis), Target())
+        self.console_sessions = Sessions(self.gate, ConsoleStore(redis))
         self.app = create_app(
             transaction_class=transaction_class,
             serving=self.serving,
@@ -88,7 +102,7 @@ class Api:
             backlog=self.backlog,
             fleet=self.fleet,
             scaling=self.scaling,
-            gate=gate or Gate(),
+            gate=self.gate,
             limiter=limiter or Limiter(),
             redis=(redis,),
             max_body_bytes=MAX_BODY_BYTES,
@@ -100,6 +114,26 @@ class Api:
             limits=limits,
             cors_origins=cors_origins,
             tracing=tracing,
+            console=Console(
+                gate=self.gate,
+                sessions=self.console_sessions,
+                store=ConsoleStore(redis),
+                anybody_may_reach=False,
+                transaction_class=transaction_class,
+                intake=self.store,
+                search=search_of([redis]),
+                failures=AllFailures([self.sync_redis]),
+                callbacks=AllCallbacks([self.sync_redis]),
+                serving=self.serving,
+                registry=Registry(Path("nowhere")),
+                pinned_version=None,
+                fleet=self.fleet,
+                history=History(self.backlog, self.fleet, sums=AsyncTallies(redis), kept=RedisHistory(redis)),
+                redis=redis,
+                redis_facts=lambda: Facts(
+                    {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}, {"role": "master"}
+                ),
+            ),
         )
         self.client = testing.TestClient(self.app)
 

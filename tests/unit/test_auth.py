@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cli.keys import make
-from ingest.access import ACCESS, OPEN
+from ingest.access import ACCESS, BY_SESSION, OPEN
 from ingest.auth import Gate, create_gate
 from ingest.main import application
 from shared.api_keys import ApiKey, Scope
@@ -32,9 +32,11 @@ ROUTES = sorted(
     for method in route.methods
     if not method.internal
 )
+CONSOLE = [route for route in ROUTES if ACCESS.get(("GET" if route[0] == "HEAD" else route[0], route[1])) is BY_SESSION]
+KEYED = [route for route in ROUTES if route not in CONSOLE]
 FAST = [("POST", "/score-transaction"), ("POST", "/transactions")]
 OPEN_PATHS = {"/health", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/assets/{name}"}
-OPEN_PATHS |= {"/docs/problems", "/docs/problems/{name}"}
+OPEN_PATHS |= {"/docs/problems", "/docs/problems/{name}", "/console/sign-in", "/console/static/{name}"}
 MAY = {
     "score": {("POST", "/score-transaction")},
     "submit": {
@@ -118,7 +120,7 @@ def check(who: str, route: tuple[str, str], status: int, headers: Any, body: byt
 
 
 @pytest.mark.parametrize("who", HEADERS)
-@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+@pytest.mark.parametrize("route", KEYED, ids=" ".join)
 def test_each_route_lets_in_whom_it_should_and_nobody_else(route: tuple[str, str], who: str) -> None:
     method, path = route
     authorization = HEADERS[who]
@@ -129,6 +131,23 @@ def test_each_route_lets_in_whom_it_should_and_nobody_else(route: tuple[str, str
     )
 
     check(who, route, answer.status_code, answer.headers, answer.content)
+
+
+@pytest.mark.parametrize("route", CONSOLE, ids=" ".join)
+def test_a_page_of_the_console_asks_for_a_session_whatever_key_comes_with_the_request(route: tuple[str, str]) -> None:
+    method, path = route
+    api = api_with_keys()
+    path = path.replace("{transaction_id}", "tx-1").replace("{kind}", "transactions")
+
+    for authorization in HEADERS.values():
+        headers = {"Authorization": authorization} if authorization else {}
+        headers |= {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
+        answer = api.client.simulate_request(method, path, headers=headers, body="csrf=x" if method == "POST" else "")
+
+        assert answer.status_code == 303
+        assert answer.headers["location"].partition("?")[0] == "/console/sign-in"
+        assert answer.content == b""
+        assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("who", HEADERS)
@@ -155,6 +174,8 @@ async def test_on_the_wire_each_door_lets_in_whom_it_should_also_a_second_time(
 def test_no_route_is_without_a_rule_and_no_rule_without_a_route() -> None:
     assert {route for route in ROUTES if route[0] != "HEAD"} == set(ACCESS)
     assert {path for (_, path), access in ACCESS.items() if access is OPEN} == OPEN_PATHS
+    below = {path for _, path in ACCESS if path == "/console" or path.startswith("/console/")}
+    assert {path for (_, path), access in ACCESS.items() if access is BY_SESSION} == below - OPEN_PATHS
 
 
 class Forgotten:

@@ -51,7 +51,9 @@ def types_of_falcon() -> dict[str, tuple[int, str]]:
     answers = [client.simulate_get("/nothing"), client.simulate_put("/health")]
     found = {answer.json["type"].removeprefix(TYPE_PREFIX): answer.json for answer in answers}
     raised = set()
-    for path in Path(ingest.__file__).parent.rglob("*.py"):
+    home = Path(ingest.__file__).parent
+    # what goes wrong in the console is told on a page, not as a problem
+    for path in set(home.rglob("*.py")) - set((home / "console").rglob("*.py")):
         raised |= set(re.findall(r"raise falcon\.(HTTP[A-Z]\w+)", path.read_text()))
     assert {getattr(falcon, name)().status_code for name in raised} <= {body["status"] for body in found.values()}
     return {name: (body["status"], body["title"]) for name, body in found.items()}

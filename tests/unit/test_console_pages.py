@@ -1,0 +1,342 @@
+"""What the console's pages show, and what they do when they are asked to."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+from ingest.console.figures import between, last, score_parts
+from ingest.console.filters import Filter, Shown
+from ingest.console.pictures import nice_top
+from shared.measures import SECONDS
+from shared.store.history import Snapshot
+from shared.store.keys import Keys
+from tests.factories import transaction_json
+from tests.unit.api import Api
+from tests.unit.test_console_sessions import FORM
+
+EVIL = '"><script>alert(1)</script>'
+
+
+class Open:
+    """The console of an API on this machine, without keys."""
+
+    def __init__(self) -> None:
+        self.api = Api()
+        self.cookies = {"riskline_console": "token"}
+        page = self.get("/changes").text
+        self.csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.api.client.simulate_get(f"/console{path}", host="127.0.0.1", cookies=self.cookies, **options)
+
+    def post(self, path: str, **form: str) -> Any:
+        body = "&".join(f"{name}={value}" for name, value in {"csrf": self.csrf, **form}.items())
+        return self.api.client.simulate_post(
+            f"/console{path}", body=body, headers=FORM, host="127.0.0.1", cookies=self.cookies
+        )
+
+    def feed(self, *decisions: dict[str, Any]) -> None:
+        """Puts decisions into the feed, with their records."""
+        for each in decisions:
+            decision = {
+                "transaction_id": each["id"],
+                "fraud_probability": each.get("score", 0.5),
+                "action": each.get("action", "APPROVE"),
+                "model_version": each.get("version", "v1"),
+                "scored_at": "2026-11-24T03:15:07.123Z",
+                **({"reasons": each["reasons"]} if "reasons" in each else {}),
+            }
+            transaction = transaction_json(transaction_id=each["id"], **each.get("values", {}))
+            record = {"v": 1, "status": "scored", "submitted_at": decision["scored_at"], "transaction": transaction}
+            kept = orjson.dumps({**record, "decision": decision})
+            self.api.store.records[each["id"]] = kept
+            self.api.sync_redis.set(Keys().transaction(each["id"]), kept)
+            self.api.sync_redis.xadd(Keys().feed, {"d": orjson.dumps(decision)})
+
+
+@pytest.fixture
+def console() -> Open:
+    return Open()
+
+
+def ids(page: str) -> list[str]:
+    return [unescape(each) for each in re.findall(r'/console/transactions/[^"]*">([^<]*)</a>', page)]
+
+
+def test_decisions_are_shown_newest_first_and_page_by_page(console: Open) -> None:
+    console.feed(*({"id": f"t-{number:03}"} for number in range(120)))
+
+    seen: list[str] = []
+    query: str | None = ""
+    pages = 0
+    while query is not None:
+        page = console.get(f"/decisions?{query}").text
+        seen += ids(page)
+        pages += 1
+        older = re.search(r'href="/console/decisions\?([^"]*)">(?:Older|Look)', page)
+        query = None if older is None else unescape(older[1])
+
+    assert seen == [f"t-{number:03}" for number in reversed(range(120))]
+    assert pages == 3
+
+
+FED = (
+    {"id": "a", "score": 0.95, "action": "DECLINE", "values": {"amount": 900.0}},
+    {"id": "b", "score": 0.5, "version": "v2", "values": {"amount": 10.0}},
+    {"id": "c", "score": 0.1, "values": {"amount": 500.0, "customer_age": 77}},
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("action=DECLINE", ["a"]),
+        ("score_min=0.2", ["b", "a"]),
+        ("score_min=0.2&score_max=0.6", ["b"]),
+        ("version=v2", ["b"]),
+        ("id=c", ["c"]),
+        ("id=c&action=DECLINE", []),
+        ("id=nobody", []),
+        ("f.amount.min=400", ["c", "a"]),
+        ("f.amount.min=400&f.amount.max=600", ["c"]),
+        ("f.customer_age.min=70&action=APPROVE", ["c"]),
+        ("f.nothing=1", ["c", "b", "a"]),
+        ("since=2999-01-01T00:00", []),
+        ("until=2000-01-01T00:00", []),
+        ("since=2000-01-01&until=2999-01-01", ["c", "b", "a"]),
+        ("action=&score_min=&id=", ["c", "b", "a"]),
+    ],
+)
+def test_a_filter_in_the_url_is_what_is_shown(console: Open, query: str, expected: list[str]) -> None:
+    console.feed(*FED)
+
+    assert ids(console.get(f"/decisions?{query}").text) == expected
+
+
+@pytest.mark.parametrize(
+    "query", ["action=MAYBE", "score_min=much", "since=yesterday", "f.amount.min=x", "before=soon"]
+)
+def test_a_wrong_value_in_the_url_is_told_and_left_out(console: Open, query: str) -> None:
+    console.feed(*FED)
+
+    page = console.get(f"/decisions?{query}")
+
+    assert page.status_code == 200
+    assert ids(page.text) == ["c", "b", "a"]
+    assert ("aria-invalid" in page.text) == (query.partition("=")[0] not in ("action", "before"))
+
+
+def test_a_rare_decision_is_looked_for_part_by_part(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.console.decisions.PART", 10)
+    monkeypatch.setattr("ingest.console.decisions.SEARCH_SECONDS", 0.0)
+    console.feed({"id": "rare", "action": "DECLINE"}, *({"id": f"t-{number}"} for number in range(25)))
+
+    query, looks = "action=DECLINE", 0
+    while not ids(page := console.get(f"/decisions?{query}").text):
+        looks += 1
+        assert "Look further back" in page
+        query = unescape(re.search(r'href="/console/decisions\?([^"]*)">Look', page)[1])  # type: ignore[index]
+
+    assert (ids(page), looks) == (["rare"], 2)
+
+
+def test_the_export_has_all_that_the_filter_admits_and_no_values(console: Open) -> None:
+    reasons = [{"feature": "amount", "value": 900.0, "contribution": 0.25, "text": "amount 900.00 is far above usual"}]
+    console.feed(*FED, {"id": "=cmd", "score": 0.99, "action": "DECLINE", "reasons": reasons})
+
+    answer = console.get("/decisions.csv?action=DECLINE")
+
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["transaction_id"] for row in rows] == ["'=cmd", "a"]
+    assert rows[0]["reasons"] == "amount +0.2500"
+    assert "900" not in answer.text
+    assert "decisions exported" in console.get("/changes").text
+    assert "attachment" in answer.headers["content-disposition"]
+    newest, oldest = (datetime.fromisoformat(answer.headers[f"riskline-{name}"]) for name in ("newest", "oldest"))
+    assert timedelta(0) <= newest - oldest < timedelta(minutes=1)
+
+
+def test_a_transactions_values_are_shown_once_they_are_asked_for_and_that_is_kept(console: Open) -> None:
+    console.feed({"id": "t-1", "values": {"amount": 4711.5}})
+
+    before = console.get("/transactions/t-1").text
+    shown = console.post("/transactions/t-1").text
+
+    assert "4711.5" not in before
+    assert "4711.5" in shown
+    changes = console.get("/changes").text
+    assert "values looked at" in changes
+    assert "t-1" in changes
+
+
+def test_a_transaction_that_nobody_knows_is_404_on_a_page(console: Open) -> None:
+    answer = console.get("/transactions/nobody")
+
+    assert answer.status_code == 404
+    assert "Unknown transaction" in answer.text
+
+
+def test_a_failed_transaction_is_listed_with_its_reason_and_tried_again(console: Open) -> None:
+    fail(console, "t-1", "deciding it raised ValueError")
+    fail(console, "t-2", "3 workers were lost while they assessed it")
+
+    page = console.get("/failed?reason=workers").text
+    assert "t-2" in page
+    assert "t-1" not in page
+    assert "Try again</button>" in console.get("/failed?confirm=transactions").text
+
+    answer = console.post("/failed/transactions", reason="workers")
+
+    assert answer.headers["location"] == "/console/failed?of=transactions&done=1&left=0&reason=workers"
+    assert console.api.sync_redis.lrange(Keys().waiting, 0, -1) == [b"t-2"]
+    assert console.post("/failed/transactions", id="t-1").status_code == 303
+    assert console.api.sync_redis.zcard(Keys().failed) == 0
+    assert "transactions tried again" in console.get("/changes").text
+
+
+def test_many_are_tried_again_part_by_part_with_progress(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.console.failed.AT_A_TIME", 3)
+    for number in range(7):
+        fail(console, f"t-{number}", "deciding it raised ValueError")
+
+    places, done = [], ""
+    for _ in range(3):
+        places.append(console.post("/failed/transactions", done=done).headers["location"])
+        done = places[-1].partition("done=")[2].partition("&")[0]
+    page = console.get("/failed?of=transactions&done=3&left=4").text
+
+    assert [place.partition("done=")[2].removesuffix("&reason=") for place in places] == [
+        "3&left=4",
+        "6&left=1",
+        "7&left=0",
+    ]
+    assert '<progress value="3" max="7">' in page
+
+
+def fail(console: Open, transaction_id: str, reason: str) -> None:
+    record = {"v": 1, "status": "failed", "submitted_at": "2026-11-24T03:15:07.123Z", "error": reason}
+    transaction = transaction_json(transaction_id=transaction_id)
+    console.api.sync_redis.set(Keys().transaction(transaction_id), orjson.dumps({**record, "transaction": transaction}))
+    console.api.sync_redis.zadd(Keys().failed, {transaction_id: 1_700_000_000})
+
+
+def test_a_kind_that_is_not_there_is_404(console: Open) -> None:
+    assert console.post("/failed/models").status_code == 404
+
+
+def test_one_that_is_typed_in_is_decided_as_the_door_decides_it_and_kept_nowhere(console: Open) -> None:
+    typed = {name: str(value) for name, value in transaction_json(amount=9000).items() if name != "transaction_id"}
+
+    page = console.post("/try", **typed).text
+
+    assert "DECLINE" in page
+    assert page.count("<figure>") == len(typed)
+    assert not console.api.store.records
+    assert console.api.recorder.pending == 0
+
+
+def test_all_that_is_wrong_with_what_was_typed_in_is_told_beside_what_it_was(console: Open) -> None:
+    page = unescape(console.post("/try", amount="-1", customer_age="old").text)
+
+    assert "Input should be greater than 0" in page
+    assert 'value="old"' in page
+    assert "Field required" in page
+
+
+def test_the_form_has_an_example_in_it(console: Open) -> None:
+    assert 'name="amount" value="4500.0"' in console.get("/try").text
+
+
+def texts() -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "id", {"id": EVIL}
+    yield "version", {"id": "t", "version": EVIL}
+    yield "reason", {"id": "t", "reasons": [{"feature": EVIL, "value": 1, "contribution": 0.5, "text": EVIL}]}
+    yield "values", {"id": "t", "values": {"note": EVIL}}
+
+
+@pytest.mark.parametrize(("where", "fed"), list(texts()), ids=lambda each: each if isinstance(each, str) else "")
+def test_no_text_becomes_markup(console: Open, where: str, fed: dict[str, Any]) -> None:
+    console.feed(fed)
+    path = f"/transactions/{quote(fed['id'], safe='')}"
+    pages = [console.get("/decisions"), console.get(path), console.post(path), console.get("/changes")]
+    pages += [
+        console.get(f"/decisions?version={quote(EVIL)}&score_min={quote(EVIL)}"),
+        console.get(f"/failed?reason={quote(EVIL)}"),
+    ]
+
+    assert any("&lt;script&gt;" in page.text for page in pages)
+    for page in pages:
+        assert "<script>" not in page.text
+
+
+def test_the_overview_shows_what_there_is_and_what_is_wrong(console: Open) -> None:
+    page = console.get("").text
+
+    assert "Redis does not answer" in page
+    assert 'hx-get="/console/live"' in page
+    assert "<html" not in console.get("/live").text
+
+
+def test_rates_are_those_between_two_looks() -> None:
+    looks = [Snapshot(float(at), {"accepted": 10.0 * at, "undecided": 3.0}) for at in range(100, 161)]
+
+    time = last(looks, 10)
+
+    assert time is not None
+    assert time.seconds == 10
+    assert time.rate("accepted") == 10
+    assert "undecided" not in time.numbers
+
+
+def test_a_redis_that_lost_its_counts_is_no_rate_at_all() -> None:
+    assert between(Snapshot(1.0, {"accepted": 100}), Snapshot(2.0, {"accepted": 5})) is None
+    assert last([Snapshot(1.0, {})], 10) is None
+
+
+def test_quantiles_are_those_of_prometheus() -> None:
+    counts = {f"sync_seconds  {float(bound)}": 0.0 for bound in SECONDS} | {"sync_seconds  sum": 99.0}
+    numbers = counts | {"sync_seconds  0.001": 90.0, "sync_seconds  0.01": 10.0}
+    time = between(Snapshot(0.0, {}), Snapshot(1.0, numbers))
+
+    assert time is not None
+    # histogram_quantile: linear within the bucket from the bound below
+    assert time.quantile("sync_seconds", 0.5) == pytest.approx(0.0005 + 0.0005 * 50 / 90)
+    assert time.quantile("sync_seconds", 0.95) == pytest.approx(0.005 + 0.005 * 5 / 10)
+    assert time.quantile("submit_seconds", 0.5) is None
+
+
+def test_a_score_histogram_has_both_doors_in_it() -> None:
+    numbers = {"sync_score  0.05": 3.0, "queue_score  0.05": 2.0, "queue_score  1.0": 4.0, "queue_score  sum": 9.0}
+    time = between(Snapshot(0.0, {}), Snapshot(1.0, numbers))
+
+    assert time is not None
+    assert score_parts(time)[0] == 5
+    assert score_parts(time)[-1] == 4
+    assert sum(score_parts(time)) == 9
+
+
+@pytest.mark.parametrize(("largest", "top"), [(0, 1), (0.7, 1), (3, 5), (10, 10), (1400, 2000), (20_001, 50_000)])
+def test_an_axis_ends_at_a_round_number(largest: float, top: float) -> None:
+    assert nice_top(largest) == pytest.approx(top)
+
+
+def test_a_filter_is_written_as_it_was_read() -> None:
+    fields = [Shown("amount", is_number=True), Shown("country", is_number=False)]
+    params = {"action": "REVIEW", "f.amount.min": "5", "f.country": "UG", "since": "2026-11-24T03:15", "before": "5-0"}
+
+    wanted = Filter.read(params, fields)
+    again = Filter.read(dict(pair.split("=") for pair in wanted.query(before="5-0").split("&")), fields)
+
+    assert wanted.admits({"action": "REVIEW", "fraud_probability": 0.5})
+    assert wanted.admits_values({"amount": 5, "country": "UG"})
+    assert not wanted.admits_values({"amount": 4.9, "country": "UG"})
+    assert not wanted.admits_values(None)
+    assert (again.equal, again.at_least, again.before) == (wanted.equal, wanted.at_least, wanted.before)

@@ -1,0 +1,305 @@
+"""Who gets into the console, what he may do there, and when he is out again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import fakeredis
+import pytest
+
+from cli.keys import make
+from ingest.auth import Gate
+from ingest.console.sessions import ABSOLUTE, BELIEVED, COOKIE, IDLE_SECONDS, digest_of_token
+from shared.api_keys import Scope
+from shared.errors import StoreUnavailableError
+from shared.store.console import ConsoleStore, offer_link
+from shared.store.keys import Keys
+from tests.unit.api import Api
+
+NOW = datetime(2026, 11, 24, 3, 15, tzinfo=UTC)
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+PAGES = ("", "/live", "/decisions", "/decisions.csv", "/transactions/t", "/try", "/failed", "/models", "/changes")
+
+
+class Console:
+    """The console with keys, and a browser that keeps its cookie."""
+
+    def __init__(self, *scopes: Scope, expires_at: datetime | None = None) -> None:
+        self.now = datetime.now(UTC)
+        self.secret, self.key = make("me", list(scopes), now=self.now, expires_at=expires_at)
+        self.gate = Gate(own_keys=(self.key,))
+        self.api = Api(gate=self.gate)
+        self.cookies: dict[str, str] = {}
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.api.client.simulate_get(f"/console{path}", cookies=self.cookies, **options)
+
+    def post(self, path: str, headers: dict[str, str] | None = None, **form: str) -> Any:
+        body = "&".join(f"{name}={value}" for name, value in form.items())
+        path = f"/console{path}"
+        return self.api.client.simulate_post(path, body=body, headers=FORM | (headers or {}), cookies=self.cookies)
+
+    def sign_in(self, key: str = "", **form: str) -> Any:
+        answer = self.post("/sign-in", key=key or self.secret, **form)
+        if COOKIE in answer.cookies:
+            self.cookies = {COOKIE: answer.cookies[COOKIE].value}
+        return answer
+
+    def csrf(self) -> str:
+        page = self.get("/changes").text
+        return str(page.partition('name="csrf" value="')[2].partition('"')[0])
+
+
+def test_nobody_sees_a_page_before_signing_in() -> None:
+    console = Console(Scope.ADMIN)
+
+    for path in PAGES:
+        answer = console.get(path)
+        assert answer.status_code == 303, path
+        assert answer.headers["location"].startswith("/console/sign-in")
+        assert answer.content == b""
+
+
+def test_who_signs_in_gets_to_the_page_that_was_asked_for() -> None:
+    console = Console(Scope.ADMIN)
+    asked = console.get("/decisions?action=DECLINE").headers["location"]
+
+    form = console.get(asked.removeprefix("/console"))
+    answer = console.sign_in(next="/console/decisions%3Faction%3DDECLINE")
+
+    assert 'value="/console/decisions?action=DECLINE"' in form.text
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/decisions?action=DECLINE")
+    assert console.get("/changes").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example", "//evil.example", "/console%5C@evil.example", "/consoleevil", "javascript:alert(1)", ""],
+)
+def test_after_signing_in_nobody_is_sent_elsewhere(target: str) -> None:
+    assert Console(Scope.ADMIN).sign_in(next=target).headers["location"] == "/console"
+
+
+def test_the_cookie_is_for_the_server_alone_and_over_tls_for_tls_alone() -> None:
+    console = Console(Scope.ADMIN)
+
+    plain = console.sign_in().headers["set-cookie"]
+    tls = console.post("/sign-in", headers={"X-Forwarded-Proto": "https"}, key=console.secret).headers["set-cookie"]
+
+    assert {"HttpOnly", "SameSite=Strict", "Path=/console"} <= set(plain.split("; "))
+    assert "Secure" not in plain
+    assert "Secure" in tls
+
+
+@pytest.mark.parametrize("key", ["", "rk_nonsense", "%00", "x" * 10_000])
+def test_what_is_no_key_gets_nobody_in(key: str) -> None:
+    console = Console(Scope.ADMIN)
+
+    answer = console.post("/sign-in", key=key)
+
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert "No valid API key" in answer.text
+
+
+@pytest.mark.parametrize("scope", [Scope.SCORE, Scope.SUBMIT])
+def test_a_key_that_may_not_read_gets_nobody_in(scope: Scope) -> None:
+    console = Console(scope)
+
+    assert console.sign_in().status_code == 401
+
+
+def test_a_key_that_may_read_may_look_and_change_nothing() -> None:
+    console = Console(Scope.READ)
+    console.sign_in()
+    csrf = console.csrf()
+
+    assert console.get("/failed").status_code == 200
+    for path in ("/failed/transactions", "/models/switch"):
+        answer = console.post(path, csrf=csrf)
+        assert answer.status_code == 403
+        assert "may look" in answer.text
+
+
+@pytest.mark.parametrize("csrf", ["", "0" * 64])
+def test_a_change_that_no_form_of_this_session_asked_for_is_refused(csrf: str) -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+
+    assert console.post("/failed/transactions", csrf=csrf).status_code == 403
+    assert console.post("/failed/transactions", csrf=console.csrf()).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+def test_a_form_of_another_site_is_refused_whatever_is_in_it(headers: dict[str, str]) -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+
+    assert console.post("/failed/transactions", headers=headers, csrf=console.csrf()).status_code == 403
+
+
+def test_a_form_passes_behind_a_proxy_that_names_another_host() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+
+    for headers in (
+        {"Origin": "https://shop.example", "X-Forwarded-Host": "shop.example"},
+        {"Origin": "https://shop.example", "Sec-Fetch-Site": "same-origin"},
+    ):
+        assert console.post("/failed/transactions", headers=headers, csrf=console.csrf()).status_code == 303
+
+
+def test_who_signs_out_is_out() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+
+    assert console.post("/sign-out", csrf="0").status_code == 303
+    assert console.get("/changes").status_code == 200
+    assert console.post("/sign-out", csrf=console.csrf()).status_code == 303
+
+    assert console.get("/changes").status_code == 303
+
+
+def test_a_key_that_is_revoked_or_ends_ends_its_sessions() -> None:
+    console = Console(Scope.ADMIN, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    console.sign_in()
+    assert console.get("/changes").status_code == 200
+
+    console.gate._now = lambda: console.now + timedelta(hours=2)
+    assert console.get("/changes").status_code == 303
+    console.gate._now = lambda: console.now
+    assert console.get("/changes").status_code == 200
+    console.gate._valid = ()
+
+    assert console.get("/changes").status_code == 303
+
+
+def test_another_key_of_the_same_name_does_not_bring_a_session_back() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+
+    _, other = make("me", [Scope.ADMIN], now=console.now + timedelta(seconds=5), expires_at=None)
+    console.gate._valid = (other,)
+
+    assert console.get("/changes").status_code == 303
+
+
+def test_too_many_attempts_have_to_wait() -> None:
+    console = Console(Scope.ADMIN)
+
+    statuses = [console.post("/sign-in", key="rk_wrong").status_code for _ in range(11)]
+    refused = console.sign_in()
+
+    assert statuses == [401] * 10 + [429]
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "6")
+    assert "Too many attempts" in refused.text
+
+
+def test_a_link_signs_in_once() -> None:
+    console = Console(Scope.ADMIN)
+    offer_link(console.api.sync_redis, digest_of_token("secret"), seconds=60)
+
+    answer = console.get("/sign-in?link=secret")
+    again = console.get("/sign-in?link=secret")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+    console.cookies = {COOKIE: answer.cookies[COOKIE].value}
+    assert console.get("/changes").status_code == 200
+    assert (again.status_code, COOKIE in again.cookies) == (200, False)
+    assert "used before" in again.text
+
+
+def test_redis_has_nothing_that_signs_in() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+    token = console.cookies[COOKIE]
+
+    redis = console.api.sync_redis
+    everything = b" ".join(key + b" " + (redis.get(key) or b"") for key in redis.keys("*console_session*"))
+
+    assert token.encode() not in everything
+    assert console.secret.encode() not in everything
+    assert 0 < redis.ttl(Keys().console_session(digest_of_token(token))) <= IDLE_SECONDS
+
+
+def test_a_session_ends_after_half_an_hour_of_idleness_and_after_half_a_day_in_any_case() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+    sessions = console.api.console_sessions
+    key = Keys().console_session(digest_of_token(console.cookies[COOKIE]))
+
+    sessions._now = lambda: datetime.now(UTC) + ABSOLUTE
+    assert console.get("/changes").status_code == 303
+    sessions._now = lambda: datetime.now(UTC)
+    assert console.get("/changes").status_code == 200
+    console.api.sync_redis.delete(key)
+
+    assert console.get("/changes").status_code == 303
+
+
+def test_without_redis_who_was_seen_may_look_on_for_a_while_and_nobody_signs_in() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+    assert console.get("").status_code == 200
+    sessions = console.api.console_sessions
+
+    class Away(ConsoleStore):
+        async def session(self, digest: str) -> str | None:
+            raise StoreUnavailableError("Redis: away")
+
+        async def open_session(self, digest: str, session: str, *, idle_seconds: int) -> None:
+            raise StoreUnavailableError("Redis: away")
+
+    sessions._store = Away(fakeredis.FakeAsyncRedis())
+
+    assert console.get("").status_code == 200
+    assert console.sign_in().status_code == 503
+    sessions._now = lambda: datetime.now(UTC) + BELIEVED + timedelta(seconds=1)
+    away = console.get("")
+    assert away.status_code == 503
+    assert "Redis is away" in away.text
+
+
+def test_without_keys_the_console_is_open_to_this_machine_alone() -> None:
+    client = Api().client
+
+    for host in ("127.0.0.1", "localhost", "[::1]", "riskline.localhost"):
+        assert client.simulate_get("/console/changes", host=host).status_code == 200, host
+    for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1"):
+        assert client.simulate_get("/console/changes", host=host).status_code == 403, host
+
+
+def test_without_keys_a_change_needs_its_form_too() -> None:
+    client = Api().client
+    page = client.simulate_get("/console/changes", host="127.0.0.1")
+    cookies = {COOKIE: page.cookies[COOKIE].value}
+    csrf = page.text.partition('name="csrf" value="')[2].partition('"')[0]
+
+    for token, status in (("", 403), (csrf, 303)):
+        answer = client.simulate_post(
+            "/console/failed/transactions", body=f"csrf={token}", headers=FORM, host="127.0.0.1", cookies=cookies
+        )
+        assert answer.status_code == status
+
+
+def test_every_page_forbids_scripts_that_are_not_its_own() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+
+    for path in PAGES:
+        headers = console.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_a_form_that_is_too_large_or_none_is_refused() -> None:
+    console = Console(Scope.ADMIN)
+
+    assert console.post("/sign-in", key="x" * 70_000).status_code == 413
+    other = console.api.client.simulate_post("/console/sign-in", body="{}", headers={"Content-Type": "text/plain"})
+    assert other.status_code == 415
