@@ -3,6 +3,7 @@
 import faulthandler
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from shared.errors import StoreUnavailableError
 from shared.jobs import Tickets
@@ -76,16 +77,28 @@ class Rounds:
 
 
 class SideBySide(Rounds):
-    """Several rounds of which none waits for another."""
+    """Several rounds of which none waits for another; they show life together, so not where one of them hangs."""
 
     def __init__(self, rounds: Sequence[Rounds]) -> None:
         super().__init__("none")
         self._rounds = tuple(rounds)
+        self._showing = threading.Lock()
+        self._unseen = set(range(len(self._rounds)))
 
     def start(self) -> None:
         """Starts all threads."""
-        for each in self._rounds:
+        for number, each in enumerate(self._rounds):
+            each.sign = partial(self._seen, number)
             each.start()
+
+    def _seen(self, number: int) -> None:
+        """One has ended a round; where all have since the last sign, there is another."""
+        with self._showing:
+            self._unseen.discard(number)
+            if self._unseen:
+                return
+            self._unseen.update(range(len(self._rounds)))
+        self.sign()
 
     def stop(self) -> None:
         """Ends all threads."""

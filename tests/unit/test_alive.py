@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StoreUnavailableError
+from tests.integration.running import eventually
+from worker import sweeper
 from worker.alive import STALE_SECONDS, check, main, sign_of_life
-from worker.sweeper import Rounds
+from worker.sweeper import Rounds, SideBySide
 
 
 def test_a_worker_that_signed_lately_is_alive_and_one_that_stands_still_is_not(tmp_path: Path) -> None:
@@ -58,6 +60,41 @@ def test_a_round_that_redis_fails_is_a_sign_of_life_too() -> None:
 
     assert signed.wait(5)
     rounds.stop()
+
+
+def test_rounds_side_by_side_show_life_until_one_of_them_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeper, "INTERVAL_SECONDS", 0.001)
+    hangs, signed = threading.Event(), threading.Semaphore(0)
+    hangs.set()
+
+    class Part(Rounds):
+        def __init__(self, goes_on: threading.Event) -> None:
+            super().__init__("part")
+            self.rounds, self._goes_on = 0, goes_on
+
+        def round(self) -> None:
+            self.rounds += 1
+            self._goes_on.wait()
+
+    always = threading.Event()
+    always.set()
+    parts = [Part(always), Part(hangs)]
+    both = SideBySide(parts)
+    both.sign = signed.release
+    both.start()
+
+    assert all(signed.acquire(timeout=5) for _ in range(3))
+    hangs.clear()
+    hung_at = parts[0].rounds
+    eventually(lambda: parts[0].rounds > hung_at + 10)
+    while signed.acquire(blocking=False):
+        """Those of before."""
+    eventually(lambda: parts[0].rounds > hung_at + 30)
+    assert not signed.acquire(blocking=False)
+
+    hangs.set()
+    assert signed.acquire(timeout=5)
+    both.stop()
 
 
 def test_the_check_imports_nothing_of_the_service_since_it_runs_every_few_seconds(tmp_path: Path) -> None:
