@@ -1,7 +1,8 @@
 """How Redis is reached, and what its faults are called here."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from redis import Redis
@@ -18,7 +19,7 @@ from shared.redis_url import is_cluster_url, is_sentinel_url, parse_cluster_url,
 from shared.store.cluster import cluster_clients, cluster_clients_async
 from shared.store.failover import follow
 from shared.store.keys import FIRST
-from shared.store.layout import OtherLayoutError, check, check_async
+from shared.store.layout import Confirmation, OtherLayoutError, check, check_async
 from shared.store.sentinel import sentinel_client, sentinel_client_async
 from shared.store.shards import all_keys, first_shard, slot_of
 
@@ -67,7 +68,10 @@ def connect_store_async(url: str, *, shards: int, timeout_seconds: float) -> tup
     """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
     if not is_cluster_url(url):
         return (connect_async(url, timeout_seconds=timeout_seconds, shards=shards),) * shards
-    slots: dict[int | None, Any] = {slot_of(keys.shard): check_async(shards, keys) for keys in all_keys(shards)}
+    confirmation = Confirmation()
+    slots: dict[int | None, Any] = {
+        slot_of(keys.shard): check_async(shards, keys, confirmation=confirmation) for keys in all_keys(shards)
+    }
     options = _impatient(timeout_seconds)
     return tuple(cluster_clients_async(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
 
@@ -127,7 +131,10 @@ def connect_store(
         return (
             connect(url, timeout_seconds=timeout_seconds, retries=retries, give_up=give_up, shards=shards, makes=makes),
         ) * shards
-    slots = {slot_of(keys.shard): check(shards, keys, makes=makes) for keys in all_keys(shards)}
+    confirmation = Confirmation()
+    slots = {
+        slot_of(keys.shard): check(shards, keys, confirmation=confirmation, makes=makes) for keys in all_keys(shards)
+    }
     options = _patient(timeout_seconds, retries, give_up)
     return tuple(cluster_clients(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
 
@@ -149,19 +156,24 @@ def require_layout(url: str, *, shards: int, timeout_seconds: float) -> None:
         SettingsError: it was made with another number.
     """
     clients = connect_store(url, shards=shards, timeout_seconds=timeout_seconds, retries=0)
-    first = first_shard(shards)
     keys = all_keys(shards)
-    try:
-        # the first shard first: where it says that the store is another one, the others are left as they are
-        for number in sorted(range(shards), key=lambda each: each != first):
+
+    def see(number: int) -> None:
+        # away, full, without a right to write, or new while the first is away: each connection looks before it is used
+        with suppress(RedisError, OSError):
             try:
                 clients[number].set(keys[number].shards, shards, nx=True)
             except OtherLayoutError as error:
                 raise SettingsError(str(error)) from None
-            except (RedisError, OSError):
-                # away, full, or without a right to write: whether it may be used is found when it is
-                if number == first:
-                    return
+
+    try:
+        # the first shard first: where it says that the store is another one, the others are left as they are
+        first = first_shard(shards)
+        see(first)
+        if shards > 1:
+            # at once: those of a node that hangs would wait for it one after another
+            with ThreadPoolExecutor(shards - 1) as threads:
+                list(threads.map(see, (number for number in range(shards) if number != first)))
     finally:
         for client in dict.fromkeys(clients):
             client.close()

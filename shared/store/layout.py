@@ -19,16 +19,36 @@ class OtherLayoutError(RedisError):
     """The store was made with another number of shards than this process is set to."""
 
 
-def check(shards: int, keys: Keys, *, makes: bool = True) -> Callable[[Any], None]:
+class UnknownLayoutError(RedisError):
+    """A shard does not say how many there are, and the first shard has not yet said that it is as this process has it.
+
+    It may be new, or one that only another number of shards makes a shard at all.
+    """
+
+
+class Confirmation:
+    """Whether the first shard says what this process is set to; of all connections to one store."""
+
+    def __init__(self) -> None:
+        self.given = False
+
+
+def check(
+    shards: int, keys: Keys, *, confirmation: Confirmation | None = None, makes: bool = True
+) -> Callable[[Any], None]:
     """What a new connection does first, to a shard that has these keys; one that is new is made, unless it only looks.
+
+    Any but the first is made only where the first has confirmed the number before.
 
     Raises, when it is called:
         OtherLayoutError: the store was made with another number of shards.
+        UnknownLayoutError: the shard is new, and the first was not reached yet.
     """
+    confirmed = Confirmation() if confirmation is None else confirmation
 
     def on_connect(connection: Any) -> None:
         connection.on_connect()
-        steps, answer = _steps(shards, keys, makes=makes), None
+        steps, answer = _steps(shards, keys, confirmed, makes=makes), None
         while (step := _next(steps, answer)) is not None:
             connection.send_command(*step)
             answer = connection.read_response()
@@ -36,12 +56,15 @@ def check(shards: int, keys: Keys, *, makes: bool = True) -> Callable[[Any], Non
     return on_connect
 
 
-def check_async(shards: int, keys: Keys) -> Callable[[Any], Awaitable[None]]:
+def check_async(
+    shards: int, keys: Keys, *, confirmation: Confirmation | None = None
+) -> Callable[[Any], Awaitable[None]]:
     """The same for a connection of the event loop."""
+    confirmed = Confirmation() if confirmation is None else confirmation
 
     async def on_connect(connection: Any) -> None:
         await connection.on_connect()
-        steps, answer = _steps(shards, keys, makes=True), None
+        steps, answer = _steps(shards, keys, confirmed, makes=True), None
         while (step := _next(steps, answer)) is not None:
             await connection.send_command(*step)
             answer = await connection.read_response()
@@ -56,12 +79,17 @@ def _next(steps: Generator[Step, Any, None], answer: Any) -> Step | None:
         return None
 
 
-def _steps(shards: int, keys: Keys, *, makes: bool) -> Generator[Step, Any, None]:
+def _steps(shards: int, keys: Keys, confirmation: Confirmation, *, makes: bool) -> Generator[Step, Any, None]:
     made_with = yield ("GET", keys.shards)
     if made_with is None and shards > 1:
         if keys == FIRST and (yield ("EXISTS", keys.totals)):
             # by a release, or a process, that knew of one alone
             made_with = b"1"
+        elif makes and not (keys == FIRST or confirmation.given):
+            raise UnknownLayoutError(
+                f"shard {keys.shard} does not say how many shards the store has; it is not used before the shard that "
+                f"is tagged {FIRST.shard} has said that there are {shards}"
+            )
         elif makes:
             yield ("SET", keys.shards, shards, "NX")
             made_with = yield ("GET", keys.shards)
@@ -72,6 +100,8 @@ def _steps(shards: int, keys: Keys, *, makes: bool) -> Generator[Step, Any, None
             f"this store was made with {_shards(number)}, and RISKLINE_SHARDS says {shards}: set RISKLINE_SHARDS to "
             f"{number}, or name an empty store in RISKLINE_STORE_URL"
         )
+    if keys == FIRST and made_with is not None:
+        confirmation.given = True
 
 
 def _shards(number: str) -> str:

@@ -24,7 +24,7 @@ from shared.store.connection import connect_store, require_layout
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import decided
 from shared.store.sharded_queue import Health
-from shared.store.shards import all_keys, shard_of
+from shared.store.shards import all_keys, first_shard, shard_of
 from shared.webhooks import new_secret
 from tests.factories import transaction_json
 from tests.integration.apis import RunningApi
@@ -63,6 +63,8 @@ def settings(cluster: Cluster) -> Settings:
     """Those of a store that is empty."""
     for each in cluster.clients:
         each.flushall()
+    # as each process does at its start
+    require_layout(cluster.url, shards=SHARDS, timeout_seconds=2)
     return load_settings(redis_url="redis://127.0.0.1:1", store_url=cluster.url, shards=SHARDS)
 
 
@@ -113,6 +115,53 @@ def test_another_number_of_shards_is_refused_by_the_start_and_by_each_connection
     alone = load_settings(**{**settings.model_dump(), "shards": 1})
     with pytest.raises(StoreUnavailableError, match="made with 3 shards"):
         asyncio.run(open_store(alone).intake.accept([a_submission("a")]))
+
+
+async def test_while_the_first_shard_is_away_a_process_with_another_number_of_shards_accepts_nothing(
+    settings: Settings, cluster: Cluster
+) -> None:
+    """What it accepted would be where no worker comes."""
+    others = 2
+    [shard] = {0, 1} - {first_shard(others)}
+    keys, client = all_keys(others)[shard], cluster.shard_client(shard, shards=others)
+    names = [each for each in (f"t{number}" for number in range(9)) if shard_of(each, others) == shard]
+    assert keys not in all_keys(SHARDS)
+    store = open_store(load_settings(**{**settings.model_dump(), "shards": others, "redis_timeout": 0.3}))
+    node = cluster.node_of(first_shard(SHARDS), shards=SHARDS)
+    cluster.freeze(f"n{node}")
+    try:
+        require_layout(cluster.url, shards=others, timeout_seconds=0.3)
+        with pytest.raises(StoreUnavailableError, match="does not say how many shards the store has"):
+            await store.intake.accept([a_submission(each) for each in names])
+        assert client.keys(f"{keys.prefix}*") == []
+    finally:
+        cluster.thaw(f"n{node}")
+        await store.close()
+        await store.decisions.close()
+    with pytest.raises(SettingsError, match="made with 3 shards"):
+        require_layout(cluster.url, shards=others, timeout_seconds=2)
+    eventually(lambda: all(each.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for each in cluster.clients))
+
+
+def test_a_process_starts_in_the_time_of_one_answer_where_a_node_hangs_that_has_several_shards(
+    settings: Settings, cluster: Cluster
+) -> None:
+    del settings
+    for each in cluster.clients:
+        each.flushall()
+    many = 12
+    require_layout(cluster.url, shards=many, timeout_seconds=2)
+    node = next(number for number in range(3) if number != cluster.node_of(first_shard(many), shards=many))
+    cluster.freeze(f"n{node}")
+    try:
+        began = time.monotonic()
+        require_layout(cluster.url, shards=many, timeout_seconds=0.4)
+        took = time.monotonic() - began
+    finally:
+        cluster.thaw(f"n{node}")
+
+    assert took < 1.5
+    eventually(lambda: all(each.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for each in cluster.clients))
 
 
 async def test_while_a_shards_slot_is_moved_its_calls_are_refused_as_a_whole_and_afterwards_go_to_the_new_node(

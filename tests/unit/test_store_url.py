@@ -9,7 +9,7 @@ from shared.errors import SettingsError
 from shared.redis_url import parse_cluster_url
 from shared.settings import load_settings
 from shared.store.keys import FIRST, Keys
-from shared.store.layout import OtherLayoutError, check
+from shared.store.layout import Confirmation, OtherLayoutError, UnknownLayoutError, check
 
 SECRET = "hunter2"
 
@@ -110,6 +110,28 @@ def test_an_empty_store_gets_the_number_of_shards_that_is_set() -> None:
     check(3, FIRST)(connection)
 
     assert connection.kept == {"shards": b"3"}
+
+
+def test_a_shard_that_is_new_is_made_once_the_first_has_said_how_many_there_are() -> None:
+    confirmation, other = Confirmation(), Connection()
+
+    with pytest.raises(
+        UnknownLayoutError, match="not used before the shard that is tagged 0 has said that there are 3"
+    ):
+        check(3, Keys("11"), confirmation=confirmation)(other)
+    assert other.kept == {}
+    with pytest.raises(OtherLayoutError):
+        check(3, FIRST, confirmation=confirmation)(Connection(shards=b"4"))
+    with pytest.raises(UnknownLayoutError):
+        check(3, Keys("11"), confirmation=confirmation)(other)
+
+    check(3, FIRST, confirmation=confirmation)(Connection(shards=b"3"))
+    check(3, Keys("11"), confirmation=confirmation)(other)
+    assert other.kept == {"shards": b"3"}
+
+
+def test_a_shard_that_says_how_many_there_are_is_used_while_the_first_is_away() -> None:
+    check(3, Keys("11"))(Connection(shards=b"3"))
 
 
 def test_a_command_that_only_looks_leaves_an_empty_store_as_it_is() -> None:
