@@ -41,8 +41,12 @@ MOST_CPU_SECONDS = 30.0
 
 SWEEP_TIMEOUT_SECONDS = 2.0
 
-FEW_RETRIES = 2
+NO_RETRIES = 0
 """Of RQ, where its Redis has nothing but tickets: what waits elsewhere is decided without any."""
+
+TICKETS_ANSWER_SECONDS = 0.5
+"""After which such a Redis is taken for away, and what waits is decided before it is asked again: RQ would wait for
+`ANSWER_SECONDS`, and once more to say goodbye."""
 
 RESTART_SECONDS = 1.0
 """Between a worker that Redis has failed and the next one."""
@@ -74,7 +78,8 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             settle()
             log.info("worker starts", name=process.name, queue=queue)
             while not stopping.is_set():
-                _work(process, side, outage=outage)
+                if _tickets_answer(settings, process, outage=outage):
+                    _work(process, side, outage=outage)
                 if not stopping.is_set():
                     # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided; and one
                     # that only has the tickets may be away while the transactions are there
@@ -99,7 +104,7 @@ def _connected(settings: Settings, stopping: Event) -> Process:
     redis = connect(
         redis_url,
         timeout_seconds=ANSWER_SECONDS,
-        retries=FEW_RETRIES if apart else WORKER_RETRIES,
+        retries=NO_RETRIES if apart else WORKER_RETRIES,
         give_up=stopping.is_set,
         shards=None if apart else shards,
     )
@@ -133,6 +138,23 @@ def tickets_apart(settings: Settings) -> bool:
     return settings.shards > 1 or settings.required_store_url != settings.required_redis_url
 
 
+def _tickets_answer(settings: Settings, process: Process, *, outage: Outage) -> bool:
+    """Whether RQ may be tried; pauses where its Redis has nothing but tickets and is away."""
+    if not process.tickets_apart:
+        return True
+    try:
+        with (
+            redis_faults_named(),
+            connect(settings.required_redis_url, timeout_seconds=TICKETS_ANSWER_SECONDS, retries=NO_RETRIES) as redis,
+        ):
+            redis.ping()
+    except StoreUnavailableError as error:
+        outage.failed(error)
+        process.stopping.wait(TICKETS_ANSWER_SECONDS)
+        return False
+    return True
+
+
 def _work(process: Process, side: Side, *, outage: Outage) -> None:
     """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
 
@@ -148,7 +170,7 @@ def _work(process: Process, side: Side, *, outage: Outage) -> None:
                 log_job_description=False,
             )
             worker.stopping, worker.pulse, worker.outage = process.stopping, process.pulse, outage
-            worker.tickets_apart = process.store[0] is not process.redis
+            worker.tickets_apart = process.tickets_apart
             worker.work(logging_level="DEBUG" if log.is_enabled_for(logging.DEBUG) else "WARNING")
     except StoreUnavailableError as error:
         outage.failed(error)

@@ -36,3 +36,8 @@ class Process(NamedTuple):
     pulse: Pulse
     stopping: Event
     name: str
+
+    @property
+    def tickets_apart(self) -> bool:
+        """Whether RQ's tickets and the transactions are reached by clients of their own."""
+        return self.store[0] is not self.redis

@@ -62,6 +62,13 @@ class QueueWorker(SimpleWorker):
                 raise StoreUnavailableError(f"Redis: {error}") from error
             raise
 
+    def teardown(self) -> None:
+        """RQ's goodbye; where the tickets are away, what waits elsewhere shall not wait until nobody has heard it."""
+        if self.tickets_apart and self.outage.lasts:
+            self.unsubscribe()
+        else:
+            super().teardown()
+
     @property
     def connection_timeout(self) -> int:
         """How long an answer may take, in seconds; RQ's own is longer than a lease."""

@@ -30,6 +30,7 @@ from worker.runtime import Runtime, install
 from worker.signs import Signs
 from worker.spans import ProcessSpans
 from worker.sweeper import ShardSweeper, Sweeper
+from worker.tickets import TicketsBeside
 
 log = get_logger(__name__)
 
@@ -66,11 +67,17 @@ def create_side(settings: Settings, process: Process) -> Side:
     tracing = create_tracing(settings, service="riskline-worker")
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
+    tickets = Tickets(process.sweep_redis)
+    job_tickets, callback_tickets = Tickets(process.redis), Tickets(process.redis, CALLBACKS_QUEUE)
+    if process.tickets_apart:
+        # a Redis that has nothing but tickets and hangs keeps no decision and no lease waiting
+        job_tickets = tickets = TicketsBeside(process.sweep_redis)
+        callback_tickets = TicketsBeside(process.sweep_redis, CALLBACKS_QUEUE)
     install(
         Runtime(
             queue=_together(_queues(process.store, settings), health),
-            tickets=Tickets(process.redis),
-            callback_tickets=Tickets(process.redis, CALLBACKS_QUEUE),
+            tickets=job_tickets,
+            callback_tickets=callback_tickets,
             serving=serving,
             transaction_class=transaction_class,
             worker=process.name,
@@ -83,7 +90,6 @@ def create_side(settings: Settings, process: Process) -> Side:
             stopping=process.stopping.is_set,
         )
     )
-    tickets = Tickets(process.sweep_redis)
     queues = _queues(process.sweep_store, settings)
     shards = [
         ShardSweeper(number, worker=process.name, queue=queue, tickets=tickets, health=health)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -500,6 +502,42 @@ def test_where_the_redis_of_the_tickets_is_away_what_is_accepted_is_decided_all_
         assert store.client().exists("riskline:{0}:tx:before") == 1
     finally:
         store.stop()
+
+
+@pytest.mark.slow
+def test_where_the_redis_of_the_tickets_hangs_what_is_accepted_is_decided_at_once_but_when_it_begins_to(
+    tmp_path: Path, redis: OwnRedis, demo_environment: dict[str, str]
+) -> None:
+    store = OwnRedis(tmp_path / "store")
+    environment = {**demo_environment, "REDIS_URL": redis.url, "RISKLINE_STORE_URL": store.url}
+    settings = load_settings(redis_url=redis.url, store_url=store.url)
+    undecided = all_keys(1)[0].undecided
+
+    def seconds_until_decided(name: str) -> float:
+        async def accept() -> None:
+            api = open_store(settings)
+            record = json.loads(a_submission(name).record) | {"callback_url": "https://example.com/hook"}
+            await api.intake.accept([a_submission(name)._replace(record=json.dumps(record).encode())])
+            await api.close()
+            await api.decisions.close()
+
+        asyncio.run(accept())
+        began = time.monotonic()
+        eventually(lambda: store.client().zcard(undecided) == 0, seconds=30)
+        return time.monotonic() - began
+
+    try:
+        with Workers(1, environment=environment, log=tmp_path / "log"):
+            seconds_until_decided("before")
+            os.kill(redis.pid, signal.SIGSTOP)
+            # that it hangs is found when the drain is idle and RQ is to wait for the next ticket
+            eventually(lambda: "Redis fails RQ" in (tmp_path / "log").read_text(), seconds=40)
+            took = [seconds_until_decided(f"after-{number}") for number in range(6)]
+            os.kill(redis.pid, signal.SIGCONT)
+    finally:
+        os.kill(redis.pid, signal.SIGCONT)
+        store.stop()
+    assert max(took) < 3
 
 
 @pytest.mark.slow
