@@ -36,6 +36,18 @@ class Cursor(NamedTuple):
         cursor = None if found is None else cls(int(found[1]), int(found[2]))
         return None if cursor is None or max(cursor) >= _ID_LIMIT else cursor
 
+    @property
+    def following(self) -> "Cursor":
+        """The next one that there can be."""
+        ends = self.sequence == _ID_LIMIT - 1
+        return Cursor(self.milliseconds + 1, 0) if ends else Cursor(self.milliseconds, self.sequence + 1)
+
+    @property
+    def preceding(self) -> "Cursor":
+        """The last one that there can be before it, of any but the oldest."""
+        begins = self.sequence == 0
+        return Cursor(self.milliseconds - 1, _ID_LIMIT - 1) if begins else Cursor(self.milliseconds, self.sequence - 1)
+
     def before_both(self, other: Self) -> Self:
         """The earlier of two."""
         return min(self, other)
@@ -111,19 +123,25 @@ class RedisDecisions:
         return Page(decisions, _cursor(found[-1][0]) if found else after)
 
     async def entries(self, after: Cursor, *, limit: int) -> list[tuple[Cursor, bytes | None]] | None:
-        """The same as `page`, each decision with its place; None instead of one where somebody else has added it."""
-        found = await self._after(after, limit)
+        """The same as `page`, each decision with its place; None instead of one where somebody else has added it.
+
+        The cursor may be right before an entry, too: there is something to read while that entry is kept.
+        """
+        found = await self._after(after, limit, may_be_before=True)
         if found is None:
             return None
         return [(_cursor(entry), fields[1] if fields[0] == _FIELD else None) for entry, fields in found]
 
-    async def _after(self, after: Cursor, limit: int) -> list[Any] | None:
+    async def _after(self, after: Cursor, limit: int, *, may_be_before: bool = False) -> list[Any] | None:
         # from the cursor's own entry on: if that has gone, so may have entries after it that the client has not seen
         known = after != OLDEST
         with redis_faults_named():
             entries = await self._entries("XRANGE", str(after) if known else "-", "+", limit + known)
         if known and entries and entries[0][0] == str(after).encode():
             entries.pop(0)
+        elif known and may_be_before and entries and entries[0][0] == str(after.following).encode():
+            # nothing can be between the two, so nothing has gone
+            pass
         elif known and not await self._only_erased(after):
             return None
         del entries[limit:]

@@ -147,6 +147,10 @@ class ShardedDecisions:
 
 def _merged(after: ShardedCursor, read: dict[int, list[tuple[Cursor, bytes | None]]], *, limit: int, full: int) -> Page:
     places = list(after.places)
+    for number, entries in read.items():
+        if entries and places[number] == OLDEST:
+            # what it has may leave the feed before the client comes to it, which is seen from a place of its own alone
+            places[number] = entries[0][0].preceding
     decisions: list[bytes] = []
     left = {number: len(entries) for number, entries in read.items()}
     lines = ([(at, number, decision) for at, decision in entries] for number, entries in read.items())

@@ -280,6 +280,40 @@ async def test_where_one_shard_has_lost_the_place_there_is_no_page() -> None:
     assert await feed.decisions.page(cursor, limit=10) is None
 
 
+async def test_where_entries_leave_the_feed_of_a_shard_that_was_not_come_to_yet_there_is_no_page() -> None:
+    feed, [mine, other, _] = Feed(), all_keys(SHARDS)
+    for number in range(10):
+        await feed.redis.xadd(mine.feed, {"d": b"%d" % number}, id=f"5-{number}")
+        await feed.redis.xadd(other.feed, {"d": b"1%d" % number}, id=f"9-{number}")
+    page = await feed.decisions.page(START, limit=4)
+    assert page is not None
+    after = ShardedCursor.parse(str(page.next), shards=SHARDS)
+    assert after is not None
+    rest = [orjson.loads(each) for each in page.decisions]
+    for limit in (1, 100):
+        whole = await feed.follow(after, limit=limit)
+        assert rest + [each for of_page in whole[0] for each in of_page] == list(range(20))
+
+    await feed.redis.xtrim(other.feed, maxlen=9, approximate=False)
+
+    assert await feed.decisions.page(after, limit=4) is None
+    # from the oldest that is kept on there always is one
+    assert sum(map(len, (await feed.follow(START, limit=4))[0])) == 19
+
+
+async def test_an_entry_that_is_erased_before_a_client_has_come_to_its_shard_is_no_gap() -> None:
+    feed, [mine, other, _] = Feed(), all_keys(SHARDS)
+    await feed.redis.xadd(mine.feed, {"d": b"0"}, id="5-0")
+    for number in range(3):
+        await feed.redis.xadd(other.feed, {"d": b"1%d" % number}, id=f"9-{number}")
+    page = await feed.decisions.page(START, limit=1)
+    assert page is not None
+
+    await feed.redis.xdel(other.feed, "9-1")
+
+    assert (await feed.follow(page.next, limit=9))[0] == [[10, 12]]
+
+
 async def test_the_newest_place_is_behind_all_shards() -> None:
     feed = Feed()
     for shard in range(SHARDS):
