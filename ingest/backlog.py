@@ -92,7 +92,7 @@ class Backlog:
         now = self._clock()
         # the first look after an outage may come before the workers have shown that they live
         seen_before = self._last is not None
-        if self._last is not None and self._last[1].undecided and counts.undecided:
+        if self._last is not None and self._last[1].whole and self._last[1].undecided and counts.undecided:
             then, before = self._last
             done = counts.decided + counts.failed - before.decided - before.failed
             self._busy.append((now - then, max(0, done)))

@@ -1,7 +1,8 @@
 """The metrics that are counted in Redis for all processes and restarts together, as of the last look at it.
 
 Each API process shows the same numbers: over several APIs take their `max`, never their sum. Where Redis was away at
-the last look none are shown, since what is not known is not 0.
+the last look none are shown, since what is not known is not 0. Nor are the queue's while a shard of the store was never
+seen: once it is, all that it ever did would seem to have been done that second.
 """
 
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ class Kept(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics with what was seen."""
         counts, decided, measured = self._queue.counts, self._workers.decided, self._workers.measured
-        if counts is not None:
+        if counts is not None and counts.whole:
             yield from map(self._steady, _totals(counts))
         if decided is not None:
             yield from map(self._steady, _decided(decided))

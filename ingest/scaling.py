@@ -68,7 +68,10 @@ class Scaling:
             # what arrived during an outage did not arrive in the second after it
             self._seen.clear()
             return
-        if not self._seen or last[0] != self._seen[-1][0]:
+        if not last[1].whole:
+            # neither did all that a shard has ever taken arrive when it was first seen
+            self._seen.clear()
+        elif not self._seen or last[0] != self._seen[-1][0]:
             self._seen.append(last)
         measured = await self._measurements.read()
         self.busy_seconds = measured.busy_seconds

@@ -47,6 +47,11 @@ class Counts(NamedTuple):
     """For how long a callback has been due, and no delivery worker has come for any."""
 
     @property
+    def whole(self) -> bool:
+        """Whether the numbers are of the whole store."""
+        return True
+
+    @property
     def arrived(self) -> int:
         """Transactions that were ever put in line for a decision."""
         return self.accepted + self.replayed
@@ -88,6 +93,20 @@ class Counts(NamedTuple):
                 "its log names them; submit them again, and see what else writes to this Redis, or evicts"
             )
         return problems
+
+
+class PartialCounts(Counts):
+    """The counts of a store of which some shard was never counted: what was ever done is not known yet."""
+
+    @property
+    def whole(self) -> bool:
+        """See Counts."""
+        return False
+
+
+def last_seen(counts: Counts) -> Counts:
+    """What is still true of a shard that is away: nobody knows who works there, or how long something waits."""
+    return counts._replace(workers=0, oldest_ms=None, callbacks_overdue_ms=0)
 
 
 def together(shards: Sequence[Counts]) -> Counts:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from shared.errors import StoreUnavailableError
-from shared.store.counts import Counts, together
+from shared.store.counts import Counts, PartialCounts, last_seen, together
 from shared.store.interfaces import Erasure, TransactionIntake
 from shared.store.records import Outcome, Record, Submission
 
@@ -28,7 +28,7 @@ class ShardedIntake:
         self.route = route
         self.away: dict[int, str] = {}
         """The shards that did not answer at the last count, and why."""
-        self._counted = [Counts()] * len(self.parts)
+        self._counted: dict[int, Counts] = {}
 
     async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
         """See TransactionIntake; where a shard fails, those of the others are accepted all the same."""
@@ -57,7 +57,10 @@ class ShardedIntake:
         return await self._part(transaction_id).erase(transaction_id, erased_at=erased_at)
 
     async def count(self) -> Counts:
-        """See TransactionIntake; of a shard that is away it answers what was there when it was last seen."""
+        """See TransactionIntake; of a shard that is away it answers what was there when it was last seen.
+
+        While there is one that was never seen these are PartialCounts.
+        """
         answers = await asyncio.gather(*map(_counted, self.parts), return_exceptions=True)
         away: dict[int, str] = {}
         for number, answer in enumerate(answers):
@@ -65,12 +68,15 @@ class ShardedIntake:
                 self._counted[number] = answer
             elif isinstance(answer, StoreUnavailableError):
                 away[number] = str(answer)
+                if number in self._counted:
+                    self._counted[number] = last_seen(self._counted[number])
             else:
                 raise answer
         self.away = away
         if len(away) == len(self.parts):
             raise StoreUnavailableError(next(iter(away.values())))
-        return together(self._counted)
+        counts = together(list(self._counted.values()))
+        return counts if len(self._counted) == len(self.parts) else PartialCounts(*counts)
 
     def _part(self, transaction_id: str) -> TransactionIntake:
         return self.parts[self.route(transaction_id)]

@@ -1,25 +1,36 @@
 """A store of several shards: what it does beyond what each of them does."""
 
 import asyncio
+import itertools
+import math
 import threading
 import time
 from collections.abc import Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import fakeredis
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
+from ingest.backlog import Backlog
+from ingest.kept import Kept
 from ingest.recording import ShardedRecorder
+from ingest.scaling import Scaling
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
 from shared.errors import QueueFullError, StoreUnavailableError
+from shared.metrics import WORKERS_NEEDED
+from shared.scaling import BATCH, Target, Timed
 from shared.store import sharded_queue
 from shared.store.counts import Counts, together
 from shared.store.decisions import OLDEST, Cursor, RedisDecisions
 from shared.store.interfaces import ACCEPTED, Claimed, Swept
 from shared.store.memory import MemoryStore
+from shared.store.paces import Measured
 from shared.store.records import Outcome, Record
 from shared.store.search import NEWEST, search_of
 from shared.store.sharded import ShardedIntake
@@ -97,6 +108,49 @@ async def test_counts_are_of_all_and_of_a_shard_that_is_away_those_that_were_las
         store.away = True
     with pytest.raises(StoreUnavailableError):
         await intake.count()
+
+
+async def test_until_each_shard_was_seen_nothing_says_what_was_ever_done() -> None:
+    intake, stores = memory_intake()
+    now = itertools.count()
+    backlog = Backlog(intake, queue_limit=1000, clock=lambda: next(now))
+    measured: Any = SimpleNamespace(read=AsyncMock(return_value=Measured({BATCH: Timed(100, 25_600, 2.5)}, 1.0)))
+    scaling = Scaling(backlog, measured, Target())
+    workers: Any = SimpleNamespace(decided=None, measured=None)
+    kept = Kept(backlog, workers, SimpleNamespace(busy_seconds=None))
+    for store in stores:
+        store.workers = {"w": math.inf}
+        store.totals.update(accepted=50_000_000, decided=50_000_000)
+        await store.accept([a_submission("a")])
+    stores[1].away = True
+    WORKERS_NEEDED.clear()
+
+    async def look() -> float | None:
+        await backlog.look()
+        await scaling.look()
+        return REGISTRY.get_sample_value("riskline_workers_needed", {"queue": "scoring"})
+
+    assert [await look(), await look()] == [None, None]
+    assert b"riskline_queue_transactions_total{" not in kept.exposition()
+    stores[1].away = False
+    assert [await look(), await look(), await look()] == [None, 1, 1]
+    assert backlog.decided_per_second == 0
+    assert b'riskline_queue_transactions_total{event="accepted"} 1.50000003e+08' in kept.exposition()
+
+
+async def test_of_a_shard_that_is_away_nobody_knows_who_works_there_or_how_long_something_waits() -> None:
+    intake, stores = memory_intake()
+    stores[1].workers = {"a": math.inf, "b": math.inf}
+    stores[2].workers = {"a": math.inf}
+    await stores[1].accept([a_submission("t")])
+    before = await intake.count()
+    assert (before.workers, before.undecided) == (2, 1)
+    assert before.oldest_ms is not None
+    stores[1].away = True
+
+    after = await intake.count()
+
+    assert (after.workers, after.undecided, after.oldest_ms, after.callbacks_overdue_ms) == (1, 1, None, 0)
 
 
 def test_counts_add_up_and_workers_are_in_each_shard() -> None:
