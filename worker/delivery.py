@@ -14,6 +14,7 @@ from shared.schedule import Schedule
 from shared.settings import UNSIGNED, Settings
 from shared.store.callbacks import CallbackRecords, RedisCallbacks
 from shared.store.connection import connect_store_async
+from shared.store.keys import FIRST
 from shared.store.shards import all_keys, first_shard, share
 from shared.store.tallies import Tallies
 from shared.tracing import create_tracing
@@ -161,7 +162,8 @@ def create_side(settings: Settings, process: Process) -> Side:
     install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweepers = [
-        CallbackSweeper(CallbackRecords(redis, keys=keys), tickets, tell=measuring.tell)
+        # told by the one that asks the same shard: where that is away, the others do not wait for it
+        CallbackSweeper(CallbackRecords(redis, keys=keys), tickets, tell=measuring.tell if keys == FIRST else _nothing)
         for redis, keys in zip(process.sweep_store, all_keys(shards), strict=True)
     ]
     sweeper = sweepers[0] if shards == 1 else SideBySide(sweepers)
@@ -172,6 +174,10 @@ def create_side(settings: Settings, process: Process) -> Side:
             tracing.close()
 
     return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, close, alive=lambda: runtime.lives)
+
+
+def _nothing() -> None:
+    """What the sweeps of the other shards tell."""
 
 
 def _give_way() -> None:

@@ -42,9 +42,13 @@ class Rounds:
         """Starts the thread."""
         self._thread.start()
 
+    def end_soon(self) -> None:
+        """Lets the thread end after its round."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Ends the thread."""
-        self._stop.set()
+        self.end_soon()
         self._thread.join()
 
     def round(self) -> None:
@@ -100,8 +104,14 @@ class SideBySide(Rounds):
             self._unseen.update(range(len(self._rounds)))
         self.sign()
 
+    def end_soon(self) -> None:
+        """Lets all threads end after their rounds."""
+        for each in self._rounds:
+            each.end_soon()
+
     def stop(self) -> None:
-        """Ends all threads."""
+        """Ends all threads; several that wait for Redis wait at the same time."""
+        self.end_soon()
         for each in self._rounds:
             each.stop()
 
@@ -205,7 +215,9 @@ class Sweeper(Rounds):
             shard.start()
 
     def stop(self) -> None:
-        """Ends the threads, and the worker's place among those that live."""
+        """Ends the threads, and the worker's place among those that live; several that wait do so at the same time."""
+        for shard in self._shards:
+            shard.end_soon()
         super().stop()
         for shard in self._shards:
             shard.stop()

@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -16,7 +18,7 @@ from shared.store.records import queued_record
 from tests.factories import AmountModel, a_transaction
 from worker import drain as draining
 from worker.pulse import Pulse
-from worker.sweeper import HANGS_ROUNDS, Sweeper
+from worker.sweeper import HANGS_ROUNDS, Rounds, SideBySide, Sweeper
 
 
 class Time:
@@ -225,3 +227,32 @@ def test_a_batch_in_time_ends_nothing() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", fine], timeout=20, check=False).returncode == 0
+
+
+class Waits(Rounds):
+    """A round that waits until all of them are to end, as for a Redis that hangs."""
+
+    def __init__(self, ending: threading.Barrier) -> None:
+        super().__init__("waits")
+        self._ending = ending
+        self.began = threading.Event()
+
+    def round(self) -> None:
+        self.began.set()
+        self._stop.wait(5)
+        # all of them at once, or none
+        self._ending.wait(1)
+
+
+@pytest.mark.parametrize("kind", ["callbacks", "scoring"])
+def test_rounds_that_wait_for_redis_when_they_are_to_end_wait_at_the_same_time(kind: str) -> None:
+    ending = threading.Barrier(3)
+    parts: Any = [Waits(ending) for _ in range(3)]
+    beside = Sweeper(worker="me", queue=MemoryStore(), tickets=Mock(), serving=Mock(), pulse=Pulse(), shards=parts)
+    threads = SideBySide(parts) if kind == "callbacks" else beside
+    threads.start()
+    assert all(each.began.wait(5) for each in parts)
+
+    threads.stop()
+
+    assert not ending.broken
