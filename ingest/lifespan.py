@@ -1,7 +1,7 @@
 """What runs beside the requests: waking waiters, recording decisions, following the active model and the API keys."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -102,12 +102,11 @@ class Background:
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Finishes commits and recordings, then lets go of Redis."""
         await end(self._tasks)
+        finishing = [self._submitter.close(), self._recorder.flush(), *([self._strict.close()] if self._strict else [])]
         try:
             async with asyncio.timeout(FINISH_SECONDS):
-                await self._submitter.close()
-                if self._strict is not None:
-                    await self._strict.close()
-                await self._recorder.flush()
+                # at once: what waits for a shard that hangs must not take their time from the others'
+                await _all(finishing)
                 await self._fleet.leave()
         except (StoreUnavailableError, TimeoutError):
             log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
@@ -134,6 +133,13 @@ async def end(tasks: Collection[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Awaits all of them, also where one fails, and raises what the first of those raised."""
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def _done(step: Callable[[], Awaitable[None]]) -> bool:

@@ -64,6 +64,7 @@ class Waiting:
         self._reads = [Reads(part) for part in parts]
         self._route: Route = intake.route if isinstance(intake, ShardedIntake) else _the_only_one
         self._rechecks: dict[int, asyncio.Task[None]] = {}
+        self._heard_meanwhile: defaultdict[int, set[str]] = defaultdict(set)
         self._channels = channels
         self._waiters: defaultdict[str, set[Read]] = defaultdict(set)
         self._ending = False
@@ -194,8 +195,10 @@ class Waiting:
         """Takes the records that came with the message, or reads them where there were many."""
         if isinstance(decided, dict):
             self.tell(decided)
-        else:
+        elif len(self._reads) == 1:
             await self.wake(decided)
+        else:
+            self._look_at(self._by_shard(decided))
 
     async def recheck(self) -> None:
         """Wakes who waits for a transaction that was decided unheard.
@@ -206,18 +209,27 @@ class Waiting:
         if len(self._reads) == 1:
             await self.wake(list(self._waiters))
             return
-        # of several, one that is slow or away must not keep the subscription from those of the others
-        for shard, ids in self._by_shard(self._waiters).items():
-            if shard not in self._rechecks:
+        self._look_at(self._by_shard(self._waiters))
+
+    def _look_at(self, wanted: Mapping[int, Sequence[str]]) -> None:
+        """Of several, one that is slow or away must not keep the subscription from those of the others."""
+        for shard, ids in wanted.items():
+            if shard in self._rechecks:
+                self._heard_meanwhile[shard].update(ids)
+            else:
                 self._rechecks[shard] = asyncio.create_task(self._recheck(shard, ids))
 
     async def _recheck(self, shard: int, transaction_ids: Sequence[str]) -> None:
         try:
             with suppress(StoreUnavailableError):
                 await self._wake(shard, transaction_ids)
+                while meanwhile := self._heard_meanwhile.pop(shard, None):
+                    await self._wake(shard, [each for each in meanwhile if each in self._waiters])
         except Exception:
             log.exception("looking at what is waited for failed")
         finally:
+            # where it failed, the next look at all comes in a second
+            self._heard_meanwhile.pop(shard, None)
             del self._rechecks[shard]
 
 

@@ -1,8 +1,14 @@
 """What runs beside the requests ends when the server does."""
 
 import asyncio
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
-from ingest.lifespan import end
+import pytest
+
+from ingest import lifespan
+from ingest.lifespan import Background, end
+from shared.errors import StoreUnavailableError
 
 
 async def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
@@ -27,3 +33,30 @@ async def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
 
     assert missed == 2
     assert all(task.cancelled() for task in tasks)
+
+
+async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lifespan, "FINISH_SECONDS", 0.05)
+    recorder, fleet, close = AsyncMock(), AsyncMock(), AsyncMock()
+    others: dict[str, Any] = {
+        name: Mock()
+        for name in ("serving", "waiting", "feed", "backlog", "scaling", "gate", "limiter", "watch", "subscriber")
+    }
+
+    def background(commit: Any) -> Background:
+        submitter: Any = Mock(close=commit)
+        return Background(
+            submitter=submitter, recorder=recorder, strict=None, fleet=fleet, warm=(), close=close, **others
+        )
+
+    await background(lambda: asyncio.sleep(10)).process_shutdown({}, {})
+    assert (recorder.flush.await_count, close.await_count) == (1, 1)
+
+    await background(AsyncMock(side_effect=StoreUnavailableError("Redis: away"))).process_shutdown({}, {})
+    assert (recorder.flush.await_count, close.await_count) == (2, 2)
+    assert fleet.leave.await_count == 0
+
+    await background(AsyncMock(return_value=None)).process_shutdown({}, {})
+    assert fleet.leave.await_count == 1

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ from shared.store.decisions import OLDEST, Cursor, RedisDecisions
 from shared.store.interfaces import ACCEPTED, Claimed, Swept
 from shared.store.memory import MemoryStore
 from shared.store.paces import Measured
-from shared.store.records import Outcome, Record
+from shared.store.records import Outcome, Record, decided
 from shared.store.search import NEWEST, search_of
 from shared.store.sharded import ShardedIntake
 from shared.store.sharded_feed import ShardedCursor, ShardedDecisions
@@ -197,6 +198,27 @@ async def test_a_slow_shard_keeps_no_read_of_another_waiting() -> None:
 
     slow.let.set()
     assert await asyncio.wait_for(waits, 5) is None
+
+
+async def test_who_is_told_of_many_decisions_at_once_does_not_wait_for_a_shard_that_hangs() -> None:
+    slow = Slow()
+    stores: list[MemoryStore] = [MemoryStore(), slow, MemoryStore()]
+    waiting = Waiting(ShardedIntake(stores, route=route), Places(9))
+    (first, second), other = ids_of(1), ids_of(2)[0]
+    for store, name in ((slow, first), (slow, second), (stores[2], other)):
+        await MemoryStore.accept(store, [a_submission(name)])
+        await store.decide_queued(decided(orjson.loads(store.records[name]), a_decision(name)))
+
+    with ExitStack() as stack:
+        reads = [stack.enter_context(waiting.watching(name)) for name in (first, second, other)]
+        # as the subscription does, between two messages
+        await asyncio.wait_for(waiting._heard([first, other]), 5)
+        await asyncio.wait_for(waiting._heard([second]), 5)
+        assert (await asyncio.wait_for(reads[2], 5))["status"] == "scored"
+        assert [each.done() for each in reads] == [False, False, True]
+
+        slow.let.set()
+        assert [(await asyncio.wait_for(each, 5))["status"] for each in reads[:2]] == ["scored"] * 2
 
 
 async def test_decisions_of_a_shard_that_is_away_wait_by_themselves() -> None:
