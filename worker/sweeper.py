@@ -250,7 +250,7 @@ class Sweeper(Rounds):
             StoreUnavailableError: Redis failed; the next round tries again.
         """
         waiting = 0 if self._shards else _swept(self._queue, self._worker)
-        if self._pulse.left_behind and not self._pulse.drains:
+        if self._pulse.left_behind and not self._pulse.drains and not self._stop.is_set():
             # the lease of a worker that lives is renewed: nobody else would take it
             self._pulse.give_back(lambda: self._queue.leave(self._worker))
         if waiting:

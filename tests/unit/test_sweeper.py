@@ -16,6 +16,7 @@ from shared.outage import Outage
 from shared.store.memory import MemoryStore
 from shared.store.records import queued_record
 from tests.factories import AmountModel, a_transaction
+from tests.integration.running import eventually
 from worker import drain as draining
 from worker.pulse import Pulse
 from worker.sweeper import HANGS_ROUNDS, Rounds, SideBySide, Sweeper
@@ -227,6 +228,23 @@ def test_a_batch_in_time_ends_nothing() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", fine], timeout=20, check=False).returncode == 0
+
+
+def test_a_worker_that_stops_gives_back_what_it_held_once_and_not_before_each_shard_was_asked() -> None:
+    watched = Watched()
+    leave = watched.store.leave = Mock()  # type: ignore[method-assign]
+    watched.pulse.left_behind = True
+    watched.sweeper.start()
+    eventually(lambda: leave.called)
+    watched.pulse.left_behind = True
+    leave.reset_mock()
+
+    watched.sweeper.end_soon()
+    watched.sweeper.sweep()
+    assert not leave.called
+    watched.sweeper.stop()
+
+    leave.assert_called_once_with("me", ends=True)
 
 
 class Waits(Rounds):
