@@ -22,7 +22,7 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 VERSIONS = ("1.29", "1.37")
 """The oldest that the how-to names, and the newest whose schemas are here."""
 
-CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
+CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
 """Of KEDA and of the Prometheus operator; the manifests' own tests look into them."""
 
 OPTIONAL = ("model-image", "monitoring")
@@ -122,6 +122,13 @@ def test_everything_that_a_pod_names_is_there_or_made_by_hand(built: list[dict[s
         for volume in volumes.values():
             if "persistentVolumeClaim" in volume:
                 assert volume["persistentVolumeClaim"]["claimName"] in by_kind(built, "PersistentVolumeClaim")
+
+
+def test_the_service_has_the_label_that_the_monitor_takes_the_job_from(built: list[dict[str, Any]]) -> None:
+    labels = by_kind(built, "Service")["riskline-api"]["metadata"]["labels"]
+
+    for monitor in by_kind(built, "ServiceMonitor").values():
+        assert labels[monitor["spec"]["jobLabel"]] == "riskline"
 
 
 def test_everything_is_in_the_namespace_of_the_overlay(built: list[dict[str, Any]]) -> None:

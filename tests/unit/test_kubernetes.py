@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.unit.manifests import KUBERNETES, ROOT, containers, documents, every,
 from worker.rq_worker import STOP_SECONDS
 
 BASE, DEV, PRODUCTION = KUBERNETES / "base", KUBERNETES / "overlays" / "dev", KUBERNETES / "overlays" / "production"
+MONITORING = ROOT / "deploy" / "monitoring"
 HOW_TO = ROOT / "docs" / "how-to" / "run-on-kubernetes.md"
 
 OURS = {"riskline-api": "Dockerfile.api", "riskline-worker": "Dockerfile.worker", "riskline-train": "Dockerfile.worker"}
@@ -231,6 +233,24 @@ def test_prometheus_scrapes_what_the_api_answers() -> None:
         monitor["spec"]["selector"]["matchLabels"].items()
         <= named("Service", "riskline-api")["metadata"]["labels"].items()
     )
+
+
+def test_the_job_of_what_is_scraped_is_the_one_that_the_rules_ask_for() -> None:
+    """Else RisklineDown fires for ever, for want of any target of that job."""
+    [monitor] = of_kind("ServiceMonitor")
+    base = yaml.safe_load((BASE / "kustomization.yaml").read_text())
+    labels = {name: value for each in base["labels"] for name, value in each["pairs"].items()}
+    labels |= named("Service", "riskline-api")["metadata"]["labels"]
+    asked_for = set(re.findall(r'up{job="(\w+)"}', (MONITORING / "alerts.yml").read_text()))
+
+    assert asked_for == {labels[monitor["spec"]["jobLabel"]]}
+
+
+def test_the_rules_for_the_operator_are_those_for_prometheus_to_the_byte() -> None:
+    rules = "groups:" + (MONITORING / "alerts.yml").read_text().partition("\ngroups:")[2]
+    text = (KUBERNETES / "components" / "monitoring" / "prometheus-rule.yaml").read_text()
+
+    assert text.partition("\nspec:\n")[2] == textwrap.indent(rules, "  ")
 
 
 def test_the_network_lets_through_what_riskline_connects_to() -> None:
