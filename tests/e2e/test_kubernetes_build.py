@@ -25,7 +25,7 @@ VERSIONS = ("1.29", "1.37")
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
 """Of KEDA and of the Prometheus operator; the manifests' own tests look into them."""
 
-OPTIONAL = ("model-image", "monitoring")
+OPTIONAL = ("model-image", "monitoring", "traces")
 
 MADE_BY_HAND = {"riskline-redis", "riskline-keys", "riskline-callbacks", "riskline-scaler"}
 

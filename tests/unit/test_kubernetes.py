@@ -6,7 +6,7 @@ import textwrap
 import tomllib
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +26,7 @@ from tests.unit.manifests import KUBERNETES, ROOT, containers, documents, every,
 from worker.rq_worker import STOP_SECONDS
 
 BASE, DEV, PRODUCTION = KUBERNETES / "base", KUBERNETES / "overlays" / "dev", KUBERNETES / "overlays" / "production"
+TRACES = KUBERNETES / "components" / "traces"
 MONITORING = ROOT / "deploy" / "monitoring"
 HOW_TO = ROOT / "docs" / "how-to" / "run-on-kubernetes.md"
 
@@ -259,7 +260,19 @@ def test_the_network_lets_through_what_riskline_connects_to() -> None:
 
     assert {each["port"] for each in receivers["ports"]} == PUBLIC_PORTS
     sentinel = parse_sentinel_url("redis+sentinel://one/mymaster").sentinels[0][1]
-    assert {each["port"] for each in redis["ports"]} == {6379, sentinel}
+    assert {each["port"] for each in redis["ports"]} == {6379, 6380, sentinel}
+
+
+def test_spans_may_leave_every_pod_that_makes_them_for_the_port_that_they_are_sent_to() -> None:
+    traces = literals(TRACES)
+    policy = named("NetworkPolicy", "riskline-traces", TRACES)["spec"]
+    [way_out] = policy["egress"]
+    [pods_that_may] = policy["podSelector"]["matchExpressions"]
+
+    assert traces["RISKLINE_TRACES"] in get_args(Settings.model_fields["traces"].annotation)
+    assert {each["port"] for each in way_out["ports"]} == {urlsplit(traces["OTEL_EXPORTER_OTLP_ENDPOINT"]).port}
+    assert set(pods_that_may["values"]) == {"riskline-api", *WORKERS}
+    assert "components/traces" in (ROOT / "docs" / "how-to" / "trace.md").read_text()
 
 
 def test_the_how_to_makes_every_secret_that_production_reads() -> None:
