@@ -11,6 +11,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from shared.measures import ATTEMPT_SECONDS, BATCH, PROBABILITY, QUEUE_SECONDS, Measure
 from shared.store.counts import CALLBACK_TOTALS, TRANSACTION_TOTALS, Counts
@@ -18,7 +19,10 @@ from shared.store.tallies import SCORE, Measured, Tallied
 
 LITTLE = 0.1
 """The part of a counter by which it may go back and still is shown as it was: a replica that takes over may lack the
-last seconds, and Prometheus takes any step back for a restart from 0, and all that there is for new."""
+last seconds, and Prometheus takes any step back for a restart from 0, and all that there is for new. Of a histogram the
+number of its values decides, for all its buckets alike: each has at least what the one below has."""
+
+Labels = tuple[tuple[str, str], ...]
 
 MEASURES = {
     "batch": (BATCH, "riskline_worker_batch_transactions", "Transactions that a worker assessed together."),
@@ -64,7 +68,8 @@ class Kept(Collector):
         self._queue = queue
         self._workers = workers
         self._times = times
-        self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._last: dict[tuple[str, Labels], float] = {}
+        self._last_totals: dict[tuple[str, Labels], float] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -89,14 +94,33 @@ class Kept(Collector):
             yield self._steady(_busy(self._times.busy_seconds))
 
     def _steady(self, metric: Metric) -> Metric:
+        anew = self._began_anew(metric)
         for place, sample in enumerate(metric.samples):
             key = (sample.name, tuple(sample.labels.items()))
-            last = self._last.get(key, 0.0)
-            if last * (1 - LITTLE) < sample.value < last:
-                metric.samples[place] = sample._replace(value=last)
-            else:
-                self._last[key] = sample.value
+            last = 0.0 if _series(sample) in anew else self._last.get(key, 0.0)
+            self._last[key] = max(last, sample.value)
+            metric.samples[place] = sample._replace(value=self._last[key])
         return metric
+
+    def _began_anew(self, metric: Metric) -> set[Labels]:
+        """Which counters or histograms of this metric went back by too much to be held."""
+        totals: dict[Labels, float] = {}
+        for sample in metric.samples:
+            if not sample.name.endswith("_sum"):
+                series = _series(sample)
+                totals[series] = max(totals.get(series, 0.0), sample.value)
+        anew = set()
+        for series, total in totals.items():
+            last = self._last_totals.get((metric.name, series), 0.0)
+            if total <= last * (1 - LITTLE):
+                anew.add(series)
+                last = 0.0
+            self._last_totals[metric.name, series] = max(last, total)
+        return anew
+
+
+def _series(sample: Sample) -> Labels:
+    return tuple(each for each in sample.labels.items() if each[0] != "le")
 
 
 def _totals(counts: Counts) -> Iterator[Metric]:

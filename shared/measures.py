@@ -1,5 +1,6 @@
 """What workers measure, as whole numbers that can be added up in Redis: the values of each bucket, and their sum."""
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -33,13 +34,15 @@ class Measure(NamedTuple):
     def shown(self, counts: Mapping[str, int]) -> tuple[list[tuple[str, float]], float]:
         """As Prometheus has it: how many values are at or below each bound, and the sum in units.
 
-        Counts of a bound that there is no more, of another release, go to the next one above.
+        Counts of a bound that there is no more, of another release, go to the next one above. What is no bound is left
+        out.
         """
         bounds = [*self.bounds, float("inf")]
         numbers = [0] * len(bounds)
-        for bound, number in counts.items():
-            if bound != SUM:
-                numbers[bisect_left(bounds, float(bound))] += number
+        for part, number in counts.items():
+            bound = _as_bound(part)
+            if not math.isnan(bound):
+                numbers[bisect_left(bounds, bound)] += number
         below, buckets = 0, []
         for place, number in enumerate(numbers):
             below += number
@@ -48,6 +51,14 @@ class Measure(NamedTuple):
 
     def _bound(self, place: int) -> str:
         return str(float(self.bounds[place])) if place < len(self.bounds) else INFINITE
+
+
+def _as_bound(part: str) -> float:
+    """NaN where it is none: the sum, or what another release counts."""
+    try:
+        return float(part)
+    except ValueError:
+        return math.nan
 
 
 PROBABILITY = Measure(tuple(step / 20 for step in range(1, 21)), 10_000)

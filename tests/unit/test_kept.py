@@ -73,6 +73,34 @@ def test_a_replica_that_lacks_the_last_second_does_not_look_like_a_million_decis
     assert shown(kept)[name] == 12
 
 
+@pytest.mark.parametrize(
+    ("later", "smalls", "count", "total"),
+    [
+        # a tenth of all is gone: it began anew, in each bucket
+        ([1] * 95 + [256], 95, 96, 351),
+        # a few are gone, and of the large ones more than a tenth
+        ([1] * 99 + [256] * 5, 100, 108, 2_148),
+        # a few are gone, and more have come
+        ([1] * 95 + [256] * 20, 100, 115, 5_215),
+    ],
+)
+def test_a_histogram_is_held_in_all_its_buckets_or_in_none(
+    later: list[float], smalls: int, count: int, total: int
+) -> None:
+    seen = Seen()
+    kept = Kept(seen, seen, seen)
+    seen.measured = measured("batch", BATCH.counted([1] * 100 + [256] * 8))
+    kept.exposition()
+
+    seen.measured = measured("batch", BATCH.counted(later))
+    told = shown(kept)
+
+    name = "riskline_worker_batch_transactions"
+    buckets = [told[f"{name}_bucket|{bound}"] for bound in (*map(float, BATCH.bounds), "+Inf")]
+    assert buckets == sorted(buckets)
+    assert (buckets[0], buckets[-1], told[f"{name}_count"], told[f"{name}_sum"]) == (smalls, count, count, total)
+
+
 @pytest.mark.parametrize("measure", [PROBABILITY, BATCH, QUEUE_SECONDS, ATTEMPT_SECONDS])
 def test_a_value_at_a_bound_is_in_its_bucket_and_what_is_shown_is_what_was_counted(measure: Measure) -> None:
     values = [*measure.bounds, measure.bounds[-1] * 2]
@@ -89,6 +117,17 @@ def test_counts_of_another_releases_buckets_are_not_lost() -> None:
     buckets, _ = Measure((1, 4), 1).shown({"2.0": 5, "9.0": 1, "sum": 19})
 
     assert buckets == [("1.0", 0), ("4.0", 5), ("+Inf", 6)]
+
+
+def test_what_another_release_counts_beside_its_buckets_is_left_out() -> None:
+    seen = Seen()
+    seen.measured = measured("batch", {"1.0": 2, "zz": 7, "nan": 1, "sum": 2})
+    seen.decided = Counter({("v1", SCORE + "zz"): 1, ("v1", SCORE + "0.9"): 2})
+
+    told = shown(Kept(seen, seen, seen))
+
+    assert told["riskline_worker_batch_transactions_count"] == 2
+    assert told["riskline_queue_fraud_probability_count|v1"] == 2
 
 
 @pytest.mark.parametrize(
