@@ -1,6 +1,14 @@
 """The `riskline` command: its groups of commands, and what an error looks like."""
 
+import os
+import signal
 import sys
+
+if os.getpid() == 1:
+    # The first process of a container ignores a SIGTERM for which it has no handler, and the servers set theirs after a
+    # second of imports: here before all others. It exits as a shell tells of whom the signal ended.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+
 import traceback
 from importlib.metadata import version
 from typing import Annotated

@@ -1,6 +1,10 @@
 """The Dockerfiles and the compose file say what they must, whether or not there is a Docker to run them."""
 
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +71,35 @@ def test_what_runs_is_started_without_a_shell_and_not_as_root(dockerfile: str) -
     assert all(command.startswith("[") for command in re.findall(r"^\s*(?:CMD|ENTRYPOINT) (.*)", text, re.MULTILINE))
     assert re.findall(r"^USER (.*)", text, re.MULTILINE) == ["10001:10001"]
     assert "ARG PYTHON_IMAGE=" in text
+
+
+AS_FIRST_PROCESS = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+
+STOPPED_BEFORE_IT_SERVES = """
+import os, signal, sys
+
+class Stopping:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            assert os.getpid() == 1
+            os.kill(1, signal.SIGTERM)
+
+sys.meta_path.insert(0, Stopping())
+import cli.main
+"""
+"""It is told to stop at its first import of weight."""
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*AS_FIRST_PROCESS, "true"], capture_output=True, check=False).returncode != 0,
+    reason="no process may be the first of a namespace of its own here",
+)
+def test_the_first_process_of_a_container_heeds_a_stop_before_it_serves() -> None:
+    """The kernel gives it no signal for which it has no handler: it was killed at the end of Docker's patience."""
+    ended = subprocess.run([*AS_FIRST_PROCESS, sys.executable, "-c", STOPPED_BEFORE_IT_SERVES], cwd=ROOT, check=False)
+
+    assert ended.returncode == 128 + signal.SIGTERM
 
 
 def test_every_setting_that_makes_sense_in_a_container_is_passed_on_and_no_other() -> None:
