@@ -111,10 +111,10 @@ class AsyncClient:
         batches = Batches(batch_rows=batch_rows, explain=explain, timeout=timeout)
         with batches.told_by_errors():
             async for transaction in _each(transactions):
-                if call := batches.add(transaction):
-                    batches.take(await self._send(call))
-            if call := batches.rest():
-                batches.take(await self._send(call))
+                if steps := batches.add(transaction):
+                    await self._run(steps)
+            if steps := batches.rest():
+                await self._run(steps)
         return batches.result
 
     async def get(

@@ -131,16 +131,18 @@ class Client:
     ) -> BatchResult:
         """Queues transactions, however many, holding one batch at a time; `timeout` is for each batch.
 
-        Rows that are refused don't stop the others. The service takes `RISKLINE_MAX_BATCH_ROWS` in a batch, 10,000 by
-        default. An error says in `submitted` what became of the rows before; to submit all of them again is safe.
+        Rows that are refused don't stop the others; those that find the queue full are sent again until there is room,
+        or `Unavailable` is raised when the time of their batch is over. The service takes `RISKLINE_MAX_BATCH_ROWS` in
+        a batch, 10,000 by default. An error says in `submitted` what became of the rows before it; to submit all of
+        them again is safe.
         """
         batches = Batches(batch_rows=batch_rows, explain=explain, timeout=timeout)
         with batches.told_by_errors():
             for transaction in transactions:
-                if call := batches.add(transaction):
-                    batches.take(self._send(call))
-            if call := batches.rest():
-                batches.take(self._send(call))
+                if steps := batches.add(transaction):
+                    self._run(steps)
+            if steps := batches.rest():
+                self._run(steps)
         return batches.result
 
     def get(

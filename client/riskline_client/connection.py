@@ -22,7 +22,7 @@ SCORE_SECONDS = 2.0
 """A checkout page waits for it: what it does without an answer is decided by then."""
 
 BATCH_SECONDS = 60.0
-"""For each batch: while the queue is full, the service is asked again until there is room."""
+"""For each batch: while the queue is full, its rows are sent again until there is room for all of them."""
 
 BATCH_ROWS = 1000
 """Reaches the rate of larger batches, and a service that takes fewer than this in one is unusual."""

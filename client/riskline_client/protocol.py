@@ -83,7 +83,9 @@ def submit(
     )
 
 
-def submit_rows(rows: bytes, *, indexes: Sequence[int], explain: bool, timeout: float) -> Call[BatchResult]:
+def submit_rows(
+    rows: bytes, *, indexes: Sequence[int], explain: bool, timeout: float, request_id: str
+) -> Call[BatchResult]:
     """Queue rows of NDJSON, with their indexes in all that is submitted."""
 
     def parse(answer: Answer) -> BatchResult:
@@ -101,6 +103,7 @@ def submit_rows(rows: bytes, *, indexes: Sequence[int], explain: bool, timeout: 
         parse=parse,
         timeout=timeout,
         persistent=True,
+        request_id=request_id,
     )
 
 

@@ -53,12 +53,22 @@ class Policy(TypedDict):
 
 
 def policy(retries: Retries, deadline: Deadline, *, persistent: bool) -> Policy:
-    """Calls again what may pass where there is time for the wait; a persistent call as often as that allows."""
+    """Calls again what may pass where there is time for the wait; a persistent call as often as that allows.
+
+    A persistent call that is told to come back after the end of its time does so once more before it: there may be
+    room earlier than the service expects.
+    """
     backoff = wait_random_exponential(multiplier=retries.first_wait, max=retries.longest_wait)
     enough: stop_base = stop_never if persistent else stop_after_attempt(retries.attempts)
+
+    def wait(state: RetryCallState) -> float:
+        asked = _asked_seconds(state) or 0.0
+        last = deadline.left - LEAST_ATTEMPT_SECONDS
+        return last if persistent and asked >= last > 0 else asked + backoff(state)
+
     return Policy(
         retry=retry_if_exception(_may_pass),
-        wait=lambda state: (_asked_seconds(state) or 0.0) + backoff(state),
+        wait=wait,
         stop=lambda state: enough(state) or state.upcoming_sleep >= deadline.left,
         reraise=True,
     )

@@ -432,6 +432,63 @@ def test_a_full_queue_is_waited_for_and_an_error_says_what_was_taken_before(star
     assert refused.value.submitted == BatchResult(accepted=4)
 
 
+def full(index: int) -> dict[str, Any]:
+    return row(index, type="urn:riskline:problem:queue-full", status=503, detail="50 transactions wait.")
+
+
+def test_rows_that_find_the_queue_full_beside_others_are_sent_again_until_there_is_room(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riskline_client.batching.AGAIN_SECONDS", 0.001)
+    script = Script(
+        ok({"accepted": 1, "known": 0, "refused": 3, "rows": [full(1), row(2), full(3)]}, 202),
+        problem(422, "no-row-accepted", rows=[row(0), full(1)]),
+        problem(503, "queue-full", rows=[full(0)]),
+        ok({"accepted": 1, "known": 0, "refused": 0, "rows": []}, 202),
+    )
+
+    result = start(script)("submit_many", [{"n": number} for number in range(4)])
+
+    assert (result.accepted, [refused.index for refused in result.refused]) == (2, [1, 2])
+    assert [request.content.splitlines() for request in script.requests[1:]] == [
+        [b'{"n": 1}', b'{"n": 3}'],
+        [b'{"n": 3}'],
+        [b'{"n": 3}'],
+    ]
+
+
+def test_rows_that_find_no_room_in_time_are_an_error_that_says_what_was_taken(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riskline_client.batching.AGAIN_SECONDS", 0.01)
+    script = Script(
+        ok({"accepted": 1, "known": 0, "refused": 2, "rows": [full(1), row(2)]}, 202),
+        ok({"accepted": 0, "known": 0, "refused": 1, "rows": [full(0)]}, 202),
+    )
+
+    with pytest.raises(Unavailable, match="50 transactions wait") as late:
+        start(script)("submit_many", [{}] * 3, timeout=0.2)
+
+    assert late.value.request_id == script.requests[-1].headers["x-request-id"]
+    assert late.value.submitted.accepted == 1
+    assert [refused.index for refused in late.value.submitted.refused] == [2]
+    assert len(script.requests) > 3
+
+
+def test_a_batch_that_is_told_to_come_back_after_its_time_asks_once_more_before_its_end(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riskline_client.retrying.LEAST_ATTEMPT_SECONDS", 0.1)
+    told = problem(503, "queue-full", headers={"Retry-After": "300"}, rows=[full(0)])
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable):
+        start(script := Script(told))("submit_many", [{}], timeout=0.4)
+
+    assert len(script.requests) == 2
+    assert 0.29 <= time.monotonic() - began < 0.4
+
+
 def test_who_waits_asks_again_until_it_is_decided_through_outages(start: Start) -> None:
     script = Script(*[httpx.ConnectError("refused")] * 5, problem(503, "store-unavailable"), ok(SCORED))
 
