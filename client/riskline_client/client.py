@@ -23,6 +23,7 @@ from riskline_client.connection import (
 )
 from riskline_client.encoding import Transaction
 from riskline_client.feed import Feed
+from riskline_client.network import bounded
 from riskline_client.protocol import Call
 from riskline_client.reading import MOST_DECISIONS, OLDEST, Reader
 from riskline_client.refusals import BatchResult
@@ -63,6 +64,9 @@ class Client:
         self._score_timeout = score_timeout
         self._retries = retries
         self._http = httpx.Client(**self._connection.made(), verify=verify, transport=transport)
+        if transport is None:
+            for each in (self._http._transport, *self._http._mounts.values()):  # noqa: SLF001
+                bounded(each)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection!r})"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_never, wait_random_exponential
 from tenacity.stop import stop_base
@@ -80,6 +80,19 @@ def attempt_seconds(deadline: Deadline, *, wait: float) -> float:
     return min(deadline.left, wait + max(beside_wait, LEAST_ATTEMPT_SECONDS))
 
 
+class Left(float):
+    """The seconds that are left of a deadline, which it has with it: what takes several reads looks at it again."""
+
+    deadline: Deadline
+
+    def __new__(cls, deadline: Deadline) -> Self:
+        """Of now."""
+        # 0 would be a socket that does not wait at all, and fails otherwise than by a time-out
+        seconds = super().__new__(cls, max(deadline.left, 0.001))
+        seconds.deadline = deadline
+        return seconds
+
+
 class TimeLeft(dict[str, Any]):
     """The timeouts of one request as httpcore asks for them, step by step: what is left of the attempt's time.
 
@@ -93,8 +106,7 @@ class TimeLeft(dict[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:
         """The seconds for the step that begins now."""
         del key, default
-        # 0 would be a socket that does not wait at all, and fails otherwise than by a time-out
-        return max(self._deadline.left, 0.001)
+        return Left(self._deadline)
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -32,6 +32,20 @@ def drip_a_body(connection: socket.socket) -> None:
         time.sleep(0.02)
 
 
+def drip_a_head(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-A: ")
+    for _ in range(500):
+        connection.sendall(b"a")
+        time.sleep(0.02)
+
+
+def read_a_little(connection: socket.socket) -> None:
+    for _ in range(500):
+        connection.recv(65536)
+        time.sleep(0.02)
+
+
 def read_nothing(connection: socket.socket) -> None:
     del connection
 
@@ -90,8 +104,14 @@ def async_score(url: str, body: bytes) -> Any:
 @pytest.mark.parametrize("score", [sync_score, async_score])
 @pytest.mark.parametrize(
     ("treat", "body"),
-    [(say_nothing, b"{}"), (drip_a_body, b"{}"), (read_nothing, b" " * 20_000_000)],
-    ids=["says nothing", "drips", "reads nothing"],
+    [
+        (say_nothing, b"{}"),
+        (drip_a_head, b"{}"),
+        (drip_a_body, b"{}"),
+        (read_nothing, b" " * 20_000_000),
+        (read_a_little, b" " * 40_000_000),
+    ],
+    ids=["says nothing", "drips a head", "drips a body", "reads nothing", "reads a little"],
 )
 def test_a_call_ends_in_its_time(
     serving: Serving, score: Callable[[str, bytes], Any], treat: Callable[[socket.socket], None], body: bytes
@@ -103,6 +123,45 @@ def test_a_call_ends_in_its_time(
         score(url, body)
 
     assert SECONDS * 0.9 <= time.monotonic() - began < SECONDS + SLACK_SECONDS
+
+
+def test_a_name_that_is_looked_up_for_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: over.wait(10) and [])
+    began = time.monotonic()
+
+    with pytest.raises(TimedOut):
+        sync_score("http://riskline.example", b"{}")
+
+    over.set()
+    assert time.monotonic() - began < SECONDS + SLACK_SECONDS
+
+
+def test_of_several_addresses_one_that_says_nothing_leaves_time_for_the_others(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decide(connection: socket.socket) -> None:
+        connection.recv(65536)
+        body = DECISION + b'"2026-11-24T03:15:07.123Z"}'
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    connected, create_connection = [], socket.create_connection
+
+    def connect(address: tuple[str, int], timeout: float, **options: Any) -> socket.socket:
+        connected.append(address[0])
+        if address[0] == "192.0.2.1":
+            time.sleep(timeout)
+            raise TimeoutError
+        return create_connection(address, timeout, **options)
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr("socket.create_connection", connect)
+    url = serving(decide).replace("127.0.0.1", "riskline.example")
+    real = socket.getaddrinfo
+    monkeypatch.setattr("socket.getaddrinfo", lambda host, *a, **o: found if "example" in host else real(host, *a, **o))
+
+    assert sync_score(url, b"{}").action == "APPROVE"
+    assert connected == ["192.0.2.1", "127.0.0.1"]
 
 
 @pytest.mark.parametrize("score", [sync_score, async_score])
