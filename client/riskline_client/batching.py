@@ -42,7 +42,7 @@ class Batches:
         index, self._index = self._index, self._index + 1
         try:
             row = encoded_line(transaction)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             self._refused.append(RefusedRow(index, *NO_JSON, f"It cannot be written as JSON: {error}."))
             return None
         self._rows.append((index, row))

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from riskline_client.errors import Problem, UnexpectedAnswer, error_of
 from riskline_client.refusals import field_problems
+
+T = TypeVar("T")
 
 NO_TYPE = "about:blank"
 """RFC 9457: the status says all."""
@@ -38,7 +40,7 @@ def document_of(answer: Answer) -> Mapping[str, Any]:
     """
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict):
         return document
@@ -57,12 +59,12 @@ def raise_problem(answer: Answer, document: Mapping[str, Any]) -> None:
         return
     raise error_of(
         Problem(
-            type=document.get("type", NO_TYPE),
-            title=document.get("title", _reason(answer.status)),
+            type=_text(document, "type", NO_TYPE),
+            title=_text(document, "title", _reason(answer.status)),
             status=answer.status,
-            detail=document.get("detail", ""),
+            detail=_text(document, "detail", ""),
             request_id=answer.request_id,
-            instance=document.get("instance"),
+            instance=_text(document, "instance", None),
             errors=field_problems(document),
             retry_after=_retry_after(answer.headers.get("retry-after")),
             rate_limit=answer.headers.get("ratelimit"),
@@ -77,6 +79,12 @@ def unexpected(answer: Answer) -> UnexpectedAnswer:
         f"the answer (status {answer.status}) is none of Riskline's: does the URL lead to it?",
         request_id=answer.request_id,
     )
+
+
+def _text(document: Mapping[str, Any], name: str, default: T) -> str | T:
+    """A member as RFC 9457 has it; a gateway may mean something else by its name."""
+    value = document.get(name)
+    return value if isinstance(value, str) else default
 
 
 def _reason(status: int) -> str:

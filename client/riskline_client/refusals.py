@@ -61,5 +61,10 @@ class BatchResult:
 
 
 def field_problems(document: Document) -> tuple[FieldProblem, ...]:
-    """The `errors` of a problem."""
-    return tuple(FieldProblem(each["pointer"], each["detail"]) for each in document.get("errors") or ())
+    """The `errors` of a problem; a gateway has others, which are let be."""
+    errors = document.get("errors")
+    return tuple(
+        FieldProblem(each["pointer"], each["detail"])
+        for each in (errors if isinstance(errors, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("pointer"), str) and isinstance(each.get("detail"), str)
+    )

@@ -229,7 +229,31 @@ def test_the_error_of_a_proxy_is_an_error_of_its_status(start: Start, body: byte
         start(Script(httpx.Response(502, content=body)))("score", transaction_json())
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), ok({"hello": 1}), ok([]), ok(None)])
+GATEWAYS = [
+    {"success": False, "errors": [{"code": 1200, "message": "busy"}]},
+    {"errors": "busy"},
+    {"errors": ["busy", {"pointer": 1, "detail": 2}, None]},
+    {"type": ["busy"], "title": {"text": "busy"}, "detail": 7, "instance": []},
+]
+
+
+@pytest.mark.parametrize("document", GATEWAYS)
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_passes_is_tried_again_whatever_a_gateway_says_of_it(start: Start, status: int, document: Any) -> None:
+    script = Script(ok(document, status), ok(DECISION), ok(document, status))
+    client = start(script)
+
+    assert client("score", transaction_json()).action == "DECLINE"
+    with pytest.raises((RateLimited, Unavailable)) as refused:
+        client("score", transaction_json())
+
+    assert (refused.value.type, refused.value.errors) == ("about:blank", ())
+
+
+NESTED = httpx.Response(200, content=b"[" * 200_000)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200, text="<html>"), ok({"hello": 1}), ok([]), ok(None), NESTED])
 def test_an_answer_of_something_else_is_no_decision(start: Start, answer: httpx.Response) -> None:
     with pytest.raises(UnexpectedAnswer, match="does the URL lead to it"):
         start(Script(answer))("score", transaction_json())
