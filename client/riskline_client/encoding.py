@@ -43,9 +43,11 @@ def encoded_line(transaction: Transaction) -> bytes:
     """The same without a line break, which JSON that came as bytes may have.
 
     Raises:
-        TypeError, ValueError: as `encoded`.
+        TypeError, ValueError: as `encoded`; ValueError for blank bytes, too: the service would not count such a line.
     """
     line = encoded(transaction)
+    if not line or line.isspace():
+        raise ValueError("it is blank")
     return encoded(json.loads(line)) if b"\n" in line or b"\r" in line else line
 
 

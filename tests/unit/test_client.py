@@ -430,6 +430,16 @@ def test_many_go_in_batches_and_refused_rows_are_told_by_their_index_in_all(star
     assert {request.url.query for request in script.requests} == {b"explain=true"}
 
 
+@pytest.mark.parametrize("blank", [b"", b" ", b"\n", b"\t\r\x0b\x0c"])
+def test_a_blank_row_is_refused_here_and_moves_no_index(start: Start, blank: bytes) -> None:
+    script = Script(ok({"accepted": 1, "known": 0, "refused": 1, "rows": [row(1)]}, 202))
+
+    result = start(script)("submit_many", [b'{"n": 0}', blank, b'{"n": 2}'])
+
+    assert [refused.index for refused in result.refused] == [1, 2]
+    assert script.requests[0].content == b'{"n": 0}\n{"n": 2}'
+
+
 def test_nothing_to_submit_is_sent_nowhere(start: Start) -> None:
     script = Script(ok({}))
 
