@@ -9,7 +9,7 @@ from riskline_client import protocol
 from riskline_client.encoding import Transaction, encoded_line
 from riskline_client.errors import Problem, RisklineError, error_of
 from riskline_client.refusals import BatchResult, RefusedRow
-from riskline_client.retrying import PASSING, Deadline
+from riskline_client.retrying import LEAST_ATTEMPT_SECONDS, PASSING, Deadline
 from riskline_client.waiting import Pause, Steps
 
 MOST_BYTES = 8_000_000
@@ -78,7 +78,7 @@ class Batches:
             self._refused += (row for row in result.refused if row.index not in left)
             if not left:
                 return
-            if deadline.left <= AGAIN_SECONDS:
+            if deadline.left < AGAIN_SECONDS + LEAST_ATTEMPT_SECONDS:
                 raise error_of(_problem(next(iter(left.values())), request_id=request_id))
             yield Pause(AGAIN_SECONDS)
             rows = [(index, row) for index, row in rows if index in left]

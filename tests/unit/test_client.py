@@ -495,13 +495,14 @@ def test_rows_that_find_no_room_in_time_are_an_error_that_says_what_was_taken(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("riskline_client.batching.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("riskline_client.batching.LEAST_ATTEMPT_SECONDS", 0.3)
     script = Script(
         ok({"accepted": 1, "known": 0, "refused": 2, "rows": [full(1), row(2)]}, 202),
         ok({"accepted": 0, "known": 0, "refused": 1, "rows": [full(0)]}, 202),
     )
 
     with pytest.raises(Unavailable, match="50 transactions wait") as late:
-        start(script)("submit_many", [{}] * 3, timeout=0.2)
+        start(script)("submit_many", [{}] * 3, timeout=0.5)
 
     assert late.value.request_id == script.requests[-1].headers["x-request-id"]
     assert late.value.submitted.accepted == 1
