@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ from riskline_client.connection import (
     BATCH_SECONDS,
     SCORE_SECONDS,
     TIMEOUT_SECONDS,
+    Body,
     Connection,
     request_id_of,
     result_of,
@@ -180,12 +182,17 @@ class AsyncClient:
         with self._connection.failures(call, request_id=request_id, seconds=seconds):
             request = self._connection.request(self._http, call, request_id=request_id, deadline=Deadline(seconds))
             async with asyncio.timeout(seconds):
-                response = await self._http.send(request)
+                response = await self._http.send(request, stream=True)
+                async with aclosing(response):
+                    body = Body(response.headers)
+                    parts = response.aiter_bytes()
+                    while body.wants_more and (part := await anext(parts, None)) is not None:
+                        body.add(part)
         return result_of(
             call,
             status=response.status_code,
             headers=response.headers,
-            body=response.content,
+            body=body.whole(),
             request_id=request_id,
         )
 

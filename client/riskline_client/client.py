@@ -1,7 +1,7 @@
 """The client for programs without asyncio; one may be shared by threads."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,6 +17,7 @@ from riskline_client.connection import (
     BATCH_SECONDS,
     SCORE_SECONDS,
     TIMEOUT_SECONDS,
+    Body,
     Connection,
     request_id_of,
     result_of,
@@ -221,8 +222,20 @@ class Client:
         with self._connection.failures(call, request_id=request_id, seconds=seconds):
             request = self._connection.request(self._http, call, request_id=request_id, deadline=own)
             with closing(self._http.send(request, stream=True)) as response:
-                body = b"".join(_in_time(response.iter_bytes(), own))
-        return result_of(call, status=response.status_code, headers=response.headers, body=body, request_id=request_id)
+                body = Body(response.headers)
+                parts = response.iter_bytes()
+                while body.wants_more and (part := next(parts, None)) is not None:
+                    # a transport of the caller's may not keep to the time by itself
+                    if not own.left:
+                        raise TimeoutError
+                    body.add(part)
+        return result_of(
+            call,
+            status=response.status_code,
+            headers=response.headers,
+            body=body.whole(),
+            request_id=request_id,
+        )
 
     def _run(self, steps: Steps[T]) -> T:
         answer: Any = None
@@ -238,11 +251,3 @@ class Client:
             return result
         finally:
             steps.close()
-
-
-def _in_time(parts: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
-    """A body that comes byte by byte would else take as long as it likes."""
-    for part in parts:
-        if not deadline.left:
-            raise TimeoutError
-        yield part

@@ -27,6 +27,9 @@ BATCH_SECONDS = 60.0
 BATCH_ROWS = 1000
 """Reaches the rate of larger batches, and a service that takes fewer than this in one is unusual."""
 
+MOST_BYTES = 16_000_000
+"""Of an answer: a page of 1,000 decisions with their reasons has one or two million."""
+
 USER_AGENT = f"riskline-client/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
 
 POOL = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=50.0)
@@ -69,7 +72,9 @@ class Connection:
 
     def made(self) -> Made:
         """What httpx's client is made with."""
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **self._authorization}
+        # what is sent as it is cannot become a thousand times as large here
+        accepted = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": USER_AGENT, **accepted, **self._authorization}
         return Made(base_url=self._base, headers=headers, limits=POOL)
 
     def request(
@@ -97,6 +102,25 @@ class Connection:
         except httpx.RequestError as error:
             why = str(error) or type(error).__name__
             raise ConnectionFailed(f"{self._base} cannot be reached: {why}", request_id=request_id) from error
+
+
+class Body:
+    """Gathers an answer. One that is too large or compressed is not Riskline's, and is taken for an empty one."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._bytes = bytearray()
+        self.wants_more = headers.get("content-encoding", "identity") == "identity"
+
+    def add(self, part: bytes) -> None:
+        """Takes the next part."""
+        self._bytes += part
+        if len(self._bytes) > MOST_BYTES:
+            self._bytes.clear()
+            self.wants_more = False
+
+    def whole(self) -> bytes:
+        """All of it."""
+        return bytes(self._bytes)
 
 
 def request_id_of(call: Call[Any]) -> str:

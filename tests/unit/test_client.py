@@ -1,10 +1,11 @@
 """What the clients send, what they make of answers, and when they try again."""
 
 import dataclasses
+import gzip
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from email.utils import format_datetime
@@ -257,6 +258,47 @@ NESTED = httpx.Response(200, content=b"[" * 200_000)
 def test_an_answer_of_something_else_is_no_decision(start: Start, answer: httpx.Response) -> None:
     with pytest.raises(UnexpectedAnswer, match="does the URL lead to it"):
         start(Script(answer))("score", transaction_json())
+
+
+class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
+    def __init__(self) -> None:
+        self.given = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self.given < 100_000_000:
+            self.given += 65_536
+            yield b" " * 65_536
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, UnexpectedAnswer), (503, Unavailable)])
+def test_an_answer_without_an_end_is_not_read_to_it(start: Start, status: int, kind: type) -> None:
+    body = Endless()
+
+    with pytest.raises(kind):
+        start(lambda _: httpx.Response(status, stream=body), retries=Retries(attempts=1))("score", transaction_json())
+
+    assert body.given < 17_000_000
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, UnexpectedAnswer), (503, Unavailable)])
+def test_an_answer_is_asked_for_as_it_is_and_a_compressed_one_not_unpacked(
+    start: Start, status: int, kind: type
+) -> None:
+    asked = []
+
+    def compressed(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["accept-encoding"])
+        body = httpx.ByteStream(gzip.compress(json.dumps(DECISION).encode()))
+        return httpx.Response(status, headers={"Content-Encoding": "gzip"}, stream=body)
+
+    with pytest.raises(kind):
+        start(compressed)("score", transaction_json())
+
+    assert set(asked) == {"identity"}
 
 
 def test_a_redirect_is_not_followed_with_the_key(start: Start) -> None:
