@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from cli.scoring import Scored
+from cli.terminal import stderr
 from riskline_client import (
     Client,
     Conflict,
@@ -20,6 +21,7 @@ from riskline_client import (
     RisklineError,
     Unauthorized,
 )
+from riskline_client.connection import Connection
 from shared.errors import InstallationError, SettingsError
 from shared.transaction import TransactionModel
 from worker.training.rows import Block, Refusal
@@ -117,12 +119,18 @@ def scoring_by(service: Service, transaction_class: type[TransactionModel]) -> I
 
     Raises:
         InstallationError: it cannot be reached, or no model serves there.
-        SettingsError: its URL or the key cannot be used.
+        SettingsError: its URL, the key, or the proxy or certificates that the environment names cannot be used.
     """
     try:
         client = Client(service.url, service.api_key, retries=PATIENT)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    if service.api_key is not None and Connection(service.url, api_key=None).is_in_clear:
+        stderr.print(
+            f"warning: {service.url} is not encrypted: others on the way can read the API key and the transactions; "
+            "use https://",
+            markup=False,
+        )
     scorer = ServiceScorer(service, client, transaction_class)
     try:
         scorer.check()

@@ -15,6 +15,7 @@ from riskline_client.batching import Batches
 from riskline_client.connection import (
     BATCH_ROWS,
     BATCH_SECONDS,
+    POOL,
     SCORE_SECONDS,
     TIMEOUT_SECONDS,
     Body,
@@ -51,7 +52,10 @@ class AsyncClient:
         self._timeout = timeout
         self._score_timeout = score_timeout
         self._retries = retries
-        self._http = httpx.AsyncClient(**self._connection.made(), verify=verify, transport=transport)
+        with self._connection.making():
+            if transport is None and self._connection.is_local:
+                transport = httpx.AsyncHTTPTransport(verify=verify, limits=POOL)
+            self._http = httpx.AsyncClient(**self._connection.made(), verify=verify, transport=transport)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection!r})"

@@ -24,7 +24,7 @@ from riskline_client.connection import (
 )
 from riskline_client.encoding import Transaction
 from riskline_client.feed import Feed
-from riskline_client.network import bounded
+from riskline_client.network import bounded_client
 from riskline_client.protocol import Call
 from riskline_client.reading import MOST_DECISIONS, OLDEST, Reader
 from riskline_client.refusals import BatchResult
@@ -40,13 +40,13 @@ class Client:
     `timeout` and `score_timeout` (of `score`) are the seconds that a call may take in all, its retries and their waits
     included; each call may have one of its own. What passes (429, 502, 503, 504, no connection, no answer) is tried
     again as `retries` says, which is safe for each call: `riskline_client.protocol` says why. `verify` and `transport`
-    are httpx's.
+    are httpx's, as are the variables of the environment that name proxies and certificates.
 
     A transaction is a mapping, a dataclass, anything with `model_dump()`, or bytes of JSON.
 
     Each call raises `ProblemError` or a subclass of it where the service refuses, `ConnectionFailed` where there was no
     answer, `TimedOut` where there was none in time, and `UnexpectedAnswer` where something else than Riskline answered;
-    TypeError or ValueError where a transaction has no JSON.
+    TypeError or ValueError where a transaction has no JSON. ValueError where the client cannot be made like that.
     """
 
     def __init__(
@@ -64,10 +64,11 @@ class Client:
         self._timeout = timeout
         self._score_timeout = score_timeout
         self._retries = retries
-        self._http = httpx.Client(**self._connection.made(), verify=verify, transport=transport)
-        if transport is None:
-            for each in (self._http._transport, *self._http._mounts.values()):  # noqa: SLF001
-                bounded(each)
+        self._http = (
+            bounded_client(self._connection, verify=verify)
+            if transport is None
+            else httpx.Client(**self._connection.made(), transport=transport)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection!r})"

@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any, TypedDict, TypeVar
 from uuid import uuid4
 
@@ -29,6 +30,8 @@ BATCH_ROWS = 1000
 
 MOST_BYTES = 16_000_000
 """Of an answer: a page of 1,000 decisions with their reasons has one or two million."""
+
+PROXIES = "the proxy of the environment (ALL_PROXY, HTTPS_PROXY or HTTP_PROXY)"
 
 USER_AGENT = f"riskline-client/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
 
@@ -76,6 +79,41 @@ class Connection:
         accepted = {"Accept": "application/json", "Accept-Encoding": "identity"}
         headers = {"User-Agent": USER_AGENT, **accepted, **self._authorization}
         return Made(base_url=self._base, headers=headers, limits=POOL)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the service is on this machine, where no proxy is to come between."""
+        host = self._base.host
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    @property
+    def is_in_clear(self) -> bool:
+        """Whether others can read on the way what is sent."""
+        return self._base.scheme == "http" and not self.is_local
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """What httpx's client cannot be made with, which it takes from the environment.
+
+        Raises:
+            ValueError: says which variables it is about, and shows no proxy's password.
+        """
+        try:
+            yield
+        except ImportError as error:
+            raise ValueError(
+                f"{PROXIES} names a SOCKS proxy: `pip install 'httpx[socks]'`, or unset it for this service"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"the certificates to trust cannot be read: {error}; see `verify`, or SSL_CERT_FILE and SSL_CERT_DIR "
+                "in the environment"
+            ) from error
+        except (ValueError, httpx.InvalidURL):
+            raise ValueError(f"{PROXIES} cannot be used: give a URL like http://proxy.example:3128") from None
 
     def request(
         self, http: httpx.Client | httpx.AsyncClient, call: Call[Any], *, request_id: str, deadline: Deadline

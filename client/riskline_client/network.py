@@ -10,6 +10,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from riskline_client.connection import POOL, Connection
 from riskline_client.retrying import Left
 
 PART_BYTES = 65_536
@@ -39,7 +40,8 @@ class BoundedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """See httpcore."""
-        seconds = _left(timeout, httpcore.ConnectTimeout)
+        # no time left: the least there is, as httpcore closes what it cannot make a TLS connection of
+        seconds = timeout if not isinstance(timeout, Left) else Left(timeout.deadline)
         return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
@@ -72,10 +74,20 @@ class BoundedBackend(httpcore.SyncBackend):
         raise failed
 
 
-def bounded(transport: httpx.BaseTransport | None) -> None:
-    """Has a transport that httpx made use these sockets; its own parameters have no place for them."""
-    if isinstance(transport, httpx.HTTPTransport):
-        transport._pool._network_backend = BoundedBackend()  # noqa: SLF001
+def bounded_client(connection: Connection, *, verify: Any) -> httpx.Client:
+    """A client of httpx over these sockets.
+
+    Raises:
+        ValueError: what the environment says of proxies and certificates cannot be used.
+    """
+    with connection.making():
+        transport = httpx.HTTPTransport(verify=verify, limits=POOL) if connection.is_local else None
+        http = httpx.Client(**connection.made(), verify=verify, transport=transport)
+    # the parameters of httpx have no place for them
+    for each in (http._transport, *http._mounts.values()):  # noqa: SLF001
+        if isinstance(each, httpx.HTTPTransport):
+            each._pool._network_backend = BoundedBackend()  # noqa: SLF001
+    return http
 
 
 def _addresses(host: str, port: int, seconds: float | None) -> Sequence[str]:

@@ -284,6 +284,31 @@ def test_the_key_may_be_in_a_file(file: Path) -> None:
     assert front.keys == {"Bearer rk_secret"}
 
 
+@pytest.mark.parametrize(("url", "warns"), [("http://riskline.invalid", True), ("https://riskline.invalid", False)])
+def test_a_key_that_others_can_read_on_its_way_is_warned_of(
+    file: Path, url: str, warns: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.scoring_service.CHECK_SECONDS", 0.3)
+    monkeypatch.setenv("RISKLINE_API_KEY", "rk_secret")
+
+    assert run(["score", str(file), "--url", url]) == 1
+
+    assert (f"warning: {url} is not encrypted" in capfd.readouterr().err) == warns
+
+
+@pytest.mark.parametrize(("name", "value"), [("ALL_PROXY", "socks5://127.0.0.1:1"), ("SSL_CERT_FILE", "/nonexistent")])
+def test_an_environment_that_cannot_be_used_is_told_in_a_line(
+    file: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert run(["score", str(file), "--url", "https://riskline.invalid"]) != 0
+
+    said = capfd.readouterr().err
+    assert name in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
