@@ -4,6 +4,8 @@ import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from ipaddress import ip_address
 from threading import Thread
 from typing import Any
 
@@ -91,6 +93,8 @@ def bounded_client(connection: Connection, *, verify: Any) -> httpx.Client:
 
 
 def _addresses(host: str, port: int, seconds: float | None) -> Sequence[str]:
+    with suppress(ValueError):
+        return [str(ip_address(host))]
     found: Future[Sequence[str]] = Future()
 
     def look_up() -> None:
