@@ -53,7 +53,7 @@ def run(up: RunningUp, command: list[str], example: str, directory: Path) -> str
     ("number", "said"),
     [
         (AT_ONCE, r"APPROVE 0\.1\n"),
-        (QUEUED, r"scored Decision\(.*'APPROVE'.*\)\n4999 accepted; refused: \[\(0, .*'/amount'.*\)\]\n"),
+        (QUEUED, r"scored Decision\(.*'APPROVE'.*\)\n4999 accepted; refused: \[\(0, '/amount: .*'\)\]\n"),
         (ASYNC, r"APPROVE \['amount 42.50.*\]\n"),
     ],
     ids=["at once", "queued", "asyncio"],
