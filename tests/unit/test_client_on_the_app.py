@@ -131,6 +131,23 @@ def test_many_rows_are_taken_and_the_others_listed() -> None:
     assert (again.accepted, again.known) == (0, len(rows) - 1)
 
 
+def test_many_rows_wait_for_room_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("riskline_client.batching.AGAIN_SECONDS", 0.05)
+    api = Api(queue_limit=3)
+    rows = [transaction_json(transaction_id=f"tx-{number}") for number in range(5)]
+
+    async def story(client: AsyncClient) -> BatchResult:
+        submitting = asyncio.create_task(client.submit_many([*rows, transaction_json(amount=-1)], timeout=10))
+        while not submitting.done():
+            await asyncio.sleep(0.01)
+            await asyncio.to_thread(api.work)
+        return await submitting
+
+    result = use(api, story)
+
+    assert (result.accepted, [row.index for row in result.refused]) == (5, [5])
+
+
 def test_what_is_decided_from_now_on_is_followed() -> None:
     api = Api()
 
