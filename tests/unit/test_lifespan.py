@@ -42,7 +42,18 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
     recorder, fleet, close = AsyncMock(), AsyncMock(), AsyncMock()
     others: dict[str, Any] = {
         name: Mock()
-        for name in ("serving", "waiting", "feed", "backlog", "scaling", "gate", "limiter", "watch", "subscriber")
+        for name in (
+            "serving",
+            "waiting",
+            "feed",
+            "backlog",
+            "scaling",
+            "history",
+            "gate",
+            "limiter",
+            "watch",
+            "subscriber",
+        )
     }
 
     def background(commit: Any) -> Background:
