@@ -48,7 +48,7 @@ run: install ## Start everything and show how to try it; Ctrl-C stops it (UP_FLA
 	@exec $(BIN)/riskline up $(UP_FLAGS)
 
 # Each step says its name first, so that a failure shows where it happened. Two files of tests run at a time, as most wait
-# for a process more than they compute; the run of chaos has the machine for itself.
+# for a process more than they compute.
 TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
 CHAOS_TEST := tests/integration/test_chaos.py
 test: install ## Lint, types, import rules, then unit, integration and end-to-end tests
@@ -58,11 +58,11 @@ test: install ## Lint, types, import rules, then unit, integration and end-to-en
 	step $(BIN)/mypy; \
 	step $(BIN)/lint-imports; \
 	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME) -m 'not slow'; \
-	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
-	step $(BIN)/pytest $(CHAOS_TEST)
+	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST)
 
-test-slow: install ## Every family of models, a Redis Cluster under faults, a client made from the OpenAPI document and more (12 minutes)
+test-slow: install ## Every family of models, a Redis Cluster under faults, a minute of chaos, generated clients and more (12 minutes)
 	$(BIN)/pytest tests $(TWO_AT_A_TIME) -m slow --ignore=tests/bench
+	$(BIN)/pytest $(CHAOS_TEST)
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
 	$(PIP) install --require-hashes -r requirements-zig.txt

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.test_docs import DOCS, blocks, environment, run_block, runnable_blocks
 from tests.integration.running import RunningUp
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 __all__ = ["environment"]
 

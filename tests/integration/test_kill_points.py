@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("operation", "least"), [("submit", 45), ("record", 15), ("drain", 45), ("job", 180), ("deliver", 20)]
+    ("operation", "least"),
+    [
+        *(("submit", 45), ("record", 15), ("drain", 45), ("deliver", 20)),
+        pytest.param("job", 180, marks=pytest.mark.slow),
+    ],
 )
 def test_whatever_the_command_it_is_killed_at_nothing_is_lost_or_decided_twice(
     operation: str, least: int, shared_redis: OwnRedis

@@ -92,6 +92,7 @@ def all_counted(up: RunningUp, traffic: Traffic) -> str | None:
     return text if sum(float(line.rpartition(" ")[2]) for line in counted) == queued else None
 
 
+@pytest.mark.slow
 def test_the_command_says_when_all_serve_a_version_and_rolls_back(
     tmp_path: Path, demo_environment: dict[str, str]
 ) -> None:
@@ -212,6 +213,7 @@ def _everything(directory: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in (directory, *directory.rglob("*"))}
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_forgotten_by_itself(tmp_path: Path, demo_environment: dict[str, str]) -> None:
     with RunningUp(tmp_path, environment=demo_environment) as up:
         name = eventually(lambda: next((each.process for each in living(up) if each.kind == "worker"), None))
