@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "back-up-and-restore.md"
 ROWS = 300
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short name: where that is too long for a socket, Redis has its socket elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="rb-") as directory:
+        yield Path(directory)
 
 
 def commands(section: str) -> str:
@@ -49,9 +58,9 @@ def all_decided(up: RunningUp, ids: list[str]) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli is not installed")
-def test_what_waited_at_the_backup_is_decided_after_the_restore_once_and_what_was_decided_stays(tmp_path: Path) -> None:
+def test_what_waited_at_the_backup_is_decided_after_the_restore_once_and_what_was_decided_stays(place: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
-    first, second = tmp_path / "first", tmp_path / "second"
+    first, second = place / "first", place / "second"
     for each in (first, second):
         each.mkdir()
     version = write_stump(first / ".riskline" / "models")
@@ -82,9 +91,9 @@ def test_what_waited_at_the_backup_is_decided_after_the_restore_once_and_what_wa
 
 
 @pytest.mark.skipif(shutil.which("redis-cli") is None, reason="redis-cli is not installed")
-def test_a_restored_installation_asks_for_the_same_keys(tmp_path: Path) -> None:
+def test_a_restored_installation_asks_for_the_same_keys(place: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
-    first, second = tmp_path / "first", tmp_path / "second"
+    first, second = place / "first", place / "second"
     for each in (first, second):
         each.mkdir()
     write_stump(first / ".riskline" / "models")
