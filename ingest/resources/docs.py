@@ -1,9 +1,5 @@
 """The OpenAPI document, a page to browse it that needs no other host, and one for each type of problem."""
 
-import asyncio
-from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +8,7 @@ import falcon
 import falcon.asgi
 import orjson
 
+from ingest.assets import Asset, send_asset
 from ingest.problem_pages import ADVICE, all_pages, page
 from ingest.problems import PAGES_PATH
 
@@ -22,14 +19,6 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file that the page loads."""
-
-    path: Path
-    content_type: str
 
 
 class OpenApiResource:
@@ -63,17 +52,7 @@ class DocsResource:
 
     async def on_get_asset(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, name: str) -> None:
         """200 and the file, 304 where the browser has it, 404 where the page has none of this name."""
-        if name not in self._assets:
-            raise falcon.HTTPNotFound
-        asset = self._assets[name]
-        data, tag = await asyncio.to_thread(_read, asset.path)
-        resp.set_headers({"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"})
-        resp.etag = tag
-        if tag in (req.if_none_match or ()):
-            resp.status = falcon.HTTP_304
-            return
-        resp.data = data
-        resp.content_type = asset.content_type
+        await send_asset(self._assets, name, req, resp)
 
 
 class ProblemPagesResource:
@@ -97,13 +76,6 @@ def _show(resp: falcon.asgi.Response, markdown: str) -> None:
     # browsers save what they are told is Markdown instead of showing it
     resp.content_type = "text/plain; charset=utf-8"
     resp.set_header("X-Content-Type-Options", "nosniff")
-
-
-@cache
-def _read(path: Path) -> tuple[bytes, falcon.ETag]:
-    """A file and its tag; read when the page is first opened, since most processes never serve it."""
-    data = path.read_bytes()
-    return data, falcon.ETag(sha256(data).hexdigest()[:32])
 
 
 def _ui_dir() -> Path:
