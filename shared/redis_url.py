@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 SENTINEL_SCHEMES = ("redis+sentinel://", "rediss+sentinel://")
@@ -94,26 +95,19 @@ def parse_cluster_url(url: str) -> ClusterUrl:
     Raises:
         ValueError: it cannot be used; one line that shows no part of it that may be a password.
     """
-    scheme, _, rest = url.partition("://")
-    rest, _, query = rest.partition("?")
-    authority, _, path = rest.partition("/")
-    if "@" in path:
-        raise ValueError("must have a / in its password as %2F")
-    credentials, _, hosts = authority.rpartition("@")
-    username, _, password = credentials.partition(":")
-    if not hosts:
+    parts = _parts(url)
+    if not parts.hosts:
         raise ValueError(f"names no node of a cluster: {CLUSTER_FORM}")
-    if path not in {"", "0"}:
+    if parts.path not in {"", "0"}:
         raise ValueError(f"names a database, and a cluster has only 0: {CLUSTER_FORM}")
-    tls = scheme.startswith("rediss")
     return ClusterUrl(
         nodes=tuple(
-            _host_and_port(each, kind="node", form=CLUSTER_FORM, port=CLUSTER_PORT) for each in hosts.split(",")
+            _host_and_port(each, kind="node", form=CLUSTER_FORM, port=CLUSTER_PORT) for each in parts.hosts.split(",")
         ),
-        tls=tls,
-        username=unquote(username) or None,
-        password=unquote(password) or None,
-        tls_options=_tls_options(dict(parse_qsl(query)), tls=tls, known=sorted(TLS_OPTIONS), needs="rediss+cluster://"),
+        tls=parts.tls,
+        username=parts.username,
+        password=parts.password,
+        tls_options=_tls_options(parts.options, tls=parts.tls, known=sorted(TLS_OPTIONS), needs="rediss+cluster://"),
     )
 
 
@@ -128,6 +122,44 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
     Raises:
         ValueError: it cannot be used; one line that shows no part of it that may be a password.
     """
+    parts = _parts(url)
+    master, _, db = parts.path.rstrip("/").partition("/")
+    options = parts.options
+    if not parts.hosts:
+        raise ValueError(f"names no host of a sentinel: {SENTINEL_FORM}")
+    if not master:
+        raise ValueError(f"names no master after the sentinels: {SENTINEL_FORM}")
+    return SentinelUrl(
+        sentinels=tuple(
+            _host_and_port(each, kind="sentinel", form=SENTINEL_FORM, port=SENTINEL_PORT)
+            for each in parts.hosts.split(",")
+        ),
+        master=unquote(master),
+        db=_database(options.pop("db", db)),
+        tls=parts.tls,
+        username=parts.username,
+        password=parts.password,
+        sentinel_username=options.pop("sentinel_username", None),
+        sentinel_password=options.pop("sentinel_password", None),
+        tls_options=_tls_options(
+            options,
+            tls=parts.tls,
+            known=["sentinel_username", "sentinel_password", *sorted(TLS_OPTIONS)],
+            needs="rediss+sentinel://",
+        ),
+    )
+
+
+class _Parts(NamedTuple):
+    tls: bool
+    username: str | None
+    password: str | None
+    hosts: str
+    path: str
+    options: dict[str, str]
+
+
+def _parts(url: str) -> _Parts:
     scheme, _, rest = url.partition("://")
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
@@ -135,29 +167,13 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
         raise ValueError("must have a / in its password as %2F")
     credentials, _, hosts = authority.rpartition("@")
     username, _, password = credentials.partition(":")
-    master, _, db = path.rstrip("/").partition("/")
-    options = dict(parse_qsl(query))
-    if not hosts:
-        raise ValueError(f"names no host of a sentinel: {SENTINEL_FORM}")
-    if not master:
-        raise ValueError(f"names no master after the sentinels: {SENTINEL_FORM}")
-    return SentinelUrl(
-        sentinels=tuple(
-            _host_and_port(each, kind="sentinel", form=SENTINEL_FORM, port=SENTINEL_PORT) for each in hosts.split(",")
-        ),
-        master=unquote(master),
-        db=_database(options.pop("db", db)),
+    return _Parts(
         tls=scheme.startswith("rediss"),
         username=unquote(username) or None,
         password=unquote(password) or None,
-        sentinel_username=options.pop("sentinel_username", None),
-        sentinel_password=options.pop("sentinel_password", None),
-        tls_options=_tls_options(
-            options,
-            tls=scheme.startswith("rediss"),
-            known=["sentinel_username", "sentinel_password", *sorted(TLS_OPTIONS)],
-            needs="rediss+sentinel://",
-        ),
+        hosts=hosts,
+        path=path,
+        options=dict(parse_qsl(query)),
     )
 
 
