@@ -98,14 +98,16 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     serving = create_serving(settings, transaction_class)
     backlog = Backlog(intake, queue_limit=settings.queue_limit)
     presence = Presence(serving=serving, process=process_name(), kind="api")
-    fleet = Fleet(presence, AsyncProcesses(store.first), AsyncTallies(store.first))
+    tallies = AsyncTallies(store.first)
+    fleet = Fleet(presence, AsyncProcesses(store.first), tallies)
     limiter = Limiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes)
     scaling = Scaling(backlog, AsyncPaces(store.first), settings.scale_target)
-    history = History(backlog, fleet, sums=AsyncTallies(store.first), kept=RedisHistory(store.first))
+    history = History(backlog, fleet, sums=tallies, kept=RedisHistory(store.first))
     # for what an operator does now and then, in threads beside the event loop
     shards = connect_store(
         settings.required_store_url, shards=settings.shards, timeout_seconds=settings.redis_timeout, retries=1
     )
+    console_store = ConsoleStore(store.first)
     submitter = Submitter(intake, ensure_ticket=ensure_ticket, queue_full=backlog.queue_full)
     places = Places(settings.max_waits)
     waiting = Waiting(intake, places, channels=store.channels)
@@ -137,8 +139,8 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         cors_origins=settings.cors,
         console=Console(
             gate=gate,
-            sessions=Sessions(gate, ConsoleStore(store.first)),
-            store=ConsoleStore(store.first),
+            sessions=Sessions(gate, console_store),
+            store=console_store,
             anybody_may_reach=settings.auth == "off",
             transaction_class=transaction_class,
             intake=intake,

@@ -42,8 +42,7 @@ FACTS_SECONDS = 30.0
 FRESH_SECONDS = 0.5
 """For how long all who look get the same: with the second after which they ask again, less than two in all."""
 
-DECIDED = tuple(f"{door} {action} number" for door in ("sync", "queue") for action in ACTIONS)
-SYNC, QUEUE = DECIDED[: len(ACTIONS)], DECIDED[len(ACTIONS) :]
+SYNC, QUEUE = (tuple(f"{door} {action} number" for action in ACTIONS) for door in ("sync", "queue"))
 
 
 class Lines(NamedTuple):
