@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.measures import INFINITE, PROBABILITY, SECONDS
+from shared.measures import INFINITE, PROBABILITY, QUEUE_SECONDS, SECONDS
 from shared.policy import Action
 from shared.store.history import Snapshot
 
 ACTIONS = tuple(action.value for action in Action)
+
+BOUNDS = {"sync_seconds": SECONDS, "submit_seconds": SECONDS, "queue_seconds": QUEUE_SECONDS.bounds}
+"""Of the buckets of each histogram of times; only those in which something is are told."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Between:
         if total <= 0:
             return None
         rank, below = part * total, 0.0
-        bounds = [0.0, *SECONDS]
+        bounds = [0.0, *BOUNDS[measure]]
         for bound, number in parts:
             if below + number >= rank and number > 0:
                 if bound == float(INFINITE):

@@ -301,6 +301,17 @@ def test_a_redis_that_lost_its_counts_is_no_rate_at_all() -> None:
     assert last([Snapshot(1.0, {})], 10) is None
 
 
+def test_quantiles_of_a_long_wait_in_the_queue_are_within_its_own_buckets() -> None:
+    time = between(
+        Snapshot(0, {}), Snapshot(60, {f"queue_seconds  {bound}": 10.0 for bound in ("0.0005", "1800.0", "+Inf")})
+    )
+    assert time is not None
+
+    assert time.quantile("queue_seconds", 0.25) == pytest.approx(0.0005 * 7.5 / 10)
+    assert time.quantile("queue_seconds", 0.5) == pytest.approx(300 + 1500 * 5 / 10)
+    assert time.quantile("queue_seconds", 0.99) == 1800
+
+
 def test_quantiles_are_those_of_prometheus() -> None:
     counts = {f"sync_seconds  {float(bound)}": 0.0 for bound in SECONDS} | {"sync_seconds  sum": 99.0}
     numbers = counts | {"sync_seconds  0.001": 90.0, "sync_seconds  0.01": 10.0}
