@@ -18,6 +18,7 @@ from shared.store.interfaces import TransactionIntake
 from shared.store.keys import FIRST
 from shared.store.records import Record
 from shared.store.sharded import Route, ShardedIntake
+from shared.store.shards import by_shard
 
 log = get_logger(__name__)
 
@@ -134,11 +135,7 @@ class Waiting:
             await self._wake(shard, ids)
 
     def _by_shard(self, transaction_ids: Collection[str]) -> Mapping[int, list[str]]:
-        wanted: defaultdict[int, list[str]] = defaultdict(list)
-        for each in transaction_ids:
-            if each in self._waiters:
-                wanted[self._route(each)].append(each)
-        return wanted
+        return by_shard((each for each in transaction_ids if each in self._waiters), self._route)
 
     async def _wake(self, shard: int, transaction_ids: Sequence[str]) -> None:
         for ids in in_batches(transaction_ids):

@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +12,7 @@ from shared.store.connection import redis_faults_named
 from shared.store.decisions import Cursor
 from shared.store.keys import FIRST, Keys
 from shared.store.records import Record, readable
+from shared.store.sharded import spread
 from shared.store.shards import all_keys, shard_of
 
 NEWEST = Cursor(2**64 - 1, 2**64 - 1)
@@ -107,16 +107,11 @@ class ShardedSearch:
 
     async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """See DecisionSearch."""
-        mine: defaultdict[int, list[str]] = defaultdict(list)
-        for transaction_id in transaction_ids:
-            mine[shard_of(transaction_id, len(self._parts))].append(transaction_id)
-        answers = await asyncio.gather(*(self._parts[number].transactions(ids) for number, ids in mine.items()))
-        found = {
-            transaction_id: record
-            for ids, records in zip(mine.values(), answers, strict=True)
-            for transaction_id, record in zip(ids, records, strict=True)
-        }
-        return [found[transaction_id] for transaction_id in transaction_ids]
+        return await spread(
+            transaction_ids,
+            lambda each: shard_of(each, len(self._parts)),
+            lambda shard, mine: self._parts[shard].transactions(mine),
+        )
 
 
 def search_of(shards: Sequence[Redis]) -> DecisionSearch:

@@ -1,7 +1,6 @@
 """A store of several shards, for the HTTP service: calls go where their transaction is, outages stay where they are."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -9,6 +8,7 @@ from shared.errors import StoreUnavailableError
 from shared.store.counts import Counts, PartialCounts, last_seen, together
 from shared.store.interfaces import Erasure, TransactionIntake
 from shared.store.records import Outcome, Record, Submission
+from shared.store.shards import by_shard
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -87,18 +87,26 @@ class ShardedIntake:
         id_of: Callable[[Item], str],
         call: Callable[[TransactionIntake, Sequence[Item]], Awaitable[Sequence[Answer]]],
     ) -> list[Answer]:
-        """What the shards answer, each to its own items, in the order of the items."""
-        places: defaultdict[int, list[int]] = defaultdict(list)
-        for place, item in enumerate(items):
-            places[self.route(id_of(item))].append(place)
-        calls = (call(self.parts[number], [items[place] for place in mine]) for number, mine in places.items())
-        answered = await asyncio.gather(*calls, return_exceptions=True)
-        answers: dict[int, Answer] = {}
-        for mine, answer in zip(places.values(), answered, strict=True):
-            if isinstance(answer, BaseException):
-                raise answer
-            answers.update(zip(mine, answer, strict=True))
-        return [answers[place] for place in range(len(items))]
+        return await spread(
+            items, lambda item: self.route(id_of(item)), lambda shard, mine: call(self.parts[shard], mine)
+        )
+
+
+async def spread(
+    items: Sequence[Item],
+    shard: Callable[[Item], int],
+    call: Callable[[int, Sequence[Item]], Awaitable[Sequence[Answer]]],
+) -> list[Answer]:
+    """What the shards answer, each to its own items, in the order of the items; where one fails, after the others."""
+    places = by_shard(range(len(items)), lambda place: shard(items[place]))
+    calls = (call(number, [items[place] for place in mine]) for number, mine in places.items())
+    answered = await asyncio.gather(*calls, return_exceptions=True)
+    answers: dict[int, Answer] = {}
+    for mine, answer in zip(places.values(), answered, strict=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        answers.update(zip(mine, answer, strict=True))
+    return [answers[place] for place in range(len(items))]
 
 
 async def _counted(part: TransactionIntake) -> Counts:

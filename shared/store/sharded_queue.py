@@ -9,6 +9,7 @@ from shared.errors import StoreUnavailableError
 from shared.store.interfaces import NOTHING, Claimed, Swept
 from shared.store.records import Outcome
 from shared.store.sharded import Route
+from shared.store.shards import by_shard
 from shared.store.transactions import RedisQueue
 
 TURN_BATCHES = 4
@@ -166,9 +167,7 @@ class ShardedQueue:
 
     def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
-        mine: defaultdict[int, list[Outcome]] = defaultdict(list)
-        for outcome in outcomes:
-            mine[self._route(outcome.transaction_id)].append(outcome)
+        mine = by_shard(outcomes, lambda outcome: self._route(outcome.transaction_id))
         return sum(self._parts[number].decide(worker, part) for number, part in mine.items())
 
     def decide_and_claim(

@@ -7,16 +7,29 @@ and one of several is, too.
 """
 
 from binascii import crc32, crc_hqx
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from typing import TypeVar
 
 from shared.store.keys import FIRST, Keys
 
 SLOTS = 16_384
 
+Item = TypeVar("Item")
+
 
 def shard_of(transaction_id: str, shards: int) -> int:
     """The number of the shard that has the transaction, from 0."""
     return crc32(transaction_id.encode()) % shards
+
+
+def by_shard(items: Iterable[Item], shard: Callable[[Item], int]) -> Mapping[int, list[Item]]:
+    """The items of each shard, by its number, in their order."""
+    mine: defaultdict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        mine[shard(item)].append(item)
+    return mine
 
 
 def slot_of(tag: str) -> int:

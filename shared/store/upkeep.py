@@ -2,8 +2,7 @@
 
 import heapq
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -13,7 +12,7 @@ from shared.store.audit import Audit
 from shared.store.callbacks import CallbackRecords
 from shared.store.counts import Counts
 from shared.store.failures import BATCH, Failure, Failures, Replayed
-from shared.store.shards import all_keys, shard_of
+from shared.store.shards import all_keys, by_shard, shard_of
 
 
 class AllFailures:
@@ -39,7 +38,7 @@ class AllFailures:
     def replay(self, transaction_ids: Sequence[str]) -> Replayed:
         """Makes those wait again that have failed, however many they are."""
         done = Replayed([], [])
-        for number, mine in _by_shard(transaction_ids, self._route):
+        for number, mine in by_shard(transaction_ids, self._route).items():
             for start in range(0, len(mine), BATCH):
                 replayed = self._parts[number].replay(mine[start : start + BATCH])
                 done.replayed.extend(replayed.replayed)
@@ -77,7 +76,9 @@ class AllCallbacks:
     def read(self, transaction_ids: Sequence[str]) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
         """See CallbackRecords; in the order of the ids."""
         kept = dict(
-            each for number, mine in _by_shard(transaction_ids, self._route) for each in self._parts[number].read(mine)
+            each
+            for number, mine in by_shard(transaction_ids, self._route).items()
+            for each in self._parts[number].read(mine)
         )
         return ((each, kept[each]) for each in transaction_ids if each in kept)
 
@@ -85,7 +86,7 @@ class AllCallbacks:
         """See CallbackRecords."""
         return [
             each
-            for number, mine in _by_shard(transaction_ids, self._route)
+            for number, mine in by_shard(transaction_ids, self._route).items()
             for each in self._parts[number].resend(mine)
         ]
 
@@ -120,12 +121,5 @@ class AllAudits:
 
     def put_in_line(self, transaction_ids: set[str]) -> None:
         """See Audit."""
-        for number, mine in _by_shard(transaction_ids, self._route):
+        for number, mine in by_shard(transaction_ids, self._route).items():
             self._parts[number].put_in_line(set(mine))
-
-
-def _by_shard(transaction_ids: Iterable[str], route: Callable[[str], int]) -> Iterable[tuple[int, list[str]]]:
-    mine: defaultdict[int, list[str]] = defaultdict(list)
-    for each in transaction_ids:
-        mine[route(each)].append(each)
-    return mine.items()
