@@ -9,7 +9,7 @@ from typing import Any
 import falcon.asgi
 
 from ingest.console.changes import Changes
-from ingest.console.filters import Filter, Shown, fields_of
+from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.guard import ConsolePage, parameters
 from ingest.console.rendering import HEADERS, Renderer
 from shared.clock import spelled
@@ -27,6 +27,9 @@ SEARCH_SECONDS = 0.045
 """How long a page is searched for: what is rare is found over several pages, and each says how far back it looked."""
 
 CSV_COLUMNS = ("transaction_id", "scored_at", "fraud_probability", "action", "model_version", "reasons")
+
+MARK = "\x1e"
+"""ASCII's record separator, which no cell has."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
@@ -82,8 +85,8 @@ class Search:
         oldest = await self._search.oldest_ms()
         return newest, newest if oldest is None else max(oldest, wanted.not_before_ms)
 
-    async def all(self, wanted: Filter) -> AsyncIterator[list[Found]]:
-        """All that the filter admits, a part at a time.
+    async def all(self, wanted: Filter) -> AsyncIterator[tuple[list[Found], Cursor | None]]:
+        """All that the filter admits, a part at a time, and where each part ends (None at the end of the feed).
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -91,7 +94,7 @@ class Search:
         cursor: Cursor | None = wanted.start
         while cursor is not None:
             part = await self._search.back(cursor, not_before_ms=wanted.not_before_ms, limit=PART)
-            yield await self._admitted(wanted, part.found)
+            yield await self._admitted(wanted, part.found), part.before
             cursor = part.before
 
     async def _admitted(self, wanted: Filter, found: Any) -> list[Found]:
@@ -112,7 +115,7 @@ class DecisionsPage(ConsolePage):
     def __init__(self, renderer: Renderer, search: Search, transaction_class: type[TransactionModel]) -> None:
         self._renderer = renderer
         self._search = search
-        self._fields: list[Shown] = fields_of(transaction_class)
+        self._fields: list[Shown] = shown_fields(transaction_class)
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """A page of decisions."""
@@ -139,10 +142,13 @@ class DecisionsFile(ConsolePage):
     def __init__(self, search: Search, changes: Changes, transaction_class: type[TransactionModel]) -> None:
         self._search = search
         self._changes = changes
-        self._fields = fields_of(transaction_class)
+        self._fields = shown_fields(transaction_class)
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """All that the filter admits, as it is found; without the transactions' values."""
+        """All that the filter admits, as it is found, without the transactions' values; with `progress`, how far it is.
+
+        That is the time that was come to, between two MARKs.
+        """
         wanted = Filter.read(parameters(req), self._fields)
         await self._changes.note(req, "decisions exported", filter=wanted.query() or "none")
         newest_ms, oldest_ms = await self._search.span_ms(wanted)
@@ -151,14 +157,26 @@ class DecisionsFile(ConsolePage):
         )
         resp.content_type = "text/csv; charset=utf-8"
         resp.downloadable_as = "decisions.csv"
-        resp.stream = self._lines(wanted)
+        lines = self._lines(wanted)
+        resp.stream = _without_places(lines) if req.get_param("progress") is None else _marked(lines)
 
-    async def _lines(self, wanted: Filter) -> AsyncIterator[bytes]:
-        yield (",".join(CSV_COLUMNS) + "\r\n").encode()
-        async for found in self._search.all(wanted):
+    async def _lines(self, wanted: Filter) -> AsyncIterator[tuple[str, Cursor | None]]:
+        yield ",".join(CSV_COLUMNS) + "\r\n", None
+        async for found, before in self._search.all(wanted):
             text = io.StringIO()
             csv.writer(text).writerows(_cells(each.decision) for each in found)
-            yield text.getvalue().encode()
+            yield text.getvalue(), before
+
+
+async def _without_places(lines: AsyncIterator[tuple[str, Cursor | None]]) -> AsyncIterator[bytes]:
+    async for text, _ in lines:
+        yield text.encode()
+
+
+async def _marked(lines: AsyncIterator[tuple[str, Cursor | None]]) -> AsyncIterator[bytes]:
+    async for text, before in lines:
+        place = "" if before is None else f"{MARK}{spelled(before.milliseconds / 1000)}{MARK}"
+        yield (text.replace(MARK, "") + place).encode()
 
 
 def _cells(decision: dict[str, Any]) -> list[object]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
+from ingest.console.fields import fields_of
 from shared.policy import Action
 from shared.store.decisions import Cursor
 from shared.store.search import NEWEST
@@ -26,14 +27,10 @@ class Shown:
     is_number: bool
 
 
-def fields_of(transaction_class: type[TransactionModel]) -> list[Shown]:
+def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
     """The fields of a class that a filter can name, but the id, which has one of its own."""
-    properties = transaction_class.model_json_schema(mode="validation")["properties"]
-    return [
-        Shown(name, is_number=about.get("type") in ("number", "integer"))
-        for name, about in properties.items()
-        if name != transaction_class.ID_FIELD
-    ]
+    fields = fields_of(transaction_class).items()
+    return [Shown(name, is_number=about.get("type") in ("number", "integer")) for name, about in fields]
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,11 @@ def _ms(time: datetime) -> int:
 
 
 def _number(value: Any) -> float:
-    return value if isinstance(value, int | float) else math.nan
+    try:
+        # a Decimal is kept as it came, which may be as text
+        return float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        return math.nan
 
 
 def _same(value: Any, wanted: str) -> bool:

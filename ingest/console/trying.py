@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
+from ingest.console.fields import fields_of
 from ingest.console.guard import ConsolePage, read_form
 from ingest.console.pictures import Tick, across, path, ticks, upwards
 from ingest.console.rendering import Renderer
@@ -115,19 +116,9 @@ class TryPage(ConsolePage):
 
 def inputs_of(transaction_class: type[TransactionModel]) -> list[Input]:
     """The fields that are typed in: all but the id."""
-    schema = transaction_class.model_json_schema(mode="validation")
     example = of_examples(transaction_class)
     examples = {} if example is None else example.model_dump(mode="json")
-    return [
-        _input(name, _resolved(about, schema), examples.get(name, ""))
-        for name, about in schema["properties"].items()
-        if name != transaction_class.ID_FIELD
-    ]
-
-
-def _resolved(about: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    reference = about.get("$ref")
-    return about if reference is None else schema["$defs"][reference.rpartition("/")[2]] | about
+    return [_input(name, about, examples.get(name, "")) for name, about in fields_of(transaction_class).items()]
 
 
 def _input(name: str, about: dict[str, Any], example: Any) -> Input:

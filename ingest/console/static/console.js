@@ -6,10 +6,12 @@ document.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
 });
 
-const SCORED_AT = /,(\d{4}-\d\d-\d\dT[\d:.]+Z),/g;
+const MARK = "\x1e"; // around the time that the search has come to
 
 async function save(link, shown, stop) {
-  const answer = await fetch(link.href, { signal: stop.signal, redirect: "error" });
+  const url = new URL(link.href);
+  url.searchParams.set("progress", "1");
+  const answer = await fetch(url, { signal: stop.signal, redirect: "error" });
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const newest = Date.parse(answer.headers.get("Riskline-Newest"));
   const oldest = Date.parse(answer.headers.get("Riskline-Oldest"));
@@ -19,15 +21,23 @@ async function save(link, shown, stop) {
   const decoder = new TextDecoder();
   const parts = [];
   let rows = -1; // the first line names the columns
+  let back = "";
+  let text = "";
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    parts.push(value);
-    const text = decoder.decode(value, { stream: true });
-    rows += text.split("\n").length - 1;
-    const last = [...text.matchAll(SCORED_AT)].pop();
-    if (last && newest > oldest) bar.value = Math.min(1, (newest - Date.parse(last[1])) / (newest - oldest));
-    words.textContent = `${Math.max(0, rows).toLocaleString("en")} decisions${last ? `, back to ${last[1]}` : ""}`;
+    const pieces = (text + decoder.decode(value, { stream: true })).split(MARK);
+    text = pieces.length % 2 ? "" : MARK + pieces.pop(); // a time whose end has not come yet
+    pieces.forEach((piece, index) => {
+      if (index % 2) {
+        back = piece;
+      } else {
+        parts.push(piece);
+        rows += piece.split("\n").length - 1;
+      }
+    });
+    if (back && newest > oldest) bar.value = Math.max(0, Math.min(1, (newest - Date.parse(back)) / (newest - oldest)));
+    words.textContent = `${Math.max(0, rows).toLocaleString("en")} decisions${back ? `, back to ${back}` : ""}`;
   }
   bar.value = 1;
   words.textContent = `${Math.max(0, rows).toLocaleString("en")} decisions, all of them`;
