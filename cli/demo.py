@@ -17,7 +17,7 @@ from shared.model.registry import Registry
 from shared.settings import Settings
 from shared.transaction import Transaction, TransactionModel, load_transaction_class
 
-TRAINING_PACKAGES = ("sklearn", "joblib", "polars")
+TRAINING_PACKAGES = ("sklearn", "joblib", "matplotlib", "polars")
 
 
 def cli_command(*words: str) -> list[str]:

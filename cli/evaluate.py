@@ -5,7 +5,7 @@ so it is imported when it runs.
 """
 
 import shlex
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +47,9 @@ def evaluate(
     file: FileArgument,
     model: Annotated[str | None, typer.Option("--model", help="A version (default: the one that serves).")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write a report with charts: one HTML file.")] = None,
+    keep_report: Annotated[
+        bool, typer.Option("--keep-report", help="Keep the report with the version, where the console shows it.")
+    ] = False,
     cost_fn: Annotated[
         str | None, typer.Option("--cost-fn", help="What a missed fraud costs: a number, or the name of a feature.")
     ] = None,
@@ -68,7 +71,7 @@ def evaluate(
     try:
         from worker.training.measurement import costs_of, measure  # noqa: PLC0415  # see the top of the file
 
-        if report is not None:
+        if report is not None or keep_report:
             from worker.training.report.page import page  # noqa: PLC0415  # same
     except ImportError as error:
         raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
@@ -80,30 +83,35 @@ def evaluate(
     transaction_class = load_transaction_class(settings.transaction)
     registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
     serving = registry.load_active(transaction_class.feature_names())
-    with nullcontext() if report is None else written(report) as out, rows_progress() as progress:
+    reports = [] if report is None else [report]
+    if keep_report:
+        reports.append(registry.report_path(serving.version))
+    with ExitStack() as files, rows_progress() as progress:
+        outs = [files.enter_context(written(each)) for each in reports]
         labelled = labelled_rows(
             file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows, card_column=card_column
         )
         costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
         measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)
         command = _command(measured, serving.version, serving.thresholds, data)
-        if out is not None:
-            progress.add_task(f"writing {report}")
+        if outs:
+            progress.add_task("writing the report")
             text = page(measured, labelled, serving.manifest, file_name=file.name, command=command, made_at=utc_now())
-            out.write(text.encode())
+            for out in outs:
+                out.write(text.encode())
     list_refusals(labelled.refusals)
     note_untimed(labelled)
     if as_json:
         shown = {"model_version": serving.version, **measured.described()}
-        told = {"command": command, "report": None if report is None else str(report)}
+        told = {"command": command, "report": str(reports[0]) if reports else None}
         shown |= {name: value for name, value in told.items() if value is not None}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     typer.echo(f"model {serving.version} on {file.name}")
     typer.echo(metrics_lines(measured.metrics))
     _say_chosen(measured, command)
-    if report is not None:
-        stderr.print(f"report: {report}", markup=False)
+    for each in reports:
+        stderr.print(f"report: {each}", markup=False, soft_wrap=True)
 
 
 def _command(measured: "Measurement", version: str, now: Thresholds, data: Path | None) -> str | None:

@@ -15,6 +15,7 @@ import typer
 from rich.progress import Progress
 
 from cli.installation import DataOption
+from cli.output import written
 from cli.terminal import rows_progress, stderr
 from shared.clock import utc_now
 from shared.errors import InstallationError
@@ -98,6 +99,9 @@ def train(
     activate: Annotated[
         bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Keep a report with the version, where the console shows it.")
+    ] = True,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -130,6 +134,9 @@ def train(
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
+        if report:
+            progress.add_task("writing its report")
+            keep_report(Registry(settings.models_dir), manifest.version, test, file_name=file.name)
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
     list_refusals(labelled.refusals)
     note_untimed(labelled)
@@ -140,6 +147,22 @@ def train(
     typer.echo(_report(manifest))
     where = "" if data is None else f" --data {shlex.quote(str(data))}"
     typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
+
+
+def keep_report(registry: Registry, version: str, test: "Labelled", *, file_name: str) -> None:
+    """Keeps with a version how good it is on the rows held out; where that fails it is a version all the same."""
+    # see the top of the file
+    from worker.training.measurement import measure  # noqa: PLC0415
+    from worker.training.report.page import page  # noqa: PLC0415
+
+    model = registry.load(version)
+    named = f"the rows of {file_name} that were held out"
+    text = page(measure(test, model), test, model.manifest, file_name=named, command=None, made_at=utc_now())
+    try:
+        with written(registry.report_path(version)) as out:
+            out.write(text.encode())
+    except (InstallationError, OSError) as error:
+        stderr.print(f"its report was not kept: {error}", markup=False, soft_wrap=True)
 
 
 def method_named(calibration: str | None) -> "Method | None":

@@ -61,6 +61,7 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/console/failed"): BY_SESSION,
     ("POST", "/console/failed/{kind}"): BY_SESSION,
     ("GET", "/console/models"): BY_SESSION,
+    ("GET", "/console/models/{version}/report"): BY_SESSION,
     ("POST", "/console/models/switch"): BY_SESSION,
 }
 

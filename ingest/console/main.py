@@ -14,7 +14,7 @@ from ingest.console.decisions import DecisionsFile, DecisionsPage, Search
 from ingest.console.errors import Serializer, with_pages
 from ingest.console.failed import AgainPage, DeadLetters, FailedPage, FailedTransactions
 from ingest.console.guard import Guard
-from ingest.console.models import ModelsPage, SwitchPage
+from ingest.console.models import ModelsPage, ReportPage, SwitchPage
 from ingest.console.overview import Overview, OverviewPage
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import Sessions
@@ -92,5 +92,6 @@ class Console:
         app.add_route("/console/failed", FailedPage(renderer, kinds))
         app.add_route("/console/failed/{kind}", AgainPage(kinds, changes))
         app.add_route("/console/models", models)
+        app.add_route("/console/models/{version}/report", ReportPage(renderer, self.registry))
         app.add_route("/console/models/switch", SwitchPage(models, self.registry, changes, feature_names=features))
         app.add_route("/console/changes", ChangesPage(renderer, changes))

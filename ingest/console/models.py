@@ -64,10 +64,37 @@ class ModelsPage(ConsolePage):
     def _about(self, version: str, serving: dict[Any, Any]) -> dict[str, Any]:
         count = serving.get(version)
         about: dict[str, Any] = {"version": version, "serves": None if count is None else str(count)}
+        about["has_report"] = self._registry.report_path(version).exists()
         try:
             return {**about, "manifest": self._registry.manifest(version), "problem": ""}
         except BundleError as error:
             return {**about, "manifest": None, "problem": str(error)}
+
+
+class ReportPage(ConsolePage):
+    """GET /console/models/{version}/report: the page that training or an evaluation kept, which may run nothing."""
+
+    def __init__(self, renderer: Renderer, registry: Registry) -> None:
+        self._renderer = renderer
+        self._registry = registry
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response, version: str) -> None:
+        """The report.
+
+        Raises:
+            HTTPNotFound: the version has none.
+            HTTPConflict: it cannot be read.
+        """
+        try:
+            report = await asyncio.to_thread(self._registry.report, version)
+        except BundleError as error:
+            raise falcon.HTTPConflict(title="The report cannot be read", description=str(error)) from None
+        if report is None:
+            raise falcon.HTTPNotFound(
+                title="No report is kept with this version",
+                description=f"Have one made: riskline evaluate FILE --model {version} --keep-report",
+            )
+        self._renderer.foreign_page(resp, report)
 
 
 class SwitchPage(ConsolePage):

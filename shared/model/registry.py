@@ -6,11 +6,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from shared.errors import BundleError
-from shared.model.bundle import Manifest, ServingModel, load_model, read_manifest, sync_directory
+from shared.model.bundle import MANIFEST, Manifest, ServingModel, load_model, read_manifest, sync_directory
 from shared.model.untrusted import opened
 
 ACTIVE, PREVIOUS = "active", "previous"
 """Files with one version each; replaced by a rename, so that nobody reads half a name."""
+
+REPORT = "report.html"
+"""Beside the files of a bundle: how good it was on labelled rows. It may be made anew; the version stays as it is."""
+
+MAX_REPORT_BYTES = 5_000_000
 
 MAX_POINTER_BYTES = 1_000
 
@@ -48,6 +53,32 @@ class Registry:
             BundleError: it is not here or its manifest cannot be read.
         """
         return read_manifest(self._directory(version))
+
+    def report_path(self, version: str) -> Path:
+        """Where the report of a version is kept, if there is one.
+
+        Raises:
+            BundleError: this cannot be the name of a version.
+        """
+        return self._directory(version) / REPORT
+
+    def report(self, version: str) -> bytes | None:
+        """The report of a version, HTML; None if none is kept.
+
+        Raises:
+            BundleError: it cannot be read, or this cannot be the name of a version.
+        """
+        path = self.report_path(version)
+        try:
+            with opened(path, MAX_REPORT_BYTES) as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"{path} cannot be read ({error}): have it written anew by `riskline evaluate FILE --model {version} "
+                "--keep-report`"
+            ) from None
 
     def load_active(self, feature_names: tuple[str, ...]) -> ServingModel:
         """The model that should serve.
@@ -167,9 +198,10 @@ def _may_be_version(name: str) -> bool:
 
 
 def _age(directory: Path) -> tuple[str, int, str]:
-    """A version's name begins with the second that it was made in; which was first within one, its directory says."""
+    """A version's name begins with the second that it was made in; which was first within one, its manifest's does."""
     try:
-        written = directory.stat().st_mtime_ns
+        # that of the directory changes with its report
+        written = (directory / MANIFEST).stat().st_mtime_ns
     except OSError:
         written = 0
     return directory.name[:SECOND], written, directory.name

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
@@ -15,7 +16,8 @@ from shared.store.keys import Keys
 from tests.e2e.browsing import FAILED, PAGES, Site, chromium, shown_number, signed_in, site
 from tests.factories import transaction_json
 from tests.integration.conftest import clean_environment
-from tests.integration.running import eventually
+from tests.integration.running import eventually, riskline
+from worker.training.simulate import simulate
 
 pytestmark = pytest.mark.e2e
 
@@ -276,6 +278,31 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (home / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
+@pytest.fixture(scope="module")
+def report(running: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report that an evaluation kept."""
+    rows = tmp_path_factory.mktemp("rows") / "rows.csv"
+    simulate(rows=3_000, seed=3).write_csv(rows)
+    words = ("evaluate", str(rows), "--keep-report", "--data", str(running.up.data), "--json")
+    made = riskline(*words, environment={**clean_environment(), "RISKLINE_MODELS": str(running.up.data / "two")})
+    return Path(orjson.loads(made.stdout)["report"])
+
+
+@pytest.mark.slow
+def test_the_report_of_a_version_looks_as_it_does_in_its_file(page: Page, report: Path) -> None:
+    page.goto("/console/models")
+
+    page.click(f'a[href="/console/models/{report.parent.name}/report"]')
+
+    assert "How good the model is on rows.csv" in page.inner_text("h1")
+    # its style sheet holds, and the colours of its charts
+    assert page.locator(".pair").first.evaluate("each => getComputedStyle(each).display") == "grid"
+    assert (
+        page.locator("figure svg path[stroke='var(--good)']").first.evaluate("each => getComputedStyle(each).stroke")
+        == "rgb(31, 100, 173)"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
@@ -296,15 +323,35 @@ def test_axe_finds_nothing_on_any_page_and_no_page_is_wider_than_the_screen(
         if name == "try":
             page.click("main form button")
             page.wait_for_selector("text=What would change it")
-        page.evaluate(axe)
-        found[name] = page.evaluate(
-            "async () => (await axe.run()).violations.map(each => [each.id, ...each.nodes.map(node => node.html)])"
-        )
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            found[name].append("wider than the screen")
+        found[name] = violations(page, axe, width)
     context.close()
 
-    assert {name: violations for name, violations in found.items() if violations} == {}
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def violations(page: Page, axe: str, width: int) -> list[Any]:
+    """What axe finds, each with the elements; and whether one has to scroll sideways."""
+    page.evaluate(axe)
+    found: list[Any] = page.evaluate(
+        "async () => (await axe.run()).violations.map(each => [each.id, ...each.nodes.map(node => node.html)])"
+    )
+    if page.evaluate("document.documentElement.scrollWidth") > width:
+        found.append("wider than the screen")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing_in_a_report(
+    report: Path, browser: Browser, axe: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    # as a file: the console's runs no script, so that axe could not
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.goto(report.as_uri())
+
+    assert violations(page, axe, width) == []
+    page.close()
 
 
 PAYLOADS = (
@@ -361,7 +408,7 @@ def planted(site: Site, number: int, payload: str) -> str:
     return name
 
 
-def plant_model(models: Path, payload: str) -> None:
+def plant_model(models: Path, payload: str) -> str:
     """A version whose manifest says it, in each word that has no form of its own."""
     source = next(path for path in models.iterdir() if (path / "manifest.json").is_file())
     made = models / f"20261101T000000-{abs(hash(payload)) % 10**8:08d}"
@@ -370,6 +417,9 @@ def plant_model(models: Path, payload: str) -> None:
     manifest |= {"version": made.name, "estimator": payload[:60], "libraries": {payload[:60]: payload[:60]}}
     manifest |= {"training": {"rows": payload}, "metrics": {payload: 1.0}}
     (made / "manifest.json").write_bytes(orjson.dumps(manifest))
+    # a page as it is, which somebody else may have put there
+    (made / "report.html").write_text(f"<style>p {{}}</style><p>{payload}</p>{payload}")
+    return made.name
 
 
 @pytest.mark.slow
@@ -383,7 +433,7 @@ def test_no_text_in_the_store_a_manifest_or_a_url_is_ever_run(running: Site, bro
     seen = 0
     for number, payload in enumerate(PAYLOADS):
         name = planted(running, number, payload)
-        plant_model(running.up.data / "two", payload)
+        version = plant_model(running.up.data / "two", payload)
         text = quote(payload, safe="")
         one = f"/console/transactions/{quote(name, safe='')}"
         paths = ["/console", "/console/decisions", one, "/console/failed", "/console/models", "/console/changes"]
@@ -407,6 +457,10 @@ def test_no_text_in_the_store_a_manifest_or_a_url_is_ever_run(running: Site, bro
             assert page.evaluate("document.documentElement.dataset.run") is None, (path, payload)
             assert page.url.startswith(running.url), (path, payload)
             assert page.locator("main script, main img, main base, [hx-on\\:click], [onfocus]").count() == 0, path
+        page.goto(f"/console/models/{version}/report")
+        page.wait_for_timeout(50)
+        assert page.evaluate("document.documentElement.dataset.run") is None, payload
+        assert page.url == f"{running.url}/console/models/{version}/report", payload
     context.close()
 
     assert dialogs == []

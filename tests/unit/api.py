@@ -65,6 +65,7 @@ class Api:
         settings: Settings | None = None,
         transaction_class: type[TransactionModel] = Transaction,
         tracing: Tracing | None = None,
+        models_dir: Path = Path("nowhere"),
     ) -> None:
         self.transaction_class = transaction_class
         self.store = MemoryStore(queue_limit=queue_limit)
@@ -125,7 +126,7 @@ class Api:
                 failures=AllFailures([self.sync_redis]),
                 callbacks=AllCallbacks([self.sync_redis]),
                 serving=self.serving,
-                registry=Registry(Path("nowhere")),
+                registry=Registry(models_dir),
                 pinned_version=None,
                 fleet=self.fleet,
                 history=History(self.backlog, self.fleet, sums=AsyncTallies(redis), kept=RedisHistory(redis)),

@@ -51,6 +51,8 @@ def riskline(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("worker.training.fit.FOREST_TREES", 20)
+    # a second each time, and tested elsewhere
+    monkeypatch.setattr("cli.training.keep_report", lambda *_, **__: None)
     return Line(tmp_path, capfd)
 
 

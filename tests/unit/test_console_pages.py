@@ -1,26 +1,38 @@
 """What the console's pages show, and what they do when they are asked to."""
 
 import csv
+import hashlib
 import io
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from html import unescape
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
 import pytest
+from pydantic import Field
+from typing_extensions import TypeAliasType
 
+from ingest.console.decisions import MARK
 from ingest.console.figures import between, last, score_parts
-from ingest.console.filters import Filter, Shown
+from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.pictures import nice_top
+from ingest.console.trying import inputs_of
+from shared.features import InputOnly
 from shared.measures import SECONDS
+from shared.model.registry import Registry
 from shared.store.history import Snapshot
 from shared.store.keys import Keys
+from shared.transaction import TransactionModel
 from tests.factories import transaction_json
 from tests.unit.api import Api
 from tests.unit.test_console_sessions import FORM
+from tests.unit.test_registry import add_version
 
 EVIL = '"><script>alert(1)</script>'
 
@@ -28,8 +40,8 @@ EVIL = '"><script>alert(1)</script>'
 class Open:
     """The console of an API on this machine, without keys."""
 
-    def __init__(self) -> None:
-        self.api = Api()
+    def __init__(self, **options: Any) -> None:
+        self.api = Api(**options)
         self.cookies = {"riskline_console": "token"}
         page = self.get("/changes").text
         self.csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
@@ -164,6 +176,53 @@ def test_the_export_has_all_that_the_filter_admits_and_no_values(console: Open) 
     assert timedelta(0) <= newest - oldest < timedelta(minutes=1)
 
 
+def test_an_export_that_is_watched_says_how_far_it_is_also_where_it_finds_nothing(
+    console: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.console.decisions.PART", 10)
+    console.feed(*({"id": f"t-{number}"} for number in range(35)))
+
+    watched = console.get("/decisions.csv?action=DECLINE&progress=1").text.split(MARK)
+
+    assert "".join(watched[::2]) == console.get("/decisions.csv?action=DECLINE").text
+    assert len(watched[1::2]) == 3
+    moments = [datetime.fromisoformat(each) for each in watched[1::2]]
+    assert moments == sorted(moments, reverse=True)
+    assert MARK not in console.get("/decisions.csv").text
+
+
+class Channel(StrEnum):
+    """A field's own type, which its schema refers to."""
+
+    WEB = "web"
+    SHOP = "shop"
+
+
+Amount = TypeAliasType("Amount", Annotated[float, Field(gt=0, examples=[20.0])])
+
+
+class Own(TransactionModel):
+    """A class whose schema has references, and kinds to choose from."""
+
+    transaction_id: str
+    amount: Amount
+    hops: Annotated[int | None, InputOnly, Field(examples=[2])]
+    channel: Annotated[Channel, InputOnly, Field(examples=["web"])]
+
+
+def test_a_filter_and_the_form_know_what_a_field_refers_to() -> None:
+    assert [(each.name, each.is_number) for each in shown_fields(Own)] == [
+        ("amount", True),
+        ("hops", True),
+        ("channel", False),
+    ]
+    assert [(each.kind, each.range, each.choices) for each in inputs_of(Own)] == [
+        ("number", "above 0", ()),
+        ("integer", "", ()),
+        ("text", "", ("web", "shop")),
+    ]
+
+
 def test_a_transactions_values_are_shown_once_they_are_asked_for_and_that_is_kept(console: Open) -> None:
     console.feed({"id": "t-1", "values": {"amount": 4711.5}})
 
@@ -253,6 +312,48 @@ def test_all_that_is_wrong_with_what_was_typed_in_is_told_beside_what_it_was(con
 
 def test_the_form_has_an_example_in_it(console: Open) -> None:
     assert 'name="amount" value="4500.0"' in console.get("/try").text
+
+
+def test_the_report_of_a_version_is_shown_and_may_run_nothing(tmp_path: Path) -> None:
+    version = add_version(tmp_path, day=1)
+    console = Open(models_dir=tmp_path)
+    assert f"/models/{version}/report" not in console.get("/models").text
+    missing = console.get(f"/models/{version}/report")
+    assert missing.status_code == 404
+    assert f"riskline evaluate FILE --model {version} --keep-report" in missing.text
+    Registry(tmp_path).report_path(version).write_text(f"<style>p {{}}</style><p>{EVIL}</p>")
+
+    answer = console.get(f"/models/{version}/report")
+
+    assert f'href="/console/models/{version}/report"' in console.get("/models").text
+    assert answer.text == f"<style>p {{}}</style><p>{EVIL}</p>"
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "sandbox", "frame-ancestors 'none'"} <= {*policy}
+    of_style = b64encode(hashlib.sha256(b"p {}").digest()).decode()
+    assert [part for part in policy if "src" in part] == ["default-src 'none'", f"style-src 'sha256-{of_style}'"]
+
+
+@pytest.mark.parametrize("name", ["..", "active", ".hidden", "none"])
+def test_a_report_of_what_is_no_version_is_not_shown(tmp_path: Path, name: str) -> None:
+    (tmp_path / "report.html").write_text("secret")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "report.html").write_text("secret")
+
+    answer = Open(models_dir=tmp_path).get(f"/models/{name}/report")
+
+    assert answer.status_code in {404, 409}
+    assert "secret" not in answer.text
+
+
+def test_a_report_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    version = add_version(tmp_path / "models", day=1)
+    (tmp_path / "secret").write_text("secret")
+    Registry(tmp_path / "models").report_path(version).symlink_to(tmp_path / "secret")
+
+    answer = Open(models_dir=tmp_path / "models").get(f"/models/{version}/report")
+
+    assert answer.status_code == 409
+    assert "--keep-report" in unescape(answer.text)
 
 
 def texts() -> Iterator[tuple[str, dict[str, Any]]]:

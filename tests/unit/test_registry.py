@@ -1,6 +1,7 @@
 """Which version serves: activated, rolled back, pinned; and what cannot serve changes nothing."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_without_an_active_model_the_message_says_how_to_choose_one(tmp_path: Pa
 
     with pytest.raises(BundleError, match="is active: choose one by `riskline models activate VERSION`"):
         Registry(tmp_path).load_active(FEATURES)
+
+
+def test_a_report_changes_nothing_of_the_order_of_versions_made_in_one_second(tmp_path: Path) -> None:
+    made = [add_version(tmp_path, day=1, features=FEATURES[: 5 - number]) for number in range(2)]
+    registry = Registry(tmp_path)
+
+    time.sleep(0.01)
+    registry.report_path(made[0]).write_text("kept later")
+
+    assert registry.versions() == made
 
 
 def test_versions_are_listed_oldest_first_without_unfinished_ones(tmp_path: Path) -> None:

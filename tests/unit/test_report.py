@@ -117,6 +117,8 @@ def test_the_page_needs_no_other_host_and_no_script(installation: Path, evaluate
     assert not [url for url in re.findall(r"url\(([^)]*)\)", (tmp_path / "r.html").read_text()) if url[:1] != "#"]
     assert "@import" not in styles
     assert "http" not in (tmp_path / "r.html").read_text()
+    assert not [each for _, each in page.elements if "style" in each]
+    assert len(page.all("style")) == 1
     assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.elements}
 
 

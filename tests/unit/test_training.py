@@ -145,6 +145,51 @@ def test_wrong_usage_is_2_and_makes_nothing(sample: Path, registry: Registry, wo
     assert registry.versions() == []
 
 
+def test_what_is_trained_keeps_a_report_of_the_rows_held_out_unless_it_shall_not(
+    sample: Path, registry: Registry
+) -> None:
+    assert run(["train", str(sample)]) == 0
+    assert run(["train", str(sample), "--algorithm", "isolation-forest", "--no-report"]) == 0
+
+    first, second = registry.versions()
+    assert registry.report(second) is None
+    report = (registry.report(first) or b"").decode()
+    assert "the rows of sample.csv that were held out" in report
+    assert f"ROC curve: area {registry.manifest(first).metrics['roc_auc']:.4f}" in report
+    registry.load(first)
+
+
+def test_a_model_whose_report_cannot_be_kept_is_a_version_all_the_same(
+    sample: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Registry, "report_path", lambda *_: registry._models_dir / "away" / "report.html")
+
+    assert run(["train", str(sample)]) == 0
+
+    assert "its report was not kept" in capsys.readouterr().err
+    assert registry.active_version() == registry.versions()[0]
+
+
+def test_an_evaluation_keeps_its_report_with_the_version_and_changes_nothing_else(
+    sample: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", str(sample), "--no-report"]) == 0
+    version = registry.versions()[0]
+    capsys.readouterr()
+
+    assert run(["evaluate", str(sample), "--keep-report", "--json"]) == 0
+
+    assert json_of(capsys)["report"] == str(registry.report_path(version))
+    assert "How good the model is on sample.csv" in (registry.report(version) or b"").decode()
+    assert sorted(path.name for path in registry.report_path(version).parent.iterdir()) == [
+        "manifest.json",
+        "reference.json",
+        "report.html",
+        "trees.npz",
+    ]
+    registry.load(version)
+
+
 def test_evaluate_measures_the_version_that_serves_or_the_one_named(
     sample: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,9 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 2,
 }
 
+LINES = 'stroke-linejoin="round" stroke-linecap="butt"'
+"""What matplotlib puts into a style sheet for every element of a chart."""
+
 PERCENT = PercentFormatter(1, decimals=0)
 
 
@@ -77,9 +80,18 @@ def _inline(document: str, name: str) -> str:
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r"font(?:-family)?: [^;\"]*sans-serif[^;\"]*", _size_only, svg)
+    # styles in elements would need a content security policy that allows all of them
+    svg = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r' style="([^"]*)"', _as_attributes, svg)
     for colour, shown in COLOURS.items():
         svg = svg.replace(colour, shown)
-    return svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
+    return svg.replace("<svg", f'<svg aria-hidden="true" focusable="false" {LINES}', 1)
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    """The same properties as attributes of the element."""
+    named = (each.split(":", 1) for each in style[1].split(";") if each.strip())
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, value in named)
 
 
 def _size_only(font: re.Match[str]) -> str:
