@@ -19,6 +19,7 @@ BENCH_FLAGS ?=
 CHAOS_FLAGS ?=
 SOAK_FLAGS ?=
 AUDIT_FLAGS ?=
+SCREENSHOT_FLAGS ?= --minutes 35
 
 # Where `make audit` and `make sbom` have their commands, and what is audited: what serves, trains and builds.
 AUDIT := $(VENV)/audit
@@ -89,8 +90,8 @@ chaos: install ## Kill everything for five minutes and see that nothing is lost 
 soak: install ## Ten minutes at half capacity: is memory flat? (SOAK_FLAGS="--seconds 60")
 	@exec $(BIN)/python -m tests.bench.soak $(SOAK_FLAGS)
 
-screenshots: install ## Take each page of the console in light and dark, wide and narrow, into docs/console (four minutes)
-	$(BIN)/python -m tests.e2e.screenshots
+screenshots: install ## Take each page of the console in light and dark, wide and narrow, into docs/console (40 minutes)
+	$(BIN)/python -m tests.e2e.screenshots $(SCREENSHOT_FLAGS)
 
 bench: install ## Measure the service and its peers, and write docs/benchmarks (half an hour; BENCH_FLAGS="--only sync")
 	@exec $(BIN)/riskline bench $(BENCH_FLAGS)

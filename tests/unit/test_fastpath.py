@@ -212,12 +212,12 @@ async def test_a_client_that_does_not_read_is_not_read_from_either() -> None:
 async def test_a_connection_is_closed_when_it_was_idle_for_long_and_no_sooner(path: str) -> None:
     async with serving(Api().app) as server:
         wire = server.connect(fast=True)
-        wire.protocol.timeout_keep_alive = 0.2
-        for number in range(1, 6):
+        wire.protocol.timeout_keep_alive = 0.5
+        for number in range(1, 5):
             await wire.send(request(path, GOOD)).answers(number)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
         assert not wire.transport.closed
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.9)
 
     assert wire.transport.closed
 
