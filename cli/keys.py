@@ -20,6 +20,9 @@ WEBHOOK_WHAT_TO_DO = (
     "to replace one, put the new one first and keep the old one behind a comma until every receiver has the new one"
 )
 KEY_WHAT_TO_DO = "give it to its caller now: it is kept nowhere; it is sent as the header Authorization: Bearer KEY"
+FIRST_KEY_CLOSES = (
+    "it is the first key here: an API that was open until now answers 401 to every call without a key from now on"
+)
 SETTING_WHAT_TO_DO = "the second line goes into RISKLINE_API_KEYS, or into the file of RISKLINE_API_KEYS_FILE"
 
 PERIOD = re.compile(r"([1-9][0-9]{0,4})([dh])", re.ASCII)
@@ -75,8 +78,11 @@ def new(
         _print(secret, {**_shown(key, now), "setting": key.line()}, as_json=as_json, advice=SETTING_WHAT_TO_DO)
         return
     settings = load_settings(data=data)
-    store(key, settings)
-    _print(secret, _shown(key, now), as_json=as_json, advice=f"{KEY_WHAT_TO_DO}; its hash is in {settings.keys_file}")
+    is_first = store(key, settings)
+    advice = f"{KEY_WHAT_TO_DO}; its hash is in {settings.keys_file}"
+    if is_first and settings.auth != "off":
+        advice += f"\n{FIRST_KEY_CLOSES}"
+    _print(secret, _shown(key, now), as_json=as_json, advice=advice)
 
 
 def make(
@@ -96,8 +102,8 @@ def make(
     )
 
 
-def store(key: ApiKey, settings: Settings) -> None:
-    """Adds it to the file of keys; a running API has it within two seconds.
+def store(key: ApiKey, settings: Settings) -> bool:
+    """Adds it to the file of keys; a running API has it within two seconds. Answers whether it is the first one.
 
     Raises:
         InstallationError: the name is taken, or the file cannot be read or written.
@@ -108,6 +114,7 @@ def store(key: ApiKey, settings: Settings) -> None:
                 f"a key is called {key.name} already: choose another name, or `riskline keys revoke {key.name}` first"
             )
         keys.append(key)
+        return len(keys) == 1 and not settings.own_keys
 
 
 def list_keys(*, as_json: JsonOption = False, data: DataOption = None) -> None:

@@ -39,6 +39,14 @@ def test_a_new_key_is_printed_alone_and_its_hash_is_stored(data: Path, capsys: p
     assert key not in (data / "api_keys").read_text()
 
 
+def test_who_makes_the_first_key_is_told_that_it_closes_an_open_api(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(new("shop")) == 0
+    assert "answers 401 to every call without a key" in capsys.readouterr().err
+
+    assert run(new("other")) == 0
+    assert "401" not in capsys.readouterr().err
+
+
 def test_the_line_for_the_setting_is_printed_and_nothing_is_stored(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
