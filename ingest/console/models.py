@@ -15,7 +15,15 @@ from shared.errors import BundleError
 from shared.model.registry import Registry
 from shared.store.processes import ProcessState, by_version, refusing
 
-FIGURES = (("roc_auc", "ROC-AUC"), ("average_precision", "Average precision"))
+FIGURES = (
+    ("roc_auc", "ROC-AUC"),
+    ("average_precision", "Average precision"),
+    ("precision", "Precision above the decline threshold"),
+    ("recall", "Recall above it"),
+    ("false_positives", "Good ones declined in its test"),
+    ("false_negatives", "Frauds not declined in its test"),
+)
+"""Of a manifest's metrics, what decides whether a version should serve."""
 
 
 class ModelsPage(ConsolePage):
@@ -34,32 +42,40 @@ class ModelsPage(ConsolePage):
     async def show(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, refused: str = "") -> None:
         """The versions, and why another one was not made to serve."""
         states = self._fleet.states
-        active, problem, versions = await asyncio.to_thread(self._versions, states)
+        known = await asyncio.to_thread(self._known, states)
+        active = known["active"]
         self._renderer.page(
             req,
             resp,
             "models.html",
             session=req.context.session,
-            active=active,
-            problem=refused or problem,
+            **{**known, "problem": refused or known["problem"]},
             done=req.get_param("done") == active,
+            all_serve_it=states is not None and all(each.version == active for each in states),
             pinned=self._pinned_version,
-            versions=versions,
             refusals=[] if states is None else refusing(states),
             processes=states,
             figures=FIGURES,
             confirm=req.get_param("confirm"),
         )
 
-    def _versions(self, states: list[ProcessState] | None) -> tuple[str | None, str, list[dict[str, Any]]]:
+    def _known(self, states: list[ProcessState] | None) -> dict[str, Any]:
         problem = ""
-        active = None
+        active = previous = None
         try:
-            active = self._registry.active_version()
+            active, previous = self._registry.active_version(), self._registry.previous_version()
         except BundleError as error:
             problem = str(error)
         serving = {each.version: each for each in by_version(states or [])}
-        return active, problem, [self._about(version, serving) for version in reversed(self._registry.versions())]
+        versions = [self._about(version, serving) for version in reversed(self._registry.versions())]
+        manifests = {each["version"]: each["manifest"] for each in versions}
+        return {
+            "active": active,
+            "previous": previous if previous in manifests else None,
+            "problem": problem,
+            "versions": versions,
+            "active_manifest": manifests.get(active),
+        }
 
     def _about(self, version: str, serving: dict[Any, Any]) -> dict[str, Any]:
         count = serving.get(version)
@@ -112,7 +128,8 @@ class SwitchPage(ConsolePage):
         """Keeps who wants it, does it, and says what became of it."""
         version = (await read_form(req)).get("version", "")
         what = "model activated" if version else "model rolled back"
-        await self._changes.note(req, what, version=version or "the one before")
+        before, previous = await asyncio.to_thread(self._named)
+        await self._changes.note(req, what, version=version or previous, instead_of=before)
         try:
             active = await asyncio.to_thread(self._switch, version)
         except BundleError as error:
@@ -121,6 +138,13 @@ class SwitchPage(ConsolePage):
             return
         resp.status = falcon.HTTP_303
         resp.location = f"{req.root_path}/console/models?{urlencode({'done': active})}"
+
+    def _named(self) -> tuple[str | None, str | None]:
+        try:
+            return self._registry.active_version(), self._registry.previous_version()
+        except BundleError:
+            # which to activate another one mends
+            return None, None
 
     def _switch(self, version: str) -> str:
         if not version:

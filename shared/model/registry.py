@@ -46,6 +46,14 @@ class Registry:
         """
         return self._pinned_version if self._pinned_version is not None else self._named(ACTIVE)
 
+    def previous_version(self) -> str | None:
+        """The version that a rollback makes active; None if there is none.
+
+        Raises:
+            BundleError: the file that names it says none.
+        """
+        return self._named(PREVIOUS)
+
     def manifest(self, version: str) -> Manifest:
         """What a version says of itself.
 
@@ -133,7 +141,7 @@ class Registry:
         Raises:
             BundleError: there is none, or it cannot serve; the active one stays.
         """
-        previous = self._named(PREVIOUS)
+        previous = self.previous_version()
         if previous is None:
             raise BundleError("no version was active before this one: choose one by `riskline models activate VERSION`")
         self.activate(previous, feature_names)
