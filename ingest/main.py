@@ -153,6 +153,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             history=history,
             redis_facts=partial(facts_of, shards[first_shard(settings.shards)]),
             redis=store.first,
+            unrecorded=lambda: recorder.pending,
             fleet=fleet,
         ),
         version=version("riskline"),

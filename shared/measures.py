@@ -10,7 +10,7 @@ from typing import NamedTuple
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 """Buckets of whatever a client waits for: from a score to the longest wait that he may ask for."""
 
-LONG_SECONDS = (*SECONDS[3:], 60, 300, 1800)
+LONG_SECONDS = (*SECONDS[3:], 60, 120, 300, 600, 1800, 3600)
 """Buckets of the way through the queue, in which transactions may wait until somebody starts a worker."""
 
 SUM = "sum"

@@ -6,7 +6,12 @@ from typing import Any
 import falcon.asgi
 
 from ingest.console.rendering import Renderer
-from ingest.problems import described
+from ingest.problems import Problem, described
+
+WITHOUT_REDIS = (
+    "It is away, hangs, or takes no writes. This page is about what is in it, so there is nothing to show; what you "
+    "asked to change may not have been changed. The overview says what goes on meanwhile."
+)
 
 Serializer = Callable[[falcon.asgi.Request, falcon.asgi.Response, falcon.HTTPError], None]
 
@@ -19,12 +24,16 @@ def with_pages(otherwise: Serializer, renderer: Renderer) -> Serializer:
             otherwise(req, resp, error)
             return
         problem: dict[str, Any] = described(error)
+        if not isinstance(error, Problem) and error.title not in (None, error.status):
+            problem["title"] = error.title
+        if isinstance(error, Problem) and error.name == "store-unavailable":
+            problem |= {"title": "Redis does not answer", "detail": WITHOUT_REDIS}
         renderer.page(
             req,
             resp,
             "error.html",
             session=req.context.get("session"),
-            title=problem["title"] if error.title in (None, error.status) else error.title,
+            title=problem["title"],
             detail=problem["detail"],
             status=problem["status"],
             request_id=req.context.request_id,

@@ -54,16 +54,18 @@ class Console:
     history: History
     redis: Redis
     redis_facts: Callable[[], Facts]
+    unrecorded: Callable[[], int]
+    """How many decisions wait in this process to be recorded."""
 
     def add_to(self, app: Any, *, errors: Serializer) -> None:
         """Adds guard, routes and error pages to a Falcon app; `errors` says what is wrong elsewhere."""
-        renderer = Renderer()
+        renderer, changes = Renderer(), Changes(self.store)
         app.add_middleware(Guard(self.sessions, anybody_may_reach=self.anybody_may_reach))
         app.set_error_serializer(with_pages(errors, renderer))
         app.add_route("/console/static/{name}", Assets())
-        app.add_route("/console/sign-in", SignIn(renderer, self.sessions, clock=time.perf_counter))
-        app.add_route("/console/sign-out", SignOut(self.sessions))
-        self._add_pages(app, renderer, Changes(self.store))
+        app.add_route("/console/sign-in", SignIn(renderer, self.sessions, changes, clock=time.perf_counter))
+        app.add_route("/console/sign-out", SignOut(self.sessions, changes))
+        self._add_pages(app, renderer, changes)
 
     def _add_pages(self, app: Any, renderer: Renderer, changes: Changes) -> None:
         search = Search(self.search)
@@ -78,11 +80,12 @@ class Console:
             gate=self.gate,
             redis=self.redis,
             redis_facts=self.redis_facts,
+            unrecorded=self.unrecorded,
         )
         page = OverviewPage(renderer, overview)
         app.add_route("/console", page)
         app.add_route("/console/live", page, suffix="live")
-        app.add_route("/console/decisions", DecisionsPage(renderer, search, self.transaction_class))
+        app.add_route("/console/decisions", DecisionsPage(renderer, search, changes, self.transaction_class))
         app.add_route("/console/decisions.csv", DecisionsFile(search, changes, self.transaction_class))
         app.add_route(
             "/console/transactions/{transaction_id}",

@@ -39,6 +39,9 @@ RECENT_SECONDS = 60
 FACTS_SECONDS = 30.0
 """How Redis is set up changes seldom, and to ask takes some ten commands."""
 
+PATIENCE_SECONDS = 1.0
+"""For what Redis is asked about now: one that hangs is told of sooner than its clients give it up."""
+
 FRESH_SECONDS = 0.5
 """For how long all who look get the same: with the second after which they ask again, less than two in all."""
 
@@ -75,6 +78,7 @@ class Overview:
         redis: Redis,
         count: Callable[[], Awaitable[Counts]],
         redis_facts: Callable[[], Facts],
+        unrecorded: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._history = history
@@ -84,6 +88,7 @@ class Overview:
         self._redis = redis
         self._count = count
         self._redis_facts = redis_facts
+        self._unrecorded = unrecorded
         self._clock = clock
         self._facts: Facts | None = None
         self._facts_at = -FACTS_SECONDS
@@ -95,6 +100,7 @@ class Overview:
         looks = list(self._history.looks)
         now, recent = last(looks, NOW_SECONDS), last(looks, RECENT_SECONDS)
         hour = self._hour(looks)
+        redis = await self._redis_memory()
         return {
             "counts": counts,
             "now": now,
@@ -106,8 +112,8 @@ class Overview:
             "actions": None if hour is None else actions(hour),
             "scores": None if hour is None else _score_bars(hour),
             "states": self._fleet.states,
-            "redis": await self._redis_memory(),
-            "persistence": _persistence(self._facts),
+            "redis": redis,
+            "persistence": _persistence(self._facts if redis is not None else None),
             "problems": problems,
             "looked_at": datetime.now(UTC),
         }
@@ -115,8 +121,9 @@ class Overview:
     async def _counted(self) -> Counts | None:
         """Counted now: what processes tell once a second comes too late for who waits for a decision."""
         try:
-            return await self._count()
-        except StoreUnavailableError:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._count()
+        except (StoreUnavailableError, TimeoutError):
             return None
 
     def _hour(self, looks: Sequence[Snapshot]) -> Between | None:
@@ -127,9 +134,10 @@ class Overview:
 
     async def _redis_memory(self) -> dict[str, Any] | None:
         try:
-            with redis_faults_named():
-                return await redis_info(self._redis)
-        except StoreUnavailableError:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with redis_faults_named():
+                    return await redis_info(self._redis)
+        except (StoreUnavailableError, TimeoutError):
             return None
 
     async def _problems(self, counts: Counts | None) -> list[str]:
@@ -138,14 +146,27 @@ class Overview:
         if self._serving.model is None:
             found.append(f"No model serves in this process: {self._serving.problem}")
         if counts is None:
-            return [*found, "Redis does not answer: the queue, the feed and the history are not to be had."]
+            return [*found, self._without_redis()]
         found += counts.problems()
         if counts.undecided and not counts.workers:
-            found.append(f"{counts.undecided:,} transactions wait, and no worker lives: start `riskline worker`.")
+            found.append(
+                f"{counts.undecided:,} transactions wait, and no worker lives: start one by “riskline worker”."
+            )
         if counts.nobody_delivers:
-            found.append("Callbacks are due, and nobody delivers them: start `riskline worker --queue callbacks`.")
+            found.append(
+                "Callbacks are due, and nobody delivers them: start a worker by “riskline worker --queue callbacks”."
+            )
         await self._look_at_redis()
         return found + [f"Redis: {each.sentence}" for each in (dangers(self._facts) if self._facts else ())]
+
+    def _without_redis(self) -> str:
+        said = "Redis does not answer: nothing is known of the queue, the decisions and the last hour."
+        if self._serving.model is None:
+            return said
+        return (
+            f"{said} Transactions are decided at once as before, and recorded when it is back (by this process so far: "
+            f"{self._unrecorded():,}); none is accepted into the queue."
+        )
 
     async def _look_at_redis(self) -> None:
         if self._clock() - self._facts_at >= FACTS_SECONDS:

@@ -131,6 +131,7 @@ class Api:
                 fleet=self.fleet,
                 history=History(self.backlog, self.fleet, sums=AsyncTallies(redis), kept=RedisHistory(redis)),
                 redis=redis,
+                unrecorded=lambda: self.recorder.pending,
                 redis_facts=lambda: Facts(
                     {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}, {"role": "master"}
                 ),

@@ -1,5 +1,28 @@
-// What a page does better with JavaScript: an export shows how far it is, a filter's URL has no empty parameters.
+// What a page does better with JavaScript: an export shows how far it is, a filter's URL has no empty parameters, and
+// the overview says when it has become old.
 "use strict";
+
+const SILENT_MS = 3000; // three answers of the overview's live part that did not come
+
+function watch(live) {
+  const silent = document.getElementById("silent");
+  let answered = Date.now();
+  live.addEventListener("htmx:after:swap", (event) => {
+    if (event.detail.ctx.swap !== "none") answered = Date.now();
+  });
+  setInterval(() => {
+    const isOld = Date.now() - answered > SILENT_MS;
+    if (isOld === !silent.hidden) return;
+    silent.querySelector("span").textContent = new Date(answered).toISOString().slice(11, 19) + " UTC";
+    silent.hidden = !isOld;
+    live.classList.toggle("old", isOld);
+  }, 500);
+}
+
+addEventListener("DOMContentLoaded", () => {
+  const live = document.getElementById("live");
+  if (live) watch(live);
+});
 
 document.addEventListener("formdata", (event) => {
   if (event.target.method !== "get") return;
