@@ -8,10 +8,11 @@ from ingest.console.guard import ConsolePage
 from ingest.console.rendering import Renderer
 from shared.clock import utc_now
 from shared.log import get_logger
+from shared.store.decisions import Cursor
 
 log = get_logger(__name__)
 
-SHOWN = 200
+SHOWN = 100
 
 
 class ChangeStore(Protocol):
@@ -20,8 +21,8 @@ class ChangeStore(Protocol):
     async def note(self, entry: dict[str, str]) -> None:
         """Keeps what was changed."""
 
-    async def notes(self, limit: int) -> list[dict[str, str]]:
-        """The last changes, newest first."""
+    async def notes(self, limit: int, *, before: str | None = None) -> list[dict[str, str]]:
+        """The last changes before a place, newest first, each with its own `place`."""
 
 
 class Changes:
@@ -40,15 +41,16 @@ class Changes:
         told = {name: str(value) for name, value in about.items()}
         log.info("console: changed", what=what, who=who, request_id=req.context.request_id, **told)
         entry = {"at": utc_now(), "who": who, "what": what, "request_id": req.context.request_id}
+        entry["transaction"] = told.get("transaction", "")
         await self._store.note(entry | {"about": ", ".join(f"{name} {value}" for name, value in told.items())})
 
-    async def newest(self) -> list[dict[str, str]]:
-        """The last ones, newest first.
+    async def newest(self, *, before: str | None) -> list[dict[str, str]]:
+        """The last ones before a place, newest first.
 
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        return await self._store.notes(SHOWN)
+        return await self._store.notes(SHOWN, before=before)
 
 
 class ChangesPage(ConsolePage):
@@ -59,6 +61,8 @@ class ChangesPage(ConsolePage):
         self._changes = changes
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """The last changes."""
-        entries = await self._changes.newest()
-        self._renderer.page(req, resp, "changes.html", session=req.context.session, entries=entries)
+        """A page of changes."""
+        before = Cursor.parse(req.get_param("before") or "")
+        entries = await self._changes.newest(before=None if before is None else str(before))
+        older = entries[-1]["place"] if len(entries) == SHOWN else None
+        self._renderer.page(req, resp, "changes.html", session=req.context.session, entries=entries, older=older)

@@ -4,8 +4,10 @@ import csv
 import io
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import falcon
 import falcon.asgi
 
 from ingest.console.changes import Changes
@@ -75,6 +77,15 @@ class Search:
         fits = wanted.admits(decision) and (not wanted.names_fields or wanted.admits_values(record["transaction"]))
         return [Found(NEWEST, decision)] if fits else [], None, 1
 
+    async def state(self, transaction_id: str) -> str | None:
+        """The state of a transaction, decided or not; None if none is kept.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        (record,) = await self._search.transactions([transaction_id])
+        return None if record is None else str(record["status"])
+
     async def span_ms(self, wanted: Filter) -> tuple[int, int]:
         """From when to when decisions are that may be admitted, in ms since 1970, the newest first.
 
@@ -112,15 +123,22 @@ class Search:
 class DecisionsPage(ConsolePage):
     """GET /console/decisions."""
 
-    def __init__(self, renderer: Renderer, search: Search, transaction_class: type[TransactionModel]) -> None:
+    def __init__(
+        self, renderer: Renderer, search: Search, changes: Changes, transaction_class: type[TransactionModel]
+    ) -> None:
         self._renderer = renderer
         self._search = search
+        self._changes = changes
         self._fields: list[Shown] = shown_fields(transaction_class)
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """A page of decisions."""
+        """A page of decisions; of a filter that was not understood none, as they would be others than those wanted."""
         wanted = Filter.read(parameters(req), self._fields)
-        rows, cursor, looked_at = await self._search.page(wanted)
+        if wanted.names_fields:
+            # what is found has these values, without that anybody asked to be shown them
+            await self._changes.note(req, "decisions looked for by values", filter=wanted.told)
+        rows, cursor, looked_at = ([], None, 0) if wanted.is_wrong else await self._search.page(wanted)
+        state = await self._search.state(wanted.transaction_id) if wanted.transaction_id and not rows else None
         self._renderer.page(
             req,
             resp,
@@ -129,6 +147,8 @@ class DecisionsPage(ConsolePage):
             wanted=wanted,
             fields=self._fields,
             actions=list(Action),
+            periods=_periods(wanted, datetime.now(UTC)),
+            state=state,
             rows=[each.decision for each in rows],
             back_to=None if cursor is None else cursor.milliseconds / 1000,
             older=None if cursor is None else wanted.query(before=str(cursor)),
@@ -150,7 +170,12 @@ class DecisionsFile(ConsolePage):
         That is the time that was come to, between two MARKs.
         """
         wanted = Filter.read(parameters(req), self._fields)
-        await self._changes.note(req, "decisions exported", filter=wanted.query() or "none")
+        if wanted.is_wrong:
+            wrong = "; ".join(f"{name}={wanted.given.get(name, '')} {why}" for name, why in wanted.problems.items())
+            raise falcon.HTTPBadRequest(
+                title="The filter is not understood", description=f"{wrong}. Nothing was exported."
+            )
+        await self._changes.note(req, "decisions exported", filter=wanted.told or "none")
         newest_ms, oldest_ms = await self._search.span_ms(wanted)
         resp.set_headers(
             {**HEADERS, "Riskline-Newest": spelled(newest_ms / 1000), "Riskline-Oldest": spelled(oldest_ms / 1000)}
@@ -177,6 +202,25 @@ async def _marked(lines: AsyncIterator[tuple[str, Cursor | None]]) -> AsyncItera
     async for text, before in lines:
         place = "" if before is None else f"{MARK}{spelled(before.milliseconds / 1000)}{MARK}"
         yield (text.replace(MARK, "") + place).encode()
+
+
+def _periods(wanted: Filter, now: datetime) -> list[tuple[str, str]]:
+    """Times that are often asked for, and the same filter for each of them."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    spans = (
+        ("last hour", now - timedelta(hours=1), None),
+        ("today", today, None),
+        ("yesterday", today - timedelta(days=1), today - timedelta(minutes=1)),
+    )
+    return [
+        (name, wanted.query(since=_minute(since), until="" if until is None else _minute(until), before=""))
+        for name, since, until in spans
+    ]
+
+
+def _minute(moment: datetime) -> str:
+    """As the form's own inputs write it."""
+    return moment.strftime("%Y-%m-%dT%H:%M")
 
 
 def _cells(decision: dict[str, Any]) -> list[object]:

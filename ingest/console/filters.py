@@ -53,7 +53,7 @@ class Filter:
 
     @classmethod
     def read(cls, params: Mapping[str, str], fields: Sequence[Shown]) -> Self:
-        """The filter of a page's parameters; one that has a wrong value is left out, and named among the problems."""
+        """The filter of a page's parameters; one that has a wrong value is named among the problems."""
         reader = _Reader(params)
         names = {each.name: each for each in fields}
         equal: dict[str, str] = {}
@@ -67,12 +67,16 @@ class Filter:
                 reader.number(name, at_most, bare.removesuffix(MOST))
             elif bare in names:
                 equal[bare] = reader.text(name)
+            else:
+                reader.refuse(name, "is for no field of a transaction")
         score: dict[str, float] = {}
         reader.number("score_min", score, LEAST)
         reader.number("score_max", score, MOST)
         action = reader.one_of("action", Action)
         before = params.get("before", "")
         cursor = Cursor.parse(before) if before else NEWEST
+        if cursor is None:
+            reader.refuse("before", "is no place in the feed")
         return cls(
             action=action,
             least=score.get(LEAST, -math.inf),
@@ -88,6 +92,11 @@ class Filter:
             problems=reader.problems,
             given=reader.given,
         )
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a value was not understood, so that nobody knows what is looked for."""
+        return bool(self.problems)
 
     @property
     def names_fields(self) -> bool:
@@ -125,6 +134,12 @@ class Filter:
             and all(_number(transaction.get(name)) <= most for name, most in self.at_most.items())
         )
 
+    @property
+    def told(self) -> str:
+        """What is kept of who looked for what: of a transaction's values the names of the fields alone."""
+        given = {name: value for name, value in self.given.items() if name != "before"}
+        return ", ".join(name if name.startswith(OF_FIELD) else f"{name} {value}" for name, value in given.items())
+
     def query(self, **changes: str) -> str:
         """The part of a URL behind the `?` that is this filter, with other values where they are given."""
         return urlencode({name: value for name, value in {**self.given, **changes}.items() if value})
@@ -144,13 +159,20 @@ class _Reader:
             self.given[name] = value
         return value
 
+    def refuse(self, name: str, why: str) -> None:
+        self.text(name)
+        self.problems[name] = why
+
     def number(self, name: str, into: dict[str, float], key: str) -> None:
         value = self.text(name)
         try:
-            if value:
-                into[key] = float(value)
+            number = float(value or 0)
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.problems[name] = "is no number"
+        elif value:
+            into[key] = number
 
     def time(self, name: str) -> datetime | None:
         value = self.text(name)

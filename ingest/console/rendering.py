@@ -1,6 +1,7 @@
 """Pages from templates: escaped, under a strict content security policy, never kept by a browser."""
 
 import hashlib
+import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+UNITS = ((1, 0.001, "ms"), (100, 1, "s"), (6_000, 60, "min"), (math.inf, 3600, "h"))
+"""Of times: below how many seconds each is for, and how many seconds it has."""
+
 STYLE_SHEET = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 MENU = (
@@ -45,11 +49,12 @@ class Renderer:
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("ingest.console"),
             autoescape=True,
+            auto_reload=False,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(number=number, moment=moment, percent=percent)
+        self._environment.filters.update(number=number, moment=moment, percent=percent, duration=duration)
 
     def text(self, template: str, values: Mapping[str, Any]) -> str:
         """A template filled in."""
@@ -101,6 +106,16 @@ def number(value: float | None, digits: int = 0) -> str:
 def percent(value: float | None) -> str:
     """A part of a whole."""
     return "–" if value is None else f"{100 * value:.1f} %"  # noqa: RUF001  # same
+
+
+def duration(seconds: float | None) -> str:
+    """A time that something took, in the unit that needs the fewest digits; of an estimate no more than two of them."""
+    if seconds is None:
+        return "–"  # noqa: RUF001  # same
+    per_unit, unit = next((per_unit, unit) for below, per_unit, unit in UNITS if seconds < below)
+    value = seconds / per_unit
+    digits = 0 if value == 0 else max(0, 1 - math.floor(math.log10(value)))
+    return f"{value:,.{min(digits, 2)}f} {unit}"
 
 
 def moment(value: str | float | datetime | None) -> str:

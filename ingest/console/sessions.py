@@ -1,5 +1,6 @@
 """Who is signed in to the console: by an API key or a link that is good once; anybody, where no keys are asked for."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -26,6 +27,9 @@ KEEP_AGAIN = timedelta(minutes=1)
 
 BELIEVED = timedelta(minutes=5)
 """For how long one that was seen is believed while Redis is away: then more than ever somebody wants to look."""
+
+PATIENCE_SECONDS = 0.5
+"""How long Redis is waited for that may hang, where the session would be believed without it."""
 
 LINK = "a sign-in link"
 ANYBODY = "anybody"
@@ -173,10 +177,12 @@ class Sessions:
     async def _found(self, token: str) -> Session | None:
         digest, now = digest_of_token(token), self._now()
         seen = self._seen.get(digest)
+        is_believed = seen is not None and now - seen.at <= BELIEVED
         try:
-            kept = await self._store.session(digest)
-        except StoreUnavailableError:
-            if seen is None or now - seen.at > BELIEVED:
+            async with asyncio.timeout(PATIENCE_SECONDS if is_believed else None):
+                kept = await self._store.session(digest)
+        except (StoreUnavailableError, TimeoutError):
+            if seen is None or not is_believed:
                 raise
             return seen.session
         if kept is None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import falcon
 import falcon.asgi
 
+from ingest.console.changes import Changes
 from ingest.console.guard import ConsolePage, read_form, remember
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import COOKIE, Session, Sessions
@@ -25,9 +26,10 @@ class SignIn(ConsolePage):
 
     is_open = True
 
-    def __init__(self, renderer: Renderer, sessions: Sessions, *, clock: Callable[[], float]) -> None:
+    def __init__(self, renderer: Renderer, sessions: Sessions, changes: Changes, *, clock: Callable[[], float]) -> None:
         self._renderer = renderer
         self._sessions = sessions
+        self._changes = changes
         self._clock = clock
         self._attempts: dict[str, Account] = {}
 
@@ -38,7 +40,7 @@ class SignIn(ConsolePage):
             self._count_attempt(req)
             session = await self._sessions.redeem(link)
             if session is not None:
-                _go(req, resp, session, "")
+                await self._go(req, resp, session, "")
                 return
             self._form(req, resp, problem="This link was used before, or is too old. Sign in with a key.")
             return
@@ -54,12 +56,26 @@ class SignIn(ConsolePage):
         if session is None:
             log.warning("console: no session for this key", address=req.remote_addr, request_id=req.context.request_id)
             resp.status = falcon.HTTP_401
-            self._form(req, resp, problem="No valid API key with the scope admin or read. Check it, and try again.")
+            problem = "No valid API key with the scope admin or read. Check it, and try again."
+            self._form(req, resp, problem=problem, target=form.get("next", ""))
             return
-        _go(req, resp, session, form.get("next", ""))
+        await self._go(req, resp, session, form.get("next", ""))
 
-    def _form(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, problem: str) -> None:
-        target = req.get_param("next") or ""
+    async def _go(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session, target: str) -> None:
+        req.context.session = session
+        may = "look and change" if session.may_change else "look"
+        await self._changes.note(req, "signed in", address=req.remote_addr, may=may)
+        remember(req, resp, session)
+        own = f"{req.root_path}/console"
+        # nothing but a page of ours: no other host, and nothing that a browser takes for one
+        is_ours = (target == own or target.startswith((own + "/", own + "?"))) and "\\" not in target
+        resp.status = falcon.HTTP_303
+        resp.location = target if is_ours else own
+
+    def _form(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, problem: str, target: str | None = None
+    ) -> None:
+        target = req.get_param("next") or "" if target is None else target
         self._renderer.page(req, resp, "sign_in.html", problem=problem, next=target)
 
     def _count_attempt(self, req: falcon.asgi.Request) -> None:
@@ -81,8 +97,9 @@ class SignOut(ConsolePage):
 
     is_open = True
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, changes: Changes) -> None:
         self._sessions = sessions
+        self._changes = changes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ends the session, where its own form asks for that, and shows the form to sign in."""
@@ -90,16 +107,7 @@ class SignOut(ConsolePage):
         form = await read_form(req)
         if session is not None and session.is_from(form.get("csrf", "")):
             await self._sessions.end(session)
+            await self._changes.note(req, "signed out")
             resp.unset_cookie(COOKIE, path=f"{req.root_path}/console", same_site="Strict")
         resp.status = falcon.HTTP_303
         resp.location = f"{req.root_path}/console/sign-in"
-
-
-def _go(req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session, target: str) -> None:
-    log.info("console: signed in", key=session.who, may_change=session.may_change, address=req.remote_addr)
-    remember(req, resp, session)
-    own = f"{req.root_path}/console"
-    # nothing but a page of ours: no other host, and nothing that a browser takes for one
-    is_ours = (target == own or target.startswith((own + "/", own + "?"))) and "\\" not in target
-    resp.status = falcon.HTTP_303
-    resp.location = target if is_ours else own

@@ -55,11 +55,15 @@ class ConsoleStore:
         with redis_faults_named():
             await self._redis.xadd(self._keys.console_changes, fields, maxlen=AUDIT_LENGTH, approximate=True)
 
-    async def notes(self, limit: int) -> list[dict[str, str]]:
-        """The last changes, newest first."""
+    async def notes(self, limit: int, *, before: str | None = None) -> list[dict[str, str]]:
+        """The last changes before a place, newest first, each with its own `place`."""
+        newest = "+" if before is None else f"({before}"
         with redis_faults_named():
-            entries: Any = await self._redis.xrevrange(self._keys.console_changes, count=limit)
-        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
+            entries: Any = await self._redis.xrevrange(self._keys.console_changes, max=newest, count=limit)
+        return [
+            {name.decode(): value.decode() for name, value in fields.items()} | {"place": place.decode()}
+            for place, fields in entries
+        ]
 
 
 def offer_link(redis: Redis, digest: str, *, seconds: int) -> None:

@@ -1,6 +1,8 @@
 """The console in a real browser: each page, what it does, by mouse, by keyboard, and without JavaScript."""
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -78,6 +80,25 @@ def test_who_signs_in_sees_a_decision_within_two_seconds_and_signs_out(running: 
     page.goto("/console/decisions")
     assert page.url.startswith(f"{running.url}/console/sign-in")
     context.close()
+
+
+@pytest.mark.slow
+def test_an_overview_that_has_become_old_says_so(running: Site, page: Page) -> None:
+    page.goto("/console")
+    page.wait_for_timeout(2000)
+    assert page.locator("#silent").is_hidden()
+    api = running.up.state["children"]["API"]
+
+    os.kill(api, signal.SIGSTOP)
+    try:
+        page.wait_for_selector("#silent:visible", timeout=6000)
+        assert page.locator("#live.old").count() == 1
+        assert "No answer from the API since" in page.inner_text("#silent")
+    finally:
+        os.kill(api, signal.SIGCONT)
+
+    page.wait_for_selector("#silent", state="hidden")
+    assert page.locator("#live.old").count() == 0
 
 
 @pytest.mark.slow
@@ -160,9 +181,11 @@ def test_another_version_is_activated_and_rolled_back_after_a_question(running: 
     page.click("text=Activate…")
     page.click("button.danger")
     assert f"{other} is active" in page.inner_text("[role=status]")
+    # without a reload
+    page.wait_for_selector("text=and every process serves it")
     eventually(lambda: running.score("swapped")["model_version"] == other)
 
-    page.click("text=Roll back…")
+    page.click("text=Roll back to")
     page.click("button.danger")
 
     assert other not in page.inner_text("section:has(.badge) h2")

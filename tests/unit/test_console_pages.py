@@ -6,7 +6,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from html import unescape
 from pathlib import Path
@@ -22,6 +22,7 @@ from ingest.console.decisions import MARK
 from ingest.console.figures import between, last, score_parts
 from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.pictures import nice_top
+from ingest.console.rendering import duration
 from ingest.console.trying import inputs_of
 from shared.features import InputOnly
 from shared.measures import SECONDS
@@ -115,12 +116,10 @@ FED = (
         ("score_min=0.2&score_max=0.6", ["b"]),
         ("version=v2", ["b"]),
         ("id=c", ["c"]),
-        ("id=c&action=DECLINE", []),
         ("id=nobody", []),
         ("f.amount.min=400", ["c", "a"]),
         ("f.amount.min=400&f.amount.max=600", ["c"]),
         ("f.customer_age.min=70&action=APPROVE", ["c"]),
-        ("f.nothing=1", ["c", "b", "a"]),
         ("since=2999-01-01T00:00", []),
         ("until=2000-01-01T00:00", []),
         ("since=2000-01-01&until=2999-01-01", ["c", "b", "a"]),
@@ -134,16 +133,61 @@ def test_a_filter_in_the_url_is_what_is_shown(console: Open, query: str, expecte
 
 
 @pytest.mark.parametrize(
-    "query", ["action=MAYBE", "score_min=much", "since=yesterday", "f.amount.min=x", "before=soon"]
+    ("query", "told"),
+    [
+        ("action=MAYBE", "action=MAYBE is none of APPROVE, REVIEW, DECLINE"),
+        ("score_min=much", "score_min=much is no number"),
+        ("score_min=nan", "score_min=nan is no number"),
+        ("since=yesterday", "since=yesterday is no time like 2026-11-24T03:15"),
+        ("f.amount.min=x", "f.amount.min=x is no number"),
+        ("f.nothing=1", "f.nothing=1 is for no field of a transaction"),
+        ("before=soon", "before=soon is no place in the feed"),
+    ],
 )
-def test_a_wrong_value_in_the_url_is_told_and_left_out(console: Open, query: str) -> None:
+def test_a_filter_that_is_not_understood_shows_and_exports_nothing(console: Open, query: str, told: str) -> None:
     console.feed(*FED)
 
-    page = console.get(f"/decisions?{query}")
+    page = console.get(f"/decisions?{query}&version=v1")
+    exported = console.get(f"/decisions.csv?{query}")
 
     assert page.status_code == 200
-    assert ids(page.text) == ["c", "b", "a"]
-    assert ("aria-invalid" in page.text) == (query.partition("=")[0] not in ("action", "before"))
+    assert ids(page.text) == []
+    assert told in unescape(page.text)
+    assert 'value="v1"' in page.text
+    assert exported.status_code == 400
+    assert told in unescape(exported.text)
+    assert "exported" not in console.get("/changes").text.partition("<tbody>")[2]
+
+
+def test_an_id_whose_transaction_has_no_decision_that_fits_leads_to_the_transaction(console: Open) -> None:
+    console.feed(*FED)
+    record = {"v": 1, "status": "queued", "submitted_at": "2026-11-24T03:15:07.123Z"}
+    kept = orjson.dumps({**record, "transaction": transaction_json(transaction_id="q-1")})
+    console.api.sync_redis.set(Keys().transaction("q-1"), kept)
+
+    assert "the transaction is kept: queued" in console.get("/decisions?id=q-1").text
+    assert "the transaction is kept: scored" in console.get("/decisions?id=c&action=DECLINE").text
+    assert "No decision of exactly this id" in console.get("/decisions?id=q").text
+
+
+def test_who_looks_for_values_is_kept_with_the_fields_and_without_the_values(console: Open) -> None:
+    console.get("/decisions?action=DECLINE")
+    console.get("/decisions?action=DECLINE&f.amount.min=671.83&f.amount.max=671.83")
+
+    changes = console.get("/changes").text.partition("<tbody>")[2]
+    assert changes.count("<tr>") == 1
+    assert "decisions looked for by values" in changes
+    assert "f.amount.min, f.amount.max, action DECLINE" in changes
+    assert "671" not in changes
+
+
+def test_periods_keep_the_rest_of_the_filter(console: Open) -> None:
+    page = unescape(console.get("/decisions?action=DECLINE&before=5-0").text)
+
+    today = datetime.now(UTC).date()
+    assert f'href="/console/decisions?action=DECLINE&since={today}T00%3A00">today' in page
+    yesterday = f"since={today - timedelta(days=1)}T00%3A00&until={today - timedelta(days=1)}T23%3A59"
+    assert f'href="/console/decisions?action=DECLINE&{yesterday}">yesterday' in page
 
 
 def test_a_rare_decision_is_looked_for_part_by_part(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +361,7 @@ def test_the_form_has_an_example_in_it(console: Open) -> None:
 def test_the_report_of_a_version_is_shown_and_may_run_nothing(tmp_path: Path) -> None:
     version = add_version(tmp_path, day=1)
     console = Open(models_dir=tmp_path)
-    assert f"/models/{version}/report" not in console.get("/models").text
+    assert f'href="/console/models/{version}/report"' not in console.get("/models").text
     missing = console.get(f"/models/{version}/report")
     assert missing.status_code == 404
     assert f"riskline evaluate FILE --model {version} --keep-report" in missing.text
@@ -354,6 +398,70 @@ def test_a_report_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 
     assert answer.status_code == 409
     assert "--keep-report" in unescape(answer.text)
+
+
+def test_which_version_a_roll_back_goes_to_is_asked_and_kept(tmp_path: Path) -> None:
+    first, second = add_version(tmp_path, day=1), add_version(tmp_path, day=2)
+    registry = Registry(tmp_path)
+    registry.activate(first)
+    console = Open(models_dir=tmp_path)
+    assert "Roll back" not in console.get("/models").text
+    registry.activate(second)
+
+    question = console.get("/models?confirm=rollback").text
+    console.post("/models/switch")
+
+    assert f'Go back to <span class="mono">{first}</span>, which was active before' in question
+    assert "Declines above" in question
+    assert registry.active_version() == first
+    assert f"version {first}, instead_of {second}" in console.get("/changes").text
+
+
+def test_a_version_can_be_activated_where_what_names_the_active_one_is_damaged(tmp_path: Path) -> None:
+    version = add_version(tmp_path, day=1)
+    (tmp_path / "active").write_bytes(b"\xff")
+    console = Open(models_dir=tmp_path)
+    assert "activate a version anew" in unescape(console.get("/models").text)
+
+    assert console.post("/models/switch", version=version).status_code == 303
+
+    assert Registry(tmp_path).active_version() == version
+
+
+def test_changes_are_shown_page_by_page_and_lead_to_their_transaction(
+    console: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.console.changes.SHOWN", 2)
+    console.feed(*({"id": f"t-{number}"} for number in range(3)))
+    for number in range(3):
+        console.post(f"/transactions/t-{number}")
+
+    first = console.get("/changes").text
+    older = re.search(r'href="(/console/changes\?before=[0-9-]+)"', first)
+    assert older
+    second = console.get(older[1].removeprefix("/console")).text
+
+    assert [page.count("values looked at") for page in (first, second)] == [2, 1]
+    assert 'href="/console/transactions/t-0"' in second
+    assert "Older" not in second
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "–"),  # noqa: RUF001
+        (0, "0 ms"),
+        (0.000131, "0.13 ms"),
+        (0.00131, "1.3 ms"),
+        (0.24234, "242 ms"),
+        (4.31, "4.3 s"),
+        (78.2, "78 s"),
+        (180.0, "3.0 min"),
+        (7200.0, "2.0 h"),
+    ],
+)
+def test_a_time_is_shown_in_a_unit_that_people_read(seconds: float | None, shown: str) -> None:
+    assert duration(seconds) == shown
 
 
 def texts() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -409,8 +517,8 @@ def test_quantiles_of_a_long_wait_in_the_queue_are_within_its_own_buckets() -> N
     assert time is not None
 
     assert time.quantile("queue_seconds", 0.25) == pytest.approx(0.0005 * 7.5 / 10)
-    assert time.quantile("queue_seconds", 0.5) == pytest.approx(300 + 1500 * 5 / 10)
-    assert time.quantile("queue_seconds", 0.99) == 1800
+    assert time.quantile("queue_seconds", 0.5) == pytest.approx(600 + 1200 * 5 / 10)
+    assert time.quantile("queue_seconds", 0.99) == 3600
 
 
 def test_quantiles_are_those_of_prometheus() -> None:

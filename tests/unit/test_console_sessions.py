@@ -259,7 +259,7 @@ def test_without_redis_who_was_seen_may_look_on_for_a_while_and_nobody_signs_in(
     sessions._now = lambda: datetime.now(UTC) + BELIEVED + timedelta(seconds=1)
     away = console.get("")
     assert away.status_code == 503
-    assert "Redis is away" in away.text
+    assert "Redis does not answer" in away.text
 
 
 def test_without_keys_the_console_is_open_to_this_machine_alone() -> None:
