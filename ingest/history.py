@@ -85,12 +85,7 @@ class History:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        own = Counter(dict(_answered()))
-        news = Counter({field: number - self._told[field] for field, number in own.items()})
-        news = Counter({field: number for field, number in news.items() if number})
-        if news:
-            await self._sums.add_measured(news)
-            self._told = own
+        await self.tell()
         now = self._clock()
         numbers = self._numbers()
         if numbers is None:
@@ -98,6 +93,19 @@ class History:
             return
         self.looks.append(Snapshot(now, numbers))
         await self._keep_minute(self.looks[-1])
+
+    async def tell(self) -> None:
+        """Tells what this process has answered since it told so last.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        own = Counter(dict(_answered()))
+        news = Counter({field: number - self._told[field] for field, number in own.items()})
+        news = Counter({field: number for field, number in news.items() if number})
+        if news:
+            await self._sums.add_measured(news)
+            self._told = own
 
     async def _keep_minute(self, snapshot: Snapshot) -> None:
         minute = int(snapshot.at // 60)

@@ -102,7 +102,8 @@ class Background:
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Finishes commits and recordings, then lets go of Redis."""
         await end(self._tasks)
-        finishing = [self._submitter.close(), self._recorder.flush(), *([self._strict.close()] if self._strict else [])]
+        finishing = [self._submitter.close(), self._recorder.flush(), self._history.tell()]
+        finishing += [self._strict.close()] if self._strict else []
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 # at once: what waits for a shard that hangs must not take their time from the others'

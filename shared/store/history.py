@@ -14,6 +14,9 @@ KEPT_MINUTES = 180
 
 MINUTE_MS = 60_000
 
+FAR_MS = 10 * MINUTE_MS
+"""Farther ahead no clock of a cluster is that is set at all."""
+
 
 class Snapshot(NamedTuple):
     """The numbers at a time in seconds since 1970; all but those of the present moment only ever grow."""
@@ -41,6 +44,13 @@ class RedisHistory:
             except ResponseError as error:
                 if "equal or smaller" not in str(error):
                     raise
+                await self._forget_the_future(minute_ms)
+
+    async def _forget_the_future(self, minute_ms: int) -> None:
+        """Begins anew where a clock was ahead once: nothing could be kept until that time has come."""
+        newest: Any = await self._redis.xrevrange(self._keys.history, count=1)
+        if newest and int(newest[0][0].partition(b"-")[0]) > minute_ms + FAR_MS:
+            await self._redis.delete(self._keys.history)
 
     async def since(self, at: float) -> list[Snapshot]:
         """The snapshots from a time on, oldest first."""

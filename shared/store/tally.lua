@@ -1,5 +1,5 @@
--- tally: adds what a worker has decided, by model version and action; the oldest versions are forgotten, but for those
--- that it decided with: an old one may serve again.
+-- tally: adds what a worker has decided, by model version and action; the counts of the oldest versions go to one that is
+-- called `older`, so that no sum ever falls, but for those that it decided with: an old one may serve again.
 -- KEYS: decided by.  ARGV: versions that are kept, then version, action (or bucket of the probability) and number by
 -- turns.
 local key, kept, serving = KEYS[1], tonumber(ARGV[1]), {}
@@ -10,7 +10,7 @@ end
 local fields, versions, seen = redis.call('HKEYS', key), {}, {}
 for _, field in ipairs(fields) do
   local version = string.match(field, '^(%S+) ')
-  if version and not seen[version] then
+  if version and version ~= 'older' and not seen[version] then
     seen[version] = true
     versions[#versions + 1] = version
   end
@@ -22,7 +22,11 @@ for _, version in ipairs(versions) do
   if over > 0 and not serving[version] then
     over = over - 1
     for _, field in ipairs(fields) do
-      if string.match(field, '^(%S+) ') == version then redis.call('HDEL', key, field) end
+      local its, what = string.match(field, '^(%S+) (.*)$')
+      if its == version then
+        redis.call('HINCRBY', key, 'older ' .. what, redis.call('HGET', key, field))
+        redis.call('HDEL', key, field)
+      end
     end
   end
 end

@@ -39,7 +39,7 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lifespan, "FINISH_SECONDS", 0.05)
-    recorder, fleet, close = AsyncMock(), AsyncMock(), AsyncMock()
+    recorder, fleet, history, close = AsyncMock(), AsyncMock(), AsyncMock(), AsyncMock()
     others: dict[str, Any] = {
         name: Mock()
         for name in (
@@ -48,7 +48,6 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
             "feed",
             "backlog",
             "scaling",
-            "history",
             "gate",
             "limiter",
             "watch",
@@ -58,9 +57,8 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
 
     def background(commit: Any) -> Background:
         submitter: Any = Mock(close=commit)
-        return Background(
-            submitter=submitter, recorder=recorder, strict=None, fleet=fleet, warm=(), close=close, **others
-        )
+        beside = {"recorder": recorder, "strict": None, "fleet": fleet, "history": history, "warm": (), "close": close}
+        return Background(submitter=submitter, **beside, **others)
 
     await background(lambda: asyncio.sleep(10)).process_shutdown({}, {})
     assert (recorder.flush.await_count, close.await_count) == (1, 1)
@@ -71,3 +69,5 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
 
     await background(AsyncMock(return_value=None)).process_shutdown({}, {})
     assert fleet.leave.await_count == 1
+    # what was answered since the last second is in the figures all the same
+    assert history.tell.await_count == 3

@@ -217,7 +217,7 @@ async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_re
     }
 
 
-async def test_the_oldest_versions_are_no_longer_counted() -> None:
+async def test_the_oldest_versions_are_counted_as_older_ones_so_that_no_sum_falls() -> None:
     server = fakeredis.FakeServer()
     tallies = Tallies(fakeredis.FakeRedis(server=server))
     for number in range(KEPT_VERSIONS + 2):
@@ -225,7 +225,10 @@ async def test_the_oldest_versions_are_no_longer_counted() -> None:
 
     told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
 
-    assert sorted(version for version, _ in told) == [f"2026{number:02d}" for number in range(2, KEPT_VERSIONS + 2)]
+    kept = [f"2026{number:02d}" for number in range(2, KEPT_VERSIONS + 2)]
+    assert sorted(version for version, _ in told) == [*kept, "older"]
+    assert told["older", "APPROVE"] == 2
+    assert sum(told.values()) == KEPT_VERSIONS + 2
 
 
 async def test_an_old_version_that_serves_again_is_counted() -> None:
@@ -239,4 +242,5 @@ async def test_an_old_version_that_serves_again_is_counted() -> None:
 
     told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read()
     assert told["202600", "APPROVE"] == 6
-    assert len(told) == KEPT_VERSIONS
+    assert "older" in {version for version, _ in told}
+    assert len(told) == KEPT_VERSIONS + 1
