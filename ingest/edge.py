@@ -15,6 +15,7 @@ from ingest.middleware import request_id
 from ingest.problems import Problem
 from ingest.refusals import (
     CUT_OFF,
+    GONE,
     UNREADABLE_URI,
     RefusedError,
     bad_request,
@@ -241,6 +242,8 @@ class EdgeProtocol(HttpToolsProtocol):
         """The client is gone."""
         if self.is_read_by_the_app() and self.cycle is not None:
             self._cut_off()
+        if self.cycle is not None:
+            self.scope["state"][GONE] = True
         # uvicorn lets only the newest of several requests know, and the others would write to nobody
         for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
             if cycle is not None:

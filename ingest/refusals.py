@@ -19,6 +19,9 @@ RETRY_AFTER_SECONDS = 1
 CUT_OFF = "cut_off"
 """Where the state of a request's scope says that its body broke off."""
 
+GONE = "gone"
+"""Where it says that the client is gone, so that nobody reads what is still to come of an answer."""
+
 MAX_INSTANCE_BYTES = 256
 """How much of a path an answer repeats."""
 

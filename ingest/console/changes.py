@@ -1,5 +1,6 @@
 """Who changed what by the console, and when: kept, logged, and shown."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import falcon.asgi
@@ -14,12 +15,15 @@ log = get_logger(__name__)
 
 SHOWN = 100
 
+MOST_CHARACTERS = 400
+"""Of what a change is about: it may have been typed by whoever looks."""
+
 
 class ChangeStore(Protocol):
     """Where changes are kept; both methods raise StoreUnavailableError where Redis fails."""
 
-    async def note(self, entry: dict[str, str]) -> None:
-        """Keeps what was changed."""
+    async def note(self, entry: dict[str, str], *, is_change: bool) -> None:
+        """Keeps what was changed, or looked at."""
 
     async def notes(self, limit: int, *, before: str | None = None) -> list[dict[str, str]]:
         """The last changes before a place, newest first, each with its own `place`."""
@@ -32,17 +36,32 @@ class Changes:
         self._store = store
 
     async def note(self, req: falcon.asgi.Request, what: str, **about: object) -> None:
-        """Keeps and logs who does what.
+        """Keeps and logs who changes what.
 
         Raises:
             StoreUnavailableError: Redis failed.
         """
+        await self._note(req, what, about, is_change=True)
+
+    async def note_look(self, req: falcon.asgi.Request, what: str, **about: object) -> None:
+        """Keeps and logs who looks at what that is not for everybody's eyes; raises as `note`."""
+        await self._note(req, what, about, is_change=False)
+
+    async def _note(self, req: falcon.asgi.Request, what: str, about: Mapping[str, object], *, is_change: bool) -> None:
         who = req.context.session.who
-        told = {name: str(value) for name, value in about.items()}
-        log.info("console: changed", what=what, who=who, request_id=req.context.request_id, **told)
+        told = {name: str(value)[:MOST_CHARACTERS] for name, value in about.items()}
+        log.info(
+            "console: changed" if is_change else "console: looked at",
+            what=what,
+            who=who,
+            request_id=req.context.request_id,
+            **told,
+        )
         entry = {"at": utc_now(), "who": who, "what": what, "request_id": req.context.request_id}
         entry["transaction"] = told.get("transaction", "")
-        await self._store.note(entry | {"about": ", ".join(f"{name} {value}" for name, value in told.items())})
+        await self._store.note(
+            entry | {"about": ", ".join(f"{name} {value}" for name, value in told.items())}, is_change=is_change
+        )
 
     async def newest(self, *, before: str | None) -> list[dict[str, str]]:
         """The last ones before a place, newest first.

@@ -1,7 +1,5 @@
-"""The decisions, newest first, by filter: page by page, and as a file."""
+"""The decisions, newest first, by filter and page by page."""
 
-import csv
-import io
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -13,8 +11,7 @@ import falcon.asgi
 from ingest.console.changes import Changes
 from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.guard import ConsolePage, parameters
-from ingest.console.rendering import HEADERS, Renderer
-from shared.clock import spelled
+from ingest.console.rendering import Renderer
 from shared.policy import Action
 from shared.store.decisions import Cursor
 from shared.store.search import NEWEST, DecisionSearch, Found
@@ -25,16 +22,11 @@ ROWS = 50
 PART = 500
 """Decisions that are read at a time: a millisecond of Redis, two of ours."""
 
+EXPORT_PART = 100
+"""Read at a time for a file: it takes seconds, in which others want their answers within a millisecond."""
+
 SEARCH_SECONDS = 0.045
 """How long a page is searched for: what is rare is found over several pages, and each says how far back it looked."""
-
-CSV_COLUMNS = ("transaction_id", "scored_at", "fraud_probability", "action", "model_version", "reasons")
-
-MARK = "\x1e"
-"""ASCII's record separator, which no cell has."""
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
 
 
 class Search:
@@ -50,8 +42,8 @@ class Search:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        if wanted.transaction_id:
-            return await self._one(wanted)
+        if wanted.transaction_id and (one := await self._one(wanted)) is not None:
+            return one
         end = self._clock() + SEARCH_SECONDS
         rows: list[Found] = []
         looked_at = 0
@@ -69,12 +61,17 @@ class Search:
             rows += admitted
         return rows, cursor, looked_at
 
-    async def _one(self, wanted: Filter) -> tuple[list[Found], None, int]:
+    async def _one(self, wanted: Filter) -> tuple[list[Found], None, int] | None:
+        """By its record; None where there is none any more: the feed may have the decision for longer."""
         (record,) = await self._search.transactions([wanted.transaction_id])
-        decision = None if record is None else record.get("decision")
-        if record is None or not isinstance(decision, dict):
+        if record is None:
+            return None
+        decision = record.get("decision")
+        if not isinstance(decision, dict):
             return [], None, 0
         fits = wanted.admits(decision) and (not wanted.names_fields or wanted.admits_values(record["transaction"]))
+        scored_at_ms = 1000 * datetime.fromisoformat(decision["scored_at"]).timestamp()
+        fits = fits and wanted.not_before_ms <= scored_at_ms <= wanted.start.milliseconds
         return [Found(NEWEST, decision)] if fits else [], None, 1
 
     async def state(self, transaction_id: str) -> str | None:
@@ -104,7 +101,7 @@ class Search:
         """
         cursor: Cursor | None = wanted.start
         while cursor is not None:
-            part = await self._search.back(cursor, not_before_ms=wanted.not_before_ms, limit=PART)
+            part = await self._search.back(cursor, not_before_ms=wanted.not_before_ms, limit=EXPORT_PART)
             yield await self._admitted(wanted, part.found), part.before
             cursor = part.before
 
@@ -136,7 +133,7 @@ class DecisionsPage(ConsolePage):
         wanted = Filter.read(parameters(req), self._fields)
         if wanted.names_fields:
             # what is found has these values, without that anybody asked to be shown them
-            await self._changes.note(req, "decisions looked for by values", filter=wanted.told)
+            await self._changes.note_look(req, "decisions looked for by values", filter=wanted.told)
         rows, cursor, looked_at = ([], None, 0) if wanted.is_wrong else await self._search.page(wanted)
         state = await self._search.state(wanted.transaction_id) if wanted.transaction_id and not rows else None
         self._renderer.page(
@@ -156,54 +153,6 @@ class DecisionsPage(ConsolePage):
         )
 
 
-class DecisionsFile(ConsolePage):
-    """GET /console/decisions.csv."""
-
-    def __init__(self, search: Search, changes: Changes, transaction_class: type[TransactionModel]) -> None:
-        self._search = search
-        self._changes = changes
-        self._fields = shown_fields(transaction_class)
-
-    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """All that the filter admits, as it is found, without the transactions' values; with `progress`, how far it is.
-
-        That is the time that was come to, between two MARKs.
-        """
-        wanted = Filter.read(parameters(req), self._fields)
-        if wanted.is_wrong:
-            wrong = "; ".join(f"{name}={wanted.given.get(name, '')} {why}" for name, why in wanted.problems.items())
-            raise falcon.HTTPBadRequest(
-                title="The filter is not understood", description=f"{wrong}. Nothing was exported."
-            )
-        await self._changes.note(req, "decisions exported", filter=wanted.told or "none")
-        newest_ms, oldest_ms = await self._search.span_ms(wanted)
-        resp.set_headers(
-            {**HEADERS, "Riskline-Newest": spelled(newest_ms / 1000), "Riskline-Oldest": spelled(oldest_ms / 1000)}
-        )
-        resp.content_type = "text/csv; charset=utf-8"
-        resp.downloadable_as = "decisions.csv"
-        lines = self._lines(wanted)
-        resp.stream = _without_places(lines) if req.get_param("progress") is None else _marked(lines)
-
-    async def _lines(self, wanted: Filter) -> AsyncIterator[tuple[str, Cursor | None]]:
-        yield ",".join(CSV_COLUMNS) + "\r\n", None
-        async for found, before in self._search.all(wanted):
-            text = io.StringIO()
-            csv.writer(text).writerows(_cells(each.decision) for each in found)
-            yield text.getvalue(), before
-
-
-async def _without_places(lines: AsyncIterator[tuple[str, Cursor | None]]) -> AsyncIterator[bytes]:
-    async for text, _ in lines:
-        yield text.encode()
-
-
-async def _marked(lines: AsyncIterator[tuple[str, Cursor | None]]) -> AsyncIterator[bytes]:
-    async for text, before in lines:
-        place = "" if before is None else f"{MARK}{spelled(before.milliseconds / 1000)}{MARK}"
-        yield (text.replace(MARK, "") + place).encode()
-
-
 def _periods(wanted: Filter, now: datetime) -> list[tuple[str, str]]:
     """Times that are often asked for, and the same filter for each of them."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -221,14 +170,3 @@ def _periods(wanted: Filter, now: datetime) -> list[tuple[str, str]]:
 def _minute(moment: datetime) -> str:
     """As the form's own inputs write it."""
     return moment.strftime("%Y-%m-%dT%H:%M")
-
-
-def _cells(decision: dict[str, Any]) -> list[object]:
-    reasons = "; ".join(
-        f"{reason['feature']} {reason['contribution']:+.4f}" for reason in decision.get("reasons") or ()
-    )
-    return [_safe(value) for value in (*(decision.get(name) for name in CSV_COLUMNS[:-1]), reasons)]
-
-
-def _safe(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -134,6 +134,11 @@ class Filter:
             and all(_number(transaction.get(name)) <= most for name, most in self.at_most.items())
         )
 
+    def shown(self, name: str) -> str:
+        """What stands in the form's input of this name: a time as such an input has it, else as it was given."""
+        time = {"since": self.since, "until": self.until}.get(name)
+        return self.given.get(name, "") if time is None else time.strftime("%Y-%m-%dT%H:%M:%S")
+
     @property
     def told(self) -> str:
         """What is kept of who looked for what: of a transaction's values the names of the fields alone."""
@@ -178,10 +183,12 @@ class _Reader:
         value = self.text(name)
         try:
             time = datetime.fromisoformat(value) if value else None
-        except ValueError:
+            if time is None:
+                return None
+            return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(UTC)
+        except (ValueError, OverflowError):
             self.problems[name] = "is no time like 2026-11-24T03:15"
             return None
-        return time if time is None or time.tzinfo is not None else time.replace(tzinfo=UTC)
 
     def one_of(self, name: str, kind: type[Action]) -> Action | None:
         value = self.text(name)

@@ -12,6 +12,9 @@ from ingest.console.sessions import COOKIE, Session, Sessions
 
 MAX_FORM_BYTES = 65_536
 
+BY_ITSELF = "by_itself"
+"""The parameter of what an open page asks for again and again: whoever left it open is not there."""
+
 LOCAL_NAMES = re.compile(r"localhost|[a-z0-9-]+\.localhost", re.IGNORECASE)
 
 
@@ -46,7 +49,7 @@ class Guard:
         if not isinstance(resource, ConsolePage):
             return
         self._check_origin(req)
-        session = await self._sessions.of(req)
+        session = await self._sessions.of(req, is_used=req.get_param(BY_ITSELF) is None)
         req.context.session = session
         if resource.is_open:
             return
@@ -64,6 +67,8 @@ class Guard:
                 title="Another name is used than this machine's",
                 description="Without API keys the console is for this machine alone: open it at http://127.0.0.1.",
             )
+        if _is_part_of_a_foreign_page(req):
+            raise falcon.HTTPForbidden(title="Asked for by another site", description="Open the console itself.")
         if req.method == "POST" and not _is_of_this_site(req):
             raise falcon.HTTPForbidden(title="The form is of another site", description="Open the console itself.")
 
@@ -95,7 +100,9 @@ def _to_sign_in(req: falcon.asgi.Request) -> falcon.HTTPStatus:
 
 def remember(req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session) -> None:
     """Gives the browser the session's token; over TLS, also that of a proxy in front, for TLS alone."""
-    secure = req.forwarded_scheme == "https"
+    # of several proxies the first has the client's own scheme
+    schemes = (req.forwarded_scheme, (req.get_header("X-Forwarded-Proto") or "").partition(",")[0].strip().lower())
+    secure = "https" in schemes or req.forwarded_scheme.startswith("https,")
     resp.set_cookie(
         COOKIE, session.token, path=f"{req.root_path}/console", http_only=True, same_site="Strict", secure=secure
     )
@@ -113,6 +120,8 @@ async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
         return form
     if (req.content_length or 0) > MAX_FORM_BYTES or req.content_length is None:
         raise falcon.HTTPContentTooLarge(description=f"A form may have {MAX_FORM_BYTES} bytes.")
+    if (req.content_type or "").partition(";")[0].strip().lower() != falcon.MEDIA_URLENCODED:
+        raise falcon.HTTPUnsupportedMediaType(description=f"A form is sent as {falcon.MEDIA_URLENCODED}.")
     media = await req.get_media()
     form = {name: value[-1] if isinstance(value, list) else value for name, value in media.items()}
     req.context.form = form
@@ -122,6 +131,14 @@ async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
 def parameters(req: falcon.asgi.Request) -> dict[str, str]:
     """The parameters of the URL, the last of each name."""
     return {name: value[-1] if isinstance(value, list) else value for name, value in req.params.items()}
+
+
+def _is_part_of_a_foreign_page(req: falcon.asgi.Request) -> bool:
+    """Whether a page elsewhere wants it as a picture or the like: it cannot read it, but what is kept would fill up."""
+    return req.get_header("Sec-Fetch-Site") == "cross-site" and req.get_header("Sec-Fetch-Mode") not in (
+        None,
+        "navigate",
+    )
 
 
 def _is_of_this_site(req: falcon.asgi.Request) -> bool:

@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 from ingest.auth import Gate
 from ingest.console.assets import Assets
 from ingest.console.changes import Changes, ChangesPage
-from ingest.console.decisions import DecisionsFile, DecisionsPage, Search
+from ingest.console.decisions import DecisionsPage, Search
 from ingest.console.errors import Serializer, with_pages
+from ingest.console.exports import DecisionsFile
 from ingest.console.failed import AgainPage, DeadLetters, FailedPage, FailedTransactions
 from ingest.console.guard import Guard
 from ingest.console.models import ModelsPage, ReportPage, SwitchPage
@@ -86,7 +87,7 @@ class Console:
         app.add_route("/console", page)
         app.add_route("/console/live", page, suffix="live")
         app.add_route("/console/decisions", DecisionsPage(renderer, search, changes, self.transaction_class))
-        app.add_route("/console/decisions.csv", DecisionsFile(search, changes, self.transaction_class))
+        app.add_route("/console/decisions.csv", DecisionsFile(search, changes, self.sessions, self.transaction_class))
         app.add_route(
             "/console/transactions/{transaction_id}",
             TransactionPage(renderer, changes, intake=self.intake, serving=self.serving, registry=self.registry),

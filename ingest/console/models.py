@@ -114,7 +114,7 @@ class ReportPage(ConsolePage):
 
 
 class SwitchPage(ConsolePage):
-    """POST /console/models/switch: makes a version the active one, or the one before."""
+    """POST /console/models/switch: makes a version the active one in place of the one that was asked about."""
 
     def __init__(
         self, page: ModelsPage, registry: Registry, changes: Changes, *, feature_names: tuple[str, ...]
@@ -126,28 +126,30 @@ class SwitchPage(ConsolePage):
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Keeps who wants it, does it, and says what became of it."""
-        version = (await read_form(req)).get("version", "")
-        what = "model activated" if version else "model rolled back"
-        before, previous = await asyncio.to_thread(self._named)
-        await self._changes.note(req, what, version=version or previous, instead_of=before)
+        form = await read_form(req)
+        version, asked_about = form.get("version", ""), form.get("instead_of", "")
+        about = {"version": version, "instead_of": asked_about or "none"}
         try:
-            active = await asyncio.to_thread(self._switch, version)
+            await asyncio.to_thread(self._see_that_it_is_still, asked_about)
+            await self._changes.note(req, "a model to be activated", **about)
+            await asyncio.to_thread(self._registry.activate, version, self._feature_names)
         except BundleError as error:
+            await self._changes.note(req, "a model was not activated", **about)
             resp.status = falcon.HTTP_409
             await self._page.show(req, resp, refused=str(error))
             return
         resp.status = falcon.HTTP_303
-        resp.location = f"{req.root_path}/console/models?{urlencode({'done': active})}"
+        resp.location = f"{req.root_path}/console/models?{urlencode({'done': version})}"
 
-    def _named(self) -> tuple[str | None, str | None]:
+    def _see_that_it_is_still(self, asked_about: str) -> None:
+        """Whether the version is active that whoever confirmed was asked about; a colleague may have been there."""
         try:
-            return self._registry.active_version(), self._registry.previous_version()
+            active = self._registry.active_version() or ""
         except BundleError:
             # which to activate another one mends
-            return None, None
-
-    def _switch(self, version: str) -> str:
-        if not version:
-            return self._registry.rollback(self._feature_names)
-        self._registry.activate(version, self._feature_names)
-        return version
+            active = ""
+        if active != asked_about:
+            raise BundleError(
+                f"{active or 'no version'} is active by now, not {asked_about or 'none'} as when you were asked: "
+                "nothing was changed; look at the versions again"
+            )

@@ -109,13 +109,13 @@ def percent(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time that something took, in the unit that needs the fewest digits; of an estimate no more than two of them."""
+    """A time that something took, in a unit that people read: three digits below a second, else two."""
     if seconds is None:
         return "–"  # noqa: RUF001  # same
     per_unit, unit = next((per_unit, unit) for below, per_unit, unit in UNITS if seconds < below)
     value = seconds / per_unit
-    digits = 0 if value == 0 else max(0, 1 - math.floor(math.log10(value)))
-    return f"{value:,.{min(digits, 2)}f} {unit}"
+    digits = 0 if value == 0 else (2 if unit == "ms" else 1) - math.floor(math.log10(value))
+    return f"{value:,.{min(max(digits, 0), 3)}f} {unit}"
 
 
 def moment(value: str | float | datetime | None) -> str:

@@ -22,6 +22,8 @@ IDLE_SECONDS = 1800
 ABSOLUTE = timedelta(hours=12)
 """As OWASP's session guidance has it for work of this kind: half an hour of idleness, a working day at the most."""
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+
 KEEP_AGAIN = timedelta(minutes=1)
 """A session that is used more often is told to Redis no more often than that."""
 
@@ -158,23 +160,25 @@ class Sessions:
         await self._store.open_session(digest_of_token(session.token), session.kept(), idle_seconds=IDLE_SECONDS)
         return session
 
-    async def of(self, req: falcon.asgi.Request) -> Session | None:
-        """Whose request this is; None where nobody is signed in.
+    async def of(self, req: falcon.asgi.Request, *, is_used: bool = True) -> Session | None:
+        """Whose request this is; None where nobody is signed in. What a page asks for by itself does not use a session.
 
         Raises:
             StoreUnavailableError: Redis failed, and the session was not seen in the last minutes.
         """
         token = (req.get_cookie_values(COOKIE) or [""])[0]
+        if not token.isascii():
+            token = ""
         if not self.are_needed:
             return Session(
                 who=ANYBODY, may_change=True, token=token or secrets.token_urlsafe(32), until=self._now() + ABSOLUTE
             )
         if not token:
             return None
-        session = await self._found(token)
-        return session if session is not None and self._is_good(session) else None
+        session = await self._found(token, is_used=is_used)
+        return session if session is not None and self.is_good(session) else None
 
-    async def _found(self, token: str) -> Session | None:
+    async def _found(self, token: str, *, is_used: bool) -> Session | None:
         digest, now = digest_of_token(token), self._now()
         seen = self._seen.get(digest)
         is_believed = seen is not None and now - seen.at <= BELIEVED
@@ -188,15 +192,18 @@ class Sessions:
         if kept is None:
             self._seen.pop(digest, None)
             return None
-        if seen is None or now - seen.kept_at > KEEP_AGAIN:
-            await self._store.keep_session(digest, idle_seconds=IDLE_SECONDS)
-            seen = _Seen(Session.restored(kept, token), kept_at=now, at=now)
+        if seen is None:
+            seen = _Seen(Session.restored(kept, token), kept_at=EPOCH, at=now)
             self._seen = {each: found for each, found in self._seen.items() if found.session.until > now}
             self._seen[digest] = seen
+        if is_used and now - seen.kept_at > KEEP_AGAIN:
+            await self._store.keep_session(digest, idle_seconds=IDLE_SECONDS)
+            seen.kept_at = now
         seen.at = now
         return seen.session
 
-    def _is_good(self, session: Session) -> bool:
+    def is_good(self, session: Session) -> bool:
+        """Whether it has not reached its end, and its key is still one that allows it."""
         if session.until <= self._now():
             return False
         if session.key_created_at is None:

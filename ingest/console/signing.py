@@ -16,7 +16,7 @@ from shared.rate import Rate
 log = get_logger(__name__)
 
 ATTEMPTS = Rate(quota=10, window_seconds=60)
-"""Of one address to sign in: nobody guesses a key, but looking for one costs, and fills the log."""
+"""That fail, of one address: nobody guesses a key of 256 bits, but looking for one costs, and fills the log."""
 
 KNOWN_ADDRESSES = 10_000
 
@@ -31,17 +31,18 @@ class SignIn(ConsolePage):
         self._sessions = sessions
         self._changes = changes
         self._clock = clock
-        self._attempts: dict[str, Account] = {}
+        self._failures: dict[str, Account] = {}
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The form; or a session, where the link is good."""
         link = req.get_param("link")
-        if link is not None:
-            self._count_attempt(req)
+        # a preview asks for the head alone, and must not use it up
+        if link is not None and req.method == "GET":
             session = await self._sessions.redeem(link)
             if session is not None:
                 await self._go(req, resp, session, "")
                 return
+            self._count_failure(req)
             self._form(req, resp, problem="This link was used before, or is too old. Sign in with a key.")
             return
         if not self._sessions.are_needed or req.context.session is not None:
@@ -50,10 +51,10 @@ class SignIn(ConsolePage):
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """A session, where the key is good."""
-        self._count_attempt(req)
         form = await read_form(req)
         session = await self._sessions.sign_in(form.get("key", "").strip())
         if session is None:
+            self._count_failure(req)
             log.warning("console: no session for this key", address=req.remote_addr, request_id=req.context.request_id)
             resp.status = falcon.HTTP_401
             problem = "No valid API key with the scope admin or read. Check it, and try again."
@@ -64,7 +65,7 @@ class SignIn(ConsolePage):
     async def _go(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session, target: str) -> None:
         req.context.session = session
         may = "look and change" if session.may_change else "look"
-        await self._changes.note(req, "signed in", address=req.remote_addr, may=may)
+        await self._changes.note_look(req, "signed in", address=req.remote_addr, may=may)
         remember(req, resp, session)
         own = f"{req.root_path}/console"
         # nothing but a page of ours: no other host, and nothing that a browser takes for one
@@ -78,11 +79,14 @@ class SignIn(ConsolePage):
         target = req.get_param("next") or "" if target is None else target
         self._renderer.page(req, resp, "sign_in.html", problem=problem, next=target)
 
-    def _count_attempt(self, req: falcon.asgi.Request) -> None:
+    def _count_failure(self, req: falcon.asgi.Request) -> None:
+        """Refuses an address that failed too often, which may be a proxy's: who has a key gets in all the same."""
         address, now = req.remote_addr, self._clock()
-        if len(self._attempts) >= KNOWN_ADDRESSES:
-            self._attempts = {each: account for each, account in self._attempts.items() if account.level(now)}
-        account = self._attempts.setdefault(address, Account(address, ATTEMPTS, now=now, sharers=1))
+        if len(self._failures) >= KNOWN_ADDRESSES:
+            self._failures = {each: account for each, account in self._failures.items() if account.level(now)}
+        if len(self._failures) >= KNOWN_ADDRESSES:
+            self._failures.clear()
+        account = self._failures.setdefault(address, Account(address, ATTEMPTS, now=now, sharers=1))
         if not account.take(now):
             wait_seconds = account.free_in_seconds(now)
             raise falcon.HTTPTooManyRequests(
@@ -107,7 +111,7 @@ class SignOut(ConsolePage):
         form = await read_form(req)
         if session is not None and session.is_from(form.get("csrf", "")):
             await self._sessions.end(session)
-            await self._changes.note(req, "signed out")
+            await self._changes.note_look(req, "signed out")
             resp.unset_cookie(COOKIE, path=f"{req.root_path}/console", same_site="Strict")
         resp.status = falcon.HTTP_303
         resp.location = f"{req.root_path}/console/sign-in"

@@ -1,6 +1,7 @@
 """What the console keeps in Redis: who is signed in, links that sign in once, and what was changed by whom."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from redis import Redis
@@ -10,7 +11,7 @@ from shared.store.connection import redis_faults_named
 from shared.store.keys import Keys
 
 AUDIT_LENGTH = 10_000
-"""Changes that are kept: years of them, and a megabyte or two."""
+"""Changes that are kept, and looks: years of them, and a megabyte or two each."""
 
 
 class ConsoleStore:
@@ -49,21 +50,25 @@ class ConsoleStore:
         with redis_faults_named():
             return bool(await self._redis.getdel(self._keys.console_link(digest)))
 
-    async def note(self, entry: Mapping[str, str]) -> None:
-        """Keeps what was changed."""
+    async def note(self, entry: Mapping[str, str], *, is_change: bool) -> None:
+        """Keeps what was changed, or looked at: apart, so that who may only look pushes no change out."""
+        key = self._keys.console_changes if is_change else self._keys.console_looks
         fields: Any = dict(entry)
         with redis_faults_named():
-            await self._redis.xadd(self._keys.console_changes, fields, maxlen=AUDIT_LENGTH, approximate=True)
+            await self._redis.xadd(key, fields, maxlen=AUDIT_LENGTH, approximate=True)
 
     async def notes(self, limit: int, *, before: str | None = None) -> list[dict[str, str]]:
-        """The last changes before a place, newest first, each with its own `place`."""
+        """The last of both before a place, newest first, each with its own `place`."""
         newest = "+" if before is None else f"({before}"
+        found: list[tuple[tuple[int, ...], dict[str, str]]] = []
         with redis_faults_named():
-            entries: Any = await self._redis.xrevrange(self._keys.console_changes, max=newest, count=limit)
-        return [
-            {name.decode(): value.decode() for name, value in fields.items()} | {"place": place.decode()}
-            for place, fields in entries
-        ]
+            for key in (self._keys.console_changes, self._keys.console_looks):
+                entries: Any = await self._redis.xrevrange(key, max=newest, count=limit)
+                for place, fields in entries:
+                    named = {name.decode(): value.decode() for name, value in fields.items()}
+                    found.append((tuple(map(int, place.split(b"-"))), named | {"place": place.decode()}))
+        found.sort(key=itemgetter(0), reverse=True)
+        return [entry for _, entry in found[:limit]]
 
 
 def offer_link(redis: Redis, digest: str, *, seconds: int) -> None:

@@ -31,6 +31,7 @@
 | `riskline:{S}:console_session:HASH` | string, JSON: who is signed in | half an hour without use | the console |
 | `riskline:{S}:console_link:HASH` | string | once, 15 minutes | `up`, the console |
 | `riskline:{S}:console_changes` | stream, what was changed by whom | 10,000 entries | the console |
+| `riskline:{S}:console_looks` | stream, who signed in, and looked at or exported what | 10,000 entries | the console |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 | `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
 | `riskline:{S}:never` | never there, and named by each script | none | nobody |
@@ -205,6 +206,11 @@ class Keys:
     def console_changes(self) -> str:
         """What was changed by hand, by whom and when."""
         return self.prefix + "console_changes"
+
+    @property
+    def console_looks(self) -> str:
+        """Who signed in to the console, and looked at or exported what."""
+        return self.prefix + "console_looks"
 
     @property
     def decided_channel(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from ingest.console.rendering import duration
 from shared.measures import PROBABILITY
 from shared.model.registry import Registry
 from tests.factories import transaction_json
@@ -86,7 +87,7 @@ def times_told(samples: list[Sample]) -> list[list[str]]:
             if sample.name == "riskline_http_request_duration_seconds_bucket"
             and (sample.labels["route"], sample.labels["waits"]) == (route, "no")
         )
-        found.append([f"{1000 * quantile(below, part):,.2f} ms" for part in (0.5, 0.95, 0.99)])
+        found.append([duration(quantile(below, part)) for part in (0.5, 0.95, 0.99)])
     return found
 
 

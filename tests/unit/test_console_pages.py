@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import fakeredis
 import orjson
 import pytest
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
-from ingest.console.decisions import MARK
+from ingest.console.exports import MARK
 from ingest.console.figures import between, last, score_parts
 from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.pictures import nice_top
@@ -27,7 +28,7 @@ from ingest.console.trying import inputs_of
 from shared.features import InputOnly
 from shared.measures import SECONDS
 from shared.model.registry import Registry
-from shared.store.history import Snapshot
+from shared.store.history import RedisHistory, Snapshot
 from shared.store.keys import Keys
 from shared.transaction import TransactionModel
 from tests.factories import transaction_json
@@ -170,6 +171,49 @@ def test_an_id_whose_transaction_has_no_decision_that_fits_leads_to_the_transact
     assert "No decision of exactly this id" in console.get("/decisions?id=q").text
 
 
+def test_an_id_is_found_in_the_feed_where_its_record_has_expired(console: Open) -> None:
+    console.feed(*FED)
+    console.api.sync_redis.delete(Keys().transaction("b"))
+
+    assert ids(console.get("/decisions?id=b").text) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("since=2026-11-24T03:15", ["c"]),
+        ("since=2026-11-24T03:16", []),
+        ("until=2026-11-24T03:15", []),
+        ("until=2026-11-24T03:16", ["c"]),
+        ("since=2026-11-24T05:16%2B02:00", []),
+    ],
+)
+def test_an_id_is_found_only_in_the_time_that_is_asked_for(console: Open, query: str, expected: list[str]) -> None:
+    console.feed(*FED)
+
+    found = console.get(f"/decisions?id=c&{query}").text
+
+    assert ids(found.partition("<tbody>")[2]) == expected
+
+
+def test_a_time_with_an_offset_stands_in_the_form_in_utc(console: Open) -> None:
+    page = console.get("/decisions?since=2026-11-24T05:16%2B02:00").text
+
+    assert 'type="datetime-local" value="2026-11-24T03:16:00"' in page
+    assert "is no time like" in console.get("/decisions?since=9999-12-31T23:59:59-23:59").text
+
+
+async def test_minutes_are_kept_again_after_a_clock_was_ahead_once() -> None:
+    redis = fakeredis.FakeAsyncRedis()
+    history = RedisHistory(redis)
+    await history.keep(Snapshot(1_000_000 + 86_400, {"decided": 1}))
+
+    for minute in range(3):
+        await history.keep(Snapshot(1_000_000 + 60 * minute, {"decided": minute}))
+
+    assert [each.numbers["decided"] for each in await history.since(0)] == [1, 2]
+
+
 def test_who_looks_for_values_is_kept_with_the_fields_and_without_the_values(console: Open) -> None:
     console.get("/decisions?action=DECLINE")
     console.get("/decisions?action=DECLINE&f.amount.min=671.83&f.amount.max=671.83")
@@ -223,7 +267,7 @@ def test_the_export_has_all_that_the_filter_admits_and_no_values(console: Open) 
 def test_an_export_that_is_watched_says_how_far_it_is_also_where_it_finds_nothing(
     console: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.console.decisions.PART", 10)
+    monkeypatch.setattr("ingest.console.decisions.EXPORT_PART", 10)
     console.feed(*({"id": f"t-{number}"} for number in range(35)))
 
     watched = console.get("/decisions.csv?action=DECLINE&progress=1").text.split(MARK)
@@ -409,12 +453,28 @@ def test_which_version_a_roll_back_goes_to_is_asked_and_kept(tmp_path: Path) -> 
     registry.activate(second)
 
     question = console.get("/models?confirm=rollback").text
-    console.post("/models/switch")
+    form = dict(re.findall(r'name="(version|instead_of)" value="([^"]*)"', question))
+    console.post("/models/switch", **form)
 
     assert f'Go back to <span class="mono">{first}</span>, which was active before' in question
     assert "Declines above" in question
     assert registry.active_version() == first
     assert f"version {first}, instead_of {second}" in console.get("/changes").text
+
+
+def test_what_was_confirmed_is_not_done_where_a_colleague_has_been_there(tmp_path: Path) -> None:
+    first, second, third = (add_version(tmp_path, day=day) for day in (1, 2, 3))
+    registry = Registry(tmp_path)
+    registry.activate(second)
+    console = Open(models_dir=tmp_path)
+    registry.activate(third)
+
+    answer = console.post("/models/switch", version=first, instead_of=second)
+
+    assert answer.status_code == 409
+    assert f"{third} is active by now, not {second}" in unescape(answer.text)
+    assert registry.active_version() == third
+    assert "a model was not activated" in console.get("/changes").text
 
 
 def test_a_version_can_be_activated_where_what_names_the_active_one_is_damaged(tmp_path: Path) -> None:
@@ -451,8 +511,8 @@ def test_changes_are_shown_page_by_page_and_lead_to_their_transaction(
     [
         (None, "–"),  # noqa: RUF001
         (0, "0 ms"),
-        (0.000131, "0.13 ms"),
-        (0.00131, "1.3 ms"),
+        (0.000131, "0.131 ms"),
+        (0.00131, "1.31 ms"),
         (0.24234, "242 ms"),
         (4.31, "4.3 s"),
         (78.2, "78 s"),
@@ -490,7 +550,7 @@ def test_the_overview_shows_what_there_is_and_what_is_wrong(console: Open) -> No
     page = console.get("").text
 
     assert "Redis does not answer" in page
-    assert 'hx-get="/console/live"' in page
+    assert 'hx-get="/console/live?by_itself=1"' in page
     assert "<html" not in console.get("/live").text
 
 

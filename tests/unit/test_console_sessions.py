@@ -83,11 +83,19 @@ def test_the_cookie_is_for_the_server_alone_and_over_tls_for_tls_alone() -> None
     console = Console(Scope.ADMIN)
 
     plain = console.sign_in().headers["set-cookie"]
-    tls = console.post("/sign-in", headers={"X-Forwarded-Proto": "https"}, key=console.secret).headers["set-cookie"]
+    tls = [
+        console.post("/sign-in", headers=headers, key=console.secret).headers["set-cookie"]
+        for headers in (
+            {"X-Forwarded-Proto": "https"},
+            {"X-Forwarded-Proto": "https, http"},
+            {"Forwarded": "for=192.0.2.7", "X-Forwarded-Proto": "https"},
+            {"Forwarded": "for=192.0.2.7;proto=https"},
+        )
+    ]
 
     assert {"HttpOnly", "SameSite=Strict", "Path=/console"} <= set(plain.split("; "))
     assert "Secure" not in plain
-    assert "Secure" in tls
+    assert ["Secure" in each for each in tls] == [True] * 4
 
 
 @pytest.mark.parametrize("key", ["", "rk_nonsense", "%00", "x" * 10_000])
@@ -186,15 +194,89 @@ def test_another_key_of_the_same_name_does_not_bring_a_session_back() -> None:
     assert console.get("/changes").status_code == 303
 
 
-def test_too_many_attempts_have_to_wait() -> None:
+def test_too_many_failures_have_to_wait_and_keep_out_nobody_who_has_a_key() -> None:
     console = Console(Scope.ADMIN)
 
-    statuses = [console.post("/sign-in", key="rk_wrong").status_code for _ in range(11)]
-    refused = console.sign_in()
+    statuses = [console.post("/sign-in", key="rk_wrong").status_code for _ in range(8)]
+    statuses += [console.get("/sign-in?link=wrong").status_code for _ in range(2)]
+    refused = [console.post("/sign-in", key="rk_wrong"), console.get("/sign-in?link=wrong")]
 
-    assert statuses == [401] * 10 + [429]
-    assert (refused.status_code, refused.headers["retry-after"]) == (429, "6")
-    assert "Too many attempts" in refused.text
+    assert statuses == [401] * 8 + [200] * 2
+    assert [(each.status_code, each.headers["retry-after"]) for each in refused] == [(429, "6")] * 2
+    assert "Too many attempts" in refused[0].text
+    # behind the same proxy, for example
+    assert console.sign_in().status_code == 303
+
+
+def test_who_mistypes_a_key_gets_to_the_page_that_was_asked_for_all_the_same() -> None:
+    form = Console(Scope.ADMIN).post("/sign-in", key="rk_wrong", next="/console/decisions%3Faction%3DDECLINE")
+
+    assert 'name="next" value="/console/decisions?action=DECLINE"' in form.text
+
+
+def test_what_only_asks_for_the_head_of_a_link_does_not_use_it_up() -> None:
+    console = Console(Scope.ADMIN)
+    offer_link(console.api.sync_redis, digest_of_token("secret"), seconds=60)
+
+    console.api.client.simulate_head("/console/sign-in?link=secret")
+
+    assert console.get("/sign-in?link=secret").status_code == 303
+
+
+def test_a_page_that_is_left_open_does_not_keep_its_session() -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+    key = Keys().console_session(digest_of_token(console.cookies[COOKIE]))
+    console.api.sync_redis.expire(key, 100)
+
+    assert console.get("/live?by_itself=1").status_code == 200
+    assert console.api.sync_redis.ttl(key) <= 100
+
+    assert console.get("").status_code == 200
+    assert console.api.sync_redis.ttl(key) > 100
+
+
+def test_who_may_only_look_pushes_no_change_out_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.store.console.AUDIT_LENGTH", 5)
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+    assert console.post("/models/switch", csrf=console.csrf(), version="x").status_code == 409
+
+    for _ in range(300):
+        console.get("/decisions?f.amount.min=1")
+
+    assert (
+        "a model was not activated"
+        in "".join(console.get(path).text for path in ("/changes", "/changes?before=9999999999999-0"))
+        or b"a model was not activated" in str(console.api.sync_redis.xrange(Keys().console_changes)).encode()
+    )
+    assert console.api.sync_redis.xlen(Keys().console_changes) == 2
+    assert console.api.sync_redis.xlen(Keys().console_looks) < 300
+
+
+@pytest.mark.parametrize("path", ["/decisions.csv", "/transactions/t"])
+def test_a_page_elsewhere_cannot_ask_for_a_part_of_the_console(path: str) -> None:
+    console = Console(Scope.ADMIN)
+    console.sign_in()
+    seen = console.api.sync_redis.xlen(Keys().console_looks)
+
+    answer = console.get(path, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"})
+
+    assert answer.status_code == 403
+    assert console.api.sync_redis.xlen(Keys().console_looks) == seen
+
+
+def test_a_cookie_that_no_browser_has_from_us_is_nobodys() -> None:
+    assert Console(Scope.ADMIN).get("", headers={"Cookie": f"{COOKIE}=\u00e9"}).status_code == 303
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", "text/plain"])
+def test_what_is_no_form_is_refused(kind: str) -> None:
+    console = Console(Scope.ADMIN)
+
+    answer = console.post("/sign-in", headers={"Content-Type": kind}, key=console.secret)
+
+    assert answer.status_code == 415
 
 
 def test_a_link_signs_in_once() -> None:
