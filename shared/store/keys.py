@@ -14,7 +14,7 @@
 | `riskline:{S}:rate:NAME` | string, level of an API key's account, and when | until it is empty | spend |
 | `riskline:{S}:failed` | sorted set, id by time of failure in s | the failed TTL | decide, replay, erase |
 | `riskline:{S}:totals` | hash, what was ever accepted, decided, … | twelve fields | most of them |
-| `riskline:{S}:decided_by` | hash, the workers' decisions by version and action, or probability | 20 versions | tally |
+| `riskline:{S}:decided_by` | hash, decisions by version and action, or probability | 20 versions and `older` | tally |
 | `riskline:{S}:paces` | hash, how long the workers' batches took by size | ten fields | pace |
 | `riskline:{S}:measured` | hash, what the workers have measured, by bucket | 200 fields | workers |
 | `riskline:{S}:decisions` | stream | the feed length | decide, record, erase |
