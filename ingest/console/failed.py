@@ -1,137 +1,62 @@
 """What failed and what could not be delivered: why, when, how often; and another try for one, for some, for all."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlencode
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import falcon
 import falcon.asgi
 
 from ingest.console.changes import Changes
-from ingest.console.guard import ConsolePage, read_form
+from ingest.console.guard import ConsolePage, parameters, read_form
+from ingest.console.kinds import Kind
+from ingest.console.looking import COUNT_SECONDS, LOOK_SECONDS, ROWS, View, look, number
 from ingest.console.rendering import Renderer
-from shared.callback import shown_by_itself
 from shared.store.failures import BATCH
-from shared.store.upkeep import AllCallbacks, AllFailures
-
-SHOWN = 200
-"""Of each kind, the newest; what a filter is for has all of them."""
+from shared.store.listing import Entry
 
 AT_A_TIME = 20 * BATCH
 """How many one request replays: half a second at the most, after which the page shows how far it is, and goes on."""
 
-
-class Row(NamedTuple):
-    """Something that can be tried again."""
-
-    transaction_id: str
-    at: str | float | None
-    reason: str
-    times: int
-
-
-class Kind(Protocol):
-    """A kind of what failed."""
-
-    name: str
-    title: str
-
-    def count(self) -> int:
-        """How many there are."""
-
-    def newest(self, limit: int) -> list[Row]:
-        """The last of them."""
-
-    def ids(self) -> list[str]:
-        """All, oldest first."""
-
-    def again(self, transaction_ids: Sequence[str]) -> int:
-        """Has them tried again; how many that were."""
-
-
-class FailedTransactions:
-    """Transactions that could not be decided."""
-
-    name, title = "transactions", "Failed transactions"
-
-    def __init__(self, failures: AllFailures) -> None:
-        self._failures = failures
-
-    def count(self) -> int:
-        """How many there are."""
-        return self._failures.count()
-
-    def newest(self, limit: int) -> list[Row]:
-        """The last of them."""
-        return [
-            Row(each.transaction_id, each.failed_at, each.reason, 1 + each.record.get("replays", 0))
-            for each in self._failures.newest(limit)
-        ]
-
-    def ids(self) -> list[str]:
-        """All, oldest first."""
-        return self._failures.ids()
-
-    def again(self, transaction_ids: Sequence[str]) -> int:
-        """Makes them wait for a worker again."""
-        return len(self._failures.replay(transaction_ids).replayed)
-
-
-class DeadLetters:
-    """Callbacks that were given up."""
-
-    name, title = "callbacks", "Callbacks that were given up"
-
-    def __init__(self, records: AllCallbacks) -> None:
-        self._records = records
-
-    def count(self) -> int:
-        """How many there are."""
-        return self._records.counts()[1]
-
-    def newest(self, limit: int) -> list[Row]:
-        """The last of them."""
-        found = []
-        for transaction_id, kept in self._records.read(self._records.dead(limit)):
-            shown = shown_by_itself(kept)
-            last = shown["attempts"][-1]["at"] if shown["attempts"] else None
-            reason = f"{shown['url']}: {shown.get('error', 'given up')}"
-            found.append(Row(transaction_id, last, reason, len(shown["attempts"])))
-        return found
-
-    def ids(self) -> list[str]:
-        """All, oldest first."""
-        return self._records.all_dead()
-
-    def again(self, transaction_ids: Sequence[str]) -> int:
-        """Makes them due at once."""
-        return len(self._records.resend(transaction_ids))
+PART_SECONDS = 0.5
+"""How long one request looks for them."""
 
 
 class FailedPage(ConsolePage):
-    """GET /console/failed: both kinds, filtered by what their reasons have in them."""
+    """GET /console/failed: all kinds, filtered by what their reasons have in them, each page by page."""
 
     def __init__(self, renderer: Renderer, kinds: Sequence[Kind]) -> None:
         self._renderer = renderer
-        self._kinds = kinds
+        self._kinds = {kind.name: kind for kind in kinds}
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """The newest of each kind; with `confirm`, the question whether to try again."""
-        wanted = (req.get_param("reason") or "").strip()
-        sections = [await asyncio.to_thread(_section, kind, wanted) for kind in self._kinds]
+        """A page of each kind; with `confirm`, the question whether to try again; with `of`, what became of that."""
+        params = parameters(req)
+        view = View.read(params, self._kinds)
+        sections = [
+            await asyncio.to_thread(_section, kind, view, asked=params.get("confirm") == kind.name)
+            for kind in self._kinds.values()
+        ]
         self._renderer.page(
             req,
             resp,
             "failed.html",
             session=req.context.session,
-            wanted=wanted,
+            view=view,
             sections=sections,
-            confirm=req.get_param("confirm"),
-            done=req.get_param_as_int("done"),
-            left=req.get_param_as_int("left"),
-            of=next((kind.name for kind in self._kinds if kind.name == req.get_param("of")), ""),
+            done=await asyncio.to_thread(self._done, params),
         )
+
+    def _done(self, params: Mapping[str, str]) -> dict[str, Any] | None:
+        """What was tried again by the request that led here, and how many are left to be looked through for it."""
+        kind = self._kinds.get(params.get("of", ""))
+        done = params.get("done", "")
+        if kind is None or not done.isdecimal():
+            return None
+        go = Entry.parse(params.get("go", ""))
+        left = 0 if go is None else max(0, kind.listing.count() - kind.listing.rank(go))
+        return {"kind": kind, "number": int(done), "id": params.get("id", ""), "go": go, "left": left}
 
 
 class AgainPage(ConsolePage):
@@ -142,28 +67,61 @@ class AgainPage(ConsolePage):
         self._changes = changes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, kind: str) -> None:
-        """Does a part of it, and shows how far it is."""
+        """Does it, or a part of it, and shows how far it is."""
         if kind not in self._kinds:
             raise falcon.HTTPNotFound
         form = await read_form(req)
-        chosen, one, wanted = self._kinds[kind], form.get("id", ""), form.get("reason", "")
-        about = {"transaction": one} if one else {"of": kind, "reason": wanted or "any"}
-        await self._changes.note(req, f"{kind} tried again", **about)
-        found = [one] if one else await asyncio.to_thread(_matching, chosen, wanted)
-        done = await asyncio.to_thread(chosen.again, found[:AT_A_TIME])
-        done_before = form.get("done", "")
-        done += int(done_before) if done_before.isdecimal() else 0
-        query: dict[str, Any] = {"of": kind, "done": done, "left": max(0, len(found) - AT_A_TIME), "reason": wanted}
+        does = self._one if form.get("id") else self._part
         resp.status = falcon.HTTP_303
-        resp.location = f"{req.root_path}/console/failed?{urlencode(query)}"
+        resp.location = f"{req.root_path}/console/{await does(req, self._kinds[kind], form)}"
+
+    async def _one(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
+        transaction_id = form["id"]
+        done = 0
+        if await asyncio.to_thread(kind.has, transaction_id):
+            await self._changes.note(req, _what(kind), transaction=transaction_id)
+            done = await asyncio.to_thread(kind.again, [transaction_id])
+        told = {"of": kind.name, "done": done}
+        if form.get("back") == "transaction":
+            # where to is ours to say: what a form says would be anybody's
+            return f"transactions/{quote(transaction_id, safe='')}?{urlencode(told)}"
+        view = View.read(dict(parse_qsl(form.get("page", ""))), self._kinds)
+        return f"failed?{view.query(**told, id=transaction_id)}"
+
+    async def _part(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
+        view = View(form.get("reason", "").strip())
+        # from the newest back, so that what fails once more meanwhile is not met again
+        go = Entry.parse(form.get("go", ""))
+        found = await asyncio.to_thread(look, kind, view.reason, go, most=AT_A_TIME, seconds=PART_SECONDS)
+        done = 0
+        if found.rows:
+            await self._changes.note(req, _what(kind), number=len(found.rows), reason=view.reason or "any")
+            done = await asyncio.to_thread(kind.again, [row.transaction_id for row in reversed(found.rows)])
+        before = form.get("done", "")
+        done += int(before) if before.isdecimal() else 0
+        return f"failed?{view.query(of=kind.name, done=done, go=found.before)}"
 
 
-def _section(kind: Kind, wanted: str) -> dict[str, Any]:
-    rows = [row for row in kind.newest(SHOWN) if wanted.lower() in row.reason.lower()]
-    return {"name": kind.name, "title": kind.title, "count": kind.count(), "rows": rows}
+def _what(kind: Kind) -> str:
+    return f"{kind.noun}s tried {kind.how}"
 
 
-def _matching(kind: Kind, wanted: str) -> list[str]:
-    if not wanted:
-        return kind.ids()
-    return [row.transaction_id for row in kind.newest(kind.count()) if wanted.lower() in row.reason.lower()]
+def _section(kind: Kind, view: View, *, asked: bool) -> dict[str, Any]:
+    place = view.places.get(kind.name)
+    found = look(kind, view.reason, place, most=ROWS, seconds=LOOK_SECONDS)
+    count = kind.listing.count()
+    before = found.before
+    return {
+        "kind": kind,
+        "rows": found.rows,
+        "count": count,
+        "first": 0 if place is None else kind.listing.rank(place),
+        "to": count if before is None else kind.listing.rank(before),
+        "back_to": None if before is None else before.score / kind.per_second,
+        "is_whole": place is None and before is None,
+        "is_filtered": bool(view.reason) or not kind.is_all_of_its_listing,
+        "is_full": len(found.rows) == ROWS,
+        "newest": None if place is None else view.query(**{kind.name: None}),
+        "older": None if before is None else view.query(**{kind.name: before}),
+        "asked": number(kind, view.reason, seconds=COUNT_SECONDS) if asked else None,
+    }

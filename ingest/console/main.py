@@ -13,8 +13,9 @@ from ingest.console.changes import Changes, ChangesPage
 from ingest.console.decisions import DecisionsPage, Search
 from ingest.console.errors import Serializer, with_pages
 from ingest.console.exports import DecisionsFile
-from ingest.console.failed import AgainPage, DeadLetters, FailedPage, FailedTransactions
+from ingest.console.failed import AgainPage, FailedPage
 from ingest.console.guard import Guard
+from ingest.console.kinds import DeadLetters, FailedTransactions, Retries
 from ingest.console.models import ModelsPage, ReportPage, SwitchPage
 from ingest.console.overview import Overview, OverviewPage
 from ingest.console.rendering import Renderer
@@ -70,7 +71,7 @@ class Console:
 
     def _add_pages(self, app: Any, renderer: Renderer, changes: Changes) -> None:
         search = Search(self.search)
-        kinds = (FailedTransactions(self.failures), DeadLetters(self.callbacks))
+        kinds = (FailedTransactions(self.failures), Retries(self.callbacks), DeadLetters(self.callbacks))
         models = ModelsPage(renderer, self.registry, self.fleet, pinned_version=self.pinned_version)
         features = self.transaction_class.feature_names()
         overview = Overview(

@@ -214,6 +214,18 @@ class CallbackRecords:
                 found = pipeline.execute()
             yield from ((each, kept) for each, kept in zip(page, found, strict=True) if kept)
 
+    def tried(self, transaction_ids: Sequence[str]) -> list[str]:
+        """Those of which an attempt was made; reads next to nothing of each."""
+        done: list[str] = []
+        for start in range(0, len(transaction_ids), PAGE):
+            page = transaction_ids[start : start + PAGE]
+            with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
+                for transaction_id in page:
+                    pipeline.hexists(self._keys.callback(transaction_id), "tries")
+                found = pipeline.execute()
+            done += [each for each, tries in zip(page, found, strict=True) if tries]
+        return done
+
     def resend(self, transaction_ids: Sequence[str]) -> list[str]:
         """Makes callbacks due now, whatever became of them; those that there were."""
         keys = self._keys

@@ -9,6 +9,7 @@ from shared.lifecycle import Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.keys import FIRST, Keys
+from shared.store.listing import Entry
 from shared.store.records import Record, readable, replayed
 
 BATCH = 256
@@ -52,11 +53,18 @@ class Failures:
         """The last that failed, newest first."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.failed, 0, limit - 1, desc=True, withscores=True)
-        for start in range(0, len(found), BATCH):
-            part = [(transaction_id.decode(), failed_at) for transaction_id, failed_at in found[start : start + BATCH]]
-            records = (readable(each) for each in self._read([transaction_id for transaction_id, _ in part]))
-            for (transaction_id, failed_at), record in zip(part, records, strict=True):
-                if record is not None and record.get("status") == Status.FAILED:
+        entries = [Entry(failed_at, transaction_id.decode()) for transaction_id, failed_at in found]
+        return (failure for failure in self.read(entries) if failure is not None)
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[Failure | None]:
+        """What failed of each; None where it has expired, or did not fail, or not any more."""
+        for start in range(0, len(entries), BATCH):
+            part = entries[start : start + BATCH]
+            records = map(readable, self._read([transaction_id for _, transaction_id in part]))
+            for (failed_at, transaction_id), record in zip(part, records, strict=True):
+                if record is None or record.get("status") != Status.FAILED:
+                    yield None
+                else:
                     yield Failure(transaction_id, failed_at, record)
 
     def ids(self) -> list[str]:

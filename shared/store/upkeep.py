@@ -12,6 +12,7 @@ from shared.store.audit import Audit
 from shared.store.callbacks import CallbackRecords
 from shared.store.counts import Counts
 from shared.store.failures import BATCH, Failure, Failures, Replayed
+from shared.store.listing import Entry, Listing, Listings
 from shared.store.shards import all_keys, by_shard, shard_of
 
 
@@ -20,7 +21,10 @@ class AllFailures:
 
     def __init__(self, store: Sequence[Redis]) -> None:
         self._route = partial(shard_of, shards=len(store))
-        self._parts = [Failures(redis, keys=keys) for redis, keys in zip(store, all_keys(len(store)), strict=True)]
+        shards = list(zip(store, all_keys(len(store)), strict=True))
+        self._parts = [Failures(redis, keys=keys) for redis, keys in shards]
+        self.listing = Listings([Listing(redis, keys.failed) for redis, keys in shards])
+        """By when they failed, in s."""
 
     def count(self) -> int:
         """See Failures."""
@@ -30,6 +34,16 @@ class AllFailures:
         """See Failures."""
         newest = (part.newest(limit) for part in self._parts)
         return islice(heapq.merge(*newest, key=lambda failure: failure.failed_at, reverse=True), limit)
+
+    def read(self, entries: Sequence[Entry]) -> list[Failure | None]:
+        """See Failures; in the order of the entries."""
+        kept = {
+            each.transaction_id: each
+            for number, mine in by_shard(entries, lambda entry: self._route(entry.transaction_id)).items()
+            for each in self._parts[number].read(mine)
+            if each is not None
+        }
+        return [kept.get(entry.transaction_id) for entry in entries]
 
     def ids(self) -> list[str]:
         """All of them, of each shard oldest first."""
@@ -51,8 +65,12 @@ class AllCallbacks:
 
     def __init__(self, store: Sequence[Redis]) -> None:
         self._route = partial(shard_of, shards=len(store))
-        keys = all_keys(len(store))
-        self._parts = [CallbackRecords(redis, keys=mine) for redis, mine in zip(store, keys, strict=True)]
+        shards = list(zip(store, all_keys(len(store)), strict=True))
+        self._parts = [CallbackRecords(redis, keys=keys) for redis, keys in shards]
+        self.pending_listing = Listings([Listing(redis, keys.callbacks) for redis, keys in shards])
+        """By when their event was, or they were last sent again, in ms."""
+        self.dead_listing = Listings([Listing(redis, keys.callbacks_dead) for redis, keys in shards])
+        """By when they were given up, in ms."""
 
     def counts(self) -> tuple[int, int]:
         """See CallbackRecords."""
@@ -81,6 +99,14 @@ class AllCallbacks:
             for each in self._parts[number].read(mine)
         )
         return ((each, kept[each]) for each in transaction_ids if each in kept)
+
+    def tried(self, transaction_ids: Sequence[str]) -> list[str]:
+        """See CallbackRecords."""
+        return [
+            each
+            for number, mine in by_shard(transaction_ids, self._route).items()
+            for each in self._parts[number].tried(mine)
+        ]
 
     def resend(self, transaction_ids: Sequence[str]) -> list[str]:
         """See CallbackRecords."""

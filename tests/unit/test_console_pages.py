@@ -32,57 +32,15 @@ from shared.store.history import RedisHistory, Snapshot
 from shared.store.keys import Keys
 from shared.transaction import TransactionModel
 from tests.factories import transaction_json
-from tests.unit.api import Api
-from tests.unit.test_console_sessions import FORM
+from tests.unit.console_pages import Open, ids
 from tests.unit.test_registry import add_version
 
 EVIL = '"><script>alert(1)</script>'
 
 
-class Open:
-    """The console of an API on this machine, without keys."""
-
-    def __init__(self, **options: Any) -> None:
-        self.api = Api(**options)
-        self.cookies = {"riskline_console": "token"}
-        page = self.get("/changes").text
-        self.csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
-
-    def get(self, path: str, **options: Any) -> Any:
-        return self.api.client.simulate_get(f"/console{path}", host="127.0.0.1", cookies=self.cookies, **options)
-
-    def post(self, path: str, **form: str) -> Any:
-        body = "&".join(f"{name}={value}" for name, value in {"csrf": self.csrf, **form}.items())
-        return self.api.client.simulate_post(
-            f"/console{path}", body=body, headers=FORM, host="127.0.0.1", cookies=self.cookies
-        )
-
-    def feed(self, *decisions: dict[str, Any]) -> None:
-        """Puts decisions into the feed, with their records."""
-        for each in decisions:
-            decision = {
-                "transaction_id": each["id"],
-                "fraud_probability": each.get("score", 0.5),
-                "action": each.get("action", "APPROVE"),
-                "model_version": each.get("version", "v1"),
-                "scored_at": "2026-11-24T03:15:07.123Z",
-                **({"reasons": each["reasons"]} if "reasons" in each else {}),
-            }
-            transaction = transaction_json(transaction_id=each["id"], **each.get("values", {}))
-            record = {"v": 1, "status": "scored", "submitted_at": decision["scored_at"], "transaction": transaction}
-            kept = orjson.dumps({**record, "decision": decision})
-            self.api.store.records[each["id"]] = kept
-            self.api.sync_redis.set(Keys().transaction(each["id"]), kept)
-            self.api.sync_redis.xadd(Keys().feed, {"d": orjson.dumps(decision)})
-
-
 @pytest.fixture
 def console() -> Open:
     return Open()
-
-
-def ids(page: str) -> list[str]:
-    return [unescape(each) for each in re.findall(r'/console/transactions/[^"]*">([^<]*)</a>', page)]
 
 
 def test_decisions_are_shown_newest_first_and_page_by_page(console: Open) -> None:
@@ -309,74 +267,6 @@ def test_a_filter_and_the_form_know_what_a_field_refers_to() -> None:
         ("integer", "", ()),
         ("text", "", ("web", "shop")),
     ]
-
-
-def test_a_transactions_values_are_shown_once_they_are_asked_for_and_that_is_kept(console: Open) -> None:
-    console.feed({"id": "t-1", "values": {"amount": 4711.5}})
-
-    before = console.get("/transactions/t-1").text
-    shown = console.post("/transactions/t-1").text
-
-    assert "4711.5" not in before
-    assert "4711.5" in shown
-    changes = console.get("/changes").text
-    assert "values looked at" in changes
-    assert "t-1" in changes
-
-
-def test_a_transaction_that_nobody_knows_is_404_on_a_page(console: Open) -> None:
-    answer = console.get("/transactions/nobody")
-
-    assert answer.status_code == 404
-    assert "Unknown transaction" in answer.text
-
-
-def test_a_failed_transaction_is_listed_with_its_reason_and_tried_again(console: Open) -> None:
-    fail(console, "t-1", "deciding it raised ValueError")
-    fail(console, "t-2", "3 workers were lost while they assessed it")
-
-    page = console.get("/failed?reason=workers").text
-    assert "t-2" in page
-    assert "t-1" not in page
-    assert "Try again</button>" in console.get("/failed?confirm=transactions").text
-
-    answer = console.post("/failed/transactions", reason="workers")
-
-    assert answer.headers["location"] == "/console/failed?of=transactions&done=1&left=0&reason=workers"
-    assert console.api.sync_redis.lrange(Keys().waiting, 0, -1) == [b"t-2"]
-    assert console.post("/failed/transactions", id="t-1").status_code == 303
-    assert console.api.sync_redis.zcard(Keys().failed) == 0
-    assert "transactions tried again" in console.get("/changes").text
-
-
-def test_many_are_tried_again_part_by_part_with_progress(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.console.failed.AT_A_TIME", 3)
-    for number in range(7):
-        fail(console, f"t-{number}", "deciding it raised ValueError")
-
-    places, done = [], ""
-    for _ in range(3):
-        places.append(console.post("/failed/transactions", done=done).headers["location"])
-        done = places[-1].partition("done=")[2].partition("&")[0]
-    page = console.get("/failed?of=transactions&done=3&left=4").text
-
-    assert [place.partition("done=")[2].removesuffix("&reason=") for place in places] == [
-        "3&left=4",
-        "6&left=1",
-        "7&left=0",
-    ]
-    assert '<progress value="3" max="7">' in page
-
-
-def fail(console: Open, transaction_id: str, reason: str) -> None:
-    record = {"v": 1, "status": "failed", "submitted_at": "2026-11-24T03:15:07.123Z", "error": reason}
-    transaction = transaction_json(transaction_id=transaction_id)
-    console.api.sync_redis.set(Keys().transaction(transaction_id), orjson.dumps({**record, "transaction": transaction}))
-    console.api.sync_redis.zadd(Keys().failed, {transaction_id: 1_700_000_000})
-
-
-def test_a_kind_that_is_not_there_is_404(console: Open) -> None:
-    assert console.post("/failed/models").status_code == 404
 
 
 def test_one_that_is_typed_in_is_decided_as_the_door_decides_it_and_kept_nowhere(console: Open) -> None:

@@ -1,0 +1,94 @@
+"""Sorted sets of transactions page by page, the highest score first: on from one that may be gone by now."""
+
+import heapq
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple, Self
+
+from redis import Redis
+
+from shared.store.connection import redis_faults_named
+from shared.store.shards import shard_of
+
+_ENTRY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)-(.+)", re.DOTALL)
+
+
+class Entry(NamedTuple):
+    """A transaction in a sorted set; of those that have one score the greatest id comes first, as in Redis."""
+
+    score: float
+    transaction_id: str
+
+    def __str__(self) -> str:
+        """What `parse` takes."""
+        return f"{self.score:.15g}-{self.transaction_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The entry that this text shows; None where it shows none."""
+        found = _ENTRY.fullmatch(text)
+        return None if found is None else cls(float(found[1]), found[2])
+
+
+class Listing:
+    """A sorted set of one shard; every method raises StoreUnavailableError where Redis fails it."""
+
+    def __init__(self, redis: Redis, key: str) -> None:
+        self._redis = redis
+        self._key = key
+
+    def count(self) -> int:
+        """How many there are; a few of them may have expired since."""
+        with redis_faults_named():
+            return int(self._redis.zcard(self._key))
+
+    def score(self, transaction_id: str) -> float | None:
+        """That of one; None where it is not among them."""
+        with redis_faults_named():
+            found: Any = self._redis.zscore(self._key, transaction_id)
+        return None if found is None else float(found)
+
+    def rank(self, entry: Entry) -> int:
+        """How many there are down to this one, it included where it is still there."""
+        with redis_faults_named():
+            above = int(self._redis.zcount(self._key, f"({entry.score!r}", "+inf"))
+            down_to = int(self._redis.zcount(self._key, repr(entry.score), "+inf"))
+            # many can have one score: thousands fail within the second that theirs says
+            return bisect_left(range(down_to), x=True, lo=above, key=lambda rank: self._is_below(rank, entry))
+
+    def _is_below(self, rank: int, entry: Entry) -> bool:
+        found: Any = self._redis.zrange(self._key, rank, rank, desc=True)
+        return not found or found[0] < entry.transaction_id.encode()
+
+    def back(self, before: Entry | None, limit: int) -> list[Entry]:
+        """Up to `limit` that come after one, or the first; fewer only where there are no more."""
+        start = 0 if before is None else self.rank(before)
+        with redis_faults_named():
+            found: Any = self._redis.zrange(self._key, start, start + limit - 1, desc=True, withscores=True)
+        return [Entry(score, each.decode()) for each, score in found]
+
+
+class Listings:
+    """Those of all shards, by their number, as one."""
+
+    def __init__(self, parts: Sequence[Listing]) -> None:
+        self._parts = parts
+
+    def count(self) -> int:
+        """See Listing."""
+        return sum(part.count() for part in self._parts)
+
+    def score(self, transaction_id: str) -> float | None:
+        """See Listing."""
+        return self._parts[shard_of(transaction_id, len(self._parts))].score(transaction_id)
+
+    def rank(self, entry: Entry) -> int:
+        """See Listing."""
+        return sum(part.rank(entry) for part in self._parts)
+
+    def back(self, before: Entry | None, limit: int) -> list[Entry]:
+        """See Listing."""
+        found = heapq.merge(*(part.back(before, limit) for part in self._parts), reverse=True)
+        return list(islice(found, limit))
