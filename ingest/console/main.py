@@ -91,7 +91,16 @@ class Console:
         app.add_route("/console/decisions.csv", DecisionsFile(search, changes, self.sessions, self.transaction_class))
         app.add_route(
             "/console/transactions/{transaction_id}",
-            TransactionPage(renderer, changes, intake=self.intake, serving=self.serving, registry=self.registry),
+            TransactionPage(
+                renderer,
+                changes,
+                intake=self.intake,
+                failures=self.failures,
+                callbacks=self.callbacks,
+                serving=self.serving,
+                registry=self.registry,
+                transaction_class=self.transaction_class,
+            ),
         )
         app.add_route("/console/try", TryPage(renderer, self.serving, self.transaction_class))
         app.add_route("/console/failed", FailedPage(renderer, kinds))

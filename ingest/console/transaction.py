@@ -1,5 +1,6 @@
 """One transaction: what became of it and when, its score, what moved it, and its callback."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,15 +8,21 @@ import falcon.asgi
 import orjson
 
 from ingest.console.changes import Changes
-from ingest.console.guard import ConsolePage
+from ingest.console.guard import ConsolePage, parameters
+from ingest.console.hiding import without_secrets
+from ingest.console.kinds import is_retrying
 from ingest.console.rendering import Renderer
+from ingest.console.way import steps_of, values_of
 from shared.callback import shown_by_itself
 from shared.errors import BundleError
+from shared.lifecycle import CallbackStatus, Status
 from shared.model.registry import Registry
 from shared.model.serving import Serving
 from shared.policy import Thresholds
 from shared.store.interfaces import TransactionIntake
 from shared.store.records import Record
+from shared.store.upkeep import AllCallbacks, AllFailures
+from shared.transaction import TransactionModel
 
 
 class TransactionPage(ConsolePage):
@@ -24,13 +31,25 @@ class TransactionPage(ConsolePage):
     looking_only = True
 
     def __init__(
-        self, renderer: Renderer, changes: Changes, *, intake: TransactionIntake, serving: Serving, registry: Registry
+        self,
+        renderer: Renderer,
+        changes: Changes,
+        *,
+        intake: TransactionIntake,
+        failures: AllFailures,
+        callbacks: AllCallbacks,
+        serving: Serving,
+        registry: Registry,
+        transaction_class: type[TransactionModel],
     ) -> None:
         self._renderer = renderer
         self._changes = changes
         self._intake = intake
+        self._failures = failures
+        self._callbacks = callbacks
         self._serving = serving
         self._registry = registry
+        self._id_field = transaction_class.ID_FIELD
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
         """All but its values."""
@@ -50,9 +69,9 @@ class TransactionPage(ConsolePage):
                 title="Unknown transaction",
                 description="No transaction with this id was submitted, or its result has expired.",
             )
-        kept = await self._intake.callback(transaction_id)
-        callback = None if kept is None else shown_by_itself(kept)
+        callback = await self._callback(transaction_id, with_values=with_values)
         decision = record.get("decision")
+        failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)
         self._renderer.page(
             req,
             resp,
@@ -63,11 +82,40 @@ class TransactionPage(ConsolePage):
             decision=decision,
             thresholds=None if decision is None else self._thresholds(decision["model_version"]),
             reasons=None if decision is None else _bars(decision),
-            steps=_steps(record, callback),
+            steps=steps_of(record, callback, failed_at=failed_at, given_up_at=given_up_at),
             callback=callback,
+            resend=_resend(callback),
+            done=parameters(req),
             with_values=with_values,
-            raw=_raw(record) if with_values else None,
+            **self._values(record if with_values else None),
         )
+
+    async def _callback(self, transaction_id: str, *, with_values: bool) -> dict[str, Any] | None:
+        kept = await self._intake.callback(transaction_id)
+        if kept is None:
+            return None
+        callback = shown_by_itself(kept)
+        return callback if with_values else without_secrets(callback)
+
+    def _ended_at(
+        self, transaction_id: str, record: Record, callback: Mapping[str, Any] | None
+    ) -> tuple[float | None, float | None]:
+        """When it failed, and when its callback was given up, in s; None where it did not, or nobody knows."""
+        failed_at = given_up_ms = None
+        if record["status"] == Status.FAILED:
+            failed_at = self._failures.listing.score(transaction_id)
+        if callback is not None and callback["status"] == CallbackStatus.DEAD:
+            given_up_ms = self._callbacks.dead_listing.score(transaction_id)
+        return failed_at, None if given_up_ms is None else given_up_ms / 1000
+
+    def _values(self, record: Record | None) -> dict[str, Any]:
+        """What was sent, what of it can be tried, and all that is kept."""
+        if record is None:
+            return {"values": {}, "to_try": {}, "raw": ""}
+        values = values_of(record["transaction"] or {})
+        to_try = {name: value for name, value in values.items() if name != self._id_field}
+        raw = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
+        return {"values": values, "to_try": to_try, "raw": raw}
 
     def _thresholds(self, version: str) -> Thresholds | None:
         """Those of a version, where it is here; the decision was taken by them."""
@@ -89,21 +137,10 @@ def _bars(decision: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     return [{**reason, "percent": round(50 * abs(reason["contribution"]) / longest, 1)} for reason in reasons]
 
 
-def _steps(record: Record, callback: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """What happened when: a time, what, and more about it."""
-    decision = record.get("decision") or {}
-    steps = []
-    if decision.get("scored_at") != record["submitted_at"]:
-        steps.append((record["submitted_at"], "submitted", ""))
-    if decision:
-        steps.append((decision["scored_at"], "decided", decision["action"]))
-    for attempt in () if callback is None else callback["attempts"]:
-        answer = attempt["error"] if attempt.get("status") is None else f"status {attempt['status']}"
-        steps.append((attempt["at"], "callback tried", f"{answer} after {attempt['latency_ms']:.0f} ms"))
-    if "erased_at" in record:
-        steps.append((record["erased_at"], "erased", ""))
-    return sorted(steps)
-
-
-def _raw(record: Record) -> str:
-    return orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
+def _resend(callback: Mapping[str, Any] | None) -> str | None:
+    """Of which kind a callback is of those that can be sent again."""
+    if callback is None:
+        return None
+    if callback["status"] == CallbackStatus.DEAD:
+        return "callbacks"
+    return "retries" if is_retrying(callback) else None
