@@ -100,6 +100,20 @@ class Site:
         self.redis.hincrby(Keys().totals, "accepted", 1)
         self.redis.hincrby(Keys().totals, "failed", 1)
 
+    def plant_retrying(self, name: str, *, query: str = "") -> None:
+        """A callback whose last attempt failed, and whose next one is in an hour."""
+        keys, now_ms = Keys(), self.redis.time()[0] * 1000
+        host = "shop.example:443"
+        event = {"type": "transaction.scored", "url": f"https://shop.example/hooks/riskline{query}", "body": "{}"}
+        attempt = {"at": "2026-11-24T03:15:08.123Z", "status": None, "latency_ms": 3.5, "answer": None}
+        kept = {"id": f"msg_{name}", "host": host, "event": orjson.dumps(event), "status": "pending", "tries": 1}
+        kept |= {"due": now_ms + 3_600_000, "a1": orjson.dumps(attempt | {"error": "reset the connection"})}
+        self.redis.hset(keys.callback(name), mapping=kept)
+        self.redis.zadd(keys.callback_host_prefix + host, {name: now_ms + 3_600_000})
+        self.redis.zadd(keys.callback_hosts, {host: now_ms + 3_600_000})
+        self.redis.zadd(keys.callbacks, {name: now_ms})
+        self.redis.hincrby(keys.totals, "callbacks_announced", 1)
+
 
 @contextmanager
 def site(data: Path, environment: Mapping[str, str], *, demo: bool = False) -> Iterator[Site]:

@@ -136,11 +136,17 @@ def test_an_export_shows_how_far_it_is_and_saves_all(running: Site, page: Page) 
 @pytest.mark.slow
 def test_values_are_hidden_until_they_are_asked_for_and_that_is_kept(page: Page) -> None:
     page.goto(PAGES["transaction"])
-    assert '"amount"' not in page.content()
+    assert "500.0" not in page.content()
 
-    page.click("text=Show the values")
+    page.click("button:text('Show the values')")
 
+    assert "500.0" in page.inner_text("#values ~ .scroll tr:has-text('amount')")
+    page.click("text=All that is kept of it")
     assert '"amount": 500' in page.inner_text("pre")
+    page.click("text=Try with these values")
+    assert page.url.endswith("/console/try")
+    assert page.input_value("#in-amount") == "500.0"
+    assert "fraud probability" in page.inner_text("#result")
     page.goto("/console/changes")
     assert "queue-1" in page.inner_text("tbody tr:first-child")
 
@@ -162,7 +168,7 @@ def test_what_is_typed_in_is_scored_while_one_types_with_a_curve_a_field(page: P
 def test_what_failed_is_tried_again_one_and_all_with_a_question_before(running: Site, page: Page) -> None:
     page.goto("/console/failed?reason=workers")
     page.click('button[aria-label="Try failed-1 again"]')
-    assert "1 transactions are tried again" in page.inner_text("[role=status]")
+    assert "1 transaction is tried again: failed-1" in page.inner_text("[role=status]")
 
     page.goto("/console/failed")
     page.click("text=Try all again… >> nth=0")
@@ -172,6 +178,77 @@ def test_what_failed_is_tried_again_one_and_all_with_a_question_before(running: 
     eventually(lambda: running.redis.zcard(Keys().failed) == 0)
     state = orjson.loads(running.call("GET", "/transactions/failed-2?wait=10"))
     assert state["status"] == "scored"
+
+
+@pytest.mark.slow
+def test_after_another_try_the_lists_follow_what_happens_and_leave_the_focus_where_it_is(
+    running: Site, page: Page
+) -> None:
+    running.plant_retrying("waits", query="?token=s3cret")
+    page.goto("/console/failed")
+    page.click('button[aria-label="Try queue-0 again"]')
+    assert "1 callback is tried again: queue-0" in page.inner_text("[role=status]")
+    # its receiver refuses it once more: without a reload it is in the list again
+    page.wait_for_selector('[id="callbacks-queue-0"]')
+    page.focus('button[aria-label="Try now: waits"]')
+    before = page.evaluate("(window.same = document.activeElement, window.scrollY)")
+
+    running.plant_retrying("later")
+    page.wait_for_selector('[id="retries-later"]')
+
+    assert page.evaluate("document.activeElement === window.same")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Try now: waits"
+    assert page.evaluate("window.scrollY") == before
+    assert "s3cret" not in page.content()
+    page.click("text=Try all now…")
+    assert "Try all 2 callbacks now?" in page.inner_text("form .note")
+    page.click("text=No")
+
+
+@pytest.mark.slow
+def test_lists_that_cannot_be_refreshed_say_why_and_come_back(running: Site, signed: BrowserContext) -> None:
+    page = signed.new_page()
+    page.goto("/console/failed?of=callbacks&done=1")
+    page.route("**/console/failed*", lambda route: route.fulfill(status=503, body="<main><p>Redis is away</p></main>"))
+    page.wait_for_selector("#lists:has-text('Redis is away')")
+    assert page.locator("#s-callbacks").count() == 0
+
+    page.unroute_all()
+
+    page.wait_for_selector("#lists #s-callbacks")
+    assert "Redis is away" not in page.inner_text("main")
+    page.close()
+
+
+@pytest.mark.slow
+def test_many_that_failed_are_seen_page_by_page(running: Site, page: Page) -> None:
+    others = running.redis.zcard(Keys().failed)
+    for number in range(60):
+        running.plant_failed(f"many-{number:02}", "deciding it raised OverflowError")
+    page.goto("/console/failed?reason=OverflowError")
+    assert page.locator("section:has(#s-transactions) tbody tr").count() == 50
+
+    page.click("text=Older")
+
+    assert page.locator("section:has(#s-transactions) tbody tr").count() == 10
+    page.click("text=Try these again… >> nth=0")
+    assert "Try 60 transactions again whose reason has “OverflowError”?" in page.inner_text("form .note")
+    page.click("button.danger")
+    assert "60 transactions are tried again." in page.inner_text("[role=status]")
+    eventually(lambda: running.redis.zcard(Keys().failed) == others)
+
+
+@pytest.mark.slow
+def test_what_failed_is_tried_again_on_its_own_page(running: Site, page: Page) -> None:
+    running.plant_failed("by-itself", "deciding it raised KeyError")
+    page.goto("/console/transactions/by-itself")
+    page.click("text=Try again")
+
+    assert page.url.startswith(f"{running.url}/console/transactions/by-itself")
+    assert "It waits for a worker again." in page.inner_text("[role=status]")
+    eventually(lambda: b"scored" in running.call("GET", "/transactions/by-itself"))
+    page.click("text=Refresh")
+    assert "decided" in page.inner_text("section:has(#way)")
 
 
 @pytest.mark.slow
@@ -257,7 +334,9 @@ def test_without_javascript_every_page_can_be_read_and_used(running: Site, brows
     page.goto("/console/failed")
     page.click("text=Try all again… >> nth=0")
     page.click("button.danger")
-    assert "tried again" in page.inner_text("[role=status]")
+    assert "1 transaction is tried again." in page.inner_text("[role=status]")
+    page.click("text=Refresh")
+    assert "Failed transactions: " in page.inner_text("main")
     page.goto("/console/decisions")
     with page.expect_download() as download:
         page.click("text=Export as CSV")
@@ -338,7 +417,13 @@ def test_axe_finds_nothing_on_any_page_and_no_page_is_wider_than_the_screen(
     confirmations = {
         "confirm failed": "/console/failed?confirm=transactions",
         "confirm model": "/console/models?confirm=rollback",
+        "confirm some": "/console/failed?reason=connection&confirm=retries",
+        "tried again": "/console/failed?of=retries&done=1&id=waits&callbacks=1-x",
+        "one that waits": "/console/transactions/queue-2?of=retries&done=1",
+        "values": PAGES["transaction"],
     }
+    running.plant_failed("seen", "deciding it raised ValueError")
+    running.plant_retrying("queue-2", query="?token=s3cret")
     others = {"wrong": "/console/decisions?score_min=x&since=y", "missing": "/console/transactions/none"}
 
     for name, path in {**PAGES, **confirmations, **others, "signed out": "/console/sign-in?link=old"}.items():
@@ -346,6 +431,9 @@ def test_axe_finds_nothing_on_any_page_and_no_page_is_wider_than_the_screen(
         if name == "try":
             page.click("main form button")
             page.wait_for_selector("text=What would change it")
+        if name == "values":
+            page.click("button:text('Show the values')")
+            page.click("text=All that is kept of it")
         found[name] = violations(page, axe, width)
     context.close()
 
