@@ -15,7 +15,7 @@ BASE = os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm")
 FLAGS = os.environ.get("IMAGE_FLAGS", "--network host")
 """Where the build reaches the package index only as this machine does."""
 
-IN_CONTEXT = ("LICENSE", "README.md", "pyproject.toml", ".dockerignore", "cli", "ingest", "shared", "worker")
+IN_CONTEXT = ("LICENSE", "README.md", "pyproject.toml", ".dockerignore", "cli", "client", "ingest", "shared", "worker")
 
 LOOK = """
 import importlib.metadata, importlib.util, json, os, shutil
