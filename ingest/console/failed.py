@@ -1,6 +1,7 @@
 """What failed and what could not be delivered: why, when, how often; and another try for one, for some, for all."""
 
 import asyncio
+import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -13,11 +14,14 @@ from ingest.console.guard import ConsolePage, parameters, read_form
 from ingest.console.kinds import Kind
 from ingest.console.looking import COUNT_SECONDS, LOOK_SECONDS, ROWS, View, look, number
 from ingest.console.rendering import Renderer
+from ingest.console.sessions import Session
 from shared.store.failures import BATCH
 from shared.store.listing import Entry
 
 AT_A_TIME = 20 * BATCH
 """How many one request replays: half a second at the most, after which the page shows how far it is, and goes on."""
+
+MOST_DIGITS = 12
 
 PART_SECONDS = 0.5
 """How long one request looks for them."""
@@ -45,18 +49,30 @@ class FailedPage(ConsolePage):
             session=req.context.session,
             view=view,
             sections=sections,
-            done=await asyncio.to_thread(self._done, params),
+            done=await asyncio.to_thread(self._done, params, req.context.session),
         )
 
-    def _done(self, params: Mapping[str, str]) -> dict[str, Any] | None:
-        """What was tried again by the request that led here, and how many are left to be looked through for it."""
+    def _done(self, params: Mapping[str, str], session: Session) -> dict[str, Any] | None:
+        """What was tried again by the request that led here, and how many are left to be looked through for it.
+
+        Only what follows on a form of ours goes on by itself: a link can say anything.
+        """
         kind = self._kinds.get(params.get("of", ""))
-        done = params.get("done", "")
-        if kind is None or not done.isdecimal():
+        done = _count(params.get("done", ""))
+        if kind is None or done is None:
             return None
         go = Entry.parse(params.get("go", ""))
         left = 0 if go is None else max(0, kind.listing.count() - kind.listing.rank(go))
-        return {"kind": kind, "number": int(done), "id": params.get("id", ""), "go": go, "left": left}
+        signed = session.signature(kind.name, params.get("reason", "").strip(), done, params.get("go", ""))
+        is_ours = hmac.compare_digest(signed.encode(), params.get("run", "").encode())
+        return {
+            "kind": kind,
+            "number": done,
+            "id": params.get("id", ""),
+            "go": go,
+            "left": left,
+            "goes_on": session.may_change and is_ours,
+        }
 
 
 class AgainPage(ConsolePage):
@@ -97,9 +113,16 @@ class AgainPage(ConsolePage):
         if found.rows:
             await self._changes.note(req, _what(kind), number=len(found.rows), reason=view.reason or "any")
             done = await asyncio.to_thread(kind.again, [row.transaction_id for row in reversed(found.rows)])
-        before = form.get("done", "")
-        done += int(before) if before.isdecimal() else 0
-        return f"failed?{view.query(of=kind.name, done=done, go=found.before)}"
+        done += _count(form.get("done", "")) or 0
+        session, run = req.context.session, None
+        if found.before is not None:
+            run = session.signature(kind.name, view.reason, done, found.before)
+        return f"failed?{view.query(of=kind.name, done=done, go=found.before, run=run)}"
+
+
+def _count(text: str) -> int | None:
+    """The number that a parameter says; None where it says none that there can be."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _what(kind: Kind) -> str:

@@ -26,7 +26,7 @@ from shared.transaction import TransactionModel
 
 
 class TransactionPage(ConsolePage):
-    """GET and POST /console/transactions/{transaction_id}; POST shows the values, too, which is kept as a change."""
+    """GET and POST /console/transactions/{transaction_id}; POST shows the values, too, which is kept."""
 
     looking_only = True
 
@@ -56,8 +56,7 @@ class TransactionPage(ConsolePage):
         await self._show(req, resp, transaction_id, with_values=False)
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
-        """All of it, once it is kept who asked for that."""
-        await self._changes.note(req, "values looked at", transaction=transaction_id)
+        """All of it."""
         await self._show(req, resp, transaction_id, with_values=True)
 
     async def _show(
@@ -69,6 +68,8 @@ class TransactionPage(ConsolePage):
                 title="Unknown transaction",
                 description="No transaction with this id was submitted, or its result has expired.",
             )
+        if with_values:
+            await self._changes.note_look(req, "values looked at", transaction=transaction_id)
         callback = await self._callback(transaction_id, with_values=with_values)
         decision = record.get("decision")
         failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)

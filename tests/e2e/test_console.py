@@ -267,7 +267,7 @@ def test_another_version_is_activated_and_rolled_back_after_a_question(running: 
 
     assert other not in page.inner_text("section:has(.badge) h2")
     page.goto("/console/changes")
-    assert "model rolled back" in page.inner_text("tbody tr:first-child")
+    assert "a model to be activated" in page.inner_text("tbody tr:first-child")
 
 
 @pytest.mark.slow

@@ -174,6 +174,34 @@ def test_many_are_tried_again_part_by_part_with_progress(console: Open, monkeypa
     assert changes.count("number 1, reason any") == 1
 
 
+def test_nothing_goes_on_by_itself_that_a_link_asks_for(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.console.failed.AT_A_TIME", 3)
+    for each in range(7):
+        console.fail(f"t-{each}")
+    place = location(console.post("/failed/transactions"))
+    by_itself = 'hx-trigger="load delay:200ms"'
+
+    assert by_itself in console.get(place).text
+    for changed in (
+        "/failed?of=transactions&done=0&go=1900000000-t",
+        place.replace("done=3", "done=2"),
+        place.partition("&run=")[0],
+        place.replace("of=transactions", "of=callbacks"),
+        place.replace("/failed?", "/failed?reason=Value&"),
+    ):
+        page = console.get(changed).text
+        assert by_itself not in page, changed
+        assert "Go on" in page or "left to be looked through" not in page, changed
+
+
+@pytest.mark.parametrize("number", ["9" * 13, "9" * 5000, "²", "-1", "x"])
+def test_a_number_that_nobody_has_tried_again_is_none(console: Open, number: str) -> None:
+    console.fail("t-1")
+
+    assert "tried again" not in console.get(f"/failed?of=transactions&done={number}").text.partition("<form")[0]
+    assert location(console.post("/failed/transactions", done=number)).endswith("&done=1")
+
+
 def test_a_part_of_a_filter_that_finds_none_goes_on_and_keeps_no_change(
     console: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +241,7 @@ def test_the_lists_are_refreshed_only_while_something_was_just_tried_again(conso
 
     assert place == "/failed?reason=Value&of=transactions&done=1&id=t-1"
     here = f"/console{place}".replace("&", "&amp;")
-    assert f'<div id="lists" hx-get="{here}" hx-trigger="every 2s" hx-select="#lists > *" hx-swap="innerMorph" ' in page
+    assert f'<div id="lists" hx-get="{here}&amp;by_itself=1" hx-trigger="every 2s" hx-select="#lists > *" hx-swap="innerMorph" ' in page
     assert f'<a href="{here}">Refresh</a>' in page
     assert 'hx-get="' not in console.get("/failed").text
 
