@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from shared.columns import LARGEST_KEPT
 from shared.decision import Decision, Reason
+from shared.model.trees import Scoring
 from shared.policy import Action, Thresholds
 from shared.transaction import TransactionModel
 
@@ -16,10 +17,11 @@ Rows = npt.NDArray[np.float64]
 
 
 class Model(Protocol):
-    """What assessing needs of a model version."""
+    """What assessing needs of a model version, and who shows how it came to a score."""
 
     version: str
     thresholds: Thresholds
+    scoring: Scoring
     feature_names: tuple[str, ...]
 
     def score_one(self, features: Sequence[float]) -> float:

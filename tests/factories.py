@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from shared.assessment import Rows
+from shared.model.trees import Scoring
 from shared.policy import Thresholds
 from shared.transaction import Transaction, TransactionModel
 
@@ -33,6 +34,7 @@ class AmountModel:
     """A model whose probability is a tenth of a thousandth of the amount, at most 1; all of it the amount's doing."""
 
     base = 0.0
+    scoring = Scoring(inputs="float64", aggregation="mean", link="identity", base=0.0)
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class ServingModel:
         self.version = manifest.version
         self.thresholds = manifest.thresholds
         self.feature_names = manifest.features
+        self.scoring = manifest.scoring
         self.base = manifest.scoring.base
         self.score_one = engine.score_one
         self.score = engine.score
