@@ -39,6 +39,9 @@ class Model(Protocol):
     def usual(self, feature: str) -> tuple[float, float] | None:
         """Between which values nearly all rows are that it was made with; None where that is not known."""
 
+    def common(self, feature: str) -> tuple[float, ...]:
+        """What several of a hundred such rows have, the most frequent first; nothing where that is not known."""
+
     def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
         """A reason's sentence: how usual the value is, or of one that is neither high nor low how frequent."""
 

@@ -61,6 +61,9 @@ class AmountModel:
     def usual(self, feature: str) -> tuple[float, float] | None:
         return None
 
+    def common(self, feature: str) -> tuple[float, ...]:
+        return ()
+
     def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
         return f"{feature} {shown}"
 

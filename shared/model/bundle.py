@@ -86,6 +86,7 @@ class ServingModel:
         self.explain = engine.explain
         self.words = words.of
         self.usual = words.usual
+        self.common = words.common
 
 
 def write_bundle(

@@ -2,6 +2,7 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,12 @@ class Words:
         """Between which values nearly all rows are that the model was made with; None where that is not known."""
         bounds = self._bounds.get(feature)
         return None if bounds is None else (bounds[0], bounds[-1])
+
+    def common(self, feature: str) -> tuple[float, ...]:
+        """The values that several percentiles have, the most frequent first; none where they are not known."""
+        counts = Counter(self._quantiles.get(feature, ()))
+        # one alone may lie between two values
+        return tuple(value for value, count in counts.most_common() if count > 1)
 
     def of(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
         """One reason's sentence; of a nominal value only how frequent it is, since it is neither high nor low."""

@@ -57,6 +57,12 @@ def test_a_code_is_neither_high_nor_low_but_frequent_or_not(value: float, shown:
     assert WORDS.of("code", value, shown, nominal=True) == said
 
 
+def test_what_several_of_a_hundred_rows_have_is_common_the_most_frequent_first() -> None:
+    assert WORDS.common("code") == (5411, 5942, 7995)
+    assert WORDS.common("amount") == ()
+    assert WORDS.common("nothing") == ()
+
+
 def test_without_quantiles_only_the_value_is_told() -> None:
     assert WORDS.of("distance", 3.0, 3.0, nominal=False) == "distance 3.00"
     assert WORDS.of("channel", 2, "web", nominal=True) == "channel web"
