@@ -26,6 +26,8 @@ pytestmark = pytest.mark.e2e
 ACCESSIBILITY = Path(__file__).with_name("accessibility")
 MAX_BYTES, MAX_REQUESTS, SERVER_MS = 150_000, 10, 20
 LIVE_SECONDS = 2.0
+FIGURES = 4
+"""A field each, but a code: these models come without a reference, so that no usual ones are known."""
 
 
 @pytest.fixture(scope="module")
@@ -154,14 +156,56 @@ def test_values_are_hidden_until_they_are_asked_for_and_that_is_kept(page: Page)
 @pytest.mark.slow
 def test_what_is_typed_in_is_scored_while_one_types_with_a_curve_a_field(page: Page) -> None:
     page.goto("/console/try")
+    assert page.locator("#result figure").count() == FIGURES
     page.fill("#in-amount", "-1")
     page.wait_for_selector("text=Not valid")
 
     page.fill("#in-amount", "700")
     page.wait_for_selector("text=What would change it")
 
-    assert page.locator("#result figure").count() == 5
-    assert page.locator("#result figure path.mark").count() >= 5
+    assert page.locator("#result figure").count() == FIGURES
+    assert page.locator("#result figure path.mark").count() >= FIGURES
+    assert float(page.inner_text("#result tfoot td")) == pytest.approx(
+        float(page.inner_text("#result p > strong")), abs=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_what_would_change_a_decision_does_when_it_is_typed_in(running: Site, browser: Browser) -> None:
+    # each answer is a page then, so that there is nothing to wait for
+    context = signed_in(browser, running, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/console/try")
+    told = ""
+    # the trees are small, and not every transaction is near another action
+    for amount in ("20", "200", "700", "2000"):
+        page.fill("#in-amount", amount)
+        page.click("main form button")
+        lines = page.locator("#result .changes li").all_inner_texts()
+        told = next((line for line in lines if " or more (" in line or " or less (" in line), told)
+        if told:
+            break
+
+    name, value = told.split()[:2]
+    page.fill(f"#in-{name}", value.replace(",", ""))
+    page.click("main form button")
+
+    assert page.locator("#result .badge").first.inner_text() == told.partition("): ")[2].partition(";")[0].strip()
+    context.close()
+
+
+@pytest.mark.slow
+def test_pictures_stand_beside_each_other_where_there_is_room(signed: BrowserContext, running: Site) -> None:
+    page = signed.new_page()
+    across = {}
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto("/console/try")
+        lefts = page.evaluate("[...document.querySelectorAll('.curves figure')].map(each => each.offsetLeft)")
+        across[width] = len(set(lefts))
+    page.close()
+
+    assert across == {1440: 3, 390: 1}
 
 
 @pytest.mark.slow
@@ -328,8 +372,11 @@ def test_without_javascript_every_page_can_be_read_and_used(running: Site, brows
         assert len(page.inner_text("main")) > 40
 
     page.goto("/console/try")
+    assert page.locator("#result figure").count() == FIGURES
+    page.fill("#in-amount", "1")
     page.click("main form button")
-    assert page.locator("#result figure").count() == 5
+    assert page.locator("#result figure").count() == FIGURES
+    assert page.input_value("#in-amount") == "1"
     running.plant_failed("plain-1", "deciding it raised KeyError")
     page.goto("/console/failed")
     page.click("text=Try all again… >> nth=0")

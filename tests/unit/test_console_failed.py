@@ -241,7 +241,7 @@ def test_the_lists_are_refreshed_only_while_something_was_just_tried_again(conso
 
     assert place == "/failed?reason=Value&of=transactions&done=1&id=t-1"
     here = f"/console{place}".replace("&", "&amp;")
-    assert f'<div id="lists" hx-get="{here}&amp;by_itself=1" hx-trigger="every 2s" hx-select="#lists > *" hx-swap="innerMorph" ' in page
+    assert f'<div id="lists" hx-get="{here}&amp;by_itself=1" hx-trigger="every 2s" hx-select="#lists > *" ' in page
     assert f'<a href="{here}">Refresh</a>' in page
     assert 'hx-get="' not in console.get("/failed").text
 

@@ -24,7 +24,6 @@ from ingest.console.figures import between, last, score_parts
 from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.pictures import nice_top
 from ingest.console.rendering import duration
-from ingest.console.trying import inputs_of
 from shared.features import InputOnly
 from shared.measures import SECONDS
 from shared.model.registry import Registry
@@ -256,40 +255,12 @@ class Own(TransactionModel):
     channel: Annotated[Channel, InputOnly, Field(examples=["web"])]
 
 
-def test_a_filter_and_the_form_know_what_a_field_refers_to() -> None:
+def test_a_filter_knows_what_a_field_refers_to() -> None:
     assert [(each.name, each.is_number) for each in shown_fields(Own)] == [
         ("amount", True),
         ("hops", True),
         ("channel", False),
     ]
-    assert [(each.kind, each.range, each.choices) for each in inputs_of(Own)] == [
-        ("number", "above 0", ()),
-        ("integer", "", ()),
-        ("text", "", ("web", "shop")),
-    ]
-
-
-def test_one_that_is_typed_in_is_decided_as_the_door_decides_it_and_kept_nowhere(console: Open) -> None:
-    typed = {name: str(value) for name, value in transaction_json(amount=9000).items() if name != "transaction_id"}
-
-    page = console.post("/try", **typed).text
-
-    assert "DECLINE" in page
-    assert page.count("<figure>") == len(typed)
-    assert not console.api.store.records
-    assert console.api.recorder.pending == 0
-
-
-def test_all_that_is_wrong_with_what_was_typed_in_is_told_beside_what_it_was(console: Open) -> None:
-    page = unescape(console.post("/try", amount="-1", customer_age="old").text)
-
-    assert "Input should be greater than 0" in page
-    assert 'value="old"' in page
-    assert "Field required" in page
-
-
-def test_the_form_has_an_example_in_it(console: Open) -> None:
-    assert 'name="amount" value="4500.0"' in console.get("/try").text
 
 
 def test_the_report_of_a_version_is_shown_and_may_run_nothing(tmp_path: Path) -> None:
