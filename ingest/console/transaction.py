@@ -1,7 +1,7 @@
 """One transaction: what became of it and when, its score, what moved it, and its callback."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import falcon.asgi
@@ -12,13 +12,15 @@ from ingest.console.guard import ConsolePage, parameters
 from ingest.console.hiding import without_secrets
 from ingest.console.kinds import is_retrying
 from ingest.console.rendering import Renderer
+from ingest.console.sums import added_up
 from ingest.console.way import steps_of, values_of
+from shared.assessment import Model
 from shared.callback import shown_by_itself
 from shared.errors import BundleError
 from shared.lifecycle import CallbackStatus, Status
+from shared.model.bundle import Manifest
 from shared.model.registry import Registry
 from shared.model.serving import Serving
-from shared.policy import Thresholds
 from shared.store.interfaces import TransactionIntake
 from shared.store.records import Record
 from shared.store.upkeep import AllCallbacks, AllFailures
@@ -81,8 +83,7 @@ class TransactionPage(ConsolePage):
             transaction_id=transaction_id,
             record=record,
             decision=decision,
-            thresholds=None if decision is None else self._thresholds(decision["model_version"]),
-            reasons=None if decision is None else _bars(decision),
+            **self._explained(decision),
             steps=steps_of(record, callback, failed_at=failed_at, given_up_at=given_up_at),
             callback=callback,
             resend=_resend(callback),
@@ -118,20 +119,31 @@ class TransactionPage(ConsolePage):
         raw = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
         return {"values": values, "to_try": to_try, "raw": raw}
 
-    def _thresholds(self, version: str) -> Thresholds | None:
-        """Those of a version, where it is here; the decision was taken by them."""
+    def _explained(self, decision: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The thresholds that the decision was taken by, its reasons, and what they add up to."""
+        if decision is None:
+            return {"thresholds": None, "reasons": None, "sum": None}
+        by = self._model(decision["model_version"])
+        reasons = decision.get("reasons")
+        total = None
+        if by is not None and reasons:
+            contributions = [reason["contribution"] for reason in reasons]
+            total = added_up(by.scoring, contributions, decision["fraud_probability"])
+        return {"thresholds": None if by is None else by.thresholds, "reasons": _bars(reasons), "sum": total}
+
+    def _model(self, version: str) -> Model | Manifest | None:
+        """What is known of a version, where it is here."""
         model = self._serving.model
         if model is not None and model.version == version:
-            return model.thresholds
+            return model
         try:
-            return self._registry.manifest(version).thresholds
+            return self._registry.manifest(version)
         except BundleError:
             return None
 
 
-def _bars(decision: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def _bars(reasons: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
     """The reasons, each with the length of its bar in percent of the longest."""
-    reasons = decision.get("reasons")
     if not reasons:
         return None
     longest = max(abs(reason["contribution"]) for reason in reasons)

@@ -48,6 +48,28 @@ def test_a_transaction_that_nobody_knows_is_404_on_a_page(console: Open) -> None
     assert "Unknown transaction" in answer.text
 
 
+def test_who_asks_for_values_that_are_not_there_leaves_no_trace(console: Open) -> None:
+    assert console.post("/transactions/nobody").status_code == 404
+    assert console.post(f"/transactions/{'x' * 3000}").status_code == 404
+
+    assert "values looked at" not in console.get("/changes").text
+
+
+def test_what_moved_it_adds_up_where_its_version_is_known(console: Open) -> None:
+    reasons = [{"feature": "amount", "value": 900.0, "contribution": 0.5, "text": "amount 900.00"}]
+    console.feed(
+        {"id": "known", "score": 0.5, "version": "20261124T031500-3f9a2c1b", "reasons": reasons},
+        {"id": "gone", "score": 0.5, "version": "v0", "reasons": reasons},
+    )
+
+    known, gone = (console.get(f"/transactions/{each}").text for each in ("known", "gone"))
+
+    assert "Unit: probability. The sum is the fraud probability, 0.5000." in known
+    assert "<strong>0.5000</strong></td><td></td></tr></tfoot>" in known
+    assert "which is not here" in gone
+    assert "<tfoot>" not in gone
+
+
 def test_values_are_a_table_and_the_record_is_folded(console: Open) -> None:
     values = {"amount": 4711.5, "nested": {"a": [1, True]}, "is_new": False, "note": "a <b>", "nothing": ""}
     console.feed({"id": "t-1", "values": values})
