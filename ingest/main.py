@@ -87,6 +87,9 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     async def warn_of_dangers() -> None:
         await asyncio.to_thread(warn_of_store, settings)
 
+    async def load_pages() -> None:
+        await asyncio.to_thread(console.renderer.load)
+
     async def close() -> None:
         await store.close()
         await queue_redis.aclose()
@@ -116,6 +119,26 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     strict = StrictRecorder(intake) if settings.record == "strict" else None
     tracing = create_tracing(settings, service="riskline-api")
 
+    console = Console(
+        gate=gate,
+        sessions=Sessions(gate, console_store),
+        store=console_store,
+        anybody_may_reach=settings.auth == "off",
+        transaction_class=transaction_class,
+        intake=intake,
+        search=search_of(store.shards),
+        failures=AllFailures(shards),
+        callbacks=AllCallbacks(shards),
+        serving=serving,
+        registry=Registry(settings.models_dir),
+        pinned_version=settings.model_version,
+        history=history,
+        redis_facts=partial(facts_of, shards[first_shard(settings.shards)]),
+        redis=store.first,
+        unrecorded=lambda: recorder.pending,
+        fleet=fleet,
+    )
+
     return create_app(
         transaction_class=transaction_class,
         serving=serving,
@@ -137,25 +160,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         default_callback_url=settings.default_callback_url,
         limits=Limits(connections=settings.max_connections, request_seconds=settings.request_timeout),
         cors_origins=settings.cors,
-        console=Console(
-            gate=gate,
-            sessions=Sessions(gate, console_store),
-            store=console_store,
-            anybody_may_reach=settings.auth == "off",
-            transaction_class=transaction_class,
-            intake=intake,
-            search=search_of(store.shards),
-            failures=AllFailures(shards),
-            callbacks=AllCallbacks(shards),
-            serving=serving,
-            registry=Registry(settings.models_dir),
-            pinned_version=settings.model_version,
-            history=history,
-            redis_facts=partial(facts_of, shards[first_shard(settings.shards)]),
-            redis=store.first,
-            unrecorded=lambda: recorder.pending,
-            fleet=fleet,
-        ),
+        console=console,
         version=version("riskline"),
         lifespan=Background(
             serving=serving,
@@ -173,7 +178,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             watch=RedisWatch(store.clients),
             subscriber=store.subscriber,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
-            warm=(*(each.warm for each in store.warm), warn_of_dangers, ensure_ticket),
+            warm=(load_pages, *(each.warm for each in store.warm), warn_of_dangers, ensure_ticket),
             close=close,
         ),
         tracing=tracing,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
@@ -58,10 +58,11 @@ class Console:
     redis_facts: Callable[[], Facts]
     unrecorded: Callable[[], int]
     """How many decisions wait in this process to be recorded."""
+    renderer: Renderer = field(default_factory=Renderer)
 
     def add_to(self, app: Any, *, errors: Serializer) -> None:
         """Adds guard, routes and error pages to a Falcon app; `errors` says what is wrong elsewhere."""
-        renderer, changes = Renderer(), Changes(self.store)
+        renderer, changes = self.renderer, Changes(self.store)
         app.add_middleware(Guard(self.sessions, anybody_may_reach=self.anybody_may_reach))
         app.set_error_serializer(with_pages(errors, renderer))
         app.add_route("/console/static/{name}", Assets())

@@ -23,7 +23,7 @@ from ingest.console.exports import MARK
 from ingest.console.figures import between, last, score_parts
 from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.pictures import nice_top
-from ingest.console.rendering import duration
+from ingest.console.rendering import Renderer, duration
 from shared.features import InputOnly
 from shared.measures import SECONDS
 from shared.model.registry import Registry
@@ -413,6 +413,14 @@ def test_the_overview_shows_what_there_is_and_what_is_wrong(console: Open) -> No
     assert "Redis does not answer" in page
     assert 'hx-get="/console/live?by_itself=1"' in page
     assert "<html" not in console.get("/live").text
+
+
+def test_all_pages_can_be_compiled_before_anybody_asks_for_one() -> None:
+    renderer = Renderer()
+
+    renderer.load()
+
+    assert len(renderer._environment.cache or ()) == len(renderer._environment.list_templates())
 
 
 def test_rates_are_those_between_two_looks() -> None:
