@@ -323,6 +323,21 @@ def test_which_version_a_roll_back_goes_to_is_asked_and_kept(tmp_path: Path) -> 
     assert f"version {first}, instead_of {second}" in console.get("/changes").text
 
 
+def test_the_page_follows_until_every_process_serves_the_version(tmp_path: Path) -> None:
+    version = add_version(tmp_path, day=1)
+    Registry(tmp_path).activate(version)
+    console = Open(models_dir=tmp_path)
+    asked = f'hx-get="/console/models?done={version}&amp;by_itself=1"'
+
+    first = console.get(f"/models?done={version}").text
+    again = console.get(f"/models?done={version}&by_itself=1").text
+
+    # the same address each time
+    assert asked in first
+    assert asked in again
+    assert "hx-get" not in console.get("/models").text
+
+
 def test_what_was_confirmed_is_not_done_where_a_colleague_has_been_there(tmp_path: Path) -> None:
     first, second, third = (add_version(tmp_path, day=day) for day in (1, 2, 3))
     registry = Registry(tmp_path)
