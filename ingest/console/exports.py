@@ -47,7 +47,7 @@ class DecisionsFile(ConsolePage):
         self._changes = changes
         self._sessions = sessions
         self._fields = shown_fields(transaction_class)
-        self._running: list[Session] = []
+        self._running: list[str] = []
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """All that the filter admits, as it is found, without the transactions' values; with `progress`, how far it is.
@@ -61,7 +61,7 @@ class DecisionsFile(ConsolePage):
                 title="The filter is not understood", description=f"{wrong}. Nothing was exported."
             )
         session: Session = req.context.session
-        if session in self._running or len(self._running) >= MAX_EXPORTS:
+        if session.token in self._running or len(self._running) >= MAX_EXPORTS:
             raise falcon.HTTPTooManyRequests(
                 title="Another export is under way",
                 description="It reads all that is kept: wait until it has ended, or stop it.",
@@ -83,7 +83,7 @@ class DecisionsFile(ConsolePage):
             HTTPForbidden: the session has ended meanwhile.
         """
         session: Session = req.context.session
-        self._running.append(session)
+        self._running.append(session.token)
         try:
             yield (",".join(CSV_COLUMNS) + "\r\n").encode()
             async for found, before in self._search.all(wanted):
@@ -97,7 +97,7 @@ class DecisionsFile(ConsolePage):
                 yield (text.getvalue().replace(MARK, "") + place).encode()
                 await asyncio.sleep(EXPORT_PAUSE_SECONDS)
         finally:
-            self._running.remove(session)
+            self._running.remove(session.token)
 
 
 def _marked(place: Cursor) -> str:

@@ -50,9 +50,10 @@ def export(sessions: Any) -> DecisionsFile:
     return DecisionsFile(search, changes, sessions, Transaction)
 
 
-async def asked(file: DecisionsFile, session: Any, state: dict[str, bool] | None = None) -> Any:
+async def asked(file: DecisionsFile, token: str, state: dict[str, bool] | None = None) -> Any:
     """The lines that somebody gets who asks for the file."""
-    context = SimpleNamespace(session=session)
+    # another object each time, as without keys
+    context = SimpleNamespace(session=SimpleNamespace(token=token))
     scope = {"state": {} if state is None else state}
     req: Any = SimpleNamespace(params={}, context=context, scope=scope, get_param=lambda _: None)
     resp: Any = SimpleNamespace(set_headers=lambda _: None)
@@ -78,9 +79,9 @@ async def test_a_session_has_one_export_at_a_time_and_a_process_few() -> None:
     for lines in running:
         await anext(lines)
 
-    for session in ("reader 0", "another"):
+    for token in ("reader 0", "another"):
         with pytest.raises(falcon.HTTPTooManyRequests):
-            await asked(file, session)
+            await asked(file, token)
 
     for lines in running:
         await lines.aclose()
