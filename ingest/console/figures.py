@@ -9,6 +9,9 @@ from shared.store.history import Snapshot
 
 ACTIONS = tuple(action.value for action in Action)
 
+SYNC, QUEUE = (tuple(f"{door} {action} number" for action in ACTIONS) for door in ("sync", "queue"))
+"""The numbers of what each door decided, by action."""
+
 BOUNDS = {"sync_seconds": SECONDS, "submit_seconds": SECONDS, "queue_seconds": QUEUE_SECONDS.bounds}
 """Of the buckets of each histogram of times; only those in which something is are told."""
 

@@ -4,23 +4,21 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import falcon.asgi
 from redis.asyncio import Redis
 
 from ingest.auth import Gate
-from ingest.console.figures import ACTIONS, Between, actions, between, last, score_parts
+from ingest.console.figures import QUEUE, SYNC, Between, actions, between, last
 from ingest.console.guard import ConsolePage
-from ingest.console.pictures import Tick, across, nice_top, path, ticks, upwards
+from ingest.console.hour import bars_of, lines_of
 from ingest.console.rendering import Renderer
 from ingest.fleet import Fleet
-from ingest.history import HOUR_SECONDS, History
+from ingest.history import History
 from ingest.redis_watch import redis_info
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
-from shared.measures import PROBABILITY
 from shared.model.serving import Serving
 from shared.store.connection import redis_faults_named
 from shared.store.counts import TOTALS, Counts
@@ -44,25 +42,6 @@ PATIENCE_SECONDS = 1.0
 
 FRESH_SECONDS = 0.5
 """For how long all who look get the same: with the second after which they ask again, less than two in all."""
-
-SYNC, QUEUE = (tuple(f"{door} {action} number" for action in ACTIONS) for door in ("sync", "queue"))
-
-
-class Lines(NamedTuple):
-    """A picture of decisions a second over the last hour."""
-
-    sync: str
-    queue: str
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
-
-
-class Bars(NamedTuple):
-    """A picture of bars: their places, widths, tops and heights, and their words."""
-
-    bars: list[tuple[float, float, float, float, str]]
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
 
 
 class Overview:
@@ -108,9 +87,9 @@ class Overview:
             "doors": _doors(now, recent),
             "decided": _decided_in_the_hour(self._history.minutes, looks, counts),
             "hour_from": hour_from(hour, looks),
-            "lines": _lines(self._history.minutes, looks),
+            "lines": lines_of(self._history.minutes, looks),
             "actions": None if hour is None else actions(hour),
-            "scores": None if hour is None else _score_bars(hour),
+            "scores": None if hour is None else bars_of(hour),
             "states": self._fleet.states,
             "redis": redis,
             "persistence": _persistence(self._facts if redis is not None else None),
@@ -220,40 +199,6 @@ def _doors(now: Between | None, recent: Between | None) -> list[dict[str, Any]]:
         }
         for name, decided, accepted, failed, measure in doors
     ]
-
-
-def _lines(minutes: Sequence[Snapshot], looks: Sequence[Snapshot]) -> Lines | None:
-    points = [*minutes, *([looks[-1]] if looks and (not minutes or looks[-1].at > minutes[-1].at + 1) else [])]
-    if len(points) < 2:  # noqa: PLR2004  # a line has two ends
-        return None
-    spans = [between(earlier, later) for earlier, later in pairwise(points)]
-    ends = [each.at for each in points[1:]]
-    sync = [None if span is None else span.rate(*SYNC) for span in spans]
-    queue = [None if span is None else span.rate(*QUEUE) for span in spans]
-    top = nice_top(max((value for value in (*sync, *queue) if value is not None), default=0.0))
-    first, final = points[-1].at - HOUR_SECONDS, points[-1].at
-    x_scale, y_scale = across(first, final), upwards(0, top)
-    hours = [
-        Tick(x_scale.at(at), datetime.fromtimestamp(at, UTC).strftime("%H:%M"))
-        for at in (first + HOUR_SECONDS * part / 4 for part in range(5))
-    ]
-    return Lines(path(ends, sync, x_scale, y_scale), path(ends, queue, x_scale, y_scale), hours, ticks(y_scale, 0, top))
-
-
-def _score_bars(hour: Between) -> Bars:
-    parts = score_parts(hour)
-    # whole numbers at the ticks
-    top = nice_top(max(5.0, *parts))
-    x_scale, y_scale = across(0, 1), upwards(0, top)
-    bars = []
-    for place, number in enumerate(parts):
-        low, high = place / len(parts), PROBABILITY.bounds[place]
-        left, ceiling = x_scale.at(low), y_scale.at(number)
-        words = f"{low:.2f} to {high:.2f}: {number:,.0f}"
-        bars.append(
-            (left + 1, round(x_scale.at(high) - left - 2, 1), ceiling, round(y_scale.at(0) - ceiling, 1), words)
-        )
-    return Bars(bars, ticks(x_scale, 0, 1), ticks(y_scale, 0, top))
 
 
 class OverviewPage(ConsolePage):
