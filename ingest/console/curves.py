@@ -142,8 +142,8 @@ def round_values(low: float, high: float, *, is_whole: bool) -> list[float]:
 
 def _marks(thresholds: Thresholds, scale: Scale, places: Places) -> list[Mark]:
     """The thresholds, the words of each at that end of its line, and on that side, where they hide least."""
-    named = {"decline": thresholds.decline, "review": thresholds.review}
-    lines = {name: scale.at(value) for name, value in named.items() if value is not None}
+    named = _named(thresholds)
+    lines = {name: scale.at(value) for name, value in named.items()}
     marks: list[Mark] = []
     for name, line in lines.items():
         corners = [(x, line + side) for side in (-5, 15) for x in (RIGHT - 2 - WORDS, LEFT + 4)]
@@ -181,7 +181,6 @@ def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
         )
         for number, at in enumerate(shown)
     ]
-    named = {"decline": thresholds.decline, "review": thresholds.review}
     return Bars(
         name=choices.field.name,
         summary=f"Score by {choices.field.name}: "
@@ -192,11 +191,16 @@ def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
         ticks=[Tick(scale.at(value), f"{value:g}") for value in (0, 0.5, 1)],
         marks=[
             Mark(f"{name} above {value:g}", at := scale.at(value), min(max(at, WORDS / 2), WIDTH - WORDS / 2), y)
-            for (name, value), y in zip(named.items(), (LETTER, LETTER + APART), strict=True)
-            if value is not None
+            for (name, value), y in zip(_named(thresholds).items(), (LETTER, LETTER + APART), strict=False)
         ],
         bottom=BARS_TOP + len(bars) * BAR,
     )
+
+
+def _named(thresholds: Thresholds) -> dict[str, float]:
+    """Those that there are."""
+    named = {"decline": thresholds.decline, "review": thresholds.review}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _fitting(name: str) -> str:

@@ -56,10 +56,8 @@ class DecisionsFile(ConsolePage):
         """
         wanted = Filter.read(parameters(req), self._fields)
         if wanted.is_wrong:
-            wrong = "; ".join(f"{name}={wanted.given.get(name, '')} {why}" for name, why in wanted.problems.items())
-            raise falcon.HTTPBadRequest(
-                title="The filter is not understood", description=f"{wrong}. Nothing was exported."
-            )
+            told = f"{'; '.join(wanted.complaints)}. Nothing was exported."
+            raise falcon.HTTPBadRequest(title="The filter is not understood", description=told)
         session: Session = req.context.session
         if session.token in self._running or len(self._running) >= MAX_EXPORTS:
             raise falcon.HTTPTooManyRequests(

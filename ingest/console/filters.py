@@ -99,6 +99,11 @@ class Filter:
         return bool(self.problems)
 
     @property
+    def complaints(self) -> list[str]:
+        """What was not understood, each with what was given."""
+        return [f"{name}={self.given.get(name, '')} {why}" for name, why in self.problems.items()]
+
+    @property
     def names_fields(self) -> bool:
         """Whether the transactions themselves have to be looked at."""
         return bool(self.equal or self.at_least or self.at_most)

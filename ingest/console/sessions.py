@@ -87,6 +87,10 @@ class Session:
         text = "\0".join(map(str, words))
         return hmac.digest(self.token.encode(), f"signed\0{text}".encode(), "sha256").hex()
 
+    def has_signed(self, signature: str, *words: object) -> bool:
+        """Whether this is the signature of these words for this session."""
+        return hmac.compare_digest(self.signature(*words).encode(), signature.encode())
+
     def kept(self) -> str:
         """What Redis has of it: not its token."""
         fields = {"who": self.who, "may_change": self.may_change, "until": self.until.isoformat()}

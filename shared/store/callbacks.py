@@ -192,12 +192,6 @@ class CallbackRecords:
             found: Any = self._redis.zrange(self._keys.callbacks, 0, limit - 1, withscores=True)
         return [(at, each.decode()) for each, at in found]
 
-    def dead(self, limit: int) -> list[tuple[float, str]]:
-        """The transactions whose callbacks were given up, by when, the last first; a few may have expired since."""
-        with redis_faults_named():
-            found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, limit - 1, desc=True, withscores=True)
-        return [(at, each.decode()) for each, at in found]
-
     def all_dead(self) -> list[str]:
         """All whose callbacks were given up, oldest first."""
         with redis_faults_named():

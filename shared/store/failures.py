@@ -44,18 +44,6 @@ class Failures:
         self._redis = redis
         self._keys = keys
 
-    def count(self) -> int:
-        """How many there are; a few of them may have expired since."""
-        with redis_faults_named():
-            return int(self._redis.zcard(self._keys.failed))
-
-    def newest(self, limit: int) -> Iterator[Failure]:
-        """The last that failed, newest first."""
-        with redis_faults_named():
-            found: Any = self._redis.zrange(self._keys.failed, 0, limit - 1, desc=True, withscores=True)
-        entries = [Entry(failed_at, transaction_id.decode()) for transaction_id, failed_at in found]
-        return (failure for failure in self.read(entries) if failure is not None)
-
     def read(self, entries: Sequence[Entry]) -> Iterator[Failure | None]:
         """What failed of each; None where it has expired, or did not fail, or not any more."""
         for start in range(0, len(entries), BATCH):

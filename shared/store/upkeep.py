@@ -27,13 +27,12 @@ class AllFailures:
         """By when they failed, in s."""
 
     def count(self) -> int:
-        """See Failures."""
-        return sum(part.count() for part in self._parts)
+        """How many there are; a few of them may have expired since."""
+        return self.listing.count()
 
-    def newest(self, limit: int) -> Iterator[Failure]:
-        """See Failures."""
-        newest = (part.newest(limit) for part in self._parts)
-        return islice(heapq.merge(*newest, key=lambda failure: failure.failed_at, reverse=True), limit)
+    def newest(self, limit: int) -> list[Failure]:
+        """The last that failed, newest first."""
+        return [failure for failure in self.read(self.listing.back(None, limit)) if failure is not None]
 
     def read(self, entries: Sequence[Entry]) -> list[Failure | None]:
         """See Failures; in the order of the entries."""
@@ -83,9 +82,8 @@ class AllCallbacks:
         return [transaction_id for _, transaction_id in islice(oldest, limit)]
 
     def dead(self, limit: int) -> list[str]:
-        """See CallbackRecords."""
-        newest = heapq.merge(*(part.dead(limit) for part in self._parts), reverse=True)
-        return [transaction_id for _, transaction_id in islice(newest, limit)]
+        """The transactions whose callbacks were given up, the last first; a few may have expired since."""
+        return [entry.transaction_id for entry in self.dead_listing.back(None, limit)]
 
     def all_dead(self) -> list[str]:
         """All whose callbacks were given up, of each shard oldest first."""

@@ -12,13 +12,13 @@ from shared.decision import Decision
 from shared.policy import Action
 from shared.store.counts import Counts
 from shared.store.decisions import RedisDecisions
-from shared.store.failures import Failures
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
 from shared.store.sharded import ShardedIntake
 from shared.store.sharded_queue import Health, ShardedQueue
 from shared.store.shards import all_keys, first_shard
 from shared.store.transactions import RedisIntake, RedisQueue
+from shared.store.upkeep import AllFailures
 from tests.factories import a_transaction
 
 NOW = "2026-11-24T03:15:07.123Z"
@@ -102,7 +102,7 @@ def sharded_store(url: str, queue_limit: int = QUEUE_LIMIT) -> Store:
     store = Store(
         intake=ShardedIntake(intakes, route=lambda _: only),
         queue=ShardedQueue(queues, route=lambda _: only, health=Health()),
-        failures=Failures(redis),
+        failures=AllFailures([redis]),
         redis=redis,
     )
     store.asynchronous = asynchronous
@@ -111,7 +111,7 @@ def sharded_store(url: str, queue_limit: int = QUEUE_LIMIT) -> Store:
 
 def on_redis(redis: Any, asynchronous: Any, queue_limit: int) -> Store:
     intake = RedisIntake(asynchronous, queue_limit=queue_limit, **TTL)
-    return Store(intake=intake, queue=RedisQueue(redis, **LIMITS), failures=Failures(redis), redis=redis)
+    return Store(intake=intake, queue=RedisQueue(redis, **LIMITS), failures=AllFailures([redis]), redis=redis)
 
 
 def a_submission(transaction_id: str = "a", *, callback_url: str | None = None, **changes: Any) -> Submission:
