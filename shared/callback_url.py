@@ -6,7 +6,7 @@ what that makes of it is used afterwards. Where its host is a name, `parse_callb
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
@@ -65,6 +65,10 @@ NEVER_IPV6 = tuple(
 )
 NAT64 = IPv6Network("64:ff9b::/96")
 SIX_TO_FOUR = IPv6Network("2002::/16")
+ISATAP = 0x5EFE
+"""The upper half of an interface identifier that ends in an IPv4 address (RFC 5214), whatever the network."""
+ISATAP_FLAGS = 0x0300_0000
+"""Its bits `universal` and `group`, which say nothing of the address."""
 SHARED_BY_CARRIERS = IPv4Network("100.64.0.0/10")
 
 
@@ -254,10 +258,19 @@ def _is_public(address: Address) -> bool:
         return not odd and not any(address in network for network in NEVER_IPV4)
     if address.scope_id is not None:
         return False
-    number = int(address)
+    if not all(map(_is_public, _carried(address))):
+        return False
     if address in NAT64:
         # how networks without IPv4 see all of it
-        return _is_public(IPv4Address(number & 0xFFFFFFFF))
-    if address in SIX_TO_FOUR and not _is_public(IPv4Address(number >> 80 & 0xFFFFFFFF)):
-        return False
+        return True
     return address in GLOBAL_IPV6 and not any(address in network for network in NEVER_IPV6)
+
+
+def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses in an IPv6 address, to which a router on the way may send what is meant for it."""
+    number = int(address)
+    last = IPv4Address(number & 0xFFFFFFFF)
+    if address in NAT64 or (number >> 32 & 0xFFFFFFFF & ~ISATAP_FLAGS) == ISATAP:
+        yield last
+    if address in SIX_TO_FOUR:
+        yield IPv4Address(number >> 80 & 0xFFFFFFFF)
