@@ -15,7 +15,7 @@ from ingest.edge import EdgeProtocol
 from ingest.fastpath_shared import STATE, Door, FastPath, Plain
 from ingest.limiting import Account
 from ingest.middleware import request_id
-from ingest.resources.transactions import POLL_AGAIN_SECONDS, queued_state
+from ingest.resources.transactions import POLL_AGAIN_SECONDS, location, queued_state
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
 from shared.trace import traceparent
@@ -210,7 +210,7 @@ class FastPathProtocol(EdgeProtocol):
         if self.transport.is_closing():
             return
         if answer is ACCEPTED:
-            place = f"location: {self.root_path}/transactions/{submission.transaction_id}\r\nretry-after: "
+            place = f"location: {location(self.root_path, submission.transaction_id)}\r\nretry-after: "
             close = "connection: close\r\n" if self._stopping else ""
             state = queued_state(submission.transaction_id, submission.submitted_at)
             self._answer(

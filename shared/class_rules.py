@@ -19,6 +19,9 @@ MAX_COLUMNS, MAX_NAME = 4096, 200
 CONFIG = {"strict": True, "frozen": True, "allow_inf_nan": False}
 """What a class may not set otherwise: a worker would take another transaction than was sent."""
 
+ENGINE = "rust-regex"
+"""The engine of patterns; of Python's the `$` also stands before a line break, which would pass into an id."""
+
 
 def problem_of(cls: type[BaseModel], id_field: str) -> str | None:
     """Why a class cannot be used; None where it can."""
@@ -29,6 +32,8 @@ def _problems(cls: type[BaseModel], id_field: str) -> Iterator[str]:
     for name, wanted in CONFIG.items():
         if cls.model_config.get(name) is not wanted:
             yield f"sets {name} in its model_config, which has to be {wanted}: leave it out there"
+    if wrong := _problem_of_id(id_field, cls):
+        yield wrong
     serialized = _serialized(cls)
     if serialized is None:
         yield "has a model_serializer: a worker reads what pydantic itself writes, so leave it out"
@@ -55,6 +60,28 @@ def _problems_of_columns(columns: tuple[str, ...], id_field: str) -> Iterator[st
         seen.add(name)
         if len(name) > MAX_NAME or not name.isprintable():
             yield f"has a column {name[:MAX_NAME]!r}; a name may have {MAX_NAME} characters that can be shown"
+
+
+def _problem_of_id(id_field: str, cls: type[BaseModel]) -> str | None:
+    """What lets other ids pass than those that URLs, headers and keys can be made of."""
+    if cls.model_config.get("regex_engine", ENGINE) != ENGINE:
+        return "sets regex_engine in its model_config, by which an id may end in a line break: leave it out there"
+    bases = (base for base in reversed(cls.__mro__) if issubclass(base, BaseModel))
+    rule = next(base.model_fields[id_field] for base in bases if id_field in base.model_fields)
+    field = cls.model_fields[id_field]
+    if (field.annotation, field.metadata, field.is_required()) != (rule.annotation, rule.metadata, rule.is_required()):
+        return (
+            f"redefines {id_field}, which URLs, headers and keys are made of: leave it out, and refuse what else you "
+            "do not take in a model_validator"
+        )
+    validators = cls.__pydantic_decorators__.field_validators.items()
+    for name, each in validators:
+        if each.info.mode != "before" and {id_field, "*"} & set(each.info.fields):
+            return (
+                f"validator {name} comes after the check of {id_field} and could make another of it: have it name the "
+                "other fields, or give it mode='before'"
+            )
+    return None
 
 
 def _problem_of_field(

@@ -1,5 +1,7 @@
 """/transactions: submit one to the queue, and see what became of it."""
 
+from urllib.parse import quote
+
 import falcon
 import falcon.asgi
 import orjson
@@ -57,7 +59,7 @@ class TransactionsResource:
             record = await self._submit(req, resp, submission)
         else:
             record = own_record(submission, answer)
-        resp.set_header("Location", f"{req.root_path}/transactions/{submission.transaction_id}")
+        resp.set_header("Location", location(req.root_path, submission.transaction_id))
         if record["status"] == Status.QUEUED:
             resp.status = falcon.HTTP_202
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
@@ -139,6 +141,11 @@ class TransactionResource:
         called_back = record["status"] != Status.QUEUED and callback_url_of(record) is not None
         callback = await self._intake.callback(transaction_id) if called_back else None
         return orjson.dumps(state_of(transaction_id, record, callback))
+
+
+def location(root_path: str, transaction_id: str) -> str:
+    """Where a transaction's state is; a class may have made its id of something that no header takes."""
+    return f"{root_path}/transactions/{quote(transaction_id, safe=':~')}"
 
 
 def queued_state(transaction_id: str, submitted_at: str) -> bytes:

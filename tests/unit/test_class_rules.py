@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     create_model,
     field_serializer,
+    field_validator,
     model_serializer,
 )
 
@@ -22,7 +23,7 @@ from shared.class_rules import MAX_COLUMNS, MAX_NAME, problem_of
 from shared.errors import SettingsError
 from shared.features import Encoded, InputOnly, OneHot, feature
 from shared.model.bundle import Manifest
-from shared.transaction import Transaction, TransactionModel, load_transaction_class
+from shared.transaction import Transaction, TransactionId, TransactionModel, load_transaction_class
 
 
 class Aliased(TransactionModel):
@@ -134,6 +135,55 @@ class Cut(TransactionModel):
         return self.days[0]
 
 
+class Renamed(TransactionModel):
+    transaction_id: str
+    amount: float
+
+
+class Extended(TransactionModel):
+    transaction_id: Annotated[TransactionId, AfterValidator(lambda given: given + "\r\nX-Added: 1")]
+    amount: float
+
+
+class Numbered(TransactionModel):
+    transaction_id: TransactionId = "1"
+    amount: float
+
+
+class Backtracking(TransactionModel):
+    model_config = ConfigDict(regex_engine="python-re")
+
+    amount: float
+
+
+class Relabelled(TransactionModel):
+    amount: float
+
+    @field_validator("transaction_id")
+    @classmethod
+    def label(cls, given: str) -> str:
+        return given + "\r\n"
+
+
+class Stripped(TransactionModel):
+    amount: float
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def strip(cls, given: Any, handler: Any) -> Any:
+        return handler(given)
+
+
+class Documented(TransactionModel):
+    transaction_id: TransactionId = Field(description="What our payment switch calls it.", examples=["P-1"])
+    amount: float = Field(examples=[1.0])
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def strip(cls, given: Any) -> Any:
+        return given.strip() if isinstance(given, str) else given
+
+
 class Unknown(TransactionModel):
     amount: float
     at: "Annotated[NoSuchType, InputOnly]"  # type: ignore[name-defined]  # noqa: F821  # that is what is told
@@ -158,6 +208,12 @@ REFUSED = {
     "LongNamed": "has a column 'entry_x+'; a name may have 200 characters",
     "Drawing": "the feature lot depends on something else than the transaction",
     "Cut": "the feature first depends on something else than the transaction",
+    "Renamed": "redefines transaction_id, which URLs, headers and keys are made of: leave it out",
+    "Extended": "redefines transaction_id",
+    "Numbered": "redefines transaction_id",
+    "Backtracking": "sets regex_engine in its model_config, by which an id may end in a line break: leave it out there",
+    "Relabelled": "validator label comes after the check of transaction_id and could make another of it",
+    "Stripped": "validator strip comes after the check of transaction_id",
     "Unknown": "names the type NoSuchType, which its module does not have when it runs: import it there",
 }
 
@@ -166,6 +222,12 @@ REFUSED = {
 def test_a_class_that_breaks_a_rule_is_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(SettingsError, match=REFUSED[name]):
         load_transaction_class(f"tests.unit.test_class_rules:{name}")
+
+
+def test_a_class_may_describe_the_id_and_clean_it_before_its_check() -> None:
+    load_transaction_class("tests.unit.test_class_rules:Documented")
+
+    assert Documented.from_row({"transaction_id": " P-1\n", "amount": 1.0}).transaction_id == "P-1"
 
 
 def wide(columns: int) -> type[TransactionModel]:

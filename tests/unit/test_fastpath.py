@@ -1,14 +1,16 @@
 """The fast path answers what the ordinary way answers, to the byte; it only answers sooner."""
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
+from pydantic import model_validator
 
 from ingest.fastpath import FastPathProtocol
 from shared.errors import BundleError
 from shared.metrics import exposition
+from shared.transaction import Transaction
 from tests.factories import transaction_json
 from tests.unit.api import MAX_BODY_BYTES, Api
 from tests.unit.wire import Answer, request, serving
@@ -95,6 +97,25 @@ async def test_both_ways_give_the_same_answer_to_a_known_id(again: bytes) -> Non
     before, then = request("/transactions", GOOD), request("/transactions", again)
 
     assert await answers_of(then, fast=True, before=before) == await answers_of(then, fast=False, before=before)
+
+
+class Rebuilding(Transaction):
+    """Makes another transaction of what it checked, as no rule for classes can see."""
+
+    @model_validator(mode="after")
+    def rebuild(self) -> Self:
+        made = "a\r\nSet-Cookie: b=1" if self.amount == orjson.loads(GOOD)["amount"] else self.transaction_id
+        return self.model_copy(update={"transaction_id": made})
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_an_id_that_a_class_made_of_anything_adds_no_header(*, fast: bool) -> None:
+    api = Api(transaction_class=Rebuilding)
+    async with serving(api.app) as server:
+        (answer,) = await server.connect(fast=fast).send(request("/transactions", GOOD)).answers()
+
+    assert answer.headers["location"] == "/transactions/a%0D%0ASet-Cookie:%20b%3D1"
+    assert "set-cookie" not in answer.headers
 
 
 async def test_both_ways_refuse_what_the_queue_has_no_room_for() -> None:
