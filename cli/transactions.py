@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.installation import DataOption, installation_store
-from shared.transaction import TRANSACTION_ID_PATTERN
+from shared.transaction import MOST_ID_CHARACTERS, TRANSACTION_ID_PATTERN
 
 MOST_SHOWN = 1_000_000
 
@@ -72,8 +72,8 @@ def replay(
     with installation_store(data=data) as store:
         failures = AllFailures(store.shards)
         asked = list(transaction_ids or ())
-        ids = failures.ids() if every else [each for each in asked if ID.fullmatch(each)]
-        not_failed += [each for each in asked if not ID.fullmatch(each)]
+        ids = failures.ids() if every else [each for each in asked if _is_id(each)]
+        not_failed += [each for each in asked if not _is_id(each)]
         done = failures.replay(ids)
         replayed = len(done.replayed)
         not_failed += done.not_failed
@@ -105,3 +105,7 @@ def _tell(replayed: int, not_failed: Sequence[str], *, as_json: bool) -> None:
             typer.echo(f"riskline: {transaction_id!r} has not failed, or has expired", err=True)
     if not_failed:
         raise typer.Exit(1)
+
+
+def _is_id(text: str) -> bool:
+    return ID.fullmatch(text) is not None and len(text) <= MOST_ID_CHARACTERS

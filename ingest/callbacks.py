@@ -1,5 +1,6 @@
 """What a submission may say beside its transaction: where the decision is to be sent."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, from_json
 from shared.callback_url import CallbackUrlError, parse_callback_url
 from shared.settings import UNSIGNED, Settings
 from shared.transaction import BESIDE, TransactionModel
+from shared.wrong_fields import first_errors
 
 SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}],
@@ -19,6 +21,8 @@ SCHEMA: dict[str, Any] = {
 """How the OpenAPI document describes it."""
 
 MENTIONED = BESIDE.encode()
+ESCAPED = re.compile(rb"\\u00[567][0-9a-fA-F]")
+"""A letter of that name as JSON may also write it."""
 
 
 class Submitted(NamedTuple):
@@ -42,7 +46,7 @@ class Submissions:
         Raises:
             pydantic.ValidationError: with all that is wrong, or one error of type `json_invalid`.
         """
-        if MENTIONED not in body:
+        if not is_mentioned(body):
             return Submitted(self.transaction_class.parse(body), None)
         try:
             row = from_json(body)
@@ -62,7 +66,7 @@ class Submissions:
         try:
             transaction = self.transaction_class.from_row(row)
         except ValidationError as refused:
-            problems = [_again(each) for each in refused.errors(include_url=False)]
+            problems = [_again(each) for each in first_errors(refused)]
             raise _refused(problems if problem is None else [*problems, problem]) from None
         if problem is not None:
             raise _refused([problem])
@@ -79,12 +83,17 @@ class Submissions:
             return None, _problem("callback_url", str(error), given)
 
 
+def is_mentioned(body: bytes) -> bool:
+    """Whether JSON may say where decisions are to be sent; False is certain."""
+    return MENTIONED in body or (b"\\u00" in body and ESCAPED.search(body) is not None)
+
+
 def _problem(kind: str, message: str, given: object) -> InitErrorDetails:
     return {"type": PydanticCustomError(kind, message), "loc": (BESIDE,), "input": given}
 
 
-def _again(error: Any) -> InitErrorDetails:
-    return {"type": PydanticCustomError(error["type"], error["msg"]), "loc": error["loc"], "input": error["input"]}
+def _again(error: dict[str, Any]) -> InitErrorDetails:
+    return {"type": PydanticCustomError(error["type"], error["msg"]), "loc": tuple(error["loc"]), "input": None}
 
 
 def _refused(problems: list[InitErrorDetails]) -> ValidationError:

@@ -8,12 +8,12 @@ import falcon
 import falcon.asgi
 import orjson
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from shared.columns import raised_in, where
 from shared.errors import BundleError, ConflictError, QueueFullError, StoreUnavailableError
 from shared.log import get_logger
 from shared.trace import log_fields
+from shared.wrong_fields import MOST_LISTED, first_errors, is_not_json, wrong_fields
 
 log = get_logger(__name__)
 
@@ -166,36 +166,25 @@ def invalid_transaction(error: ValidationError) -> Problem:
     """400 where the body is not JSON, else 422 with each wrong field."""
     for raised in raised_in(error):
         log.warning("the transaction class raised", error=type(raised).__name__, at=where(raised))
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    if details[0]["type"] == "json_invalid":
-        reason = details[0]["msg"].removeprefix("Invalid JSON: ")
+    if is_not_json(error):
+        reason = first_errors(error)[0]["msg"].removeprefix("Invalid JSON: ")
         return Problem(
             status=400,
             name="not-json",
             title="The body is not JSON",
             detail=f"The body cannot be read as JSON: {reason}.",
         )
-    errors = [{"pointer": _pointer(detail["loc"]), "detail": _detail(detail)} for detail in details]
-    noun = "field is" if len(errors) == 1 else "fields are"
+    errors = wrong_fields(error)
+    count = f"More than {MOST_LISTED}" if len(errors) > MOST_LISTED else str(len(errors))
     return Problem(
         status=422,
         name="invalid-transaction",
         title="The transaction is not valid",
-        detail=f"{len(errors)} {noun} not as they must be; see errors."
+        detail=f"{count} fields are not as they must be; see errors."
         if len(errors) > 1
         else f"{errors[0]['pointer'] or 'the body'}: {errors[0]['detail']}.",
         errors=errors,
     )
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
-
-
-def _detail(detail: ErrorDetails) -> str:
-    if detail["type"] == "extra_forbidden":
-        return "Unknown field"
-    return detail["msg"]
 
 
 def help_link(name: str, *, root_path: str = "") -> str:

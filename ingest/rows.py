@@ -1,21 +1,25 @@
 """The rows of a batch as its body arrives: a JSON array or lines, never more of it held than a part and a row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from ingest.callbacks import MENTIONED, Submissions, Submitted
+from ingest.callbacks import Submissions, Submitted, is_mentioned
 from ingest.problems import Problem, body_too_large, internal_error, invalid_transaction
 from shared.log import get_logger
 from shared.transaction import many
+from shared.wrong_fields import is_not_json
 
 log = get_logger(__name__)
 
 PART_BYTES = 65_536
 """How much of a body is taken at once: some hundred rows, a millisecond of the event loop's time."""
+
+BLANKS = b" \t\r\n"
+"""What JSON takes for white space (RFC 8259): Python's own idea of it has more."""
 
 BRACES_TRIED = 16
 """Braces before the last one that may be inside of a row until more of the body is awaited."""
@@ -27,10 +31,14 @@ Row = Submitted | Problem
 class Reader(Protocol):
     """Takes a body piece by piece and gives its rows in their order."""
 
-    def feed(self, data: bytes) -> Sequence[Row]:
-        """The rows that are complete with this piece; raises Problem where the body cannot go on like this."""
+    def feed(self, data: bytes) -> Iterable[Row]:
+        """The rows that are complete with this piece, to be read before the next; what is wrong with each is said late.
 
-    def end(self) -> Sequence[Row]:
+        Raises:
+            Problem: the body cannot go on like this.
+        """
+
+    def end(self) -> Iterable[Row]:
         """The last rows; raises Problem where the body must not end here."""
 
 
@@ -43,25 +51,25 @@ class Lines:
         self._rest = b""
         self._too_long = False
 
-    def feed(self, data: bytes) -> Sequence[Row]:
+    def feed(self, data: bytes) -> Iterable[Row]:
         """See Reader."""
         *lines, rest = (self._rest + data).split(b"\n")
-        rows = list(self._rows(lines))
+        rows = self._rows(lines, first_is_too_long=self._too_long)
+        self._too_long = self._too_long and not lines
         if len(rest) > self._max_row_bytes:
             self._too_long, rest = True, b""
         self._rest = rest
         return rows
 
-    def end(self) -> Sequence[Row]:
+    def end(self) -> Iterable[Row]:
         """See Reader."""
-        return list(self._rows([self._rest]))
+        return self._rows([self._rest], first_is_too_long=self._too_long)
 
-    def _rows(self, lines: Sequence[bytes]) -> Iterator[Row]:
-        for line in lines:
-            if self._too_long or len(line) > self._max_row_bytes:
-                self._too_long = False
+    def _rows(self, lines: Sequence[bytes], *, first_is_too_long: bool) -> Iterator[Row]:
+        for number, line in enumerate(lines):
+            if (first_is_too_long and number == 0) or len(line) > self._max_row_bytes:
                 yield body_too_large(self._max_row_bytes)
-            elif line and not line.isspace():
+            elif line.strip(BLANKS):
                 yield read_row(self._submissions, line)
 
 
@@ -79,7 +87,7 @@ class Array:
         self._at = _At.START
         self._try_at = PART_BYTES
 
-    def feed(self, data: bytes) -> Sequence[Row]:
+    def feed(self, data: bytes) -> Iterable[Row]:
         """See Reader."""
         self._rest += data
         self._step()
@@ -95,7 +103,7 @@ class Array:
         self._step()
         return rows
 
-    def _rows_to_a_brace(self) -> tuple[Sequence[Row] | None, int]:
+    def _rows_to_a_brace(self) -> tuple[Iterable[Row] | None, int]:
         """The rows up to one of the last braces, and where that is; bad rows may have braces of their own."""
         cut = len(self._rest)
         for _ in range(BRACES_TRIED):
@@ -107,20 +115,20 @@ class Array:
                 return rows, cut + 1
         return None, 0
 
-    def end(self) -> Sequence[Row]:
+    def end(self) -> Iterable[Row]:
         """See Reader."""
-        rest = self._rest.strip()
+        rest = self._rest.strip(BLANKS)
         if self._at is _At.END or (self._at is _At.FIRST_ROW and rest == b"]"):
             return []
         rows = self._parsed(rest) if self._at in (_At.FIRST_ROW, _At.ROW) else None
-        if not rows:
+        if rows is None:
             raise _broken("it is no JSON array, or does not end")
         return rows
 
     def _step(self) -> None:
         """Takes the brackets and commas between rows as far as they are here."""
         while self._at not in (_At.FIRST_ROW, _At.ROW):
-            self._rest = self._rest.lstrip()
+            self._rest = self._rest.lstrip(BLANKS)
             if not self._rest:
                 return
             sign, self._rest = self._rest[:1], self._rest[1:]
@@ -129,26 +137,27 @@ class Array:
             except KeyError:
                 raise _broken("it is no JSON array") from None
 
-    def _parsed(self, inside: bytes) -> Sequence[Row] | None:
-        """The rows between the brackets, of which the first is left out; None where it is not JSON."""
-        if MENTIONED in inside:
+    def _parsed(self, inside: bytes) -> Iterable[Row] | None:
+        """The rows between the brackets, of which the first is left out; None where none are, or it is not JSON."""
+        if is_mentioned(inside):
             return self._parsed_one_by_one(inside)
         try:
             rows = many(self._submissions.transaction_class).validate_json(b"[" + inside)
-            return [Submitted(row, None) for row in rows]
+            return [Submitted(row, None) for row in rows] or None
         except ValidationError as error:
-            if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+            if is_not_json(error):
                 return None
         except Exception:  # noqa: BLE001  # a team's own class: one row must not take the others with it
             log.debug("a part of a batch is read row by row")
         return self._parsed_one_by_one(inside)
 
-    def _parsed_one_by_one(self, inside: bytes) -> Sequence[Row] | None:
+    def _parsed_one_by_one(self, inside: bytes) -> Iterable[Row] | None:
         try:
             values = from_json(b"[" + inside)
         except ValueError:
             return None
-        return [read_row(self._submissions, to_json(value)) for value in values]
+        # one after the other as they are wanted: a part of nothing but bad ones takes long
+        return (read_row(self._submissions, to_json(value)) for value in values) if values else None
 
 
 class _At(Enum):

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.features import MARK, Columns, Encoded, InputOnly, Nominal, OneHot, encoding, says
+from shared.wrong_fields import first_errors
 
 NUMBERS = (int, float, bool)
 """The types of fields that are columns as they are."""
@@ -29,6 +30,10 @@ CARRIED = (str, bool, float, datetime, date, time, AwareDatetime, NaiveDatetime,
 """The types whose values, once they are validated, have no number in them that JSON does not carry."""
 
 TOO_LARGE, NOT_FINITE = "Input is too large a number", "Input should be a finite number"
+
+COLUMN, CLASS_RAISED = "column", "class_raised"
+RAISING = frozenset({COLUMN, CLASS_RAISED})
+"""The types of errors that are a class's own; none of another type stands beside them."""
 
 RAISED = "raised"
 """Where the context of a validation error has what a team's own code raised."""
@@ -232,19 +237,19 @@ def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
 def _problem(message: str, *at: int | str, raised: Exception | None = None) -> InitErrorDetails:
     # without the input: what is wrong is not what a client sent in a field of that name
     context = {} if raised is None else {RAISED: raised}
-    return {"type": PydanticCustomError("column", message, context), "loc": at, "input": None}
+    return {"type": PydanticCustomError(COLUMN, message, context), "loc": at, "input": None}
 
 
 def raised_by_class(cls: type[BaseModel], error: Exception) -> ValidationError:
     """What a team's own validator raised, though it is no verdict on the transaction, as one."""
-    problem = PydanticCustomError(
-        "class_raised", f"The transaction class raised {type(error).__name__}", {RAISED: error}
-    )
+    problem = PydanticCustomError(CLASS_RAISED, f"The transaction class raised {type(error).__name__}", {RAISED: error})
     return ValidationError.from_exception_data(cls.__name__, [{"type": problem, "loc": (), "input": None}])
 
 
 def raised_in(error: ValidationError) -> list[Exception]:
     """What a team's own code raised, with its traceback, where that is why a transaction was refused."""
+    if first_errors(error)[0]["type"] not in RAISING:
+        return []
     details = error.errors(include_url=False, include_input=False)
     return [each["ctx"][RAISED] for each in details if RAISED in each.get("ctx", ())]
 

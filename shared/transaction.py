@@ -18,14 +18,19 @@ from shared.class_rules import problem_of
 from shared.columns import Layout, computed, layout, needs_computing, raised_by_class
 from shared.errors import SettingsError
 from shared.features import Columns, Nominal
+from shared.wrong_fields import MOST_LISTED
 
-TRANSACTION_ID_PATTERN = r"^[A-Za-z0-9._~:-]{1,128}$"
+TRANSACTION_ID_PATTERN = r"^(?:\.{0,2}[A-Za-z0-9_~:-]|\.{3})[A-Za-z0-9._~:-]*$"
+"""Not `.` and `..`: in a URL they are the path's own (RFC 3986, 5.2.4), and nobody could ask for such a transaction."""
+MOST_ID_CHARACTERS = 128
 
 TransactionId = Annotated[
     str,
     Field(
         pattern=TRANSACTION_ID_PATTERN,
-        description="Chosen by the client and unique: the same id with the same body is the same transaction.",
+        max_length=MOST_ID_CHARACTERS,
+        description="Chosen by the client and unique: the same id with the same body is the same transaction. Up to "
+        "128 of A-Z a-z 0-9 . _ ~ : -, but neither . nor .. alone.",
         examples=["TXN-99827364"],
     ),
 ]
@@ -130,6 +135,9 @@ class TransactionModel(BaseModel):
 
     @classmethod
     def _parse_again(cls, load: Callable[[Any], Any], source: Any, refused: ValidationError) -> Self:
+        if refused.error_count() > max(MOST_LISTED, len(cls.model_fields)):
+            # not all of them are of fields of the class, and what else is wrong stays so
+            raise refused
         integral = [error for error in refused.errors(include_url=False) if _is_integral_float(error)]
         if not integral:
             raise refused

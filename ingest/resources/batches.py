@@ -1,8 +1,9 @@
 """POST /transactions/batch: thousands of transactions into the queue with one request, read as they arrive."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 
 import falcon
 import falcon.asgi
@@ -33,6 +34,9 @@ from shared.store.interfaces import ACCEPTED
 from shared.store.records import Queueing
 
 READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}
+
+ROWS_AT_A_TIME = 512
+"""About what a part has of good rows. It may have 20,000 bad ones, of which each takes longer than a good one."""
 
 MAX_DESCRIBED_BYTES = 1024 * 1024
 """What is said of a batch's bad rows; of those beyond only what kind of problem each has: bounds memory and answer."""
@@ -117,12 +121,17 @@ class Batch:
         self._described_bytes = 0
         self._retry_after_seconds = 1
 
-    async def take(self, rows: Sequence[Row]) -> None:
+    async def take(self, rows: Iterable[Row]) -> None:
         """Accepts the good rows of a part.
 
         Raises:
             Problem: there are too many rows, or Redis failed; says how many were accepted.
         """
+        coming = iter(rows)
+        while part := list(islice(coming, ROWS_AT_A_TIME)):
+            await self._take(part)
+
+    async def _take(self, rows: Sequence[Row]) -> None:
         room = self._max_rows - self._seen
         numbered = list(enumerate(rows[:room], start=self._seen))
         # the request was counted as one when it came

@@ -1,11 +1,13 @@
 """Bad input at both doors: the right status, a problem that names every wrong field, never a 500."""
 
+import tracemalloc
 from typing import Any
 
 import orjson
 import pytest
 
 from shared.transaction import Transaction
+from shared.wrong_fields import MORE, MOST_LISTED
 from tests.factories import transaction_json
 from tests.unit.api import MAX_BODY_BYTES, Api
 
@@ -84,6 +86,36 @@ def test_every_wrong_field_is_named_at_once(api: Api, door: str) -> None:
         "/x~1y~0z",
     }
     assert all(error["detail"] for error in problem["errors"])
+
+
+@pytest.mark.parametrize("url", [{}, {"callback_url": "nonsense"}])
+def test_of_thousands_of_wrong_fields_the_first_are_listed_in_bounded_memory(door: str, url: dict[str, str]) -> None:
+    api = Api(max_body_bytes=200_000)
+    body = orjson.dumps({**transaction_json(amount="x"), **url, **{f"field-{i}": i for i in range(8000)}})
+    tracemalloc.start()
+
+    answer = api.client.simulate_post(door, body=body, headers=JSON)
+
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    problem = assert_problem(answer, 422, "invalid-transaction")
+    assert problem["detail"].startswith(f"More than {MOST_LISTED} fields")
+    assert problem["errors"][0]["pointer"] == "/amount"
+    assert problem["errors"][MOST_LISTED:] == [MORE]
+    # what was sent itself takes a part of that, once it is read
+    assert peak_bytes < 20 * len(body)
+
+
+@pytest.mark.parametrize("transaction_id", [".", ".."])
+def test_an_id_that_a_url_takes_for_its_own_is_refused_by_every_door(api: Api, transaction_id: str) -> None:
+    row = transaction_json(transaction_id=transaction_id)
+
+    answers = [api.client.simulate_post(door, json=row) for door in DOORS]
+    batch = api.client.simulate_post("/transactions/batch", json=[row, transaction_json(transaction_id="...")])
+
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert [answer.json["errors"][0]["pointer"] for answer in answers] == ["/transaction_id"] * 2
+    assert (batch.json["accepted"], batch.json["rows"][0]["status"]) == (1, 422)
 
 
 @pytest.mark.parametrize("name", Transaction.model_fields)

@@ -7,9 +7,10 @@ import pytest
 from falcon import testing
 
 from ingest.problems import Problem
-from ingest.resources.batches import MAX_DESCRIBED_BYTES
-from ingest.rows import PART_BYTES, Array
+from ingest.resources.batches import MAX_DESCRIBED_BYTES, ROWS_AT_A_TIME
+from ingest.rows import PART_BYTES, Array, read_row
 from shared.transaction import Transaction
+from shared.wrong_fields import MOST_LISTED
 from tests.factories import transaction_json
 from tests.unit.api import MAX_BATCH_ROWS, MAX_BODY_BYTES, Api
 
@@ -177,6 +178,53 @@ def test_rows_are_the_same_however_the_body_is_cut(size: int) -> None:
     assert [getattr(row, "transaction_id", None) for row in found] == [*(f"b{i}" for i in range(700)), *[None] * 5]
 
 
+@pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\xc2\xa0", b"\x1c"])
+@pytest.mark.parametrize("body", [b"%b[%b]", b"[%b%b]", b"[%b]%b"])
+def test_what_is_no_white_space_in_json_is_none_in_an_array(body: bytes, blank: bytes) -> None:
+    row = orjson.dumps(transaction_json())
+    before, behind = (blank, row) if body.startswith((b"%b", b"[%b%b")) else (row, blank)
+
+    assert post(Api(), body % (before, behind)).status_code == 400
+
+
+def test_a_line_of_what_is_no_white_space_in_json_is_a_row_that_is_none() -> None:
+    answer = post(Api(), b"\x0b\n" + orjson.dumps(transaction_json()) + b"\n \t\r\n", headers=NDJSON)
+
+    assert (answer.json["accepted"], answer.json["refused"]) == (1, 1)
+    assert answer.json["rows"][0]["status"] == 400
+
+
+@pytest.mark.parametrize("headers", [None, NDJSON])
+async def test_others_have_their_turn_while_bad_rows_are_read(
+    headers: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, between = 0, [0]
+
+    def counted(*args: Any) -> Any:
+        nonlocal read
+        read += 1
+        return read_row(*args)
+
+    async def others() -> None:
+        while True:
+            before = read
+            await asyncio.sleep(0)
+            between.append(read - before)
+
+    monkeypatch.setattr("ingest.rows.read_row", counted)
+    body = b"[" + b",".join([b"{}"] * 20_000) + b"]" if headers is None else b"{}\n" * 20_000
+    async with testing.ASGIConductor(Api().app) as client:
+        task = asyncio.create_task(others())
+        answer = await client.simulate_post(
+            "/transactions/batch", body=body, headers=headers or {"Content-Type": "application/json"}
+        )
+        task.cancel()
+
+    assert answer.status_code == 413
+    assert max(between) <= ROWS_AT_A_TIME
+    assert read <= MAX_BATCH_ROWS + ROWS_AT_A_TIME
+
+
 def test_a_row_without_an_end_is_refused_before_it_fills_the_memory() -> None:
     reader = Array(Transaction, max_row_bytes=MAX_BODY_BYTES)
     reader.feed(b'[{"a": "')
@@ -272,10 +320,10 @@ def test_bad_rows_with_braces_of_their_own_are_listed_and_the_good_ones_among_th
 def test_what_is_said_of_very_bad_rows_is_bounded_and_each_is_still_named() -> None:
     bad = {str(i): 1 for i in range(500)}
 
-    answer = post(Api(), [*rows(1), *[bad] * 300])
+    answer = post(Api(), [*rows(1), *[bad] * 1000])
 
-    assert (answer.json["accepted"], answer.json["refused"]) == (1, 300)
+    assert (answer.json["accepted"], answer.json["refused"]) == (1, 1000)
     assert len(answer.content) < 8 * MAX_DESCRIBED_BYTES
-    assert len(answer.json["rows"][0]["errors"]) > 500
+    assert len(answer.json["rows"][0]["errors"]) == MOST_LISTED + 1
     assert "errors" not in answer.json["rows"][-1]
     assert answer.json["rows"][-1]["type"] == "urn:riskline:problem:invalid-transaction"

@@ -41,6 +41,22 @@ def test_the_url_is_kept_beside_the_transaction_in_its_one_spelling() -> None:
     assert kept["transaction"] == transaction_json(transaction_id="tx-1")
 
 
+@pytest.mark.parametrize("spelled", ["callback_url", "callback\\u005furl", "\\u0063allback_ur\\u006C"])
+def test_its_name_may_be_spelled_with_escapes_at_every_door_of_the_queue(spelled: str) -> None:
+    api = Api(settings=settings())
+    bodies = []
+    for number in range(4):
+        body = orjson.dumps(transaction_json(transaction_id=f"tx-{number}", callback_url=URL))
+        bodies.append(body.replace(b"callback_url", spelled.encode()))
+
+    api.client.simulate_post("/transactions", body=bodies[0], headers={"Content-Type": "application/json"})
+    array = b"[" + b",".join(bodies[1:3]) + b"]"
+    api.client.simulate_post("/transactions/batch", body=array, headers={"Content-Type": "application/json"})
+    api.client.simulate_post("/transactions/batch", body=bodies[3], headers={"Content-Type": "application/x-ndjson"})
+
+    assert [record(api, f"tx-{number}")["callback_url"] for number in range(4)] == [URL] * 4
+
+
 def test_while_it_waits_its_callback_does_too() -> None:
     api = Api(settings=settings())
     submitted(api, transaction_id="tx-1", callback_url=URL)
