@@ -52,8 +52,9 @@ def audit(auditor: AllAudits, shards: Sequence[Counts]) -> Iterator[Finding]:
     else:
         yield Finding("records", Verdict.OK, "each of them has its record")
     yield from _callbacks(auditor, counts)
-    if counts.undecided and not counts.workers:
-        yield Finding("workers", Verdict.WARN, "none lives, and transactions wait: start `riskline worker`")
+    if not counts.workers:
+        waits = "and transactions wait" if counts.undecided else "and what is queued will wait"
+        yield Finding("workers", Verdict.WARN, f"none lives, {waits}: start `riskline worker`")
     else:
         yield Finding("workers", Verdict.OK, f"{counts.workers} live")
 

@@ -86,7 +86,7 @@ def diagnose(**overrides: object) -> Iterator[Finding]:
     yield Finding("settings", Verdict.OK, f"valid; the data directory is {settings.data}")
     yield _check_data(settings)
     yield _check_kernel()
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_keys, _check_redis, _check_port)
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_keys, _check_redis, check_port)
     for check in checks:
         yield from check(settings)
     yield from _check_extras()
@@ -146,33 +146,39 @@ def _check_keys(settings: Settings) -> Iterator[Finding]:
 def _check_redis(settings: Settings) -> Iterator[Finding]:
     # redis-py: `riskline --help` shall not wait for it
     from cli.doctor_models import check_versions  # noqa: PLC0415
-    from cli.doctor_redis import check_callbacks, check_redis  # noqa: PLC0415
+    from cli.doctor_redis import check_redis, check_work  # noqa: PLC0415
 
-    yield from check_redis(settings)
-    yield from check_versions(settings)
-    yield from check_callbacks(settings)
+    # one that does not answer is waited for once, not once more for each question
+    answers = yield from check_redis(settings)
+    if answers:
+        yield from check_versions(settings)
+        yield from check_work(settings)
 
 
-def _check_port(settings: Settings) -> Iterator[Finding]:
+def check_port(settings: Settings) -> Iterator[Finding]:
+    """Whether an API can listen on its port, or is there already, and whether that one is ready."""
     # redis-py, as above
     from cli.up import Readiness, free_port  # noqa: PLC0415
 
     state = Installation(settings.data).running_state()
-    if state is not None:
-        ready = Readiness(state.host, state.port).reached()
-        detail = f"{state.port} is ours and " + ("ready" if ready else "not ready: see /health/ready")
-        yield Finding("port", Verdict.OK if ready else Verdict.FAIL, detail)
-        return
-    try:
-        free_port(settings.host, settings.port)
-    except InstallationError as error:
-        if Readiness(settings.host, settings.port).reached():
-            # one that `riskline up` did not start, such as that of the container that this runs in
-            yield Finding("port", Verdict.OK, f"an API answers on {settings.port} and is ready")
+    host, port = (settings.host, settings.port) if state is None else (state.host, state.port)
+    if state is None:
+        try:
+            free_port(host, port)
+        except InstallationError as error:
+            problem = str(error)
         else:
-            yield Finding("port", Verdict.FAIL, str(error))
+            yield Finding("port", Verdict.OK, f"{port} on {host} is free")
+            return
+    answered = Readiness(host, port).ask()
+    if answered is not None:
+        verdict = Verdict.OK if answered.is_ready else Verdict.FAIL
+        yield Finding("port", verdict, f"Riskline's API answers on {port} and {answered.sentence}")
+    elif state is None:
+        hangs = "it does not answer as an API of Riskline does; if it is one, it hangs"
+        yield Finding("port", Verdict.FAIL, f"{problem}; {hangs}")
     else:
-        yield Finding("port", Verdict.OK, f"{settings.port} on {settings.host} is free")
+        yield Finding("port", Verdict.FAIL, f"`riskline up` runs, and its API does not answer on {port}: see its log")
 
 
 def _check_extras() -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from cli.doctor import Finding, Verdict
+from cli.doctor_store import DOCTOR_SECONDS
 from cli.installation import open_store
 from cli.models_serving import Look, refusal
 from shared.errors import BundleError, StoreUnavailableError
@@ -23,7 +24,7 @@ def check_versions(settings: Settings) -> Iterator[Finding]:
     if settings.redis_url is None:
         return
     try:
-        with open_store(settings) as store:
+        with open_store(settings, timeout_seconds=DOCTOR_SECONDS) as store:
             yield versions_served(Processes(store.first).living, active=_active(settings))
     except StoreUnavailableError:
         return

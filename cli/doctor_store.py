@@ -1,6 +1,9 @@
 """`riskline doctor`: what it says of a store that is not on the Redis of the tickets."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from redis import Redis
 
 from cli.doctor import Finding, Verdict
 from cli.installation import open_store
@@ -9,45 +12,63 @@ from shared.errors import StoreUnavailableError
 from shared.redis_url import is_cluster_url
 from shared.settings import Settings
 from shared.store.connection import redis_faults_named
+from shared.store.keys import Keys
 from shared.store.layout import OtherLayoutError
 from shared.store.servers import Server, dangers_of_server, servers, uncovered
 from shared.store.shards import all_keys, tags
 
+DOCTOR_SECONDS = 2.0
+"""For each answer of Redis: one that hangs costs the whole diagnosis this once or twice."""
 
-def check_store(settings: Settings) -> Iterator[Finding]:
-    """Whether each of its servers is there, what is dangerous about it, and whether all shards have one."""
+
+def check_store(settings: Settings) -> Generator[Finding, None, bool]:
+    """Whether each of its servers is there, what is dangerous about it, and whether all shards have one.
+
+    Returns whether each shard can be asked more.
+    """
     url = settings.required_store_url
     shown = without_password(url)
     try:
-        found = list(servers(url))
+        found = list(servers(url, timeout_seconds=DOCTOR_SECONDS))
     except StoreUnavailableError as error:
         yield Finding("store", Verdict.FAIL, without_redis(shown, error.__cause__, variable="RISKLINE_STORE_URL"))
-        return
+        return False
     for server in found:
         yield from _of_server(server, settings.shards, shown)
     if is_cluster_url(url):
         yield from _of_cluster(url, found, settings.shards)
-    yield from check_layout(settings)
+    return (yield from check_layout(settings))
 
 
-def check_layout(settings: Settings) -> Iterator[Finding]:
-    """Whether the store has as many shards as are set; nothing is said of one that does not answer."""
-    away, made = 0, True
-    with open_store(settings) as store:
-        for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
-            try:
-                with redis_faults_named():
-                    made = redis.get(keys.shards) is not None and made
-            except StoreUnavailableError as error:
-                if isinstance(error.__cause__, OtherLayoutError):
-                    yield Finding("store", Verdict.FAIL, str(error.__cause__))
-                    return
-                away += 1
+def check_layout(settings: Settings) -> Generator[Finding, None, bool]:
+    """Whether the store has as many shards as are set; returns whether each of them can be asked more."""
+    keys = all_keys(settings.shards)
+    with (
+        open_store(settings, timeout_seconds=DOCTOR_SECONDS) as store,
+        ThreadPoolExecutor(settings.shards) as threads,
+    ):
+        # at once: those of a node that hangs would wait for it one after another
+        answers = list(threads.map(_layout_of, store.shards, keys))
+    others = [each for each in answers if isinstance(each, OtherLayoutError)]
+    if others:
+        yield Finding("store", Verdict.FAIL, str(others[0]))
+        return False
+    away, made = answers.count(None), all(answers)
     if settings.shards > 1 and away:
         yield Finding("store", Verdict.FAIL, f"{away} of {settings.shards} shards do not answer")
     elif settings.shards > 1:
         state = "made with" if made else "new; the first process will make it with"
         yield Finding("store", Verdict.OK, f"{state} {settings.shards} shards, and each answers")
+    return not away
+
+
+def _layout_of(redis: Redis, keys: Keys) -> bool | OtherLayoutError | None:
+    """Whether a shard says how many there are, that it is of another number, or None where it does not answer."""
+    try:
+        with redis_faults_named():
+            return redis.get(keys.shards) is not None
+    except StoreUnavailableError as error:
+        return error.__cause__ if isinstance(error.__cause__, OtherLayoutError) else None
 
 
 def _of_server(server: Server, shards: int, url: str) -> Iterator[Finding]:
@@ -80,7 +101,7 @@ def _of_cluster(url: str, found: list[Server], shards: int) -> Iterator[Finding]
     if missing:
         advice = "`redis-cli --cluster fix` gives them a node"
         yield Finding("store", Verdict.FAIL, f"nobody serves the shards tagged {', '.join(missing)}: {advice}")
-    elif (gone := uncovered(url)) > 0:
+    elif (gone := uncovered(url, timeout_seconds=DOCTOR_SECONDS)) > 0:
         yield Finding("store", Verdict.FAIL, f"{gone} of the cluster's slots have no server that lives")
     if counts and max(counts) - min(counts) > 1:
         spread = ", ".join(map(str, counts))

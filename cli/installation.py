@@ -172,7 +172,7 @@ class OpenStore:
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[OpenStore]:
+def open_store(settings: Settings, *, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> Iterator[OpenStore]:
     """Connections to the store of the settings, which name one.
 
     Raises:
@@ -181,7 +181,7 @@ def open_store(settings: Settings) -> Iterator[OpenStore]:
     # redis-py: `riskline --help` shall not wait for it
     from shared.store.connection import connect, connect_store  # noqa: PLC0415
 
-    options: dict[str, Any] = {"timeout_seconds": COMMAND_TIMEOUT_SECONDS, "retries": 0}
+    options: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retries": 0}
     # commands look at a store, and leave it to the service to make one
     shards = connect_store(settings.required_store_url, shards=settings.shards, makes=False, **options)
     tickets = connect(settings.required_redis_url, **options)

@@ -2,16 +2,17 @@
 
 import errno
 import http.client
+import json
 import os
 import re
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
@@ -36,6 +37,12 @@ WORKER_STOP_SECONDS = 15.0
 REDIS_STOP_SECONDS = 10.0
 
 READY_POLL_SECONDS = 0.1
+
+ANSWER_SECONDS = 2.0
+"""For /health/ready, which itself gives Redis a second."""
+
+MOST_BYTES = 1_000_000
+"""Of an answer that is read: what listens there need not be ours."""
 
 IMPATIENT_POLLS = 300
 """Polls without readiness after which we say what is missing: 30 s."""
@@ -276,20 +283,43 @@ class Readiness:
     def reached(self) -> bool:
         """Whether /health/ready answers 200 now."""
         self.polls += 1
-        answer = "the API does not answer"
+        answered = self.ask()
+        if self.polls == IMPATIENT_POLLS and (answered is None or not answered.is_ready):
+            self.say(f"still not ready: {'the API does not answer' if answered is None else answered.sentence}")
+        return answered is not None and answered.is_ready
+
+    def ask(self) -> "Answered | None":
+        """What an API of ours says of its readiness; None where none answers within ANSWER_SECONDS."""
         parts = urlsplit(base_url(self.host, self.port))
-        connection = http.client.HTTPConnection(str(parts.hostname), self.port, timeout=2.0)
-        with suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection(str(parts.hostname), self.port, timeout=ANSWER_SECONDS)
+        try:
             connection.request("GET", "/health/ready")
             response = connection.getresponse()
-            answer = response.read(2000).decode(errors="replace")
-            if response.status == http.client.OK:
-                connection.close()
-                return True
-        connection.close()
-        if self.polls == IMPATIENT_POLLS:
-            self.say(f"still not ready: {answer}")
-        return False
+            told = json.loads(response.read(MOST_BYTES))
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+        if not isinstance(told, dict) or "missing" not in told:
+            return None
+        return Answered(response.status == http.client.OK, told)
+
+
+class Answered(NamedTuple):
+    """What /health/ready says."""
+
+    is_ready: bool
+    told: Mapping[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        """Whether it is ready, and what is missing or amiss."""
+        checks = self.told.get("checks", {})
+        names = self.told["missing"] if not self.is_ready else self.told.get("degraded", [])
+        reasons = "; ".join(f"{name} ({checks.get(name, 'no reason is given')})" for name in names)
+        if self.is_ready:
+            return "is ready" + (f", but degraded: {reasons}" if reasons else "")
+        return f"is not ready: {reasons}"
 
 
 def banner(settings: Settings, transaction_class: type[TransactionModel], admitted: Admission, console: str) -> str:

@@ -222,6 +222,7 @@ class _Paths(Operations):
         ready: Json = {
             "status": "ready",
             "missing": [],
+            "degraded": [],
             "checks": {"model": "ok", "redis": "ok"},
             "model_version": MODEL_VERSION,
             "model_problem": None,

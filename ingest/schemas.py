@@ -187,7 +187,12 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "unready"]
     missing: list[str] = Field(description="The names of the checks that fail.")
-    checks: dict[str, str] = Field(description="For each check `ok`, or what is wrong and what to do.")
+    degraded: list[str] = Field(
+        description="What of the installation does not work, though this process does; it may stay in rotation."
+    )
+    checks: dict[str, str] = Field(
+        description="For each check, and for all that is degraded, `ok`, or what is wrong and what to do."
+    )
     model_version: ModelVersion
     model_problem: str | None = Field(description="Why this process does not serve the version that it should.")
     processes: ProcessesState | None = Field(description="null while Redis is away.")

@@ -164,12 +164,16 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether transactions can be scored and queued; what is missing, and for each check `ok` or what is wrong."""
+    """Whether transactions can be scored and queued; what is missing, and for each check `ok` or what is wrong.
+
+    What is degraded does not make it unready, as where no worker lives.
+    """
 
     is_ready: bool
     missing: tuple[str, ...]
     checks: Mapping[str, str]
     model_version: str | None
+    degraded: tuple[str, ...] = ()
     document: Document = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -180,6 +184,7 @@ class Readiness:
             missing=tuple(document["missing"]),
             checks=document["checks"],
             model_version=document.get("model_version"),
+            degraded=tuple(document.get("degraded", ())),
             document=document,
         )
 

@@ -127,10 +127,9 @@ class Overview:
         if counts is None:
             return [*found, self._without_redis()]
         found += counts.problems()
-        if counts.undecided and not counts.workers:
-            found.append(
-                f"{counts.undecided:,} transactions wait, and no worker lives: start one by “riskline worker”."
-            )
+        if not counts.workers:
+            waits = f"{counts.undecided:,} transactions wait" if counts.undecided else "what is queued will wait"
+            found.append(f"No worker lives, and {waits}: start one by “riskline worker”.")
         if counts.nobody_delivers:
             found.append(
                 "Callbacks are due, and nobody delivers them: start a worker by “riskline worker --queue callbacks”."

@@ -29,6 +29,11 @@ KEYS_PROBLEM = "The file of API keys cannot be read, so those known before stay 
 """No reason to be unready; and anybody may read it, so it names no path."""
 
 
+NO_WORKER = "No scoring worker lives: what is queued waits. Start `riskline worker`."
+
+NOBODY_DELIVERS = "No worker delivers the callbacks that are due. Start `riskline worker --queue callbacks`."
+
+
 class HealthResource:
     """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
 
@@ -68,21 +73,27 @@ class HealthResource:
         resp.data = b'{"status":"live"}'
 
     async def on_get_ready(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """200 where a model serves and Redis answers, else 503 with what is missing."""
+        """200 where a model serves and Redis answers, else 503 with what is missing.
+
+        What is degraded leaves it ready: the process does its part, and taken out of rotation it could do none.
+        """
         problems = await asyncio.gather(*(_problem_of(redis) for redis in self._redis))
         redis_problem = None if None in problems else problems[0]
         model = self._serving.model
         missing = [name for name, gone in (("model", model is None), ("redis", redis_problem is not None)) if gone]
         if missing:
             resp.status = falcon.HTTP_503
+        degraded = {} if redis_problem else self._degraded()
         resp.data = orjson.dumps(
             {
                 "status": "unready" if missing else "ready",
                 "missing": missing,
+                "degraded": list(degraded),
                 "checks": {
                     "model": "ok" if model is not None else self._serving.problem,
                     "redis": redis_problem or _told(problems),
                     **({"keys": KEYS_PROBLEM} if self._gate.problem else {}),
+                    **degraded,
                 },
                 "model_version": None if model is None else model.version,
                 "model_problem": self._serving.problem or None,
@@ -91,6 +102,16 @@ class HealthResource:
                 "queue": None if redis_problem else self._queue(),
             }
         )
+
+    def _degraded(self) -> dict[str, str]:
+        """What of the installation does not work, though this process does: its name and what to do."""
+        counts = self._backlog.counts
+        found = {}
+        if counts is not None and not counts.workers:
+            found["workers"] = NO_WORKER
+        if counts is not None and counts.nobody_delivers:
+            found["callbacks"] = NOBODY_DELIVERS
+        return found
 
     def _processes(self) -> dict[str, Any] | None:
         states = self._fleet.states

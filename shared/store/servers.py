@@ -1,9 +1,8 @@
 """The servers that a store is on, and what is dangerous about each."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
-
-from redis import Redis
 
 from shared.errors import StoreUnavailableError
 from shared.redis_url import ClusterUrl, is_cluster_url, parse_cluster_url
@@ -38,26 +37,31 @@ class Server(NamedTuple):
     problem: str = ""
 
 
-def servers(url: str) -> Iterator[Server]:
+def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[Server]:
     """Each server of a Redis Cluster, or the one that the URL leads to.
 
     Raises:
         StoreUnavailableError: none answers.
     """
     if not is_cluster_url(url):
-        with connect(url, timeout_seconds=ANSWER_SECONDS, retries=0) as redis:
+        with connect(url, timeout_seconds=timeout_seconds, retries=0) as redis:
             yield Server("", None, facts_of(redis))
         return
     cluster = parse_cluster_url(url)
     with redis_faults_named():
-        found = nodes_of(cluster, timeout_seconds=ANSWER_SECONDS)
-    for address, ranges in found:
-        node = Node(address, ranges)
-        try:
-            with _node(cluster, address) as redis:
-                yield Server(shown(address), node, facts_of(redis))
-        except StoreUnavailableError as error:
-            yield Server(shown(address), node, None, str(error))
+        found = nodes_of(cluster, timeout_seconds=timeout_seconds)
+    with ThreadPoolExecutor(len(found)) as threads:
+        # at once: several that hang cost the time of one
+        yield from threads.map(lambda each: _server(cluster, *each, timeout_seconds=timeout_seconds), found)
+
+
+def _server(cluster: ClusterUrl, address: Address, ranges: list[tuple[int, int]], *, timeout_seconds: float) -> Server:
+    node = Node(address, ranges)
+    try:
+        with node_client(cluster, address, timeout_seconds=timeout_seconds) as redis:
+            return Server(shown(address), node, facts_of(redis))
+    except StoreUnavailableError as error:
+        return Server(shown(address), node, None, str(error))
 
 
 def dangers_of_server(server: Server) -> list[Danger]:
@@ -88,16 +92,12 @@ def warn_of_store(settings: Settings) -> None:
         warn(dangers_of_server(server), **({"server": server.name} if server.name else {}))
 
 
-def uncovered(url: str) -> int:
+def uncovered(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> int:
     """How many slots of the cluster nobody serves.
 
     Raises:
         StoreUnavailableError: no node answers.
     """
     with redis_faults_named():
-        served = cluster_facts(parse_cluster_url(url), timeout_seconds=ANSWER_SECONDS)
+        served = cluster_facts(parse_cluster_url(url), timeout_seconds=timeout_seconds)
     return SLOTS - int(served.get("cluster_slots_ok", SLOTS))
-
-
-def _node(cluster: ClusterUrl, address: Address) -> Redis:
-    return node_client(cluster, address, timeout_seconds=ANSWER_SECONDS)

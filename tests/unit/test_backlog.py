@@ -164,3 +164,17 @@ async def test_that_no_worker_lives_is_said_once_and_not_at_the_first_look_which
         await watched.look(seconds=3)
 
     assert [entry["event"] for entry in logs] == ["no worker shows signs of life"]
+
+
+def test_that_no_worker_lives_is_degraded_before_anything_waits_and_leaves_the_process_ready() -> None:
+    api = Api()
+    asyncio.run(api.backlog.look())
+
+    without = api.client.simulate_get("/health/ready")
+    api.store.sweep("w1", lease_seconds=5, turn_seconds=1)
+    asyncio.run(api.backlog.look())
+    with_one = api.client.simulate_get("/health/ready")
+
+    assert (without.status_code, without.json["status"], without.json["degraded"]) == (200, "ready", ["workers"])
+    assert "riskline worker" in without.json["checks"]["workers"]
+    assert (with_one.json["degraded"], "workers" in with_one.json["checks"]) == ([], False)
