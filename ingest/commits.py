@@ -151,7 +151,9 @@ class GroupCommit(Generic[Item]):
             rest = list(self._pending)
             self._pending.clear()
             self._pending_bytes = 0
-            _refuse(batch + rest, error)
+            _refuse(batch, error)
+            # these were not sent, whatever became of the others
+            _refuse(rest, StoreUnavailableError(str(error)))
             return
         except Exception:
             log.exception("commit failed")

@@ -62,7 +62,11 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
         "Its rate is 100/s. Nothing was accepted; send it again later.",
     ),
     "no-model": (503, "No model serves", "No usable model is active; GET /health/ready says why."),
-    "store-unavailable": (503, "Redis is away or takes no writes", "Nothing was accepted."),
+    "store-unavailable": (
+        503,
+        "Redis is away or takes no writes",
+        "Nothing was accepted. Repeat the request: the same transaction_id is never taken twice.",
+    ),
     "queue-full": (503, "Too many transactions wait for a decision", "The queue limit is reached."),
 }
 """Status, title and an example's detail of each problem that an operation names."""

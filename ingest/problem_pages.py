@@ -156,7 +156,9 @@ ADVICE: dict[str, Advice] = {
         "Repeat it after `Retry-After`; where it stays so, the operator has to activate a model.",
     ),
     "store-unavailable": Advice(
-        "Redis is away, is a replica, or is full. Of a batch, `accepted` and `known` say what was taken before.",
+        "Redis is away, is a replica, or is full. `detail` says what became of it: nothing was accepted; or it "
+        "is not known, as Redis was asked and did not answer; or what was accepted before cannot be read now. Of a "
+        "batch, `accepted` and `known` say how many rows were taken, and `unknown` of how many it is not known.",
         "Repeat it after `Retry-After`, then less and less often. `POST /score-transaction` decides without Redis.",
     ),
     "queue-full": Advice(

@@ -10,7 +10,14 @@ import orjson
 from pydantic import ValidationError
 
 from shared.columns import raised_in, where
-from shared.errors import BundleError, ConflictError, QueueFullError, StoreUnavailableError
+from shared.errors import (
+    BundleError,
+    ConflictError,
+    OutcomeUnknownError,
+    QueueFullError,
+    StoreUnavailableError,
+    UnreadableStateError,
+)
 from shared.log import get_logger
 from shared.trace import log_fields
 from shared.wrong_fields import MOST_LISTED, first_errors, is_not_json, wrong_fields
@@ -230,13 +237,28 @@ _DETAILS = {
 }
 
 
-def store_unavailable(**members: Any) -> Problem:
-    """503: Redis is away or takes no writes."""
+READING = ("GET", "HEAD")
+
+REFUSED = "Nothing was accepted. Repeat the request: the same transaction_id is never taken twice."
+NOT_KNOWN = (
+    "Redis did not answer in time, so it is not known whether this was taken. Repeat the request: the same "
+    "transaction_id is never taken twice."
+)
+NOT_READ = "What Redis has cannot be read now; nothing that was accepted is lost. Ask again later."
+NO_MORE = "No more was accepted than is said. Repeat the request: the same transaction_id is never taken twice."
+SOME_NOT_KNOWN = (
+    "Redis did not answer in time, so it is not known whether as many rows as `unknown` says were taken. Repeat the "
+    "request: the same transaction_id is never taken twice."
+)
+
+
+def store_unavailable(detail: str = REFUSED, **members: Any) -> Problem:
+    """503: Redis is away or takes no writes; the detail says what became of the request."""
     return Problem(
         status=503,
         name="store-unavailable",
         title="Redis is away or takes no writes",
-        detail="Nothing was accepted. Repeat the request: the same transaction_id is never taken twice.",
+        detail=detail,
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         members=members,
     )
@@ -310,8 +332,12 @@ async def _on_validation_error(_req: Any, _resp: Any, error: ValidationError, _p
     raise invalid_transaction(error)
 
 
-async def _on_store_unavailable(_req: Any, _resp: Any, _error: StoreUnavailableError, _params: Any) -> None:
-    raise store_unavailable()
+async def _on_store_unavailable(
+    req: falcon.asgi.Request, _resp: Any, error: StoreUnavailableError, _params: Any
+) -> None:
+    if req.method in READING or isinstance(error, UnreadableStateError):
+        raise store_unavailable(NOT_READ)
+    raise store_unavailable(NOT_KNOWN if isinstance(error, OutcomeUnknownError) else REFUSED)
 
 
 async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: Any) -> None:

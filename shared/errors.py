@@ -33,6 +33,14 @@ class StoreUnavailableError(RisklineError):
     """Redis cannot be reached or refuses to write; nothing was changed, or the call may be repeated safely."""
 
 
+class OutcomeUnknownError(StoreUnavailableError):
+    """Redis was asked to write and did not answer: whether it did is not known; the call may be repeated safely."""
+
+
+class UnreadableStateError(StoreUnavailableError):
+    """What was taken is safe in Redis, and what became of it cannot be read now."""
+
+
 class QueueFullError(StoreUnavailableError):
     """More transactions wait for a decision than the queue limit allows."""
 

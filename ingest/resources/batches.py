@@ -14,6 +14,8 @@ from ingest.bodies import explain_wanted
 from ingest.callbacks import Submissions
 from ingest.limiting import Limiter
 from ingest.problems import (
+    NO_MORE,
+    SOME_NOT_KNOWN,
     Problem,
     conflict,
     described,
@@ -29,7 +31,7 @@ from ingest.resources.transactions import TransactionResource
 from ingest.rows import PART_BYTES, Array, Lines, Reader, Row
 from ingest.submission import Submitter, own_record
 from shared.clock import utc_now
-from shared.errors import ConflictError, QueueFullError, StoreUnavailableError
+from shared.errors import ConflictError, OutcomeUnknownError, QueueFullError, StoreUnavailableError
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Queueing
 
@@ -116,7 +118,7 @@ class Batch:
         self._submitter = submitter
         self._queueing = queueing
         self._max_rows = max_rows
-        self._seen = self._accepted = self._known = 0
+        self._seen = self._accepted = self._known = self._unknown = 0
         self._refused: list[tuple[int, Problem]] = []
         self._described_bytes = 0
         self._retry_after_seconds = 1
@@ -160,10 +162,11 @@ class Batch:
             except QueueFullError as error:
                 self._retry_after_seconds = error.retry_after_seconds
                 self._refuse(index, queue_full(str(error), error.retry_after_seconds))
-            except StoreUnavailableError:
+            except StoreUnavailableError as error:
                 is_away = True
+                self._unknown += isinstance(error, OutcomeUnknownError)
         if is_away:
-            raise store_unavailable(**self.taken())
+            raise store_unavailable(SOME_NOT_KNOWN if self._unknown else NO_MORE, **self.taken(), unknown=self._unknown)
         # a part of bad rows commits nothing, and would go on without a pause
         await asyncio.sleep(0)
         if len(rows) > room:

@@ -15,6 +15,7 @@ from ingest.submission import Submitter, own_record
 from ingest.waiting import Waiting
 from shared.callback import callback_url_of
 from shared.clock import utc_now
+from shared.errors import StoreUnavailableError, UnreadableStateError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.store.interfaces import Erasure, TransactionIntake
@@ -65,7 +66,7 @@ class TransactionsResource:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
             resp.data = queued_state(submission.transaction_id, record["submitted_at"])
         else:
-            resp.data = await self._states.shown(submission.transaction_id, record)
+            resp.data = await self._shown(submission.transaction_id, record)
 
     def submission(self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None) -> Submission:
         """The transaction of a body, ready to be submitted.
@@ -98,7 +99,17 @@ class TransactionsResource:
             resp.set_header("Preference-Applied", f"wait={seconds:.0f}")
             if record["status"] != Status.QUEUED:
                 return record
-            return await self._waiting.until(decided, transaction_id, timeout_seconds=seconds) or record
+            try:
+                return await self._waiting.until(decided, transaction_id, timeout_seconds=seconds) or record
+            except StoreUnavailableError:
+                # it is safe in Redis, and polling finds it there
+                return record
+
+    async def _shown(self, transaction_id: str, record: Record) -> bytes:
+        try:
+            return await self._states.shown(transaction_id, record)
+        except StoreUnavailableError as error:
+            raise UnreadableStateError(str(error)) from error
 
 
 class TransactionResource:

@@ -8,18 +8,18 @@ from typing import Any, Self
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from shared.errors import SettingsError, StoreUnavailableError
+from shared.errors import OutcomeUnknownError, SettingsError, StoreUnavailableError
 from shared.redis_url import is_cluster_url, is_sentinel_url, parse_cluster_url, parse_sentinel_url
 from shared.store.cluster import cluster_clients, cluster_clients_async
 from shared.store.failover import follow
 from shared.store.keys import FIRST
 from shared.store.layout import Confirmation, OtherLayoutError, check, check_async
+from shared.store.outcomes import NotingRetry, changed_nothing
 from shared.store.sentinel import sentinel_client, sentinel_client_async
 from shared.store.shards import all_keys, first_shard, slot_of
 
@@ -38,12 +38,13 @@ def redis_faults_named() -> Iterator[None]:
     """Turns any fault of Redis, or of the way to it, into StoreUnavailableError.
 
     Also the answers of a Redis that is full, read-only, loading or failing to write its file: the caller's part is
-    the same, to come again later.
+    the same, to come again later. What was sent and not answered is OutcomeUnknownError: it may have been done.
     """
     try:
         yield
     except (RedisError, OSError) as error:
-        raise StoreUnavailableError(f"Redis: {error}") from error
+        kind = StoreUnavailableError if changed_nothing(error) else OutcomeUnknownError
+        raise kind(f"Redis: {error}") from error
 
 
 def connect_async(url: str, *, timeout_seconds: float, shards: int | None = None) -> AsyncRedis:
@@ -89,7 +90,7 @@ def _impatient(timeout_seconds: float) -> dict[str, Any]:
         "max_connections": API_CONNECTIONS,
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
-        "retry": AsyncRetry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), API_RETRIES),
+        "retry": NotingRetry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), API_RETRIES),
     }
 
 

@@ -11,6 +11,8 @@ from redis.connection import AbstractConnection, Connection, ConnectionPool, SSL
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from shared.store.outcomes import before_sending
+
 REFUSALS = ("READONLY ", "NOREPLICAS ", "UNBLOCKED ")
 """How a replica answers a write; a master cut off from its replicas, of which one may be the master by now; and a
 server that is made a replica while somebody waits for an element of a list."""
@@ -45,6 +47,11 @@ class Following(AbstractConnection):
 
 class AsyncFollowing(AsyncAbstractConnection):
     """A connection whose commands are tried again, each time on a new connection, when its server is no master."""
+
+    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        """Connects; an error has a note that nothing was sent."""
+        with before_sending():
+            await super().connect_check_health(*args, **kwargs)
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         """Sends a command; a fault of the connection, too, where uvloop finds that it was reset before."""

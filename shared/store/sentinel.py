@@ -18,6 +18,7 @@ from redis.sentinel import MasterNotFoundError, SentinelConnectionPool, Sentinel
 
 from shared.redis_url import SentinelUrl
 from shared.store.failover import AsyncFollowing, Following
+from shared.store.outcomes import before_sending
 
 LONGEST_WAIT_SECONDS = 0.5
 """For a sentinel, of which all are asked in turn: one on the machine that has just died must not cost the answer."""
@@ -126,10 +127,11 @@ class AsyncMasterConnection(AsyncFollowing, redis_asyncio.SentinelManagedConnect
 
     async def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's own
         """Connects; redis-py's own would try the last address again wherever a command finds itself unconnected."""
-        if retry_socket_connect:
-            await self._connect_retry()  # type: ignore[no-untyped-call]  # redis-py's has no types
-        else:
+        if not retry_socket_connect:
             await super().connect_check_health(check_health, retry_socket_connect)
+            return
+        with before_sending():
+            await self._connect_retry()  # type: ignore[no-untyped-call]  # redis-py's has no types
 
 
 class AsyncMasterTLSConnection(AsyncMasterConnection, AsyncSSLConnection):

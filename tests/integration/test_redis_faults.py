@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ingest.problems import NOT_KNOWN, REFUSED
 from tests.factories import transaction_json
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 
@@ -32,6 +33,8 @@ class Service:
         self.environment = environment
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35)
         self.accepted: list[str] = []
+        self.refused: list[str] = []
+        """Of which it was said that nothing was accepted."""
 
     def submit(self, name: str) -> int:
         answer = self.client.post("/transactions", json=transaction_json(transaction_id=name))
@@ -40,6 +43,9 @@ class Service:
         else:
             assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
             assert int(answer.headers["retry-after"]) >= 1
+            detail = answer.json()["detail"]
+            assert detail in (REFUSED, NOT_KNOWN)
+            self.refused += [name] if detail == REFUSED else []
         return answer.status_code
 
     def score(self, name: str) -> int:
@@ -48,6 +54,10 @@ class Service:
     def all_decided(self) -> bool:
         states = [self.client.get(f"/transactions/{name}", params={"wait": 10}) for name in self.accepted]
         return all(state.status_code == httpx.codes.OK and state.json()["status"] == "scored" for state in states)
+
+    def nothing_refused_was_accepted(self) -> bool:
+        states = [self.client.get(f"/transactions/{name}") for name in self.refused]
+        return all(state.status_code == httpx.codes.NOT_FOUND for state in states)
 
     def audit(self) -> None:
         report = json.loads(riskline("doctor", "--audit", "--json", environment=self.environment).stdout)
@@ -139,6 +149,7 @@ def test_while_redis_fails_the_api_answers_and_afterwards_all_goes_on_without_a_
 
     eventually(lambda: service.submit("after") == httpx.codes.ACCEPTED, seconds=10)
     assert eventually(service.all_decided, seconds=10)
+    assert service.nothing_refused_was_accepted()
     assert service.up.pids() == before
     assert_each_said_once(service.up.lines[lines:])
     service.audit()

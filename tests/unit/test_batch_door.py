@@ -1,6 +1,8 @@
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -9,6 +11,8 @@ from falcon import testing
 from ingest.problems import Problem
 from ingest.resources.batches import MAX_DESCRIBED_BYTES, ROWS_AT_A_TIME
 from ingest.rows import PART_BYTES, Array, read_row
+from shared.errors import OutcomeUnknownError
+from shared.store.records import Record, Submission
 from shared.transaction import Transaction
 from shared.wrong_fields import MOST_LISTED
 from tests.factories import transaction_json
@@ -272,6 +276,27 @@ def test_without_redis_a_batch_is_refused_and_can_be_repeated() -> None:
 
     assert (refused.status_code, refused.json["accepted"]) == (503, 0)
     assert post(api, rows(3)).json["accepted"] == 3
+
+
+def test_of_rows_that_redis_did_not_answer_for_it_is_said_that_nobody_knows() -> None:
+    api = Api()
+    accept = api.store.accept
+
+    async def answers_for_the_first_part(submissions: Sequence[Submission]) -> list[Record]:
+        if api.store.records:
+            raise OutcomeUnknownError("Redis: Timeout reading from socket")
+        return await accept(submissions)
+
+    with patch.object(api.store, "accept", answers_for_the_first_part):
+        answer = post(api, rows(1500))
+
+    told = answer.json
+    assert answer.status_code == 503
+    assert told["accepted"] == len(api.store.records) > 0
+    assert told["unknown"] > 0
+    assert told["accepted"] + told["unknown"] <= 1500
+    assert "Nothing was accepted" not in told["detail"]
+    assert "not known" in told["detail"]
 
 
 @pytest.mark.parametrize("content_type", ["text/csv", "application/xml", None])

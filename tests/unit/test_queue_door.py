@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Sequence
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, patch
 
 import orjson
 import pytest
@@ -9,7 +9,7 @@ from falcon import testing
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
 from shared.decision import Decision
-from shared.errors import QueueFullError, RisklineError
+from shared.errors import OutcomeUnknownError, QueueFullError, RisklineError, StoreUnavailableError
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome, Record, Submission, decided, queued_record
 from shared.transaction import TransactionModel
@@ -104,7 +104,28 @@ def test_without_redis_a_submission_is_refused_and_later_accepted() -> None:
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert refused.json["type"] == "urn:riskline:problem:store-unavailable"
     assert polled.status_code == 503
+    assert refused.json["detail"].startswith("Nothing was accepted.")
+    assert "cannot be read now" in polled.json["detail"]
     assert accepted.status_code == 202
+
+
+def test_a_submission_that_redis_did_not_answer_is_not_said_to_be_refused() -> None:
+    api = Api()
+
+    with patch.object(api.store, "accept", side_effect=OutcomeUnknownError("Redis: Timeout reading from socket")):
+        answer = api.client.simulate_post("/transactions", json=transaction_json())
+
+    assert answer.status_code == 503
+    assert "not known whether this was taken" in answer.json["detail"]
+
+
+def test_what_is_accepted_is_202_though_redis_fails_while_the_client_waits() -> None:
+    api = Api()
+
+    with patch.object(api.store, "get", side_effect=StoreUnavailableError("Redis: away")):
+        answer = api.client.simulate_post("/transactions", json=transaction_json(), headers={"Prefer": "wait=0"})
+
+    assert (answer.status_code, answer.json["status"]) == (202, "queued")
 
 
 def test_an_unknown_transaction_is_404() -> None:

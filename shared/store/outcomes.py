@@ -1,0 +1,88 @@
+"""What a failed call of Redis has certainly not done: a client that is told so need not look."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+NOT_SENT = "the command was not sent"
+MAYBE_DONE = "an attempt before this one was sent and not answered"
+"""Notes on errors of redis-py, for `changed_nothing`."""
+
+DEFINITE = (
+    *("OOM ", "MISCONF ", "LOADING ", "BUSY ", "NOAUTH ", "WRONGPASS ", "NOPERM ", "MASTERDOWN ", "NOSCRIPT "),
+    *("CLUSTERDOWN ", "MOVED ", "ASK ", "TRYAGAIN ", "CROSSSLOT "),
+    *("READONLY ", "NOREPLICAS ", "UNBLOCKED "),
+)
+"""How Redis answers what it does not begin. A script that fails in its midst says otherwise, and may have written."""
+
+NO_CONNECTION = "No connection available"
+"""How redis-py's pool says that all connections stayed in use."""
+
+
+REFUSED = (
+    *(AskError, ClusterCrossSlotError, ClusterDownError, MovedError, NoPermissionError, NoScriptError),
+    *(OutOfMemoryError, ReadOnlyError, TryAgainError),
+)
+"""The same as redis-py's errors, whose messages lack the first word."""
+
+
+def changed_nothing(error: BaseException) -> bool:
+    """Whether a call that failed so has certainly written nothing."""
+    notes = getattr(error, "__notes__", ())
+    if MAYBE_DONE in notes:
+        return False
+    # a refusal for which a connection was left is the cause of the error that says so
+    refusal = error.__cause__ if isinstance(error.__cause__, ResponseError) else error
+    if isinstance(refusal, ResponseError):
+        message = str(refusal)
+        inner = any(f" -{each}" in message for each in DEFINITE)
+        return inner or message.startswith(DEFINITE) or isinstance(refusal, REFUSED)
+    return NOT_SENT in notes or isinstance(error, BusyLoadingError) or str(error).startswith(NO_CONNECTION)
+
+
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """Notes on an error that the command, for which this connects, was not sent."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        error.add_note(NOT_SENT)
+        raise
+
+
+class NotingRetry(AsyncRetry):
+    """Notes on an error that an attempt before it may have been done all the same."""
+
+    async def call_with_retry(
+        self, do: Callable[[], Awaitable[Any]], fail: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """See redis-py's own."""
+        maybe_done = False
+
+        async def noted(error: Exception, *rest: Any) -> None:
+            nonlocal maybe_done
+            maybe_done = maybe_done or not changed_nothing(error)
+            await fail(error, *rest)
+
+        try:
+            return await super().call_with_retry(do, noted, *args, **kwargs)
+        except RedisError as error:
+            if maybe_done:
+                error.add_note(MAYBE_DONE)
+            raise
