@@ -17,6 +17,9 @@ from shared.model.registry import Registry
 from shared.settings import Settings
 from shared.transaction import Transaction, TransactionModel, load_transaction_class
 
+DEMO_REVIEW_THRESHOLD = 0.5
+"""More likely fraud than not, and not sure enough to decline: the demo shows all three actions."""
+
 TRAINING_PACKAGES = ("sklearn", "joblib", "matplotlib", "polars")
 
 
@@ -55,7 +58,7 @@ def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
     environment = cli_environment(settings)
     with tempfile.TemporaryDirectory(prefix="riskline-demo-") as directory:
         sample = str(Path(directory) / "transactions.csv.gz")
-        for words in (("data", sample), ("train", sample)):
+        for words in (("data", sample), ("train", sample, "--review-threshold", str(DEMO_REVIEW_THRESHOLD))):
             _run_to_its_end(words, environment)
 
 

@@ -17,12 +17,15 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from cli.demo import DEMO_REVIEW_THRESHOLD, example_body
 from ingest.kept import Kept
 from ingest.openapi import build_openapi
 from ingest.openapi_parts import PROBLEMS, REFUSALS
 from ingest.problems import TYPE_PREFIX
 from shared import metrics
+from shared.assessment import assess_one
 from shared.model.registry import Registry
+from shared.policy import Action
 from shared.settings import Settings, variable_name
 from shared.store import keys
 from shared.transaction import Transaction
@@ -141,6 +144,17 @@ def demo_models(tmp_path_factory: pytest.TempPathFactory, environment: dict[str,
     made = riskline("demo-model", "--data", str(data), environment=environment)
     assert made.returncode == 0, made.stderr
     return data / "models"
+
+
+def test_the_model_of_a_first_start_declines_the_request_that_it_prints_and_reviews_what_it_is_less_sure_of(
+    demo_models: Path,
+) -> None:
+    model = Registry(demo_models).load_active(Transaction.feature_names())
+
+    decision = assess_one(Transaction.from_row(example_body(Transaction)), model, scored_at="", explain=True)
+
+    assert decision.action is Action.DECLINE
+    assert model.thresholds.review == DEMO_REVIEW_THRESHOLD < model.thresholds.decline
 
 
 @pytest.fixture

@@ -180,9 +180,10 @@ def test_what_is_no_curve_is_told(curve: Isotonic, said: str) -> None:
 @pytest.mark.parametrize("method", Method)
 @pytest.mark.parametrize("algorithm", [Algorithm.RANDOM_FOREST, Algorithm.HIST_GRADIENT_BOOSTING])
 def test_training_calibrates_by_rows_that_no_model_was_fitted_on(algorithm: Algorithm, method: Method) -> None:
-    unseen = labelled(rows=20_000, seed=77)
+    # of fewer rows the frauds are too few for a curve
+    training, unseen = labelled(rows=20_000), labelled(rows=20_000, seed=77)
 
-    plain, curved = (fit(labelled(), algorithm, seed=0, calibration=each) for each in (None, method))
+    plain, curved = (fit(training, algorithm, seed=0, calibration=each) for each in (None, method))
 
     scores, before = (Engine(each.trees, each.scoring, width=WIDTH).score(unseen.rows) for each in (curved, plain))
     assert np.abs(scores - curved.probabilities(unseen.rows)).max() <= 1e-12

@@ -1,9 +1,15 @@
 """The simulator: the same seed gives the same file, and its rows look like a card portfolio with stolen cards."""
 
+
+import numpy as np
 import polars as pl
 import pytest
 
+from cli.demo import example_body
+from shared.policy import DEFAULT_DECLINE_THRESHOLD
 from shared.transaction import Transaction
+from worker.training.fit import Algorithm, Fitted, fit
+from worker.training.labelled import read_labelled, split
 from worker.training.simulate import DAYS, EPISODE_DAYS, simulate
 
 AMOUNT, CATEGORY = Transaction.feature_names()[:2]
@@ -60,3 +66,39 @@ def test_some_frauds_hide_among_the_amounts_of_honest_transactions(frame: pl.Dat
 
     assert stolen.median() > honest.median()
     assert (stolen < honest.quantile(0.9)).mean() > 0.05
+
+
+@pytest.fixture(scope="module")
+def demo(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """The model of a first start."""
+    path = tmp_path_factory.mktemp("demo") / "rows.parquet"
+    frame.write_parquet(path)
+    data = read_labelled(path, Transaction, label="is_fraud", skip_bad_rows=False, progress=lambda _rows: None)
+    return fit(split(data, test_from=None, seed=0)[0], Algorithm.RANDOM_FOREST, seed=0)
+
+
+def score(model: Fitted, transaction: Transaction) -> float:
+    return float(model.probabilities(np.array([transaction.features()]))[0])
+
+
+def test_the_first_request_to_paste_is_an_obvious_fraud_and_the_demo_model_declines_it(demo: Fitted) -> None:
+    shown = Transaction.from_row(example_body(Transaction))
+
+    assert (shown.amount, shown.distance_from_home, shown.is_online_transaction) == (4500.0, 1250.5, 1)
+    assert score(demo, shown) > DEFAULT_DECLINE_THRESHOLD
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("a dinner on a journey", {"amount": 60.0, "merchant_category_code": 5812, "distance_from_home": 900.0}),
+        ("new furniture", {"amount": 4500.0, "merchant_category_code": 5311, "distance_from_home": 10.0}),
+        ("a book", {"amount": 30.0, "merchant_category_code": 5942, "is_online_transaction": 1}),
+    ],
+)
+def test_the_demo_model_approves_what_honest_customers_do_rarely(
+    demo: Fitted, what: str, changes: dict[str, float]
+) -> None:
+    usual = {"transaction_id": what.replace(" ", "-"), "customer_age": 45, "distance_from_home": 8.0}
+
+    assert score(demo, Transaction.from_row({"is_online_transaction": 0, **usual, **changes})) < 0.5
