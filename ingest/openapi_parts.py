@@ -24,6 +24,7 @@ from shared.class_check import of_examples
 from shared.columns import NUMBERS
 from shared.decision import Decision, Reason
 from shared.lifecycle import CallbackStatus, Status
+from shared.model.reasons import pointed
 from shared.policy import Action
 from shared.store.decisions import MAX_PAGE
 from shared.transaction import BESIDE, TransactionModel
@@ -227,13 +228,14 @@ class Samples:
         shown = None if self.transaction is None else transaction_class.from_row(self.transaction).shown_values()[0]
         value = shown if isinstance(shown, str) else float(1 if shown is None else shown)
         said = value if isinstance(value, str) else f"{value:,.2f}"
+        moved = 0.3127
         self.decision = Decision(
             **self._id,
             fraud_probability=0.9214,
             action=Action.DECLINE,
             model_version=MODEL_VERSION,
             scored_at=SCORED_AT,
-            reasons=(Reason(feature, value, 0.3127, f"{feature} {said} is far above usual"),),
+            reasons=(Reason(feature, value, moved, pointed(f"{feature} {said} is far above usual", moved)),),
         ).to_dict()
         bad_row = {"index": 1, **self.problem("invalid-transaction", "")}
         del bad_row["instance"]

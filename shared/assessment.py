@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from shared.columns import LARGEST_KEPT
 from shared.decision import Decision, Reason
+from shared.model.reasons import pointed
 from shared.model.trees import Scoring
 from shared.policy import Action, Thresholds
 from shared.transaction import TransactionModel
@@ -43,7 +44,7 @@ class Model(Protocol):
         """What several of a hundred such rows have, the most frequent first; nothing where that is not known."""
 
     def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
-        """A reason's sentence: how usual the value is, or of one that is neither high nor low how frequent."""
+        """What a reason says of the value: how usual it is, or of one that is neither high nor low how frequent."""
 
 
 def assess_one(transaction: TransactionModel, model: Model, *, scored_at: str, explain: bool = False) -> Decision:
@@ -116,7 +117,7 @@ def _reasons(
             # JSON for everybody has no larger integers
             float(shown) if isinstance(shown, int) and abs(shown) > LARGEST_KEPT else shown,
             contribution,
-            model.words(feature, value, shown, nominal=feature in nominal),
+            pointed(model.words(feature, value, shown, nominal=feature in nominal), contribution),
         )
         for feature, value, shown, contribution in moved
         if contribution != 0.0

@@ -12,7 +12,8 @@ from shared.policy import Action
 class Reason:
     """How much one feature's value moved the score: in probability for a forest, in log-odds for boosting.
 
-    `value` is what a person knows it by: a number, or of a categorical field its text. `text` says it in words.
+    `value` is what a person knows it by: a number, or of a categorical field its text. `text` says how usual it is
+    and whether it raises the risk or speaks for the customer.
     """
 
     feature: str

@@ -1,4 +1,4 @@
-"""Words for what moved a score: how usual a value is, by the quantiles of the rows that the model was made with."""
+"""Words for what moved a score: how usual a value is among the model's own rows, and which way it points."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -14,6 +14,9 @@ FAR_BELOW, BELOW, ABOVE, FAR_ABOVE = 1, 10, 90, 99
 
 COMMON = 10
 """Of a hundred."""
+
+RAISES, LOWERS = "raises the risk", "speaks for the customer"
+"""What a contribution above and one below zero come to."""
 
 PRECISE_BELOW, PLAIN_BELOW = 0.1, 1e15
 """Numbers from the one to the other are written with cents, others with three figures."""
@@ -49,6 +52,11 @@ class Words:
         bounds = self._bounds.get(feature)
         number = _number(shown)
         return f"{feature} {number} is {_height(bounds, value)}" if bounds else f"{feature} {number}"
+
+
+def pointed(said: str, contribution: float) -> str:
+    """A reason's sentence with the way in which it moved the score."""
+    return f"{said}: {RAISES if contribution > 0 else LOWERS}"
 
 
 def quantiles_problem(reference: Any) -> str | None:

@@ -42,9 +42,9 @@ def test_reasons_are_given_unless_approved_or_where_asked_for() -> None:
 
     assert approved.reasons is None
     assert "reasons" not in approved.to_dict()
-    assert explained.reasons == (Reason("amount", 10.0, 0.001, "amount 10.0"),)
+    assert explained.reasons == (Reason("amount", 10.0, 0.001, "amount 10.0: raises the risk"),)
     assert declined.to_dict()["reasons"] == [
-        {"feature": "amount", "value": 9000.0, "contribution": 0.9, "text": "amount 9000.0"}
+        {"feature": "amount", "value": 9000.0, "contribution": 0.9, "text": "amount 9000.0: raises the risk"}
     ]
 
 

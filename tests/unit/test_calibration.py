@@ -180,8 +180,9 @@ def test_what_is_no_curve_is_told(curve: Isotonic, said: str) -> None:
 @pytest.mark.parametrize("method", Method)
 @pytest.mark.parametrize("algorithm", [Algorithm.RANDOM_FOREST, Algorithm.HIST_GRADIENT_BOOSTING])
 def test_training_calibrates_by_rows_that_no_model_was_fitted_on(algorithm: Algorithm, method: Method) -> None:
-    # of fewer rows the frauds are too few for a curve
-    training, unseen = labelled(rows=20_000), labelled(rows=20_000, seed=77)
+    # boosting tells fewer frauds apart than a curve needs: of 20,000 rows the error varies by 12 % with the seed
+    training = labelled(rows=60_000) if algorithm is Algorithm.HIST_GRADIENT_BOOSTING else labelled()
+    unseen = labelled(rows=20_000, seed=77)
 
     plain, curved = (fit(training, algorithm, seed=0, calibration=each) for each in (None, method))
 

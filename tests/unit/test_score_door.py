@@ -15,7 +15,9 @@ def test_a_transaction_is_decided_at_once() -> None:
         "fraud_probability": 0.9214,
         "action": "DECLINE",
         "model_version": AmountModel().version,
-        "reasons": [{"feature": "amount", "value": 9214.0, "contribution": 0.9214, "text": "amount 9214.0"}],
+        "reasons": [
+            {"feature": "amount", "value": 9214.0, "contribution": 0.9214, "text": "amount 9214.0: raises the risk"}
+        ],
     }
 
 
@@ -27,7 +29,7 @@ def test_an_approved_transaction_has_reasons_only_where_they_are_asked_for() -> 
 
     assert "reasons" not in plain.json
     assert explained.json["reasons"] == [
-        {"feature": "amount", "value": 10.0, "contribution": 0.001, "text": "amount 10.0"}
+        {"feature": "amount", "value": 10.0, "contribution": 0.001, "text": "amount 10.0: raises the risk"}
     ]
 
 

@@ -1,6 +1,5 @@
 """The simulator: the same seed gives the same file, and its rows look like a card portfolio with stolen cards."""
 
-
 import numpy as np
 import polars as pl
 import pytest
