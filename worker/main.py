@@ -7,9 +7,7 @@ from importlib import import_module
 from threading import Event
 
 from redis import Redis
-from rq import Queue
 from rq.exceptions import StopRequested
-from rq.serializers import JSONSerializer
 
 from shared.errors import SettingsError, StoreUnavailableError
 from shared.log import configure_logging, get_logger
@@ -67,6 +65,9 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     side.sweeper.sign = _sign_of_life(settings, side)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
     logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
+    refused = Outage(
+        log, failing="jobs in RQ's queue that are no tickets are removed", back="tickets only", steady=False
+    )
     side.sweeper.start()
     # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
     with suppress(StopRequested):
@@ -79,7 +80,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             log.info("worker starts", name=process.name, queue=queue)
             while not stopping.is_set():
                 if _tickets_answer(settings, process, outage=outage):
-                    _work(process, side, outage=outage)
+                    _work(process, side, outage=outage, refused=refused)
                 if not stopping.is_set():
                     # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided; and one
                     # that only has the tickets may be away while the transactions are there
@@ -155,20 +156,17 @@ def _tickets_answer(settings: Settings, process: Process, *, outage: Outage) -> 
     return True
 
 
-def _work(process: Process, side: Side, *, outage: Outage) -> None:
+def _work(process: Process, side: Side, *, outage: Outage, refused: Outage) -> None:
     """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
 
     Each gets a name of its own: RQ refuses that of a worker that could not say goodbye.
     """
     try:
         with redis_faults_named():
-            worker = QueueWorker(
-                [Queue(side.rq_queue, connection=process.redis, serializer=JSONSerializer)],
-                connection=process.redis,
-                serializer=JSONSerializer,
-                worker_ttl=WORKER_TTL_SECONDS,
-                log_job_description=False,
+            worker = QueueWorker.of_queue(
+                side.rq_queue, connection=process.redis, worker_ttl_seconds=WORKER_TTL_SECONDS
             )
+            worker.run, worker.refused = side.job, refused
             worker.stopping, worker.pulse, worker.outage = process.stopping, process.pulse, outage
             worker.tickets_apart = process.tickets_apart
             worker.work(logging_level="DEBUG" if log.is_enabled_for(logging.DEBUG) else "WARNING")

@@ -1,22 +1,30 @@
-"""RQ's worker as we need it: in one thread with the model, ended in order, silent about what was said."""
+"""RQ's worker as we need it: in one thread with the model, for tickets alone, ended in order, without chatter."""
 
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from threading import Event
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
+from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from shared.errors import StoreUnavailableError
+from shared.log import get_logger
 from shared.outage import Outage
+from shared.store.connection import redis_faults_named
 from worker.pulse import Pulse, end_this_process
+from worker.rq_job import TicketJob
+
+log = get_logger(__name__)
 
 STOP_SECONDS = 8.0
 """After which a worker that was told to stop ends, whatever Redis does; what it holds is another's when its lease is
@@ -24,7 +32,16 @@ over."""
 
 
 class QueueWorker(SimpleWorker):
-    """RQ's worker without a fork: what is loaded before the first job, such as the model, stays."""
+    """RQ's worker without a fork: what is loaded before the first job, such as the model, stays.
+
+    It has one function, which each ticket runs; whatever else is in RQ's queue, or comes by RQ's channel, it leaves.
+    """
+
+    run: Callable[[], None]
+    """What it does for a ticket."""
+
+    refused: Outage
+    """Is told of jobs that are no tickets."""
 
     stopping: Event
     """Set by the signal to stop; a drain looks at it."""
@@ -40,14 +57,38 @@ class QueueWorker(SimpleWorker):
 
     _in_job = False
 
+    @classmethod
+    def of_queue(cls, name: str, *, connection: Redis, worker_ttl_seconds: int) -> Self:
+        """A worker of one queue, for which all jobs are tickets or nothing, those of its maintenance as well."""
+        kinds: dict[str, Any] = {"connection": connection, "serializer": JSONSerializer, "job_class": TicketJob}
+        queue = Queue(name, **kinds)
+        return cls([queue], **kinds, worker_ttl=worker_ttl_seconds, log_job_description=False)
+
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Runs a job in this thread."""
+        """Runs a ticket in this thread; what is no ticket is removed, unread."""
+        if not isinstance(job, TicketJob) or not job.is_ticket_of(queue.name):
+            self._refuse(job, queue)
+            return
+        self.refused.over()
+        job.run = self.run
         self._in_job = True
         self.outage.over()
         try:
             super().execute_job(job, queue)
         finally:
             self._in_job = False
+
+    def _refuse(self, job: Job, queue: Queue) -> None:
+        self.refused.failed("see what else writes to this Redis, and who may", job=job.id, queue=queue.name)
+        with redis_faults_named():
+            self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
+            self.connection.delete(job.key)
+
+    def subscribe(self) -> None:
+        """Takes no commands by RQ's channel: a process is stopped by a signal, which not everybody can send."""
+
+    def clean_group_registries(self) -> None:
+        """There are no groups of tickets."""
 
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
         """The sign of life that RQ gives before each wait for a ticket.

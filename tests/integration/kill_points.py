@@ -20,13 +20,13 @@ from typing import Any
 import orjson
 import structlog
 from redis import Redis
-from rq import Queue
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 import shared.store.callbacks
 import worker.callbacks
 import worker.drain
+import worker.jobs
 from shared.callback_url import Allowed, CallbackUrl
 from shared.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, SCORING_QUEUE_KEY, Tickets
 from shared.log import get_logger
@@ -70,16 +70,6 @@ SUBMISSIONS = [a_submission(each) for each in IDS]
 
 WHENS = dict.fromkeys(("submit", "record", "drain", "deliver"), doom.WHENS) | {"job": ("before", "after")}
 """A part of a command that RQ sends by itself is none to the server."""
-
-
-class Unsubscribed(QueueWorker):
-    """A worker that takes no commands: RQ ends its thread for them half a second after the work."""
-
-    def subscribe(self) -> None:
-        """Starts no thread: a process with threads must not fork."""
-
-    def unsubscribe(self) -> None:
-        """Nothing to end."""
 
 
 class Received:
@@ -185,7 +175,7 @@ class Parts:
         await redis.aclose()
         await waiting.aclose()
 
-    def job(self, name: str, kind: type[QueueWorker] = QueueWorker) -> None:
+    def job(self, name: str) -> None:
         """RQ's worker with the tickets that wait."""
         redis = connect(self.url)
         serving = Serving(FixedSource(AmountModel()), Transaction.feature_names())
@@ -208,13 +198,8 @@ class Parts:
                 stopping=lambda: False,
             )
         )
-        rq_worker = kind(
-            [Queue(SCORING_QUEUE, connection=redis, serializer=JSONSerializer)],
-            connection=redis,
-            serializer=JSONSerializer,
-            worker_ttl=WORKER_TTL_SECONDS,
-            log_job_description=False,
-        )
+        rq_worker = QueueWorker.of_queue(SCORING_QUEUE, connection=redis, worker_ttl_seconds=WORKER_TTL_SECONDS)
+        rq_worker.run, rq_worker.refused = worker.jobs.drain, outage
         rq_worker.stopping, rq_worker.pulse, rq_worker.outage = threading.Event(), pulse, outage
         rq_worker.work(burst=True, logging_level="CRITICAL")
 
@@ -278,7 +263,7 @@ class Parts:
             queue.sweep("rescuer", lease_seconds=SECONDS, turn_seconds=LONG_SECONDS)
             if self.operation == "job":
                 Tickets(self.redis).ensure()
-                self.job("rescuer", Unsubscribed)
+                self.job("rescuer")
                 queue.leave("rescuer", ends=True)
             else:
                 self.drain(queue, "rescuer")
