@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from functools import cached_property
 from numbers import Real
 from operator import attrgetter
+from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -254,7 +255,12 @@ def raised_in(error: ValidationError) -> list[Exception]:
     return [each["ctx"][RAISED] for each in details if RAISED in each.get("ctx", ())]
 
 
-def where(raised: Exception) -> str:
+def where(raised: BaseException) -> str:
     """The line of code that raised, without what it said: that may name a value of the transaction."""
-    frame = traceback.extract_tb(raised.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+    frames = traceback.extract_tb(raised.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "a line that is not known"
+
+
+def raised_at(raised: BaseException) -> str:
+    """What was raised and where, for a record: by the file's name, since clients are shown that, too."""
+    return f"{type(raised).__name__} at {PurePath(where(raised)).name}"

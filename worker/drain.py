@@ -12,14 +12,14 @@ from rq.timeouts import BaseTimeoutException
 
 from shared.assessment import Model, assess, assess_one
 from shared.clock import utc_now
-from shared.columns import raised_in, where
+from shared.columns import raised_at, raised_in, where
 from shared.decision import Decision
 from shared.errors import StoreUnavailableError
 from shared.lifecycle import Status
 from shared.log import get_logger
 from shared.scaling import BATCH
 from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
-from shared.store.records import Outcome, Record, decided, failed, is_later, unreadable
+from shared.store.records import Outcome, Record, decided, failed, flaw, is_later, unreadable
 from shared.trace import log_fields
 from shared.transaction import TransactionModel
 from worker.pulse import Pulse
@@ -172,7 +172,9 @@ def outcomes(
     except NOT_THE_ROWS:
         raise
     except BaseException as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
-        log.warning("batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__)
+        log.warning(
+            "batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__, at=where(error)
+        )
         return results + [
             _outcome_alone(transaction, record, model, scored_at, count)
             for transaction, record in zip(transactions, records, strict=True)
@@ -189,20 +191,20 @@ def _transaction(
 ) -> TransactionModel | Outcome:
     """The transaction of a record, or its failure."""
     try:
-        return transaction_class.from_row(record["transaction"])
+        transaction = transaction_class.from_row(record["transaction"])
     except ValidationError as error:
         raised = raised_in(error)
         for each in raised:
             if isinstance(each, NOT_THE_ROWS):
                 raise each from None
-        names = sorted({type(each).__name__ for each in raised})
-        at = [where(each) for each in raised]
+        names, at = sorted(map(raised_at, raised)), [where(each) for each in raised]
         fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
-        log.warning(
+        # a bug of the team's class is for who watches errors
+        (log.error if raised else log.warning)(
             "transaction failed",
             transaction_id=transaction_id,
             fields=fields,
-            raised=names,
+            raised=sorted({type(each).__name__ for each in raised}),
             at=at,
             **log_fields(record),
         )
@@ -215,7 +217,11 @@ def _transaction(
     except BaseException as error:
         # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
         log.exception("transaction failed", transaction_id=transaction_id, **log_fields(record))
-        return failed(transaction_id, record, f"the transaction class raised {type(error).__name__}")
+        return failed(transaction_id, record, f"the transaction class raised {raised_at(error)}")
+    if transaction.transaction_id != transaction_id:
+        # else that one would be decided by this one's values, and this one never
+        return _unreadable(transaction_id, record, "transaction: it is of another id")
+    return transaction
 
 
 def _outcome_alone(
@@ -228,7 +234,7 @@ def _outcome_alone(
         raise
     except BaseException as error:
         log.exception("transaction failed", transaction_id=transaction.transaction_id, **log_fields(record))
-        return failed(transaction.transaction_id, record, f"deciding it raised {type(error).__name__}")
+        return failed(transaction.transaction_id, record, f"deciding it raised {raised_at(error)}")
     count([record], [decision])
     return outcome
 
@@ -237,11 +243,16 @@ def _undecidable(transaction_id: str, record: Record | None) -> Outcome:
     """What becomes of one that is not queued: it fails where nobody can read what it is, else it stays as it is."""
     if record is None:
         log.error("an accepted transaction has no record", transaction_id=transaction_id)
-    elif "status" not in record:
-        log.error("the record of an accepted transaction cannot be read", transaction_id=transaction_id)
-        return unreadable(transaction_id)
+    elif (flawed := flaw(record)) is not None:
+        return _unreadable(transaction_id, record, flawed)
     return Outcome(transaction_id, b"", b"")
 
 
+def _unreadable(transaction_id: str, record: Record, flawed: str) -> Outcome:
+    log.error("the record of an accepted transaction cannot be read", transaction_id=transaction_id, member=flawed)
+    return unreadable(transaction_id, record, flawed=flawed)
+
+
 def _is_queued(record: Record | None) -> TypeGuard[Record]:
-    return record is not None and record.get("status") == Status.QUEUED
+    """Whether it is one to decide: whatever else is in Redis must not keep those behind it waiting."""
+    return record is not None and record.get("status") == Status.QUEUED and flaw(record) is None

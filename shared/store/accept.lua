@@ -1,6 +1,13 @@
 -- accept: makes transactions known, undecided and waiting, each id once.
 -- KEYS: undecided, waiting, totals.  ARGV: record key prefix, queue limit, then id and record by turns.
 -- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local undecided, waiting, totals = KEYS[1], KEYS[2], KEYS[3]
 local prefix, limit = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -24,7 +31,7 @@ for i = 3, #ARGV, 2 do
 end
 if #ids > 0 then
   -- one that was undecided and had lost its record is accepted once
-  redis.call('HINCRBY', totals, 'accepted', redis.call('ZADD', undecided, unpack(scored)))
+  bump(totals, 'accepted', redis.call('ZADD', undecided, unpack(scored)))
   redis.call('RPUSH', waiting, unpack(ids))
 end
 return answers

@@ -69,28 +69,26 @@ class Audit:
         return found
 
     def _undecided(self) -> set[str]:
-        return {
-            transaction_id.decode() for transaction_id, _ in self._redis.zscan_iter(self._keys.undecided, count=PAGE)
-        }
+        return {_text(transaction_id) for transaction_id, _ in self._redis.zscan_iter(self._keys.undecided, count=PAGE)}
 
     def _in_line(self) -> set[str]:
         workers: Any = self._redis.zrange(self._keys.workers, 0, -1)
         # in the direction in which they move, so that what moves on is seen once at least
-        lists = (self._keys.waiting, self._keys.suspects, *(self._keys.claimed(each.decode()) for each in workers))
+        lists = (self._keys.waiting, self._keys.suspects, *(self._keys.claimed(_text(each)) for each in workers))
         found: list[Any] = [each for name in lists for each in self._redis.lrange(name, 0, -1)]
-        return {transaction_id.decode() for transaction_id in found}
+        return {_text(transaction_id) for transaction_id in found}
 
     def _pending(self) -> set[str]:
-        return {each.decode() for each, _ in self._redis.zscan_iter(self._keys.callbacks, count=PAGE)}
+        return {_text(each) for each, _ in self._redis.zscan_iter(self._keys.callbacks, count=PAGE)}
 
     def _due(self) -> set[str]:
-        hosts = [host.decode() for host, _ in self._redis.zscan_iter(self._keys.callback_hosts, count=PAGE)]
+        hosts = [_text(host) for host, _ in self._redis.zscan_iter(self._keys.callback_hosts, count=PAGE)]
         names = [self._keys.callback_host_prefix + host for host in hosts]
-        return {each.decode() for name in names for each, _ in self._redis.zscan_iter(name, count=PAGE)}
+        return {_text(each) for name in names for each, _ in self._redis.zscan_iter(name, count=PAGE)}
 
     def _status(self, transaction_id: str) -> str:
         found: Any = self._redis.hget(self._keys.callback(transaction_id), "status")
-        return (found or b"").decode()
+        return _text(found or b"")
 
     def _without_record(self) -> set[str]:
         return {
@@ -104,3 +102,8 @@ class Audit:
             page = ids[start : start + PAGE]
             found: Any = self._redis.mget([self._keys.transaction(each) for each in page])
             yield from zip(page, found, strict=True)
+
+
+def _text(raw: bytes) -> str:
+    """An id, a host or a name; what is none of ours is shown all the same."""
+    return raw.decode(errors="replace")

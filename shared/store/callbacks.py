@@ -11,6 +11,7 @@ from shared.lifecycle import CallbackEvent
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.keys import FIRST, Keys
+from shared.store.records import id_of, raw_id
 
 LEASE_SECONDS = 20.0
 """How long a delivery worker has for an attempt: twice what one may take, after which its worker counts as lost."""
@@ -35,6 +36,12 @@ UNDER_WAY_THEN = 50
 
 KEPT_ATTEMPTS = 20
 """Attempts that are kept of one callback: twice as many as the schedule has."""
+
+TEXTS = ("type", "url", "body", "request_id", "traceparent")
+"""The members of an event."""
+
+MOST_DIGITS = 7
+"""Of the number of attempts that have failed."""
 
 PAGE = 256
 """Callbacks in one call of a command: no call holds up Redis for more than a few milliseconds."""
@@ -134,7 +141,7 @@ class RedisCallbacks:
         args += [room, host_limit, IN_ANY_CASE, reserve, MOST_FAILURES, _ms(CLOSED_SECONDS), _ms(HOLD_SECONDS)]
         args += [MANY_WAITING, UNDER_WAY_THEN]
         for host, number in busy.items():
-            args += (host, number)
+            args += (raw_id(host), number)
         names = [keys.callback_hosts, keys.callback_gates, keys.callback_taken, keys.waiting]
         calls: list[scripts.Call] = [self._finish(finished)] if finished else []
         with redis_faults_named():
@@ -153,7 +160,8 @@ class RedisCallbacks:
         args += [self._dead_ttl_seconds, MOST_FAILURES, _ms(CLOSED_SECONDS), KEPT_ATTEMPTS]
         for each in attempted:
             due = each.due
-            args += (due.transaction_id, due.host, due.message_id, due.claim, each.event or "leave")
+            args += (raw_id(due.transaction_id), raw_id(due.host), raw_id(due.message_id), due.claim)
+            args += (each.event or "leave",)
             args += (_ms(each.wait_seconds), b"" if each.attempt is None else orjson.dumps(each.attempt), each.reason)
             args += ("" if each.host_works is None else int(each.host_works),)
         names = [keys.callback_hosts, keys.callback_gates, keys.totals, keys.callbacks, keys.callbacks_dead]
@@ -190,13 +198,13 @@ class CallbackRecords:
         """The transactions whose callbacks are neither delivered nor given up, by the event's time in ms."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.callbacks, 0, limit - 1, withscores=True)
-        return [(at, each.decode()) for each, at in found]
+        return [(at, each.decode(errors="replace")) for each, at in found]
 
     def all_dead(self) -> list[str]:
         """All whose callbacks were given up, oldest first."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, -1)
-        return [each.decode() for each in found]
+        return [each.decode(errors="replace") for each in found]
 
     def read(self, transaction_ids: Sequence[str]) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
         """What is kept of each callback; those of which nothing is kept are left out."""
@@ -239,11 +247,11 @@ def _due(flat: Sequence[Any]) -> Iterator[Due]:
     for i in range(0, len(flat), 8):
         transaction_id, host, message_id, event, step, claim, losses, held = flat[i : i + 8]
         yield Due(
-            transaction_id.decode(),
-            host.decode(),
-            message_id.decode(),
+            id_of(transaction_id),
+            id_of(host),
+            id_of(message_id),
             _event(event),
-            int(step),
+            _step(step),
             int(claim),
             int(losses),
             bool(int(held)),
@@ -256,7 +264,14 @@ def _event(event: bytes) -> Mapping[str, Any]:
         loaded = orjson.loads(event)
     except orjson.JSONDecodeError:
         return {}
-    return loaded if isinstance(loaded, dict) and loaded.keys() >= {"type", "url", "body"} else {}
+    if not isinstance(loaded, dict) or not loaded.keys() >= {"type", "url", "body"}:
+        return {}
+    return loaded if all(isinstance(loaded[name], str) for name in TEXTS if name in loaded) else {}
+
+
+def _step(raw: bytes) -> int:
+    """How many attempts have failed; none where somebody else made something of it that is no such number."""
+    return int(raw) if raw.isdigit() and len(raw) < MOST_DIGITS else 0
 
 
 def _ms(seconds: float) -> int:

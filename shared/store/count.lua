@@ -11,7 +11,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed = 0
 for _, name in ipairs(redis.call('ZRANGE', workers, 0, -1)) do
-  claimed = claimed + redis.call('LLEN', ARGV[1] .. name)
+  local held = redis.pcall('LLEN', ARGV[1] .. name)
+  if type(held) == 'number' then claimed = claimed + held end
 end
 local added = 0
 if redis.call('EXISTS', feed) == 1 then
@@ -28,5 +29,5 @@ return {
   redis.call('LLEN', suspects), claimed, redis.call('ZCARD', failed), added,
   redis.call('ZCOUNT', workers, now, '+inf'), oldest[2] and math.max(0, now - oldest[2]) or -1,
   redis.call('ZCARD', KEYS[8]), redis.call('ZCARD', KEYS[9]), 
-  due[2] and math.max(0, now - math.max(due[2], redis.call('GET', KEYS[11]) or 0)) or 0,
+  due[2] and math.max(0, now - math.max(due[2], tonumber(redis.call('GET', KEYS[11]) or 0) or 0)) or 0,
 }

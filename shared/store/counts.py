@@ -147,7 +147,7 @@ def count_call(keys: Keys) -> scripts.Call:
 def counted(answer: list[Any]) -> Counts:
     """The counts in the script's answer."""
     flat, *numbers = answer
-    totals = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+    totals = {flat[i].decode(errors="replace"): _number(flat[i + 1]) for i in range(0, len(flat), 2)}
     undecided, waiting, suspects, claimed, failed_now, fed, workers, oldest_ms = (int(number) for number in numbers[:8])
     callbacks_pending, callbacks_dead_now, callbacks_overdue_ms = (int(number) for number in numbers[8:])
     return Counts(
@@ -164,3 +164,11 @@ def counted(answer: list[Any]) -> Counts:
         callbacks_dead_now=callbacks_dead_now,
         callbacks_overdue_ms=callbacks_overdue_ms,
     )
+
+
+def _number(raw: bytes) -> int:
+    """What was counted; nothing where somebody else has made something of it that is no number."""
+    try:
+        return int(raw)
+    except ValueError:
+        return 0

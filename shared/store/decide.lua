@@ -25,6 +25,14 @@ else
   for _, id in ipairs(ids) do redis.call('LREM', claimed, 1, id) end
 end
 
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
+
 local function content_of(record)
   local read, content = pcall(cjson.decode, record or '')
   return read and type(content) == 'table' and content or {}
@@ -35,7 +43,8 @@ end
 local function comes_late(id, record)
   local now = content_of(redis.pcall('GET', prefix .. id))
   if record == '' then return now.status == 'queued' end
-  return (now.replays or 0) ~= (content_of(record).replays or 0)
+  -- one that is no number was never replayed; where nothing can be read, there is no other try either
+  return next(now) ~= nil and (tonumber(now.replays) or 0) ~= (tonumber(content_of(record).replays) or 0)
 end
 
 local open = redis.call('ZMSCORE', undecided, unpack(ids))
@@ -88,29 +97,32 @@ if #ARGV > 9 + 3 * count then
     end
   end
   for host, line in pairs(to_host) do
-    redis.call('ZADD', host_prefix .. host, unpack(line))
+    if type(redis.pcall('ZADD', host_prefix .. host, unpack(line))) == 'table' then
+      redis.call('DEL', host_prefix .. host)
+      redis.call('ZADD', host_prefix .. host, unpack(line))
+    end
     redis.call('ZADD', hosts, 'LT', due, host)
   end
 end
 if announced > 0 then
   redis.call('ZADD', pending, unpack(due_at))
-  redis.call('HINCRBY', totals, 'callbacks_announced', announced)
-  if superseded > 0 then redis.call('HINCRBY', totals, 'callbacks_superseded', superseded) end
+  bump(totals, 'callbacks_announced', announced)
+  if superseded > 0 then bump(totals, 'callbacks_superseded', superseded) end
   if redis.call('LLEN', wake) == 0 then redis.call('RPUSH', wake, '1') end
 end
 
 if fed > 0 then
   redis.call('XTRIM', feed, 'MAXLEN', '~', length)
-  redis.call('HINCRBY', totals, 'decided', fed)
+  bump(totals, 'decided', fed)
 end
 if #failures > 0 then
   local now = tonumber(redis.call('TIME')[1])
   for _, id in ipairs(failures) do redis.call('ZADD', failed, now, id) end
   redis.call('ZREMRANGEBYSCORE', failed, '-inf', now - failed_ttl)
   redis.call('EXPIRE', failed, failed_ttl)
-  redis.call('HINCRBY', totals, 'failed', #failures)
+  bump(totals, 'failed', #failures)
 end
-if unreadable > 0 then redis.call('HINCRBY', totals, 'unreadable', unreadable) end
+if unreadable > 0 then bump(totals, 'unreadable', unreadable) end
 if #decided > 0 then
   redis.call('ZREM', undecided, unpack(decided))
   if redis.call('EXISTS', losses) == 1 then redis.call('HDEL', losses, unpack(decided)) end

@@ -1,10 +1,12 @@
 """The transactions that failed: listed with their reasons, and made to wait again."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis import Redis
 
+from shared.errors import LifecycleError
 from shared.lifecycle import Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
@@ -34,7 +36,7 @@ class Replayed(NamedTuple):
 
     replayed: list[str]
     not_failed: list[str]
-    """Ids that have not failed, or not any more, or whose record has expired."""
+    """Ids that have not failed, or not any more, or whose record has expired or is none of ours."""
 
 
 class Failures:
@@ -59,7 +61,7 @@ class Failures:
         """All of them, oldest first."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.failed, 0, -1)
-        return [each.decode() for each in found]
+        return [each.decode(errors="replace") for each in found]
 
     def replay(self, transaction_ids: Sequence[str]) -> Replayed:
         """Makes those of up to BATCH transactions wait again that have failed."""
@@ -69,8 +71,10 @@ class Failures:
         for transaction_id, raw in before.items():
             record = readable(raw)
             if raw is not None and record is not None and record.get("status") == Status.FAILED:
-                wanted[transaction_id] = replayed(record)
-                args += (transaction_id, raw, wanted[transaction_id])
+                # one that cannot be written is named as not replayed, and keeps none of the others
+                with suppress(LifecycleError):
+                    wanted[transaction_id] = replayed(record)
+                    args += (transaction_id, raw, wanted[transaction_id])
         names = [self._keys.undecided, self._keys.waiting, self._keys.failed, self._keys.totals]
         with redis_faults_named():
             answers = scripts.run(self._redis, "replay", names, args)

@@ -5,6 +5,13 @@
 -- not tried), when to try again in ms from now, the attempt (empty: none was made), why it is given up, and what it says
 -- of the host (1: it works, 0: it does not, empty: nothing), by turns.
 -- An attempt of a claim that is over by now is kept; what it says of the next one counts only if it was delivered.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local hosts, gates, totals, pending, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local callback_prefix, host_prefix, ttl, dead_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local most_failures, closed_for, kept = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -18,9 +25,8 @@ local function note(host, works)
   if works == '1' then
     redis.call('HDEL', gates, host)
   elseif works == '0' then
-    local gate = redis.call('HGET', gates, host) or '0 0'
-    local failures, opens = string.match(gate, '^(%d+) (%d+)$')
-    failures, opens = failures + 1, tonumber(opens)
+    local failures, opens = string.match(redis.call('HGET', gates, host) or '', '^(%d+) (%d+)$')
+    failures, opens = (tonumber(failures) or 0) + 1, tonumber(opens) or 0
     -- those that were under way when it closed do not keep it closed for longer
     if failures >= most_failures and opens <= now then opens = now + closed_for end
     redis.call('HSET', gates, host, string.format('%.0f %.0f', failures, opens))
@@ -50,26 +56,26 @@ for i = 8, #ARGV, 9 do
   local again = about[3] == claim and about[4] ~= '1'
   if about[1] == message and not again then
     if attempt ~= '' then
-      local tries = redis.call('HINCRBY', key, 'tries', 1)
+      local tries = bump(key, 'tries', 1)
       redis.call('HSET', key, 'a' .. tries, attempt)
       redis.call('HDEL', key, 'a' .. tries - kept)
-      redis.call('HINCRBY', totals, 'callbacks_attempted', 1)
+      bump(totals, 'callbacks_attempted', 1)
     end
     if about[2] == 'pending' then
       if event == 'deliver' then
         -- as long as its transaction's record: one that has failed is kept for longer
         local kind = redis.call('HGET', key, 'event') or ''
         over(id, host, key, 'delivered', string.find(kind, '"type":"transaction.failed"', 1, true) and dead_ttl or ttl)
-        redis.call('HINCRBY', totals, 'callbacks_delivered', 1)
+        bump(totals, 'callbacks_delivered', 1)
       elseif about[3] == claim then
         if event == 'give_up' then
           redis.call('HSET', key, 'reason', reason)
           over(id, host, key, 'dead', dead_ttl)
           redis.call('ZADD', dead, now, id)
-          redis.call('HINCRBY', totals, 'callbacks_dead', 1)
+          bump(totals, 'callbacks_dead', 1)
         else
           local due = now + wait
-          if event == 'retry' then redis.call('HINCRBY', key, 'step', 1) end
+          if event == 'retry' then bump(key, 'step', 1) end
           redis.call('HSET', key, 'due', string.format('%.0f', due), 'claimed', '0', 'lost', '0')
           redis.pcall('ZADD', host_prefix .. host, due, id)
         end

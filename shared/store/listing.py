@@ -67,7 +67,7 @@ class Listing:
         start = 0 if before is None else self.rank(before)
         with redis_faults_named():
             found: Any = self._redis.zrange(self._key, start, start + limit - 1, desc=True, withscores=True)
-        return [Entry(score, each.decode()) for each, score in found]
+        return [Entry(score, each.decode(errors="replace")) for each, score in found]
 
 
 class Listings:

@@ -153,7 +153,7 @@ class MemoryStore:
         now = decoded(self.records.get(outcome.transaction_id)) or {}
         if outcome.decision or not outcome.record:
             return not outcome.decision and now.get("status") == Status.QUEUED
-        return bool(now.get("replays", 0) != orjson.loads(outcome.record).get("replays", 0))
+        return bool(now) and bool(now.get("replays", 0) != orjson.loads(outcome.record).get("replays", 0))
 
     def _decide(self, outcome: Outcome) -> None:
         if outcome.record:

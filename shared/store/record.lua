@@ -3,6 +3,13 @@
 -- ARGV: record key prefix, TTL in s, feed length, 1 where the records of known ids are wanted, else 0, then id, record
 -- and decision by turns.
 -- Answers one string a decision: '' it is new, else the record that the id already has, or '!' where it is not wanted.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local feed, totals = KEYS[1], KEYS[2]
 local prefix, ttl, length, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local answers, recorded = {}, 0
@@ -19,6 +26,6 @@ for i = 5, #ARGV, 3 do
 end
 if recorded > 0 then
   redis.call('XTRIM', feed, 'MAXLEN', '~', length)
-  redis.call('HINCRBY', totals, 'recorded', recorded)
+  bump(totals, 'recorded', recorded)
 end
 return answers

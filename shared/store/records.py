@@ -14,12 +14,14 @@ API of any release says what became of a transaction. A worker decides none of a
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import orjson
 
-from shared.callback import Callback, callback_of, shown
+from shared.callback import Callback, callback_of, callback_url_of, shown
 from shared.clock import utc_now
 from shared.decision import Decision
+from shared.errors import LifecycleError
 from shared.lifecycle import Event, Status, next_status
 from shared.transaction import TransactionModel
 
@@ -33,7 +35,18 @@ AT_ONCE = orjson.dumps(
 
 Record = dict[str, Any]
 
-ALWAYS_THERE = {"status", "submitted_at", "transaction"}
+STATUSES = tuple(map(str, Status))
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "callback_url": str,
+    "default_callback_url": str,
+    "request_id": str,
+    "traceparent": str,
+    "error": str,
+    "erased_at": str,
+    "replays": (int, float),
+    "decision": (dict, type(None)),
+}
+"""Of the members that need not be there."""
 
 
 class Submission(NamedTuple):
@@ -130,25 +143,33 @@ def decided(record: Record, decision: Decision) -> Outcome:
 
 
 def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
-    """The record of a transaction that cannot be decided, with the reason.
+    """The record of a sound one that cannot be decided, with the reason; of one that cannot be written, what can be.
 
     Raises:
         LifecycleError: the record is not one that can fail.
     """
     after = {**record, "status": next_status(record["status"], Event.FAIL), "error": reason}
-    callback = callback_of(transaction_id, after, happened_at=utc_now())
-    return Outcome(transaction_id, orjson.dumps(after), b"", callback)
+    try:
+        callback = callback_of(transaction_id, after, happened_at=utc_now())
+        return Outcome(transaction_id, orjson.dumps(after), b"", callback)
+    except orjson.JSONEncodeError:
+        # JSON that is nested so deep is read, and not written
+        kept: Record = {name: record[name] for name in ("submitted_at", "replays") if name in record}
+        return unreadable(transaction_id, kept, flawed="a member")
 
 
 def replayed(record: Record) -> bytes:
     """The record of a failed transaction that shall be tried once more, as JSON.
 
     Raises:
-        LifecycleError: the record is not one of a failed transaction.
+        LifecycleError: the record is not one of a failed transaction, or cannot be written.
     """
     after = {**record, "status": next_status(record["status"], Event.REPLAY), "replays": record.get("replays", 0) + 1}
     after.pop("error", None)
-    return orjson.dumps(after)
+    try:
+        return orjson.dumps(after)
+    except orjson.JSONEncodeError as error:
+        raise LifecycleError(f"its record cannot be written: {error}") from error
 
 
 def erased(record: Record, *, erased_at: str) -> bytes:
@@ -162,17 +183,60 @@ def erased(record: Record, *, erased_at: str) -> bytes:
     return orjson.dumps({**kept, "erased_at": record.get("erased_at", erased_at)})
 
 
-def unreadable(transaction_id: str) -> Outcome:
-    """The record of a transaction of which nothing can be read any more: failed, since when it was found so."""
-    now = utc_now()
-    record: Record = {"v": RECORD_VERSION, "status": NEW_STATUS, "submitted_at": now, "transaction": None}
-    return failed(transaction_id, record, "its record cannot be read: submit the transaction by another id")
+def unreadable(transaction_id: str, record: Record, *, flawed: str) -> Outcome:
+    """The record of a transaction that nothing can be made of: failed, with when it was submitted and what it is.
+
+    What of these cannot be read either, is when it was found so, and null. Whoever wrote it is no door of ours: there
+    is no callback.
+    """
+    submitted_at, transaction = record.get("submitted_at"), record.get("transaction")
+    after = {
+        "v": RECORD_VERSION,
+        "status": next_status(NEW_STATUS, Event.FAIL),
+        "submitted_at": submitted_at if isinstance(submitted_at, str) else utc_now(),
+        "transaction": transaction if isinstance(transaction, dict) else None,
+        "error": f"its record cannot be read ({flawed}): submit the transaction by another id",
+    }
+    if isinstance(record.get("replays"), int | float):
+        # by which the store tells one try from another
+        after["replays"] = record["replays"]
+    try:
+        return Outcome(transaction_id, orjson.dumps(after), b"")
+    except orjson.JSONEncodeError:
+        return Outcome(transaction_id, orjson.dumps({**after, "transaction": None}), b"")
+
+
+def flaw(record: Record) -> str | None:
+    """The member by which a record is none of ours, whoever wrote it; None where it is sound."""
+    if record.get("status") not in STATUSES:
+        return "status"
+    if not isinstance(record.get("submitted_at"), str):
+        return "submitted_at"
+    if "transaction" not in record:
+        return "transaction"
+    wrong = next((name for name, kind in TYPES.items() if name in record and not isinstance(record[name], kind)), None)
+    if wrong is None and (url := callback_url_of(record)):
+        try:
+            urlsplit(url)
+        except ValueError:
+            return "callback_url"
+    return wrong
 
 
 def readable(record: bytes | str | None) -> Record | None:
     """The record; None where there is none, or what is there is not one of ours."""
     loaded = decoded(record)
-    return loaded if loaded is not None and loaded.keys() >= ALWAYS_THERE else None
+    return loaded if loaded is not None and flaw(loaded) is None else None
+
+
+def id_of(raw: bytes) -> str:
+    """A transaction's id as Redis has it; bytes that no id of ours has are kept, see `raw_id`."""
+    return raw.decode(errors="surrogateescape")
+
+
+def raw_id(transaction_id: str) -> bytes:
+    """What `id_of` was given."""
+    return transaction_id.encode(errors="surrogateescape")
 
 
 def is_later(record: Record) -> bool:

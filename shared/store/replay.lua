@@ -1,6 +1,13 @@
 -- replay: makes failed transactions undecided and waiting again.
 -- KEYS: undecided, waiting, failed, totals.  ARGV: record key prefix, then id, its record as it was read, and the new one.
 -- Answers for each 1, or 0 where its record is no longer what was read.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local undecided, waiting, failed, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix = ARGV[1]
 local time = redis.call('TIME')
@@ -19,5 +26,5 @@ for i = 2, #ARGV, 3 do
     answers[#answers + 1] = 0
   end
 end
-if replayed > 0 then redis.call('HINCRBY', totals, 'replayed', replayed) end
+if replayed > 0 then bump(totals, 'replayed', replayed) end
 return answers

@@ -2,6 +2,13 @@
 -- KEYS: receiving hosts, pending callbacks, dead callbacks, totals, wake.
 -- ARGV: callback key prefix, host key prefix, then ids.
 -- Answers for each 1, or 0 where there is no callback.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local hosts, pending, dead, totals, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local callback_prefix, host_prefix = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
@@ -16,7 +23,7 @@ for i = 3, #ARGV do
   if status then
     redis.call('HSET', key, 'status', 'pending', 'due', string.format('%.0f', now), 'step', 0, 'claimed', '0', 'lost', 0)
     -- what is under way may deliver it, but not give it up any more
-    redis.call('HINCRBY', key, 'claims', 1)
+    bump(key, 'claims', 1)
     redis.call('HDEL', key, 'reason')
     redis.call('PERSIST', key)
     redis.call('ZADD', host_prefix .. host, now, id)
@@ -26,6 +33,6 @@ for i = 3, #ARGV do
     if status ~= 'pending' then resent = resent + 1 end
   end
 end
-if resent > 0 then redis.call('HINCRBY', totals, 'callbacks_resent', resent) end
+if resent > 0 then bump(totals, 'callbacks_resent', resent) end
 if redis.call('LLEN', wake) == 0 then redis.call('RPUSH', wake, '1') end
 return answers

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 def shard_of(transaction_id: str, shards: int) -> int:
     """The number of the shard that has the transaction, from 0."""
-    return crc32(transaction_id.encode()) % shards
+    return crc32(transaction_id.encode(errors="surrogateescape")) % shards
 
 
 def by_shard(items: Iterable[Item], shard: Callable[[Item], int]) -> Mapping[int, list[Item]]:

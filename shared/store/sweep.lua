@@ -4,6 +4,13 @@
 -- Answers how many transactions wait (0 where it is another's turn), then each worker that is gone and how many it held.
 -- Where nobody has swept for two turns, Redis or the way to it was away, or its clock was set: then the others get half a
 -- lease more to show that they live.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local workers, waiting, suspects = KEYS[1], KEYS[2], KEYS[3]
 local undecided, losses, sweeper = KEYS[4], KEYS[5], KEYS[6]
 local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -30,14 +37,16 @@ end
 local gone = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now)) do
   redis.call('ZREM', workers, name)
-  local ids = redis.call('LRANGE', prefix .. name, 0, -1)
+  local ids = redis.pcall('LRANGE', prefix .. name, 0, -1)
+  -- what is no list is not ours
+  if ids.err then ids = {} end
   redis.call('DEL', prefix .. name)
   local open = #ids > 0 and redis.call('ZMSCORE', undecided, unpack(ids)) or {}
   local held = 0
   for i = #ids, 1, -1 do
     if open[i] then
       redis.call('LPUSH', suspects, ids[i])
-      redis.call('HINCRBY', losses, ids[i], 1)
+      bump(losses, ids[i], 1)
       held = held + 1
     end
   end

@@ -9,6 +9,13 @@
 -- not for ever: those are given out as held.
 -- Answers when the next one is due in ms from now (-1: none is), then of each callback its id, host, message id, event,
 -- step of the schedule, claim, workers lost with it, and 1 if it was held.
+-- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+local function bump(key, field, by)
+  local now = redis.pcall('HINCRBY', key, field, by)
+  if type(now) == 'number' then return now end
+  redis.pcall('HSET', key, field, by)
+  return tonumber(by)
+end
 local hosts, gates, taken_at = KEYS[1], KEYS[2], KEYS[3]
 local callback_prefix, host_prefix = ARGV[1], ARGV[2]
 local lease, room, each = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -19,7 +26,7 @@ redis.call('HDEL', gates, '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- once a second: each write costs Redis one to disk, and those who decide wait for it, too
-if now - tonumber(redis.call('GET', taken_at) or 0) > 1000 then
+if now - (tonumber(redis.call('GET', taken_at) or 0) or 0) > 1000 then
   redis.call('SET', taken_at, string.format('%.0f', now), 'EX', 86400)
 end
 local busy, hosts_busy, under_way = {}, 0, 0
@@ -36,8 +43,8 @@ end
 local answer = { -1 }
 
 local function gate_of(host)
-  local failures, opens = string.match(redis.call('HGET', gates, host) or '0 0', '^(%d+) (%d+)$')
-  failures, opens = tonumber(failures), tonumber(opens)
+  local failures, opens = string.match(redis.call('HGET', gates, host) or '', '^(%d+) (%d+)$')
+  failures, opens = tonumber(failures) or 0, tonumber(opens) or 0
   -- one that is closed for longer than ever was closed by a clock that has been set back
   if opens > now + closed_for then opens = now end
   return failures, opens
@@ -63,8 +70,8 @@ local function give(host, id, held)
     redis.call('ZREM', host_prefix .. host, id)
     return
   end
-  local lost = about[5] == '1' and redis.call('HINCRBY', key, 'lost', 1) or 0
-  local claim = redis.call('HINCRBY', key, 'claims', 1)
+  local lost = about[5] == '1' and bump(key, 'lost', 1) or 0
+  local claim = bump(key, 'claims', 1)
   redis.call('HSET', key, 'claimed', '1')
   redis.call('ZADD', host_prefix .. host, now + lease, id)
   for _, value in ipairs({ id, host, about[1] or '', about[2] or '', about[3] or '0', claim, lost, held }) do

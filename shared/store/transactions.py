@@ -14,7 +14,7 @@ from shared.store.counts import Counts, count_call, counted
 from shared.store.decisions import named
 from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
 from shared.store.keys import FIRST, Keys
-from shared.store.records import Outcome, Record, Submission, decoded, erased, readable
+from shared.store.records import Outcome, Record, Submission, decoded, erased, id_of, raw_id, readable
 
 ACCEPT_BATCH = 512
 ACCEPT_BYTES = 1024 * 1024
@@ -128,8 +128,7 @@ class RedisIntake:
         decision = record.get("decision")
         if decision is None:
             return
-        scored_at = datetime.fromisoformat(decision["scored_at"]).timestamp()
-        after, mine = str(max(0, int((scored_at - CLOCKS_DIFFER_SECONDS) * 1000))), named(transaction_id)
+        after, mine = _shortly_before(decision), named(transaction_id)
         while True:
             with redis_faults_named():
                 entries: Any = await self._redis.xrange(self._keys.feed, after, "+", count=ERASE_BATCH)
@@ -226,7 +225,7 @@ class RedisQueue:
         args: list[scripts.Arg] = [keys.claimed_prefix, worker, int(lease_seconds * 1000), int(turn_seconds * 1000)]
         with redis_faults_named():
             waiting, *gone = scripts.run(self._redis, "sweep", names, args)
-        return Swept(int(waiting), {gone[i].decode(): int(gone[i + 1]) for i in range(0, len(gone), 2)})
+        return Swept(int(waiting), {id_of(gone[i]): int(gone[i + 1]) for i in range(0, len(gone), 2)})
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
         """See TransactionQueue."""
@@ -261,7 +260,7 @@ def decide_call(
         len(outcomes),
     ]
     for outcome in outcomes:
-        args += (outcome.transaction_id, outcome.record, outcome.decision)
+        args += (raw_id(outcome.transaction_id), outcome.record, outcome.decision)
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.callback is not None:
             args += (number, outcome.callback.host, outcome.callback.message_id, outcome.callback.event)
@@ -270,8 +269,17 @@ def decide_call(
 
 def _claimed(flat: list[bytes]) -> Claimed:
     # each id has its record behind it; what is over then are the losses of a suspect
-    rows = [(flat[i].decode(), decoded(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
+    rows = [(id_of(flat[i]), decoded(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
     return Claimed(rows, int(flat[-1]) if len(flat) % 2 else 0)
+
+
+def _shortly_before(decision: Record) -> str:
+    """Where the feed is to be read from for a decision; from its beginning on where that cannot be told."""
+    try:
+        scored_at = datetime.fromisoformat(decision["scored_at"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return "0"
+    return str(max(0, int((scored_at - CLOCKS_DIFFER_SECONDS) * 1000)))
 
 
 def _accept_answer(answer: bytes) -> Record:
