@@ -6,7 +6,7 @@ import falcon
 import orjson
 
 from ingest.openapi_parts import PROBLEMS, REFUSALS
-from ingest.problems import CHALLENGE, MEDIA_PROBLEM, TYPE_PREFIX, help_link
+from ingest.problems import CHALLENGE, CLASS_RAISED, MEDIA_PROBLEM, TYPE_PREFIX, help_link
 
 PATHS = {
     "unknown-transaction": "/transactions/TXN-99827364",
@@ -55,6 +55,11 @@ GENERIC: dict[str, tuple[int, str, str]] = {
         405,
         "Method Not Allowed",
         "This path does not take this method; the header Allow lists those it takes.",
+    ),
+    "class-raised": (
+        500,
+        "The transaction class failed",
+        CLASS_RAISED,
     ),
     "internal-error": (
         500,
@@ -200,8 +205,14 @@ ADVICE: dict[str, Advice] = {
     "method-not-allowed": Advice(
         "The path is right, the method is not.", "Don't repeat it: use one of those in the header `Allow`."
     ),
+    "class-raised": Advice(
+        "A `@feature` or a validator of the team's own transaction class raised something other than a refusal "
+        "(`ValueError` in a validator). Nothing was accepted.",
+        "Repeat it once that class is mended; that is safe. Give the operator the `X-Request-ID` of the answer: the "
+        "log has the line under it, as `the transaction class raised`.",
+    ),
     "internal-error": Advice(
-        "A fault of the service, or of the team's own transaction class.",
+        "A fault of the service.",
         "Repeat it once, a little later; that is safe. Where it stays so, give the operator the `X-Request-ID` of the "
         "answer: the log has the reason under it.",
     ),

@@ -19,6 +19,7 @@ from shared.errors import (
     UnreadableStateError,
 )
 from shared.log import get_logger
+from shared.metrics import CLASS_ERRORS
 from shared.trace import log_fields
 from shared.wrong_fields import MOST_LISTED, first_errors, is_not_json, wrong_fields
 
@@ -32,9 +33,17 @@ TYPE_PREFIX = "urn:riskline:problem:"
 PAGES_PATH = "/docs/problems"
 """Where the page of each type is, under its name."""
 
+NOTHING: Mapping[str, str] = {}
+
 CHALLENGE = 'Bearer realm="riskline"'
 RETRY_AFTER_SECONDS = 1
 """What clients are told while Redis is away or no model serves: both are noticed within a second of their end."""
+
+
+CLASS_RAISED = (
+    "The service's own code for these transactions raised an error, which says nothing of the transaction. The log has "
+    "the line of code under the request id of this answer."
+)
 
 
 class Problem(falcon.HTTPError):
@@ -169,10 +178,17 @@ def bad_parameter(name: str, rule: str) -> Problem:
     )
 
 
-def invalid_transaction(error: ValidationError) -> Problem:
-    """400 where the body is not JSON, else 422 with each wrong field."""
-    for raised in raised_in(error):
-        log.warning("the transaction class raised", error=type(raised).__name__, at=where(raised))
+def invalid_transaction(error: ValidationError, about: Mapping[str, str] = NOTHING) -> Problem:
+    """400 where the body is not JSON; 422 with each wrong field; 500 where the team's own class has a mistake.
+
+    The log says what that raised and in which line, never with what message: that may have values; `about` is the ids
+    of the request.
+    """
+    if raised := raised_in(error):
+        CLASS_ERRORS.inc()
+        for each in raised:
+            log.error("the transaction class raised", **about, error=type(each).__name__, at=where(each))
+        return _class_raised()
     if is_not_json(error):
         reason = first_errors(error)[0]["msg"].removeprefix("Invalid JSON: ")
         return Problem(
@@ -192,6 +208,10 @@ def invalid_transaction(error: ValidationError) -> Problem:
         else f"{errors[0]['pointer'] or 'the body'}: {errors[0]['detail']}.",
         errors=errors,
     )
+
+
+def _class_raised() -> Problem:
+    return Problem(status=500, name="class-raised", title="The transaction class failed", detail=CLASS_RAISED)
 
 
 def help_link(name: str, *, root_path: str = "") -> str:
@@ -319,7 +339,7 @@ def no_row_accepted(**members: Any) -> Problem:
 
 
 def internal_error() -> Problem:
-    """500: a fault of the service, or of a team's own transaction class."""
+    """500: a fault of the service."""
     return Problem(
         status=500,
         name="internal-error",
@@ -328,8 +348,8 @@ def internal_error() -> Problem:
     )
 
 
-async def _on_validation_error(_req: Any, _resp: Any, error: ValidationError, _params: Any) -> None:
-    raise invalid_transaction(error)
+async def _on_validation_error(req: falcon.asgi.Request, _resp: Any, error: ValidationError, _params: Any) -> None:
+    raise invalid_transaction(error, _ids(req))
 
 
 async def _on_store_unavailable(
@@ -358,10 +378,14 @@ async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any
     raise conflict(str(error))
 
 
+def _ids(req: falcon.asgi.Request) -> dict[str, str]:
+    return log_fields({"request_id": req.context.request_id, "traceparent": req.context.traceparent})
+
+
 async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception, _params: Any) -> None:
     log.error(
         "request failed",
-        **log_fields({"request_id": req.context.request_id, "traceparent": req.context.traceparent}),
+        **_ids(req),
         key=req.context.get("key_name"),
         path=req.path,
         method=req.method,

@@ -95,6 +95,10 @@ CALLBACKS_OVERDUE_SECONDS = Gauge(
 CALLBACKS_DEAD = Gauge(
     "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
 )
+CLASS_ERRORS = Counter(
+    "riskline_transaction_class_errors",
+    "Transactions with which the transaction class raised an error that is no verdict on them, at the HTTP doors.",
+)
 RATE_LIMITED = Counter("riskline_rate_limited_requests", "Requests refused for the rate of their API key.", ["key"])
 REDIS_UP = Gauge("riskline_redis_up", "1 where Redis answers each process, else 0.", multiprocess_mode="livemin")
 REDIS_MEMORY = Gauge(

@@ -17,6 +17,7 @@ from ingest.console.varying import Variation
 from ingest.problems import invalid_transaction
 from shared.assessment import Model, assess_one
 from shared.clock import utc_now
+from shared.columns import raised_at, raised_in
 from shared.model.serving import Serving
 from shared.transaction import TransactionModel
 
@@ -51,6 +52,8 @@ class TryPage(ConsolePage):
         try:
             transaction = self._class.parse(to_json(row))
         except ValidationError as error:
+            if raised := raised_in(error):
+                return {"problems": [("", f"The transaction class raised {raised_at(each)}.") for each in raised]}
             problems = invalid_transaction(error).errors or []
             return {"problems": [(each["pointer"][1:], each["detail"]) for each in problems]}
         if self._serving.model is None:

@@ -269,10 +269,8 @@ def test_a_derived_feature_may_be_any_real_number(result: Any) -> None:
 
 
 BAD = {
-    "a derived feature that raises": ({"average": 0}, "/ratio"),
     "one that is not finite": ({"amount": 1e308, "average": 1e-308}, "/ratio"),
     "a number too large for a float": ({"count": HUGE}, "/count"),
-    "a validator with a mistake": ({"count": UNLUCKY}, ""),
     "a category that is not named": ({"channel": "fax"}, "/channel"),
     "a date that is none": ({"at": 5}, "/at"),
 }
@@ -302,15 +300,44 @@ def test_every_http_door_refuses_it_with_422_and_no_value(changes: dict[str, Any
     assert not any("secret" in str(problem) or "1e+308" in str(problem) for problem in problems)
 
 
-def test_the_log_says_which_line_raised_and_no_value() -> None:
+@pytest.mark.parametrize(
+    ("changes", "raised"), [({"average": 0}, "ZeroDivisionError"), ({"count": UNLUCKY}, "KeyError")]
+)
+def test_a_mistake_in_the_class_is_a_500_of_its_own_at_every_http_door(changes: dict[str, Any], raised: str) -> None:
+    """Counted, and logged as an error with its line, not with what it said: a value may be in that."""
     api = Api(transaction_class=Payment)
+    bad, good = sent(body(**changes)), orjson.dumps(body(transaction_id="good"))
+    with_callback = bad[:-1] + b',"callback_url":null}'
+    json = {"Content-Type": "application/json", "X-Request-ID": "req-1"}
+    before = counted_class_errors(api)
 
     with capture_logs() as logs:
-        api.client.simulate_post("/score-transaction", json=body(average=0))
+        answers = [
+            api.client.simulate_post("/score-transaction", body=bad, headers=json),
+            api.client.simulate_post("/transactions", body=bad, headers=json),
+            api.client.simulate_post("/transactions", body=with_callback, headers=json),
+        ]
+        alone = list(logs)
+        array = api.client.simulate_post("/transactions/batch", body=b"[" + good + b"," + bad + b"]", headers=json)
+        lines = api.client.simulate_post(
+            "/transactions/batch", body=good + b"\n" + bad, headers={"Content-Type": "application/x-ndjson"}
+        )
 
-    (said,) = [each for each in logs if each["event"] == "the transaction class raised"]
-    assert said["error"] == "ZeroDivisionError"
-    assert re.fullmatch(r".*test_features\.py:\d+", said["at"])
+    problems = [each.json for each in answers] + [each.json["rows"][0] for each in (array, lines)]
+    assert {(each["status"], each["type"]) for each in problems} == {(500, "urn:riskline:problem:class-raised")}
+    assert [each.status_code for each in answers] == [500] * 3
+    assert [each.json["accepted"] for each in (array, lines)] == [1, 0]
+    assert counted_class_errors(api) - before == 5
+    said = [each for each in logs if each["event"] == "the transaction class raised"]
+    assert {(each["log_level"], each["error"]) for each in said} == {("error", raised)}
+    assert all(re.fullmatch(r".*test_features\.py:\d+", each["at"]) for each in said)
+    assert {each["request_id"] for each in alone} == {"req-1"}
+    assert not any("secret" in str(each) for each in [*problems, *logs])
+
+
+def counted_class_errors(api: Api) -> float:
+    text = api.client.simulate_get("/metrics").text
+    return float(re.search(r"^riskline_transaction_class_errors_total (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
 
 
 def test_a_default_that_is_no_number_is_a_refusal() -> None:
@@ -356,8 +383,11 @@ class Mistaken(Payment):
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        (Narrowed, "the record does not fit the transaction class in: ratio; the transaction class raised LookupError"),
-        (Mistaken, "the transaction class raised RuntimeError"),
+        (
+            Narrowed,
+            "the record does not fit the transaction class in: ratio; the transaction class raised LookupError at X",
+        ),
+        (Mistaken, "the transaction class raised RuntimeError at X"),
     ],
 )
 def test_a_worker_fails_it_with_the_reason(changed: type[Payment], reason: str) -> None:
@@ -368,7 +398,8 @@ def test_a_worker_fails_it_with_the_reason(changed: type[Payment], reason: str) 
     assert api.work() == 1
 
     state = api.client.simulate_get("/transactions/P1").json
-    assert (state["status"], state["error"]) == ("failed", reason)
+    assert state["status"] == "failed"
+    assert re.sub(r"test_features\.py:[0-9]+", "X", state["error"]) == reason
 
 
 def test_a_signal_to_a_worker_is_no_verdict_on_the_transaction() -> None:
