@@ -1,8 +1,10 @@
 """What a decision is, and the JSON that clients see of it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
+import orjson
 from pydantic import Field
 
 from shared.policy import Action
@@ -57,3 +59,40 @@ class Decision:
                 for reason in self.reasons
             ]
         return shown
+
+
+def decision_in(text: bytes) -> dict[str, Any] | None:
+    """The decision of a text, as clients see it; None where it has none: the text may be anybody's."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return found if is_decision(found) else None
+
+
+def is_decision(found: Any) -> bool:
+    """Whether JSON has all that is told of a decision, as it is told."""
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), str) for name in ("transaction_id", "action", "model_version"))
+        and type(found.get("fraud_probability")) in (float, int)
+        and _is_time(found.get("scored_at"))
+        and _are_reasons(found.get("reasons", []))
+    )
+
+
+def _is_time(found: Any) -> bool:
+    try:
+        return datetime.fromisoformat(found).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _are_reasons(found: Any) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(each, dict)
+        and isinstance(each.get("feature"), str)
+        and type(each.get("value")) in (float, int, str)
+        and type(each.get("contribution")) in (float, int)
+        for each in found
+    )

@@ -8,11 +8,15 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from redis.asyncio import Redis
 
+from shared.decision import decision_in
+from shared.log import get_logger
 from shared.store.connection import redis_faults_named
 from shared.store.keys import FIRST, Keys
 
 MAX_PAGE = 1000
 """Decisions in one page: few milliseconds of Redis and of the event loop, and a few hundred kilobytes."""
+
+log = get_logger(__name__)
 
 _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _ID_LIMIT = 2**64
@@ -112,14 +116,14 @@ class RedisDecisions:
         self._blocking = blocking
         self._keys = keys
         self._key = keys.feed
+        self._told = OLDEST
 
     async def page(self, after: Cursor, *, limit: int) -> Page | None:
         """See Decisions."""
         found = await self._after(after, limit)
         if found is None:
             return None
-        # whatever somebody else adds to the stream is passed over
-        decisions = [fields[1] for _, fields in found if fields[0] == _FIELD]
+        decisions = [decision for _, decision in self._checked(found) if decision is not None]
         return Page(decisions, _cursor(found[-1][0]) if found else after)
 
     async def entries(self, after: Cursor, *, limit: int) -> list[tuple[Cursor, bytes | None]] | None:
@@ -130,7 +134,19 @@ class RedisDecisions:
         found = await self._after(after, limit, may_be_before=True)
         if found is None:
             return None
-        return [(_cursor(entry), fields[1] if fields[0] == _FIELD else None) for entry, fields in found]
+        return self._checked(found)
+
+    def _checked(self, entries: list[Any]) -> list[tuple[Cursor, bytes | None]]:
+        """The places of entries, and their decisions; whatever somebody else adds to the stream is passed over."""
+        found = [
+            (_cursor(entry), fields[1] if fields[0] == _FIELD and decision_in(fields[1]) is not None else None)
+            for entry, fields in entries
+        ]
+        strange = [place for place, decision in found if decision is None and place > self._told]
+        if strange:
+            self._told = strange[-1]
+            log.warning("entries of the feed are no decisions, and are passed over", count=len(strange), key=self._key)
+        return found
 
     async def _after(self, after: Cursor, limit: int, *, may_be_before: bool = False) -> list[Any] | None:
         # from the cursor's own entry on: if that has gone, so may have entries after it that the client has not seen

@@ -5,9 +5,9 @@ import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-import orjson
 from redis.asyncio import Redis
 
+from shared.decision import decision_in
 from shared.store.connection import redis_faults_named
 from shared.store.decisions import Cursor
 from shared.store.keys import FIRST, Keys
@@ -72,7 +72,7 @@ class RedisSearch:
         found = [
             Found(_cursor(stream_id), decision)
             for stream_id, fields in entries
-            if fields[0] == _FIELD and isinstance(decision := orjson.loads(fields[1]), dict)
+            if fields[0] == _FIELD and (decision := decision_in(fields[1])) is not None
         ]
         return Part(found, _cursor(entries[-1][0]) if len(entries) == limit else None)
 

@@ -11,6 +11,12 @@ from shared.store.keys import Keys
 from shared.store.memory import MemoryStore
 from shared.store.records import Outcome
 from shared.store.transactions import RedisIntake
+from tests.integration.stores import a_decision
+
+
+def shown_decision(name: str) -> bytes:
+    """The decision of a transaction of this id, as clients see it."""
+    return orjson.dumps(a_decision(name).to_dict())
 
 
 class MemoryLog:
@@ -20,7 +26,7 @@ class MemoryLog:
         self.store = self.decisions = MemoryStore()
 
     async def add(self, *names: str) -> None:
-        await self.store.record([Outcome(name, b"{}", b'"%b"' % name.encode()) for name in names])
+        await self.store.record([Outcome(name, b"{}", shown_decision(name)) for name in names])
 
     async def trim(self, length: int) -> None:
         gone = len(self.store.feed) - length
@@ -44,13 +50,13 @@ class RedisLog:
         self.lose_connection = lose_connection
 
     async def add(self, *names: str) -> None:
-        await self._intake.record([Outcome(name, b"{}", b'"%b"' % name.encode()) for name in names])
+        await self._intake.record([Outcome(name, b"{}", shown_decision(name)) for name in names])
 
     async def trim(self, length: int) -> None:
         await self._redis.xtrim(Keys().feed, maxlen=length, approximate=False)
 
-    async def add_foreign_entry(self) -> None:
-        await self._redis.xadd(Keys().feed, {"other": "x"})
+    async def add_foreign_entry(self, field: str = "other", text: bytes = b"x") -> None:
+        await self._redis.xadd(Keys().feed, {field: text})
 
     async def close(self) -> None:
         await self.decisions.close()
@@ -69,6 +75,6 @@ def fake_log() -> RedisLog:
 
 def names_in(page: Page | None) -> list[str]:
     assert page is not None
-    names: list[str] = orjson.loads(page.json)["decisions"]
-    assert orjson.loads(page.json)["next"] == str(page.next)
-    return names
+    loaded = orjson.loads(page.json)
+    assert loaded["next"] == str(page.next)
+    return [each["transaction_id"] for each in loaded["decisions"]]

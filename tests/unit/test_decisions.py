@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from shared.errors import StoreUnavailableError
 from shared.store.decisions import OLDEST, Cursor, Page
-from tests.unit.decision_logs import MemoryLog, fake_log, names_in
+from tests.unit.decision_logs import MemoryLog, fake_log, names_in, shown_decision
 
 SOON_SECONDS = 0.9
 
@@ -112,15 +113,48 @@ async def test_every_call_names_a_redis_that_is_away(log: Any) -> None:
             await call
 
 
-async def test_an_entry_that_is_not_ours_is_passed_over() -> None:
+GOOD = orjson.loads(shown_decision("x"))
+GARBAGE: list[Any] = [
+    b"",
+    b"{",
+    b"\xff",
+    b"5",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"transaction_id":"x"}],"next":"0"}',
+    shown_decision("x")[:-1],
+    shown_decision("x") + b",1",
+    *(orjson.dumps({**GOOD, name: wrong}) for name in GOOD for wrong in (None, [], {})),
+    orjson.dumps({**GOOD, "fraud_probability": True}),
+    orjson.dumps({**GOOD, "scored_at": "yesterday"}),
+    orjson.dumps({**GOOD, "reasons": [{"feature": "amount", "value": 1, "contribution": "much"}]}),
+]
+
+
+@pytest.mark.parametrize(("field", "text"), [("other", b"x"), *(("d", each) for each in GARBAGE)])
+async def test_an_entry_that_is_no_decision_is_passed_over(field: str, text: bytes) -> None:
     log = fake_log()
     await log.add("a")
-    await log.add_foreign_entry()
+    await log.add_foreign_entry(field, text)
     foreign = await log.decisions.newest()
     await log.add("b")
 
     assert names_in(await log.decisions.page(OLDEST, limit=10)) == ["a", "b"]
     assert names_in(await log.decisions.page(foreign, limit=10)) == ["b"]
+    assert [named for _, named in await log.decisions.entries(OLDEST, limit=10) or ()].count(None) == 1
+    await log.close()
+
+
+async def test_an_entry_that_is_no_decision_is_told_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    log = fake_log()
+    await log.add_foreign_entry("d", b"{")
+    await log.add("a")
+
+    for _ in range(3):
+        await log.decisions.page(OLDEST, limit=10)
+
+    assert capsys.readouterr().out.count("entries of the feed are no decisions") == 1
     await log.close()
 
 

@@ -41,6 +41,7 @@ from shared.store.shards import all_keys, shard_of
 from shared.store.transactions import RedisIntake
 from tests.factories import a_transaction
 from tests.integration.stores import a_decision, a_submission
+from tests.unit.decision_logs import shown_decision
 from worker.sweeper import ShardSweeper
 
 SHARDS = 3
@@ -281,7 +282,7 @@ class Feed:
         self.decisions = ShardedDecisions(self.parts, is_away=lambda number: number in self.away)
 
     async def add(self, shard: int, *names: str) -> None:
-        await self.intakes[shard].record([Outcome(each, b"{}", orjson.dumps(each)) for each in names])
+        await self.intakes[shard].record([Outcome(each, b"{}", shown_decision(each)) for each in names])
 
     async def follow(self, after: ShardedCursor, *, limit: int) -> tuple[list[list[str]], ShardedCursor]:
         pages: list[list[str]] = []
@@ -290,7 +291,7 @@ class Feed:
             assert page is not None
             if not page.decisions:
                 return pages, after
-            pages.append([orjson.loads(each) for each in page.decisions])
+            pages.append([orjson.loads(each)["transaction_id"] for each in page.decisions])
             # as a client has it
             read = ShardedCursor.parse(str(page.next), shards=SHARDS)
             assert read is not None
@@ -359,16 +360,16 @@ async def test_where_one_shard_has_lost_the_place_there_is_no_page() -> None:
 async def test_where_entries_leave_the_feed_of_a_shard_that_was_not_come_to_yet_there_is_no_page() -> None:
     feed, [mine, other, _] = Feed(), all_keys(SHARDS)
     for number in range(10):
-        await feed.redis.xadd(mine.feed, {"d": b"%d" % number}, id=f"5-{number}")
-        await feed.redis.xadd(other.feed, {"d": b"1%d" % number}, id=f"9-{number}")
+        await feed.redis.xadd(mine.feed, {"d": shown_decision(f"{number:02}")}, id=f"5-{number}")
+        await feed.redis.xadd(other.feed, {"d": shown_decision(f"1{number}")}, id=f"9-{number}")
     page = await feed.decisions.page(START, limit=4)
     assert page is not None
     after = ShardedCursor.parse(str(page.next), shards=SHARDS)
     assert after is not None
-    rest = [orjson.loads(each) for each in page.decisions]
+    rest = [orjson.loads(each)["transaction_id"] for each in page.decisions]
     for limit in (1, 100):
         whole = await feed.follow(after, limit=limit)
-        assert rest + [each for of_page in whole[0] for each in of_page] == list(range(20))
+        assert rest + [each for of_page in whole[0] for each in of_page] == [f"{number:02}" for number in range(20)]
 
     await feed.redis.xtrim(other.feed, maxlen=9, approximate=False)
 
@@ -379,15 +380,15 @@ async def test_where_entries_leave_the_feed_of_a_shard_that_was_not_come_to_yet_
 
 async def test_an_entry_that_is_erased_before_a_client_has_come_to_its_shard_is_no_gap() -> None:
     feed, [mine, other, _] = Feed(), all_keys(SHARDS)
-    await feed.redis.xadd(mine.feed, {"d": b"0"}, id="5-0")
+    await feed.redis.xadd(mine.feed, {"d": shown_decision("0")}, id="5-0")
     for number in range(3):
-        await feed.redis.xadd(other.feed, {"d": b"1%d" % number}, id=f"9-{number}")
+        await feed.redis.xadd(other.feed, {"d": shown_decision(f"1{number}")}, id=f"9-{number}")
     page = await feed.decisions.page(START, limit=1)
     assert page is not None
 
     await feed.redis.xdel(other.feed, "9-1")
 
-    assert (await feed.follow(page.next, limit=9))[0] == [[10, 12]]
+    assert (await feed.follow(page.next, limit=9))[0] == [["10", "12"]]
 
 
 async def test_the_newest_place_is_behind_all_shards() -> None:
@@ -653,7 +654,7 @@ async def test_looking_back_finds_each_decision_of_all_shards_once_newest_first(
     search = search_of([redis] * SHARDS)
     places = [(ms, shard) for ms in range(1, 41) for shard in range(SHARDS) if (ms + shard) % 3 or ms % 5 == 0]
     for ms, shard in places:
-        decision = orjson.dumps({"transaction_id": f"{ms}-{shard}"})
+        decision = shown_decision(f"{ms}-{shard}")
         await redis.xadd(all_keys(SHARDS)[shard].feed, {"d": decision}, id=f"{ms}-1")
 
     seen: list[str] = []
