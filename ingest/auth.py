@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from ingest.access import BY_SESSION, OPEN, Access, access_to
 from ingest.commits import COMMITTED
 from ingest.limiting import Limiter
 from ingest.problems import Problem, forbidden, key_needed
-from shared.api_keys import ApiKey, check_distinct, digest_of, found
+from shared.api_keys import ApiKey, Scope, check_distinct, digest_of, found
 from shared.errors import InstallationError, SettingsError
 from shared.key_file import KeyFile, Look
 from shared.log import get_logger
@@ -198,6 +198,18 @@ def _look_again(file: KeyFile, last: Look | None) -> Found:
     if loaded is None:
         raise file.gone()
     return loaded
+
+
+def sender_of(req: falcon.asgi.Request) -> str | None:
+    """The identity of the key of who sends a request; None where no key is asked for."""
+    key: ApiKey | None = req.context.get("key")
+    return None if key is None else key.identity
+
+
+def sees_callback(req: falcon.asgi.Request, record: Mapping[str, Any]) -> bool:
+    """Whether a request is told all of a callback: its sender's, one with `admin`, any where no key is asked for."""
+    key: ApiKey | None = req.context.get("key")
+    return key is None or Scope.ADMIN in key.scopes or record.get("callback_by") == key.identity
 
 
 class KeyMiddleware:

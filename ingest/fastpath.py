@@ -118,7 +118,7 @@ class FastPathProtocol(EdgeProtocol):
                 int(length),
                 _text(headers.get(b"x-request-id")),
                 traceparent(_text(headers.get(b"traceparent"))),
-                self._fast_path.account(_text(headers.get(b"authorization"))),
+                *self._fast_path.sender_and_account(_text(headers.get(b"authorization"))),
             )
         return None
 
@@ -189,7 +189,11 @@ class FastPathProtocol(EdgeProtocol):
     def _submit(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
         identity = request_id(plain.request_id)
         submission = self._fast_path.submission(
-            body, explain=plain.door.explain, request_id=identity, traceparent=plain.traceparent
+            body,
+            explain=plain.door.explain,
+            request_id=identity,
+            traceparent=plain.traceparent,
+            sender=plain.sender,
         )
         self._fast_path.enqueue(
             submission, partial(self._commit_answered, identity, submission, data, started, account=plain.account)

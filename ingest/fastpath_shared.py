@@ -43,6 +43,7 @@ class Plain(NamedTuple):
     length: int
     request_id: str | None
     traceparent: str | None
+    sender: str | None
     account: Account | None
 
 
@@ -89,9 +90,10 @@ class FastPath:
         """Makes itself known to the server's connections."""
         scope.get("state", {})[STATE] = self
 
-    def account(self, authorization: str | None) -> Account | None:
-        """What an admitted request is counted on."""
-        return self._limiter.account(self.gate.holder(authorization) if self.gate.asks else None)
+    def sender_and_account(self, authorization: str | None) -> tuple[str | None, Account | None]:
+        """The identity of an admitted request's key, and what the request is counted on."""
+        key = self.gate.holder(authorization) if self.gate.asks else None
+        return None if key is None else key.identity, self._limiter.account(key)
 
     def learn(self, head: bytes, plain: Plain) -> None:
         """Keeps what a head says, in the very call that admitted it; only where another request may have the same."""

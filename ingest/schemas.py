@@ -77,14 +77,16 @@ class CallbackAttempt(BaseModel):
     at: Timestamp
     status: int | None = Field(description="The receiver's status; null where it gave none.")
     latency_ms: float | None = Field(description="How long it took; null where nothing was sent.")
-    answer: str | None = Field(description="How the receiver's answer begins.")
+    answer: str | None = Field(description="How the receiver's answer begins; null for whoever sees the host alone.")
     error: str | None = Field(description="Why there was no answer, or nothing was sent.")
 
 
 class CallbackState(BaseModel):
     """What became of a callback."""
 
-    url: str = Field(description="Where it goes.")
+    url: str = Field(
+        description="Where it goes; its host alone where the installation or another API key has named it."
+    )
     status: CallbackStatus = Field(
         description="`waiting` for the decision, `pending` until it is delivered, `delivered`, or `dead`: given up."
     )

@@ -64,6 +64,11 @@ class ApiKey:
     rate: KeyRate = None
     """Its own, instead of that of all."""
 
+    @property
+    def identity(self) -> str:
+        """Which of the keys that ever had its name it is; tells nobody the key."""
+        return identity_of(self.name, self.created_at.isoformat())
+
     def has_expired(self, now: datetime) -> bool:
         """Whether it is over with this key."""
         return self.expires_at is not None and self.expires_at <= now
@@ -78,6 +83,11 @@ class ApiKey:
         expires = NEVER if self.expires_at is None else _written(self.expires_at)
         rate = () if self.rate is None else (str(self.rate),)
         return ":".join((self.name, scopes, _written(self.created_at), expires, self.digest.hex(), *rate))
+
+
+def identity_of(name: str, created_at: str) -> str:
+    """What stands for the key that got this name at this time (ISO 8601)."""
+    return f"{name} {created_at}"
 
 
 def new_key() -> str:

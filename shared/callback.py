@@ -21,6 +21,9 @@ from shared.lifecycle import CallbackStatus, Status
 EVENT_TYPES = {Status.SCORED: "transaction.scored", Status.FAILED: "transaction.failed"}
 TEST_EVENT = "riskline.test"
 
+LAST_SECOND = 253_402_300_800
+"""Of year 9999: no time after it can be written."""
+
 TRACE = ("request_id", "traceparent")
 
 
@@ -63,10 +66,13 @@ def event_body(kind: str, data: Mapping[str, Any], *, happened_at: str) -> bytes
     return orjson.dumps({"type": kind, "timestamp": happened_at, "data": data})
 
 
-def shown(record: Mapping[str, Any], kept: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
-    """What a client is told of its callback, by its transaction's record and what is kept of it in Redis.
+def shown(
+    record: Mapping[str, Any], kept: Mapping[bytes, bytes] | None, *, in_full: bool = True
+) -> dict[str, Any] | None:
+    """What a client is told of a callback, by its transaction's record and what is kept of it in Redis.
 
-    Of the installation's default URL it sees the host alone, and nothing of the answers: both are the operator's.
+    Of the installation's default URL, and of one that somebody else has named, it sees the host alone, and nothing of
+    the answers.
     """
     url = callback_url_of(record)
     if url is None or (kept is None and record["status"] != Status.QUEUED):
@@ -76,27 +82,81 @@ def shown(record: Mapping[str, Any], kept: Mapping[bytes, bytes] | None) -> dict
         state |= {"attempts": list[Any](), "next_attempt_at": None}
     else:
         state = shown_by_itself(kept)
-    if "callback_url" not in record:
-        scheme, host = urlsplit(url)[:2]
-        state["url"] = f"{scheme}://{host}/"
-        state["attempts"] = [{**each, "answer": None} for each in state["attempts"]]
-    return state
+    return state if in_full and "callback_url" in record else of_others(state)
+
+
+def of_others(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a callback to who did not send it: where to without what may be secret, and no answers."""
+    attempts = [{**each, "answer": None} for each in state["attempts"]]
+    return {**state, "url": bare_host(state["url"]), "attempts": attempts}
+
+
+def bare_host(url: object) -> str:
+    """The URL without all that follows its host; nothing where it is none."""
+    try:
+        scheme, host = urlsplit(url)[:2] if isinstance(url, str) else ("", "")
+    except ValueError:
+        return ""
+    return f"{scheme}://{host.rpartition('@')[2]}/" if host else ""
 
 
 def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """What an operator is told of a callback, whose transaction need not be there any more."""
-    event = orjson.loads(kept[b"event"])
-    state = {"url": event["url"], "status": kept[b"status"].decode(), "event": event["type"]}
-    state |= {"webhook_id": kept[b"id"].decode(), "next_attempt_at": None}
-    state["attempts"] = [orjson.loads(kept[name]) for name in _attempts(kept)]
-    due = float(kept.get(b"due", 0)) / 1000
-    if kept.get(b"claimed") != b"1" and due > time.time():
+    """What an operator is told of a callback, whose transaction need not be there any more.
+
+    What of it is not as we write it is left out: it must not take the page of all others with it.
+    """
+    event = _object(kept.get(b"event"))
+    status = status_of(kept)
+    state: dict[str, Any] = {
+        "url": _text(event.get("url")),
+        "status": status,
+        "event": _text(event.get("type")) or None,
+    }
+    state |= {"webhook_id": kept.get(b"id", b"").decode(errors="replace") or None, "next_attempt_at": None}
+    state["attempts"] = [each for name in _attempts(kept) if (each := _attempt(kept[name])) is not None]
+    due_seconds = _number(kept.get(b"due")) / 1000
+    if kept.get(b"claimed") != b"1" and time.time() < due_seconds < LAST_SECOND:
         # else it is under way, or due and waits for its host or a delivery worker
-        state["next_attempt_at"] = spelled(due)
+        state["next_attempt_at"] = spelled(due_seconds)
     if b"reason" in kept:
-        state["error"] = kept[b"reason"].decode()
+        state["error"] = kept[b"reason"].decode(errors="replace")
     return state
+
+
+def status_of(kept: Mapping[bytes, bytes]) -> CallbackStatus:
+    """The status of a callback; of one that has none of ours, that it is given up: nobody tries it any more."""
+    try:
+        return CallbackStatus(kept.get(b"status", b"").decode(errors="replace"))
+    except ValueError:
+        return CallbackStatus.DEAD
 
 
 def _attempts(kept: Mapping[bytes, bytes]) -> Sequence[bytes]:
     return sorted((name for name in kept if name[:1] == b"a" and name[1:].isdigit()), key=lambda name: int(name[1:]))
+
+
+def _attempt(text: bytes) -> dict[str, Any] | None:
+    attempt = _object(text)
+    kinds = {"at": str, "status": int | None, "latency_ms": float | int | None, "answer": str | None}
+    kinds["error"] = str | None
+    fits = attempt.keys() >= {"at"} and all(isinstance(attempt.get(name), kind) for name, kind in kinds.items())
+    return {name: attempt.get(name) for name in kinds} if fits else None
+
+
+def _object(text: bytes | None) -> dict[str, Any]:
+    try:
+        loaded = orjson.loads(text or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(text: bytes | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

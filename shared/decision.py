@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import orjson
 from pydantic import Field
@@ -70,7 +70,7 @@ def decision_in(text: bytes) -> dict[str, Any] | None:
     return found if is_decision(found) else None
 
 
-def is_decision(found: Any) -> bool:
+def is_decision(found: Any) -> TypeGuard[dict[str, Any]]:
     """Whether JSON has all that is told of a decision, as it is told."""
     return (
         isinstance(found, dict)

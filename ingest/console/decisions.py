@@ -12,6 +12,7 @@ from ingest.console.changes import Changes
 from ingest.console.filters import Filter, Shown, shown_fields
 from ingest.console.guard import ConsolePage, parameters
 from ingest.console.rendering import Renderer
+from shared.decision import is_decision
 from shared.policy import Action
 from shared.store.decisions import Cursor
 from shared.store.search import NEWEST, DecisionSearch, Found
@@ -67,7 +68,7 @@ class Search:
         if record is None:
             return None
         decision = record.get("decision")
-        if not isinstance(decision, dict):
+        if not is_decision(decision):
             return [], None, 0
         fits = wanted.admits(decision) and (not wanted.names_fields or wanted.admits_values(record["transaction"]))
         scored_at_ms = 1000 * datetime.fromisoformat(decision["scored_at"]).timestamp()

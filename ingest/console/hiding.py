@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlsplit, urlunsplit
 
+from shared.callback import bare_host
+
 HIDDEN = "…"
 
 LEAST_CHARACTERS = 3
@@ -17,6 +19,12 @@ def bare_url(url: str) -> str:
     except ValueError:
         return HIDDEN
     return urlunsplit((scheme, host.rpartition("@")[2], path, "", "")) + (f"?{HIDDEN}" if query else "")
+
+
+def without_urls(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A transaction's record for who has not sent it: of where its decision goes only the host."""
+    hidden = {name: bare_host(record[name]) for name in ("callback_url", "default_callback_url") if name in record}
+    return {**record, **hidden}
 
 
 def without_secrets(callback: Mapping[str, Any]) -> dict[str, Any]:

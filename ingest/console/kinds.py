@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ingest.console.hiding import without_secrets
-from shared.callback import shown_by_itself
+from shared.callback import of_others, shown_by_itself, status_of
 from shared.lifecycle import CallbackStatus
 from shared.store.listing import Entry, Listings
 from shared.store.upkeep import AllCallbacks, AllFailures
@@ -96,7 +96,7 @@ class _Callbacks(Kind):
 
     def has(self, transaction_id: str) -> bool:
         """See Kind: one that was delivered meanwhile is not sent a second time."""
-        return any(kept[b"status"].decode() == self.status for _, kept in self._records.read([transaction_id]))
+        return any(status_of(kept) == self.status for _, kept in self._records.read([transaction_id]))
 
     def again(self, transaction_ids: Sequence[str]) -> int:
         """Makes them due at once."""
@@ -104,9 +104,9 @@ class _Callbacks(Kind):
 
     def _read(self, transaction_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {
-            transaction_id: without_secrets(shown_by_itself(kept))
+            transaction_id: of_others(without_secrets(shown_by_itself(kept)))
             for transaction_id, kept in self._records.read(transaction_ids)
-            if kept[b"status"].decode() == self.status
+            if status_of(kept) == self.status
         }
 
 
@@ -167,4 +167,5 @@ def is_retrying(shown: Mapping[str, Any]) -> bool:
 
 
 def _tries(record: Mapping[str, Any]) -> int:
-    return 1 + int(record.get("replays", 0))
+    replays = record.get("replays", 0)
+    return 1 + replays if isinstance(replays, int) else 1

@@ -124,11 +124,13 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(value: str | float | datetime | None) -> str:
-    """A time in UTC to the second, from RFC 3339 or seconds since 1970."""
-    if value is None:
-        return "–"  # noqa: RUF001  # same
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    elif isinstance(value, int | float):
-        value = datetime.fromtimestamp(value, UTC)
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """A time in UTC to the second, from RFC 3339 or seconds since 1970; a dash for what is none."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        elif isinstance(value, int | float):
+            value = datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        # what is in Redis need not be ours
+        value = None
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if isinstance(value, datetime) else "–"  # noqa: RUF001  # same

@@ -13,7 +13,7 @@ import falcon.asgi
 import orjson
 
 from ingest.auth import Gate
-from shared.api_keys import ApiKey, Scope
+from shared.api_keys import ApiKey, Scope, identity_of
 from shared.errors import StoreUnavailableError
 
 COOKIE = "riskline_console"
@@ -72,6 +72,11 @@ class Session:
     until: datetime
     key_created_at: str | None = None
     """Of which of the keys that ever had this name; None where it is none."""
+
+    @property
+    def sender(self) -> str | None:
+        """The identity of its key, by which a submission knows who sent it; None where it is of none."""
+        return None if self.key_created_at is None else identity_of(self.who, self.key_created_at)
 
     @property
     def csrf(self) -> str:

@@ -9,13 +9,15 @@ import orjson
 
 from ingest.console.changes import Changes
 from ingest.console.guard import ConsolePage, parameters
-from ingest.console.hiding import without_secrets
+from ingest.console.hiding import without_secrets, without_urls
 from ingest.console.kinds import is_retrying
 from ingest.console.rendering import Renderer
+from ingest.console.sessions import Session
 from ingest.console.sums import added_up
 from ingest.console.way import steps_of, values_of
 from shared.assessment import Model
-from shared.callback import shown_by_itself
+from shared.callback import of_others, shown_by_itself
+from shared.decision import is_decision
 from shared.errors import BundleError
 from shared.lifecycle import CallbackStatus, Status
 from shared.model.bundle import Manifest
@@ -72,14 +74,20 @@ class TransactionPage(ConsolePage):
             )
         if with_values:
             await self._changes.note_look(req, "values looked at", transaction=transaction_id)
+        session: Session = req.context.session
         callback = await self._callback(transaction_id, with_values=with_values)
+        if not (session.may_change or record.get("callback_by", "") == session.sender):
+            record, callback = without_urls(record), None if callback is None else of_others(callback)
         decision = record.get("decision")
+        if not is_decision(decision):
+            # it may be anybody's who can write to Redis
+            record, decision = {**record, "decision": None}, None
         failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)
         self._renderer.page(
             req,
             resp,
             "transaction.html",
-            session=req.context.session,
+            session=session,
             transaction_id=transaction_id,
             record=record,
             decision=decision,
@@ -114,7 +122,8 @@ class TransactionPage(ConsolePage):
         """What was sent, what of it can be tried, and all that is kept."""
         if record is None:
             return {"values": {}, "to_try": {}, "raw": ""}
-        values = values_of(record["transaction"] or {})
+        transaction = record["transaction"]
+        values = values_of(transaction if isinstance(transaction, dict) else {})
         to_try = {name: value for name, value in values.items() if name != self._id_field}
         raw = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
         return {"values": values, "to_try": to_try, "raw": raw}

@@ -9,7 +9,7 @@ import falcon
 import falcon.asgi
 import orjson
 
-from ingest.auth import check_still_admitted
+from ingest.auth import check_still_admitted, sender_of
 from ingest.bodies import explain_wanted
 from ingest.callbacks import Submissions
 from ingest.limiting import Limiter
@@ -86,6 +86,7 @@ class BatchesResource:
                 request_id=req.context.request_id,
                 traceparent=req.context.traceparent,
                 default_callback_url=self._default_callback_url,
+                sender=sender_of(req),
             ),
             max_rows=self._max_rows,
             spend=partial(self._limiter.spend, account),

@@ -6,6 +6,7 @@ import falcon
 import falcon.asgi
 import orjson
 
+from ingest.auth import sees_callback, sender_of
 from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
 from ingest.callbacks import Submissions
 from ingest.commits import COMMITTED, Answer
@@ -54,6 +55,7 @@ class TransactionsResource:
             explain=explain_wanted(req),
             request_id=req.context.request_id,
             traceparent=req.context.traceparent,
+            sender=sender_of(req),
         )
         answer: Answer | None = req.scope.get("state", {}).get(COMMITTED)
         if answer is None:
@@ -66,9 +68,11 @@ class TransactionsResource:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
             resp.data = queued_state(submission.transaction_id, record["submitted_at"])
         else:
-            resp.data = await self._shown(submission.transaction_id, record)
+            resp.data = await self._shown(req, submission.transaction_id, record)
 
-    def submission(self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None) -> Submission:
+    def submission(
+        self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None, sender: str | None
+    ) -> Submission:
         """The transaction of a body, ready to be submitted.
 
         Raises:
@@ -83,6 +87,7 @@ class TransactionsResource:
             traceparent=traceparent,
             callback_url=callback_url,
             default_callback_url=self._default_callback_url,
+            sender=sender,
         )
 
     async def _submit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
@@ -105,9 +110,9 @@ class TransactionsResource:
                 # it is safe in Redis, and polling finds it there
                 return record
 
-    async def _shown(self, transaction_id: str, record: Record) -> bytes:
+    async def _shown(self, req: falcon.asgi.Request, transaction_id: str, record: Record) -> bytes:
         try:
-            return await self._states.shown(transaction_id, record)
+            return await self._states.shown(req, transaction_id, record)
         except StoreUnavailableError as error:
             raise UnreadableStateError(str(error)) from error
 
@@ -131,7 +136,7 @@ class TransactionResource:
             raise not_found(transaction_id)
         if record["status"] == Status.ERASED:
             raise erased()
-        resp.data = await self.shown(transaction_id, record)
+        resp.data = await self.shown(req, transaction_id, record)
         if record["status"] == Status.QUEUED:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
 
@@ -147,11 +152,11 @@ class TransactionResource:
             raise not_decided_yet()
         resp.status = falcon.HTTP_204
 
-    async def shown(self, transaction_id: str, record: Record) -> bytes:
+    async def shown(self, req: falcon.asgi.Request, transaction_id: str, record: Record) -> bytes:
         """The state of a transaction as JSON, with that of its callback where it has one."""
         called_back = record["status"] != Status.QUEUED and callback_url_of(record) is not None
         callback = await self._intake.callback(transaction_id) if called_back else None
-        return orjson.dumps(state_of(transaction_id, record, callback))
+        return orjson.dumps(state_of(transaction_id, record, callback, sees_callback=sees_callback(req, record)))
 
 
 def location(root_path: str, transaction_id: str) -> str:

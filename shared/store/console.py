@@ -14,6 +14,10 @@ AUDIT_LENGTH = 10_000
 """Changes that are kept, and looks: years of them, and a megabyte or two each."""
 
 
+NOTED = {"at", "who", "what", "about", "request_id"}
+"""What a note has; anything else in their streams is none."""
+
+
 class ConsoleStore:
     """The console's keys; every method raises StoreUnavailableError where Redis fails it.
 
@@ -65,7 +69,11 @@ class ConsoleStore:
             for key in (self._keys.console_changes, self._keys.console_looks):
                 entries: Any = await self._redis.xrevrange(key, max=newest, count=limit)
                 for place, fields in entries:
-                    named = {name.decode(): value.decode() for name, value in fields.items()}
+                    named = {
+                        name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()
+                    }
+                    if not named.keys() >= NOTED:
+                        continue
                     found.append((tuple(map(int, place.split(b"-"))), named | {"place": place.decode()}))
         found.sort(key=itemgetter(0), reverse=True)
         return [entry for _, entry in found[:limit]]

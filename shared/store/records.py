@@ -1,7 +1,7 @@
 """The JSON of a transaction's record, and what may become of it.
 
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
-     "traceparent": "…", "callback_url": "…", "decision": {…}, "error": "…", "replays": 1}
+     "traceparent": "…", "callback_url": "…", "callback_by": "…", "decision": {…}, "error": "…", "replays": 1}
 
 Of one that was erased there are `v`, `status`, `submitted_at`, a `transaction` that is null, and `erased_at`.
 
@@ -9,7 +9,8 @@ A release that changes what `transaction` or `explain` mean raises `v`; the othe
 API of any release says what became of a transaction. A worker decides none of a later release: see `is_later`.
 
 `explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
-`decision`, `error` and `replays` are there where they say something.
+`callback_by`, `decision`, `error` and `replays` are there where they say something. `callback_by` is which API key has
+named the `callback_url`: the others are told its host alone.
 """
 
 from collections.abc import Mapping
@@ -77,7 +78,9 @@ class Queueing:
         request_id: str | None = None,
         traceparent: str | None = None,
         default_callback_url: str | None = None,
+        sender: str | None = None,
     ) -> None:
+        """`sender` is the identity of the API key of who sends them."""
         head: Record = {"v": RECORD_VERSION, "status": NEW_STATUS, "submitted_at": submitted_at}
         said = {"explain": explain or None, "request_id": request_id, "traceparent": traceparent}
         tail = {name: value for name, value in said.items() if value is not None}
@@ -85,10 +88,11 @@ class Queueing:
         self._before = orjson.dumps(head)[:-1] + b',"transaction":'
         self._after = b"," + orjson.dumps(tail)[1:] if tail else b"}"
         self._default = None if default_callback_url is None else _member("default_callback_url", default_callback_url)
+        self._sender = b"" if sender is None else _member("callback_by", sender)
 
     def submission(self, transaction: TransactionModel, *, callback_url: str | None = None) -> Submission:
         """The transaction with its record."""
-        called_back = self._default if callback_url is None else _member("callback_url", callback_url)
+        called_back = self._default if callback_url is None else _member("callback_url", callback_url) + self._sender
         record = self._before + transaction.to_json() + (called_back or b"") + self._after
         return Submission(transaction.transaction_id, record, self._submitted_at)
 
@@ -106,6 +110,7 @@ def queued_record(
     traceparent: str | None = None,
     callback_url: str | None = None,
     default_callback_url: str | None = None,
+    sender: str | None = None,
 ) -> Submission:
     """A transaction that is submitted by itself, with its record."""
     queueing = Queueing(
@@ -114,6 +119,7 @@ def queued_record(
         request_id=request_id,
         traceparent=traceparent,
         default_callback_url=default_callback_url,
+        sender=sender,
     )
     return queueing.submission(transaction, callback_url=callback_url)
 
@@ -256,14 +262,20 @@ def decoded(record: bytes | str | None) -> Record | None:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def state_of(transaction_id: str, record: Record, callback: Mapping[bytes, bytes] | None = None) -> dict[str, Any]:
-    """What a client sees of a record, and of what is kept of its callback."""
+def state_of(
+    transaction_id: str,
+    record: Record,
+    callback: Mapping[bytes, bytes] | None = None,
+    *,
+    sees_callback: bool = True,
+) -> dict[str, Any]:
+    """What a client sees of a record, and of what is kept of its callback: all, or its host alone."""
     state = {
         "transaction_id": transaction_id,
         "status": record["status"],
         "submitted_at": record["submitted_at"],
         "decision": record.get("decision"),
-        "callback": shown(record, callback),
+        "callback": shown(record, callback, in_full=sees_callback),
     }
     if "error" in record:
         state["error"] = record["error"]

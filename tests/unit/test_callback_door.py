@@ -1,22 +1,30 @@
 """What the doors of the queue make of `callback_url`."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import orjson
 import pytest
+from falcon import testing
 from jsonschema import Draft202012Validator
 from pydantic import model_validator
 
+from cli.keys import make
+from ingest.auth import Gate
 from ingest.callbacks import Submissions
 from ingest.openapi import build_openapi
+from shared.api_keys import Scope
 from shared.errors import SettingsError, StoreUnavailableError
 from shared.settings import Settings, load_settings
 from shared.transaction import Transaction, TransactionModel, load_transaction_class
 from shared.webhooks import new_secret
 from tests.factories import transaction_json
 from tests.unit.api import Api
+from tests.unit.wire import request, serving
 
 URL = "https://shop.example/hook"
+NOW = datetime(2026, 11, 24, 3, 15, tzinfo=UTC)
 
 
 def settings(**changes: Any) -> Settings:
@@ -231,3 +239,90 @@ def test_a_ticket_that_cannot_be_enqueued_ends_no_drain() -> None:
 
     assert api.work(announce=announce) == 3
     assert len(api.store.callbacks) == 3
+
+
+KEYS = {
+    name: make(name, scopes, now=NOW, expires_at=None)
+    for name, scopes in (
+        ("sender", [Scope.SUBMIT]),
+        ("other", [Scope.SUBMIT]),
+        ("reader", [Scope.READ]),
+        ("operator", [Scope.ADMIN]),
+    )
+}
+SECRET_URL = "https://shop.example/hooks/T0KEN?key=s3cret"
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS[name][0]}"}
+
+
+def keyed_api() -> Api:
+    gate = Gate(own_keys=tuple(key for _, key in KEYS.values()))
+    return Api(settings=settings(), gate=gate)
+
+
+async def submit_by_all_doors(api: Api) -> list[str]:
+    names = ["single", "fast", "known head", "array", "lines"]
+    bodies = {name: orjson.dumps(transaction_json(transaction_id=name[0], callback_url=SECRET_URL)) for name in names}
+    async with testing.ASGIConductor(api.app) as client:
+        for name, path, kind in (
+            ("single", "/transactions", "json"),
+            ("array", "/transactions/batch", "json"),
+            ("lines", "/transactions/batch", "x-ndjson"),
+        ):
+            body = b"[%b]" % bodies[name] if name == "array" else bodies[name]
+            headers = bearer("sender") | {"Content-Type": f"application/{kind}"}
+            assert (await client.simulate_post(path, body=body, headers=headers)).status_code == 202
+    async with serving(api.app) as server:
+        wire = server.connect(fast=True)
+        for count, name in enumerate(("fast", "known head"), 1):
+            wire.send(request("/transactions", bodies[name], f"Authorization: Bearer {KEYS['sender'][0]}"))
+            assert (await wire.answers(count))[-1].status == 202
+    return [name[0] for name in names]
+
+
+async def test_of_a_callback_only_its_sender_and_admin_see_more_than_the_host_whatever_door_it_came_by() -> None:
+    api = keyed_api()
+    ids = await submit_by_all_doors(api)
+    for decided in (False, True):
+        if decided:
+            api.work()
+            at = {"at": "2026-11-24T03:15:08.123Z", "status": 500, "latency_ms": 1.5, "answer": "s3cret", "error": None}
+            for each in ids:
+                api.store.callbacks[each] = {**api.store.callbacks[each], b"a1": orjson.dumps(at)}
+        for name in KEYS:
+            async with testing.ASGIConductor(api.app) as client:
+                states = [
+                    (await client.simulate_get(f"/transactions/{each}", headers=bearer(name))).json for each in ids
+                ]
+            callbacks = [state["callback"] for state in states]
+            sees = name in ("sender", "operator")
+            assert {each["url"] for each in callbacks} == {SECRET_URL if sees else "https://shop.example/"}, name
+            answers = [each["attempts"][0]["answer"] for each in callbacks if decided]
+            assert set(answers) <= {"s3cret" if sees else None}, name
+
+
+async def test_who_submits_the_same_again_is_not_told_what_the_receiver_answered() -> None:
+    api = keyed_api()
+    body = transaction_json(transaction_id="a", callback_url=SECRET_URL)
+    async with testing.ASGIConductor(api.app) as client:
+        await client.simulate_post("/transactions", json=body, headers=bearer("sender"))
+        api.work()
+        again = await client.simulate_post("/transactions", json=body, headers=bearer("other"))
+
+    assert (again.status_code, again.json["callback"]["url"]) == (200, "https://shop.example/")
+
+
+async def test_who_submitted_before_a_key_was_made_again_is_another_sender() -> None:
+    api = keyed_api()
+    await submit_by_all_doors(api)
+    secret, key = make("sender", [Scope.SUBMIT], now=NOW + timedelta(seconds=1), expires_at=None)
+    later = Api(settings=settings(), gate=Gate(own_keys=(key,)))
+    later.store.records = api.store.records
+
+    answer = await asyncio.to_thread(
+        later.client.simulate_get, "/transactions/s", headers={"Authorization": f"Bearer {secret}"}
+    )
+
+    assert answer.json["callback"]["url"] == "https://shop.example/"

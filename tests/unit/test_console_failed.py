@@ -272,7 +272,7 @@ def test_callbacks_that_are_tried_again_are_listed_with_next_attempt_host_and_er
     assert ids(part) == ["r-1", "r-2"]
     first, second = re.findall(r"<tr id=.*?</tr>", part, re.DOTALL)
     assert "2096-10-02 07:06:40 UTC" in first
-    assert "https://shop.example/hook" in first
+    assert ">https://shop.example/<" in first
     assert "no such host name" in first
     assert '<td class="n">2</td>' in first
     assert "is due" in second
@@ -331,11 +331,10 @@ def test_what_a_callbacks_url_has_of_secrets_is_not_shown_where_it_failed(consol
     page = console.get("/failed").text
 
     assert "s3cret" not in page
-    assert "https://shop.example/hook?…" in page
-    assert "https://shop.example/<" in page
+    assert page.count(">https://shop.example/<") == 2
     # nor told by what is found
     assert "r-1" not in console.get("/failed?reason=s3cret").text
-    assert "r-1" in console.get("/failed?reason=shop.example/hook").text
+    assert "r-1" in console.get("/failed?reason=shop.example").text
 
 
 def test_a_kind_that_is_not_there_is_404(console: Open) -> None:

@@ -263,3 +263,24 @@ def test_a_secret_is_hidden_however_it_is_spelled(said: str) -> None:
         assert "s3cret" not in text
         assert "p4ss" not in text
     assert callback["error"] == said
+
+
+@pytest.mark.parametrize("submitted_by_me", [True, False])
+def test_who_may_look_sees_the_host_of_a_callback_that_somebody_else_has_named(*, submitted_by_me: bool) -> None:
+    console = Console(Scope.READ)
+    console.sign_in()
+    feed = Open()
+    feed.api = console.api
+    feed.feed({"id": "t-1"})
+    feed.call_back("t-1", attempt(answer="token s3cret-path"), url="https://shop.example/hooks/s3cret-path")
+    record = orjson.loads(console.api.store.records["t-1"]) | {"callback_url": "https://shop.example/hooks/s3cret-path"}
+    record["callback_by"] = console.key.identity if submitted_by_me else "another 2026-11-24T03:15:00+00:00"
+    console.api.store.records["t-1"] = orjson.dumps(record)
+
+    without_values = console.get("/transactions/t-1").text
+    with_values = console.post("/transactions/t-1", csrf=console.csrf()).text
+
+    assert "https://shop.example/" in without_values
+    assert "https://shop.example/" in with_values
+    assert ("s3cret-path" in without_values, "s3cret-path" in with_values) == (submitted_by_me, submitted_by_me)
+    assert "s3cret-path" not in console.get("/failed").text
