@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from cli.doctor import Finding, Verdict
-from cli.installation import installation_store
+from cli.doctor_store import check_identity
+from cli.installation import installation_settings, installation_store
 from shared.errors import RisklineError
 from shared.store.counts import Counts, together
 from shared.store.upkeep import AllAudits
@@ -15,10 +16,12 @@ SHOWN = 5
 def audit_installation(**overrides: object) -> tuple[list[Finding], dict[str, int | None]]:
     """The audit of the Redis that the installation has, and its counts; a finding, too, where there is none."""
     try:
+        settings = installation_settings(**overrides)
         with installation_store(**overrides) as store:
             auditor = AllAudits(store.shards)
             shards = auditor.counts()
-            return list(audit(auditor, shards)), together(shards)._asdict()
+            # an empty store has nothing to find in it, and is what remains where all was lost
+            return [check_identity(settings, store), *audit(auditor, shards)], together(shards)._asdict()
     except RisklineError as error:
         return [Finding("journal", Verdict.FAIL, f"nothing could be proved: {error}")], {}
 

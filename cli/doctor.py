@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli.installation import DataOption, Installation, installation_settings
+from cli.installation import DataOption, Installation, installation_settings, installation_store
 from shared.errors import BundleError, InstallationError, RisklineError
 from shared.model.build import LIBRARY
 from shared.settings import Settings
@@ -53,10 +53,19 @@ def doctor(
     audit: Annotated[
         bool, typer.Option("--audit", help="Prove instead that no accepted transaction is lost: reads the whole queue.")
     ] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Take note that the store has lost data: the alarm ends.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what is wrong with this installation and what to do; exit 1 where something fails."""
     counts: dict[str, int | None] = {}
+    if accept_loss:
+        # redis-py, as below
+        from cli.doctor_store import accept_losses  # noqa: PLC0415
+
+        with installation_store(data=data) as store:
+            accept_losses(installation_settings(data=data), store)
     if audit:
         # redis-py: `riskline --help` shall not wait for it
         from cli.audit import audit_installation  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 
 from cli.doctor import Finding, Verdict
-from cli.doctor_store import DOCTOR_SECONDS, check_layout, check_store
+from cli.doctor_store import DOCTOR_SECONDS, check_identity, check_layout, check_store
 from cli.installation import Installation, open_store
 from cli.redis_server import find_server, probe
 from cli.up import without_password, without_redis
@@ -69,9 +69,11 @@ def check_work(settings: Settings) -> Iterator[Finding]:
         with open_store(settings, timeout_seconds=DOCTOR_SECONDS) as store:
             counts = together(AllAudits(store.shards).counts())
             processes = Processes(store.first).living()
+            identity = check_identity(settings, store)
     except StoreUnavailableError as error:
         yield Finding("workers", Verdict.FAIL, f"nothing is known of them: {error}")
         return
+    yield identity
     yield decided_by_workers(counts, processes)
     yield _callbacks(settings, counts)
 

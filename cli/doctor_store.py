@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from redis import Redis
 
 from cli.doctor import Finding, Verdict
-from cli.installation import open_store
+from cli.installation import OpenStore, open_store
 from cli.up import without_password, without_redis
 from shared.errors import StoreUnavailableError
 from shared.redis_url import is_cluster_url
 from shared.settings import Settings
 from shared.store.connection import redis_faults_named
+from shared.store.identity import Identity, Known, memory_of
 from shared.store.keys import Keys
 from shared.store.layout import OtherLayoutError
 from shared.store.servers import Server, dangers_of_server, servers, uncovered
@@ -108,3 +109,39 @@ def _of_cluster(url: str, found: list[Server], shards: int) -> Iterator[Finding]
         advice = "equal parts of the slots, and shards that are a multiple of the nodes, spread them evenly"
         detail = f"the nodes have {spread} shards: {advice}"
         yield Finding("store", Verdict.WARN, detail)
+
+
+def check_identity(settings: Settings, store: OpenStore) -> Finding:
+    """Whether the store is still the one that it was, by what it says and what the data directory remembers.
+
+    Raises:
+        StoreUnavailableError: Redis failed.
+    """
+    lost = list(losses(settings, store))
+    if not lost:
+        return Finding("store", Verdict.OK, "it is the one that it was, and has all that it had accepted")
+    advice = "find out why, tell its clients, then `riskline doctor --accept-loss`"
+    return Finding("store", Verdict.FAIL, f"it has lost data: {'; '.join(lost)}: {advice}")
+
+
+def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
+    """What each shard has lost, in words, of which no operator has taken note; raises as above."""
+    remembered = memory_of(settings.data, settings.required_store_url).read()
+    for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
+        look = Identity(redis, keys=keys).look()
+        lost = look.lost or look.differs_from(remembered.get(keys.shard))
+        if lost is not None:
+            since = f" (found {look.lost_at})" if look.lost_at else ""
+            yield (f"shard {keys.shard}: " if settings.shards > 1 else "") + lost + since
+
+
+def accept_losses(settings: Settings, store: OpenStore) -> None:
+    """Takes the store for the right one as it is; raises as above."""
+    known = {}
+    for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
+        identity = Identity(redis, keys=keys)
+        identity.accept_loss()
+        look = identity.look()
+        if look.identity is not None:
+            known[keys.shard] = Known(look.identity, look.accepted)
+    memory_of(settings.data, settings.required_store_url).write(known)

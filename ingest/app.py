@@ -27,6 +27,7 @@ from ingest.resources.health import HealthResource, MetricsResource
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionResource, TransactionsResource
 from ingest.scaling import Scaling
+from ingest.store_watch import StoreWatch
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.tracing import TracingMiddleware
@@ -72,6 +73,7 @@ def create_app(
     recorder: AnyRecorder,
     strict: StrictRecorder | None,
     backlog: Backlog,
+    store_watch: StoreWatch,
     fleet: Fleet,
     scaling: Scaling,
     gate: Gate,
@@ -130,7 +132,15 @@ def create_app(
         middleware.append(lifespan)
     app: Any = App(middleware=middleware, router=Router())
     app.req_options.strip_url_path_trailing_slash = False
-    health = HealthResource(serving=serving, redis=redis, recorder=recorder, backlog=backlog, fleet=fleet, gate=gate)
+    health = HealthResource(
+        serving=serving,
+        redis=redis,
+        recorder=recorder,
+        backlog=backlog,
+        fleet=fleet,
+        gate=gate,
+        store_watch=store_watch,
+    )
     app.add_route("/score-transaction", score)
     app.add_route("/transactions", transactions)
     app.add_route(

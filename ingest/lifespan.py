@@ -15,6 +15,7 @@ from ingest.limiting import Limiter
 from ingest.recording import AnyRecorder
 from ingest.redis_watch import RedisWatch
 from ingest.scaling import Scaling
+from ingest.store_watch import StoreWatch
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Waiting
@@ -56,6 +57,7 @@ class Background:
         gate: Gate,
         limiter: Limiter,
         watch: RedisWatch,
+        store_watch: StoreWatch,
         subscriber: Redis,
         warm: Sequence[Callable[[], Awaitable[None]]],
         close: Callable[[], Awaitable[None]],
@@ -73,6 +75,7 @@ class Background:
         self._gate = gate
         self._limiter = limiter
         self._watch = watch
+        self._store_watch = store_watch
         self._subscriber = subscriber
         self._warm = warm
         self._close = close
@@ -90,6 +93,7 @@ class Background:
             self._fleet.run(),
             self._scaling.run(),
             self._watch.run(),
+            self._store_watch.run(),
             self._history.run(),
             self._gate.run(),
             self._limiter.run(),

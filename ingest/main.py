@@ -26,6 +26,7 @@ from ingest.recording import recorder_of
 from ingest.redis_watch import RedisWatch
 from ingest.scaling import Scaling
 from ingest.store import open_store
+from ingest.store_watch import StoreWatch
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
@@ -39,6 +40,7 @@ from shared.settings import Settings, load_settings
 from shared.store.connection import connect, connect_async, connect_store, redis_faults_named, require_layout
 from shared.store.console import ConsoleStore
 from shared.store.history import RedisHistory
+from shared.store.identity import memory_of
 from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
 from shared.store.rates import RedisRates
@@ -115,6 +117,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     places = Places(settings.max_waits)
     waiting = Waiting(intake, places, channels=store.channels)
     feed = Feed(store.decisions, places, parse=store.parse_cursor)
+    store_watch = StoreWatch(store.watched, memory=memory_of(settings.data, settings.required_store_url))
     recorder = recorder_of(intake, capacity=settings.record_buffer)
     strict = StrictRecorder(intake) if settings.record == "strict" else None
     tracing = create_tracing(settings, service="riskline-api")
@@ -137,6 +140,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         redis=store.first,
         unrecorded=lambda: recorder.pending,
         fleet=fleet,
+        store_watch=store_watch,
     )
 
     return create_app(
@@ -153,6 +157,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         gate=gate,
         limiter=limiter,
         redis=store.clients,
+        store_watch=store_watch,
         max_body_bytes=settings.max_body_bytes,
         max_batch_rows=settings.max_batch_rows,
         intake=intake,
@@ -176,6 +181,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             gate=gate,
             limiter=limiter,
             watch=RedisWatch(store.clients),
+            store_watch=store_watch,
             subscriber=store.subscriber,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
             warm=(load_pages, *(each.warm for each in store.warm), warn_of_dangers, ensure_ticket),

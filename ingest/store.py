@@ -11,6 +11,7 @@ from shared.schedule import Schedule
 from shared.settings import Settings
 from shared.store.connection import connect_anywhere_async, connect_store_async
 from shared.store.decisions import Cursor, Decisions, Place, RedisDecisions
+from shared.store.identity import AsyncIdentity, Witness
 from shared.store.interfaces import TransactionIntake
 from shared.store.keys import Keys
 from shared.store.sharded import ShardedIntake
@@ -36,6 +37,8 @@ class ApiStore:
     first: Redis
     """Of the shard that has what belongs to the store as a whole."""
     subscriber: Redis
+    watched: Sequence[tuple[AsyncIdentity, Witness]]
+    """Each shard's identity, and what its answers said that it had accepted."""
 
     async def close(self) -> None:
         """Lets go of its connections; those of the feed go with the feed."""
@@ -73,6 +76,10 @@ def open_store(settings: Settings) -> ApiStore:
         clients=tuple(dict.fromkeys(clients)),
         first=clients[first_shard(shards)],
         subscriber=subscriber,
+        watched=[
+            (AsyncIdentity(redis, keys=mine), each.witness)
+            for redis, mine, each in zip(clients, keys, intakes, strict=True)
+        ],
     )
 
 

@@ -109,6 +109,16 @@ REDIS_MEMORY_LIMIT = Gauge(
     "Redis's maxmemory, at which it takes no more writes; 0 where it has none.",
     multiprocess_mode="mostrecent",
 )
+STORE_LOSSES = Gauge(
+    "riskline_store_losses",
+    "Shards of the store that have lost data of which no operator has taken note.",
+    multiprocess_mode="mostrecent",
+)
+REDIS_CLOCK_AHEAD = Gauge(
+    "riskline_redis_clock_ahead_seconds",
+    "By how much the clock of Redis is ahead of the API's; negative where it is behind.",
+    multiprocess_mode="mostrecent",
+)
 REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
 MODEL_INFO = Gauge(
     "riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="livemax"

@@ -25,6 +25,7 @@ from ingest.console.transaction import TransactionPage
 from ingest.console.trying import TryPage
 from ingest.fleet import Fleet
 from ingest.history import History
+from ingest.store_watch import StoreWatch
 from shared.model.registry import Registry
 from shared.model.serving import Serving
 from shared.store.console import ConsoleStore
@@ -58,6 +59,7 @@ class Console:
     redis_facts: Callable[[], Facts]
     unrecorded: Callable[[], int]
     """How many decisions wait in this process to be recorded."""
+    store_watch: StoreWatch
     renderer: Renderer = field(default_factory=Renderer)
 
     def add_to(self, app: Any, *, errors: Serializer) -> None:
@@ -84,6 +86,7 @@ class Console:
             redis=self.redis,
             redis_facts=self.redis_facts,
             unrecorded=self.unrecorded,
+            store_watch=self.store_watch,
         )
         page = OverviewPage(renderer, overview)
         app.add_route("/console", page)

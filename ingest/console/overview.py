@@ -17,6 +17,7 @@ from ingest.console.rendering import Renderer
 from ingest.fleet import Fleet
 from ingest.history import History
 from ingest.redis_watch import redis_info
+from ingest.store_watch import StoreWatch
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.model.serving import Serving
@@ -58,6 +59,7 @@ class Overview:
         count: Callable[[], Awaitable[Counts]],
         redis_facts: Callable[[], Facts],
         unrecorded: Callable[[], int],
+        store_watch: StoreWatch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._history = history
@@ -68,6 +70,7 @@ class Overview:
         self._count = count
         self._redis_facts = redis_facts
         self._unrecorded = unrecorded
+        self._store_watch = store_watch
         self._clock = clock
         self._facts: Facts | None = None
         self._facts_at = -FACTS_SECONDS
@@ -127,6 +130,7 @@ class Overview:
         if counts is None:
             return [*found, self._without_redis()]
         found += counts.problems()
+        found += self._store_watch.problems().values()
         if not counts.workers:
             waits = f"{counts.undecided:,} transactions wait" if counts.undecided else "what is queued will wait"
             found.append(f"No worker lives, and {waits}: start one by “riskline worker”.")

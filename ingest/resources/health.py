@@ -15,6 +15,7 @@ from ingest.fleet import Fleet
 from ingest.kept import Kept
 from ingest.recording import AnyRecorder
 from ingest.redis_watch import redis_info
+from ingest.store_watch import StoreWatch
 from shared.errors import StoreUnavailableError
 from shared.metrics import exposition
 from shared.model.serving import Serving
@@ -46,6 +47,7 @@ class HealthResource:
         backlog: Backlog,
         fleet: Fleet,
         gate: Gate,
+        store_watch: StoreWatch,
     ) -> None:
         """`redis` has each shard of the store."""
         self._serving = serving
@@ -54,6 +56,7 @@ class HealthResource:
         self._backlog = backlog
         self._fleet = fleet
         self._gate = gate
+        self._store_watch = store_watch
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
@@ -111,7 +114,7 @@ class HealthResource:
             found["workers"] = NO_WORKER
         if counts is not None and counts.nobody_delivers:
             found["callbacks"] = NOBODY_DELIVERS
-        return found
+        return {**found, **self._store_watch.problems()}
 
     def _processes(self) -> dict[str, Any] | None:
         states = self._fleet.states

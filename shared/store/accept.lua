@@ -1,6 +1,7 @@
 -- accept: makes transactions known, undecided and waiting, each id once.
 -- KEYS: undecided, waiting, totals.  ARGV: record key prefix, queue limit, then id and record by turns.
--- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has.
+-- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has; then, where any
+-- was accepted, how many ever were, and how many of them now.
 -- a field that somebody else made anything of counts from here on: no reason to leave the others half done
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
@@ -31,7 +32,9 @@ for i = 3, #ARGV, 2 do
 end
 if #ids > 0 then
   -- one that was undecided and had lost its record is accepted once
-  bump(totals, 'accepted', redis.call('ZADD', undecided, unpack(scored)))
+  local new = redis.call('ZADD', undecided, unpack(scored))
+  answers[#answers + 1] = bump(totals, 'accepted', new)
+  answers[#answers + 1] = new
   redis.call('RPUSH', waiting, unpack(ids))
 end
 return answers

@@ -34,6 +34,7 @@
 | `riskline:{S}:console_looks` | stream, who signed in, and looked at or exported what | 10,000 entries | the console |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 | `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
+| `riskline:{S}:identity` | hash, which store it is, and what it lost | five fields | the API, `doctor --accept-loss` |
 | `riskline:{S}:never` | never there, and named by each script | none | nobody |
 
 ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard's tag, in braces so that a Redis
@@ -221,6 +222,11 @@ class Keys:
     def shards(self) -> str:
         """How many shards the store was made with."""
         return self.prefix + "shards"
+
+    @property
+    def identity(self) -> str:
+        """Which store this is, and what it was found to have lost."""
+        return self.prefix + "identity"
 
     @property
     def never(self) -> str:

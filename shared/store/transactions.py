@@ -12,6 +12,7 @@ from shared.store import scripts
 from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
 from shared.store.decisions import named
+from shared.store.identity import Witness
 from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
 from shared.store.keys import FIRST, Keys
 from shared.store.records import Outcome, Record, Submission, decoded, erased, id_of, raw_id, readable
@@ -49,6 +50,7 @@ class RedisIntake:
         self._result_ttl_seconds = result_ttl_seconds
         self._feed_length = feed_length
         self._queue_limit = queue_limit
+        self.witness = Witness()
 
     async def warm(self) -> None:
         """Connects, and gives Redis the scripts.
@@ -68,6 +70,9 @@ class RedisIntake:
             answers = await scripts.run_async(
                 self._redis, "accept", [self._keys.undecided, self._keys.waiting, self._keys.totals], args
             )
+        if len(answers) > len(submissions):
+            *answers, accepted, new = answers
+            self.witness.saw(accepted, new=new)
         return [_accept_answer(answer) for answer in answers]
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:

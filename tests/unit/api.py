@@ -20,6 +20,7 @@ from ingest.history import History
 from ingest.limiting import Limiter
 from ingest.recording import Recorder
 from ingest.scaling import Scaling
+from ingest.store_watch import StoreWatch
 from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
@@ -30,6 +31,7 @@ from shared.scaling import Target
 from shared.settings import Settings, load_settings
 from shared.store.console import ConsoleStore
 from shared.store.history import RedisHistory
+from shared.store.identity import AsyncIdentity, Witness
 from shared.store.memory import MemoryStore
 from shared.store.paces import AsyncPaces
 from shared.store.processes import AsyncProcesses
@@ -88,6 +90,7 @@ class Api:
         presence = Presence(serving=self.serving, process="me", kind="api")
         self.fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
         self.scaling = Scaling(self.backlog, AsyncPaces(redis), Target())
+        self.store_watch = StoreWatch([(AsyncIdentity(redis), Witness())], memory=None)
         self.console_sessions = Sessions(self.gate, ConsoleStore(redis))
         self.app = create_app(
             transaction_class=transaction_class,
@@ -107,6 +110,7 @@ class Api:
             gate=self.gate,
             limiter=limiter or Limiter(),
             redis=(redis,),
+            store_watch=self.store_watch,
             max_body_bytes=max_body_bytes,
             max_batch_rows=MAX_BATCH_ROWS,
             intake=self.store,
@@ -133,6 +137,7 @@ class Api:
                 history=History(self.backlog, self.fleet, sums=AsyncTallies(redis), kept=RedisHistory(redis)),
                 redis=redis,
                 unrecorded=lambda: self.recorder.pending,
+                store_watch=self.store_watch,
                 redis_facts=lambda: Facts(
                     {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}, {"role": "master"}
                 ),

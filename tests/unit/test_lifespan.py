@@ -51,6 +51,7 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
             "gate",
             "limiter",
             "watch",
+            "store_watch",
             "subscriber",
         )
     }
