@@ -13,6 +13,7 @@ NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(BIN)/python -m tools.install
 KERNEL := shared/model/_kernel.so
 UP_FLAGS ?=
 BENCH_FLAGS ?=
@@ -21,9 +22,9 @@ SOAK_FLAGS ?=
 AUDIT_FLAGS ?=
 SCREENSHOT_FLAGS ?= --minutes 35
 
-# Where `make audit` and `make sbom` have their commands, and what is audited: what serves, trains and builds.
+# Where `make audit` and `make sbom` have their commands, and what is audited: what serves, and what also trains and builds.
 AUDIT := $(VENV)/audit
-AUDIT_LOCKS := requirements.txt requirements-train.txt requirements-build.txt
+AUDIT_LOCKS := requirements.txt requirements-run.txt
 
 # Images: what is built from, under which tag, and more words for docker build (IMAGE_FLAGS="--network host").
 PYTHON_IMAGE ?= python:3.11-slim-bookworm
@@ -43,9 +44,9 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed $(KERNEL) ## Make .venv with the locked packages, the project and its C kernel
+install: $(VENV)/.installed $(KERNEL) ## Make .venv with all that running, tests and checks need, and the C kernel
 
-run: install ## Start everything and show how to try it; Ctrl-C stops it (UP_FLAGS="--port 9000 --workers 2")
+run: $(VENV)/.runs $(KERNEL) ## Start everything and show how to try it; Ctrl-C stops it (UP_FLAGS="--port 9000 --workers 2")
 	@exec $(BIN)/riskline up $(UP_FLAGS)
 
 # Each step says its name first, so that a failure shows where it happened. Two files of tests run at a time, as most wait
@@ -120,6 +121,8 @@ lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
 	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
 	$(LOCK) --extra train --extra files pyproject.toml -c requirements-dev.txt -o requirements-train.txt
+	$(LOCK) --extra train --extra files --extra embedded --extra client pyproject.toml requirements-build.in \
+		-c requirements-dev.txt -o requirements-run.txt
 	$(LOCK) --extra otel pyproject.toml -c requirements-dev.txt -o requirements-otel.txt
 	$(LOCK) requirements-build.in -c requirements-dev.txt -o requirements-build.txt
 	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
@@ -133,9 +136,9 @@ clean: ## Remove .venv, .riskline (models and data!) and caches
 	rm -f shared/model/_kernel.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# ruff and friends are in requirements-dev.txt; the project itself is built by the locked hatchling, without isolation,
-# so that nothing is installed that has no hash.
-$(VENV)/.installed: requirements-dev.txt pyproject.toml
+# What running needs is installed first and alone; what tests and checks need comes when they are wanted. The project
+# itself is built by the locked hatchling, without isolation, so that nothing is installed that has no hash.
+$(VENV)/.runs: requirements-run.txt pyproject.toml
 	@set -e; python='$(PYTHON)'; \
 	for candidate in $${python:-$(PYTHONS)}; do \
 		if "$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; else python=; fi; \
@@ -144,10 +147,14 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 		echo 'riskline: no Python 3.11 or later with venv found ($(if $(PYTHON),$(PYTHON),$(PYTHONS))): install one' \
 			'(Debian: apt install python3.11-venv), or name it: make PYTHON=/path/to/python3.11' >&2; exit 1; \
 	fi; \
-	echo "installing into $(VENV) ($$("$$python" --version), a minute the first time)"; \
+	echo "making $(VENV) with $$("$$python" --version): a minute the first time, more on a slow line"; \
 	[ -x $(BIN)/python ] || "$$python" -m venv --clear $(VENV)
-	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@$(INSTALL) 'what running needs' requirements-run.txt
 	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.runs requirements-dev.txt
+	@$(INSTALL) 'what tests and checks need' requirements-dev.txt
 	@touch $@
 
 # In an environment of their own: what they need is none of the service's business.
@@ -157,7 +164,7 @@ $(AUDIT)/.installed: $(VENV)/.installed requirements-audit.txt
 	@touch $@
 
 # No compiler: the ziglang wheel is one (100 MB, so only then).
-$(KERNEL): $(VENV)/.installed shared/model/kernel.c shared/model/build.py
+$(KERNEL): $(VENV)/.runs shared/model/kernel.c shared/model/build.py
 	@if [ -z "$${CC:-}" ] && ! command -v cc gcc clang >/dev/null; then \
 		echo 'no C compiler found: installing ziglang for it'; \
 		$(PIP) install --require-hashes -r requirements-zig.txt; \
