@@ -14,6 +14,7 @@ from shared.store.counts import Counts, together
 from shared.store.processes import Processes, ProcessState
 from shared.store.safety import WANTED_REDIS, dangers, facts_of
 from shared.store.upkeep import AllAudits
+from shared.words import counted
 
 
 def check_redis(settings: Settings) -> Generator[Finding, None, bool]:
@@ -84,7 +85,8 @@ def decided_by_workers(counts: Counts, processes: Sequence[ProcessState]) -> Fin
     if counts.workers:
         return Finding("workers", Verdict.OK, f"{counts.workers} live{'s' if counts.workers == 1 else ''}")
     if counts.undecided:
-        return Finding("workers", Verdict.FAIL, f"none lives, and {counts.undecided} transactions wait: {advice}")
+        waiting = counted(counts.undecided, "transaction waits", "transactions wait")
+        return Finding("workers", Verdict.FAIL, f"none lives, and {waiting}: {advice}")
     if any(each.kind == "api" for each in processes):
         return Finding("workers", Verdict.FAIL, f"none lives, and the API queues what none will decide: {advice}")
     return Finding("workers", Verdict.WARN, f"none lives, and no API: {advice} and `riskline api`")

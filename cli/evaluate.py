@@ -14,7 +14,7 @@ import typer
 
 from cli.installation import DataOption
 from cli.output import written
-from cli.terminal import rows_progress, stderr
+from cli.terminal import rows_progress, stderr, working
 from cli.training import (
     NEEDS,
     FileArgument,
@@ -68,13 +68,14 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model version on a labelled file, choose thresholds, write a report."""
-    try:
-        from worker.training.measurement import costs_of, measure  # noqa: PLC0415  # see the top of the file
+    with working("loading scikit-learn"):
+        try:
+            from worker.training.measurement import costs_of, measure  # noqa: PLC0415  # see the top of the file
 
-        if report is not None or keep_report:
-            from worker.training.report.page import page  # noqa: PLC0415  # same
-    except ImportError as error:
-        raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
+            if report is not None or keep_report:
+                from worker.training.report.page import page  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
     if (cost_fn is None) != (cost_fp is None):
         raise typer.BadParameter("needs the other cost too", param_hint="--cost-fn, --cost-fp")
     if report is not None and report.resolve() == file.resolve():
@@ -91,6 +92,7 @@ def evaluate(
         labelled = labelled_rows(
             file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows, card_column=card_column
         )
+        progress.add_task(f"measuring on {len(labelled.rows):,} rows")
         costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
         measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)
         command = _command(measured, serving.version, serving.thresholds, data)

@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from cli.installation import DataOption
-from cli.terminal import rows_progress, stderr
+from cli.terminal import rows_progress, stderr, working
 from cli.training import (
     NEEDS,
     CalibrationOption,
@@ -63,11 +63,12 @@ def import_model(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Make a version of a model that was trained elsewhere, after proof that it scores the same here."""
-    try:
-        from worker.training.importer import import_model as make_version  # noqa: PLC0415  # slow to import
-        from worker.training.reference import read_reference  # noqa: PLC0415  # same
-    except ImportError as error:
-        raise InstallationError(f"`riskline models import` {NEEDS} ({error})") from error
+    with working("loading scikit-learn"):
+        try:
+            from worker.training.importer import import_model as make_version  # noqa: PLC0415  # slow to import
+            from worker.training.reference import read_reference  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline models import` {NEEDS} ({error})") from error
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     method = method_named(calibration)

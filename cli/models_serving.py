@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from cli.installation import installation_settings, open_store
+from cli.terminal import working
 from shared.errors import InstallationError, StoreUnavailableError
 from shared.settings import Settings
 from shared.store.processes import Processes, ProcessState, VersionCount, by_version, refusing
@@ -145,7 +146,9 @@ def say_active(version: str, *, wait: bool, before: list[ProcessState] | None, *
         typer.echo(f"active: {version}", err=True)
         return
     try:
-        typer.echo(follow(version, lambda: living(**overrides), before=before), err=True)
+        with working(f"waiting until all processes serve {version}"):
+            told = follow(version, lambda: living(**overrides), before=before)
+        typer.echo(told, err=True)
     except StoreUnavailableError as error:
         typer.echo(f"active: {version}; which processes serve it is not known ({error})", err=True)
 

@@ -19,6 +19,7 @@ from shared.errors import DatasetError, InstallationError
 from shared.model.registry import Registry
 from shared.settings import Settings, load_settings
 from shared.transaction import TransactionModel, load_transaction_class
+from shared.words import counted, no_transactions
 from worker.training.rows import Block, Refusals
 
 SMALL_FILE_BYTES = 1_000_000
@@ -78,22 +79,22 @@ def score(
     refusals = Refusals()
     decided = 0
     # processes that score start before polars is imported here: they don't need it
-    with _cleared_away(), scorer as (score_blocks, versions):
-        blocks, rows = _opened(file, transaction_class)
-        with written(out) as sink, rows_progress_to_end() as progress:
+    with _cleared_away(), rows_progress_to_end() as progress:
+        progress.add_task("starting" if url is None else f"asking {url}")
+        with scorer as (score_blocks, versions):
+            blocks, rows = _opened(file, transaction_class)
             task = progress.add_task(f"scoring {file.name}", total=rows)
-            for scored in score_blocks(blocks):
-                refusals.merge(scored.refusals)
-                if refusals.total and not skip_bad_rows:
-                    raise _bad_rows(file, refusals)
-                sink.write(scored.ndjson)
-                decided += scored.decided
-                progress.advance(task, scored.decided + scored.refusals.total)
-    stderr.print(f"{decided:,} decisions by model {', '.join(versions)}")
+            with written(out) as sink:
+                for scored in score_blocks(blocks):
+                    refusals.merge(scored.refusals)
+                    if refusals.total and not skip_bad_rows:
+                        raise _bad_rows(file, refusals)
+                    sink.write(scored.ndjson)
+                    decided += scored.decided
+                    progress.advance(task, scored.decided + scored.refusals.total)
+    stderr.print(f"{counted(decided, 'decision')} by model {', '.join(versions)}")
     if refusals.total:
-        stderr.print(
-            f"left out {refusals.total:,} rows that are no transactions:\n{refusals.listed()}", highlight=False
-        )
+        stderr.print(f"left out {no_transactions(refusals.total)}:\n{refusals.listed()}", highlight=False)
 
 
 Scoring = Iterator[tuple[Score, Collection[str]]]
@@ -165,7 +166,7 @@ def _opened(file: Path, transaction_class: type[TransactionModel]) -> tuple[Iter
 
 def _bad_rows(file: Path, refusals: Refusals) -> DatasetError:
     return DatasetError(
-        f"{file} has rows that are no transactions; mend them, or leave them out by --skip-bad-rows:\n"
+        f"{file} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by --skip-bad-rows:\n"
         f"{refusals.listed()}"
     )
 

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from cli.installation import DataOption
 from cli.output import written
-from cli.terminal import rows_progress, stderr
+from cli.terminal import rows_progress, stderr, working
 from shared.clock import utc_now
 from shared.errors import InstallationError
 from shared.model.bundle import Manifest
@@ -24,6 +24,7 @@ from shared.model.registry import Registry
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from shared.settings import Settings, load_settings
 from shared.transaction import TransactionModel, load_transaction_class
+from shared.words import counted, no_transactions
 
 if TYPE_CHECKING:
     from worker.training.calibration import Method
@@ -56,14 +57,16 @@ def data(
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
 ) -> None:
     """Write a sample of labelled transactions made by a simulator (not bank data)."""
-    try:
-        from worker.training.dataset import ENDINGS  # noqa: PLC0415  # see the top of the file
-        from worker.training.simulate import simulate  # noqa: PLC0415  # same
-    except ImportError as error:
-        raise InstallationError(f"`riskline data` {NEEDS} ({error})") from error
+    with working("loading polars"):
+        try:
+            from worker.training.dataset import ENDINGS  # noqa: PLC0415  # see the top of the file
+            from worker.training.simulate import simulate  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline data` {NEEDS} ({error})") from error
     if not out.name.endswith(ENDINGS):
         raise typer.BadParameter(f"the name must end in {', '.join(ENDINGS)}", param_hint="OUT")
-    frame = simulate(rows=rows, seed=seed)
+    with working(f"making {rows:,} transactions"):
+        frame = simulate(rows=rows, seed=seed)
     try:
         if out.name.endswith(".parquet"):
             frame.write_parquet(out)
@@ -106,12 +109,13 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a labelled file, print how good it is, and keep it as a version."""
-    try:
-        from worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
-        from worker.training.labelled import split  # noqa: PLC0415  # same
-        from worker.training.train import train as train_model  # noqa: PLC0415  # same
-    except ImportError as error:
-        raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
+    with working("loading scikit-learn"):
+        try:
+            from worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
+            from worker.training.labelled import split  # noqa: PLC0415  # same
+            from worker.training.train import train as train_model  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
     if algorithm not in list(Algorithm):
         raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
     method = method_named(calibration)
@@ -204,7 +208,7 @@ def labelled_rows(
 def list_refusals(refusals: "Refusals") -> None:
     """Says on standard error which rows were left out."""
     if refusals.total:
-        stderr.print(f"left out {refusals.total:,} rows that are no transactions:")
+        stderr.print(f"left out {no_transactions(refusals.total)}:")
         for reason, count in refusals.by_reason.most_common():
             stderr.print(f"  {count:,} x {reason}")
         stderr.print(refusals.listed())
@@ -214,7 +218,7 @@ def note_untimed(labelled: "Labelled") -> None:
     """Says on standard error that the times of the file were not used, where it has some that cannot be read."""
     if labelled.untimed:
         stderr.print(
-            f"no time was used: in {labelled.untimed:,} rows the timestamp is not written as in ISO 8601, "
+            f"no time was used: in {counted(labelled.untimed, 'row')} the timestamp is not written as in ISO 8601, "
             "for example 2026-11-24T03:15:07Z"
         )
 

@@ -28,6 +28,7 @@ from shared.errors import InstallationError
 from shared.settings import Settings, load_settings
 from shared.store.connection import require_layout
 from shared.transaction import TransactionModel, load_transaction_class
+from shared.words import counted
 
 API_STOP_SECONDS = 13.0
 """More than the API itself gives its requests under way."""
@@ -76,6 +77,7 @@ def run_up(settings: Settings, *, workers: int) -> None:
         try:
             ensure_model(settings, say=say)
             require_model(settings, transaction_class)
+            say(f"starting {'' if redis is None else 'Redis, '}the API and {counted(workers, 'scoring worker')}")
             with admission(settings) as admitted, supervisor.running():
                 _serve(settings, workers, supervisor, redis, transaction_class, admitted=admitted)
                 say("stopping")
@@ -258,8 +260,8 @@ def free_port(host: str, port: int) -> int:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise InstallationError(
-                f"port {port} on {host} is in use: stop what listens there, or choose another with --port "
-                "(0 picks a free one)"
+                f"port {port} on {host} is in use: stop what listens there, or choose another with --port 9000 "
+                "(0 picks a free one), which with make is: make run UP_FLAGS='--port 9000'"
             ) from error
         raise InstallationError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
     return chosen

@@ -21,6 +21,7 @@ from shared.metrics import (
 from shared.outage import Outage
 from shared.store.counts import Counts
 from shared.store.interfaces import TransactionIntake
+from shared.words import counted
 
 log = get_logger(__name__)
 
@@ -98,7 +99,8 @@ class Backlog:
             self._busy.append((now - then, max(0, done)))
         self._last = (now, counts)
         if counts.undecided and not counts.workers and seen_before:
-            self._no_worker.failed(f"{counts.undecided} transactions wait", remedy="start `riskline worker`")
+            waiting = counted(counts.undecided, "transaction waits", "transactions wait")
+            self._no_worker.failed(waiting, remedy="start `riskline worker`")
         elif counts.workers:
             self._no_worker.over()
         self._look_at_callbacks(counts)
@@ -110,7 +112,8 @@ class Backlog:
     def _look_at_callbacks(self, counts: Counts) -> None:
         overdue_seconds = counts.callbacks_overdue_ms / 1000
         if counts.nobody_delivers:
-            problem = f"{counts.callbacks_pending} callbacks are pending, one due for {overdue_seconds:.0f} s"
+            pending = counted(counts.callbacks_pending, "callback is", "callbacks are")
+            problem = f"{pending} pending, one due for {overdue_seconds:.0f} s"
             self._no_delivery.failed(problem, remedy="start `riskline worker --queue callbacks`")
         else:
             self._no_delivery.over()

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from shared.words import counted
+
 CLEAN, VULNERABLE, NOT_ASKED = 0, 1, 3
 """Exit codes; 2 is wrong usage, as everywhere."""
 
@@ -41,13 +43,13 @@ def audit(lock: Path, pip_audit: Path, service: str, ignored: list[str]) -> int:
         named = ", ".join(unknown[:SHOWN]) + (", …" if len(unknown) > SHOWN else "")
         print(
             f"{lock.name}: NOT AUDITED: the advisory service ({service}) knows nothing of {len(unknown)} of "
-            f"{len(packages)} packages ({named}); a package mirror that has no advisories answers so"
+            f"{counted(len(packages), 'package')} ({named}); a package mirror that has no advisories answers so"
         )
     if vulnerable:
         return VULNERABLE
     if unknown or not packages:
         return NOT_ASKED
-    print(f"{lock.name}: {len(packages)} packages, no known vulnerability")
+    print(f"{lock.name}: {counted(len(packages), 'package')}, no known vulnerability")
     return CLEAN
 
 

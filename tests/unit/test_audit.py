@@ -31,7 +31,7 @@ def pip_audit(directory: Path, *packages: object, error: str = "") -> str:
 @pytest.mark.parametrize(
     ("packages", "code", "words"),
     [
-        ([GOOD], CLEAN, "requirements.txt: 1 packages, no known vulnerability\n"),
+        ([GOOD], CLEAN, "requirements.txt: 1 package, no known vulnerability\n"),
         ([GOOD, BAD], VULNERABLE, "requirements.txt: orjson 3.13.0: PYSEC-1, CVE-2; fixed in 3.13.1\n"),
         ([GOOD, BAD], VULNERABLE, "requirements.txt: orjson 3.13.0: PYSEC-3; no version fixes it yet\n"),
         ([GOOD, UNKNOWN], NOT_ASKED, "knows nothing of 1 of 2 packages (redis)"),

@@ -29,7 +29,10 @@ def test_a_row_without_a_label_is_a_bad_row(tmp_path: Path) -> None:
     rows = [*rows_of(4), {**rows_of(5)[4], LABEL: 7}]
     path = save(tmp_path / "rows.csv", rows)
 
-    with pytest.raises(DatasetError, match=r"has 1 rows (?s:.*)--skip-bad-rows(?s:.*)row 5: is_fraud: must be 0 or 1"):
+    with pytest.raises(
+        DatasetError,
+        match=r"has 1 row that is no transaction; (?s:.*)row 5: is_fraud: must be 0 or 1",
+    ):
         labelled(path)
     assert len(labelled(path, skip_bad_rows=True).labels) == 4
 

@@ -10,6 +10,7 @@ from shared.assessment import Rows
 from shared.class_check import require_pure
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
+from shared.words import no_transactions
 from worker.training.dataset import read_batches
 from worker.training.rows import Refusal, Refusals
 
@@ -54,7 +55,7 @@ def read_vectors(
         progress(len(batch.rows) + len(batch.refused))
     if refusals.total and not skip_bad_rows:
         raise DatasetError(
-            f"{path} has {refusals.total:,} rows that are no transactions; mend them, or leave them out by "
+            f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by "
             f"--skip-bad-rows:\n{refusals.listed()}"
         )
     if not features:

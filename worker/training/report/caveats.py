@@ -8,9 +8,9 @@ import numpy as np
 from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
+from shared.words import counted
 from worker.training.labelled import Labelled
 from worker.training.measures import Marks, Scored, share
-from worker.training.report.words import counted
 from worker.training.simulate import DAYS, START
 
 CHARGEBACK_DAYS = 120

@@ -9,13 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shared.model.bundle import Manifest
+from shared.words import counted
 from worker.training.choosing import PROMISE
 from worker.training.labelled import Labelled
 from worker.training.measurement import Measurement
 from worker.training.measures import AtThreshold, at_threshold, calibration
 from worker.training.report import charts
 from worker.training.report.caveats import caveats, overlap
-from worker.training.report.words import counted, per, percent, share_words, summary
+from worker.training.report.words import per, percent, share_words, summary
 from worker.training.topk import TopK
 
 

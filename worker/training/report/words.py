@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from shared.words import counted
 from worker.training.measurement import Measurement
 from worker.training.measures import Share, share
 
@@ -22,11 +23,6 @@ def percent(value: float | None) -> str:
     if value < TINY_SHARE:
         return f"{value * 100:.2g} %"
     return f"{value * 100:.{2 if value < SMALL_SHARE else 1}f} %"
-
-
-def counted(count: int, what: str) -> str:
-    """So many of something."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def share_words(each: Share) -> Markup:

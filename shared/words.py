@@ -1,0 +1,11 @@
+"""Numbers in sentences."""
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """So many of something: "1 row", "2,000 rows"."""
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
+
+
+def no_transactions(rows: int) -> str:
+    """So many rows that a transaction class refuses."""
+    return counted(rows, "row that is no transaction", "rows that are no transactions")
