@@ -118,6 +118,7 @@ def create_app(
         score=score,
         transactions=transactions,
         submitter=submitter,
+        pressure=recorder.pressure,
         gate=gate,
         limiter=limiter,
         end_waits=end_waits,

@@ -141,8 +141,9 @@ class FastPathProtocol(EdgeProtocol):
         alone = self._head_end + plain.length == len(chunk)
         if alone:
             self._fast_path.learn(chunk[: self._head_end], plain)
-        # a submission that others follow in the same piece, or that came in several, waits the ordinary way
-        if (plain.door.queued and not alone) or self._stopping or not self._take(plain, self._body, chunk):
+        # one that waits, and that others follow in the same piece, or that came in several, waits the ordinary way
+        waits = plain.door.queued or self._fast_path.pressure.is_high
+        if (waits and not alone) or self._stopping or not self._take(plain, self._body, chunk):
             self.hand_on()
             super().on_body(self._body)
             super().on_message_complete()
@@ -167,6 +168,21 @@ class FastPathProtocol(EdgeProtocol):
     def _take(self, plain: Plain, body: bytes, data: bytes) -> bool:
         """Answers a request, now or once it is committed; False where it has to go the ordinary way."""
         started = time.perf_counter()
+        if self._fast_path.pressure.is_high and not plain.door.queued:
+            self._submitting = True
+            self._fast_path.pressure.wait(partial(self._waited, plain, body, data, started))
+            return True
+        return self._go(plain, body, data, started)
+
+    def _waited(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
+        self._submitting = False
+        if self.transport.is_closing():
+            return
+        if not self._go(plain, body, data, started):
+            super().data_received(data)
+        self._go_on()
+
+    def _go(self, plain: Plain, body: bytes, data: bytes, started: float) -> bool:
         account = plain.account
         if account is not None and not account.take(self._fast_path.clock()):
             return False
@@ -228,6 +244,10 @@ class FastPathProtocol(EdgeProtocol):
             # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way
             self._committed = answer
             super().data_received(data)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Goes on with what has come behind a request that waited."""
         if self._stopping:
             super().shutdown()
             return

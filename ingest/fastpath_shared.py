@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ingest.access import ACCESS, Access
 from ingest.auth import Gate
 from ingest.limiting import Account, Limiter
+from ingest.pressure import Pressure
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionsResource
 from ingest.submission import Submitter
@@ -56,6 +57,7 @@ class FastPath:
         score: ScoreResource,
         transactions: TransactionsResource,
         submitter: Submitter,
+        pressure: Pressure,
         gate: Gate,
         limiter: Limiter,
         end_waits: Callable[[], None],
@@ -70,6 +72,7 @@ class FastPath:
         self.decide = score.decide
         self.submission = transactions.submission
         self.enqueue = submitter.enqueue
+        self.pressure = pressure
         self.max_body_bytes = max_body_bytes
         self.scored = Tally(
             REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction", "no")

@@ -3,12 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
-from typing import NamedTuple
 
+from ingest.pressure import Level, Pressure
 from shared.errors import StoreUnavailableError
 from shared.log import get_logger
-from shared.metrics import RECORDED, RECORDINGS_DROPPED, RECORDINGS_PENDING, REDIS_FAULTS
+from shared.metrics import RECORDED, RECORDINGS_PENDING, REDIS_FAULTS
 from shared.outage import Outage
 from shared.store.interfaces import TransactionIntake
 from shared.store.records import decided_at_once
@@ -19,33 +18,32 @@ from shared.transaction import TransactionModel
 log = get_logger(__name__)
 
 
-class Pace(NamedTuple):
-    """How decisions are gathered to be recorded: how long the first waits for company, and how many share a call."""
+LINGER_SECONDS = 0.02
+"""How long the first decision waits for company: each call takes a core from the answers for a while."""
 
-    linger_seconds: float
-    batch: int
+AT_ONCE = 256
+"""Decisions that a call carries: to prepare them takes this process under 1 ms, to record them Redis 2 ms."""
 
+MOST_AT_ONCE = 1024
+MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
+"""What a call carries where more waits than that: one takes its time however little it carries. Larger calls cost Redis
+more for each decision, and keep it for longer than 8 ms from what others want of it."""
 
-CALM = Pace(linger_seconds=0.02, batch=32)
-"""A call is so short that an answer which comes at the same time is not a millisecond late."""
+AHEAD = 4 * MOST_AT_ONCE
+"""Decisions that wait to be recorded from which on the door decides no more of them than are recorded."""
 
-BUSY = Pace(linger_seconds=0.1, batch=256)
-"""Each time Redis takes a core to write to disk, the answers are slower for a while: rarely, and much at a time."""
-
-BEHIND = Pace(linger_seconds=0.0, batch=1024)
-"""A process that answers without a pause gets to few calls: they have to carry all that comes, or it would be lost."""
-
-BEHIND_FROM = 4096
-"""Decisions that wait to be recorded from which on a process is behind."""
-
-BUSY_PER_SECOND = 10_000
-"""Decisions a second from which on a process has no core to spare."""
+PATIENCE_SECONDS = 0.25
+"""How long a call may take before Redis is what is slow, and not we: then the door answers, and the buffer fills."""
 
 MAX_BYTES = 128 * 1024 * 1024
 """Of decisions in the buffer, however few they are: bounds memory where a team's transactions are large."""
 
 RETRY_SECONDS = 0.5
 """How long to wait between two attempts while Redis is away."""
+
+
+Decided = tuple[str, bytes, str, bytes]
+"""Id, transaction, time and decision as bytes: a third of what the objects would take."""
 
 
 class Recorder:
@@ -57,37 +55,47 @@ class Recorder:
         *,
         capacity: int,
         max_bytes: int = MAX_BYTES,
+        pressure: Pressure | None = None,
         pending_in_all: Callable[[], int] | None = None,
+        ahead: int = AHEAD,
     ) -> None:
         """Where it is one of several, `pending_in_all` says how many decisions are in all their buffers."""
+        self.pressure = Pressure() if pressure is None else pressure
+        """What the door looks at before it decides."""
         self._intake = intake
-        self._capacity = capacity
-        self._max_bytes = max_bytes
+        self._level = Level(capacity=capacity, max_bytes=max_bytes)
+        self._ahead = max(1, min(ahead, capacity // 2))
         self._pending_in_all = pending_in_all
-        # id, transaction, time and decision as bytes: a third of what the objects would take
-        self._buffer: deque[tuple[str, bytes, str, bytes]] = deque()
+        self._buffer: deque[Decided] = deque()
         self._filled = asyncio.Event()
-        self._pace = CALM
-        self._flushed_at = 0.0
         self._flushing = asyncio.Lock()
         self._bytes = 0
+        self._is_patient = False
+        self._may_be_added = 0
         self._outage = Outage(log, failing="recording is behind: Redis is away", back="recording has caught up")
-        self.dropped = 0
 
     @property
     def pending(self) -> int:
         """Decisions in the buffer."""
         return len(self._buffer)
 
+    @property
+    def dropped(self) -> int:
+        """Decisions that found the buffer full."""
+        return self._level.dropped
+
     def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
         """Takes a decision, as it was answered, to be recorded, or counts it as dropped where the buffer is full."""
         body = transaction.to_json()
-        if len(self._buffer) >= self._capacity or self._bytes >= self._max_bytes:
-            self.dropped += 1
-            RECORDINGS_DROPPED.inc()
+        waiting = len(self._buffer)
+        if not self._level.has_room(waiting, self._bytes):
             return
         self._buffer.append((transaction.transaction_id, body, scored_at, shown))
         self._bytes += len(body) + len(shown)
+        if waiting >= self._ahead and self._is_patient:
+            self._may_be_added -= 1
+            if self._may_be_added <= 0:
+                self.pressure.is_high = True
         if not self._filled.is_set():
             self._filled.set()
 
@@ -98,16 +106,18 @@ class Recorder:
         """Records until cancelled."""
         while True:
             await self._filled.wait()
-            await asyncio.sleep(self._pace.linger_seconds)
+            if len(self._buffer) < MOST_AT_ONCE:
+                await asyncio.sleep(LINGER_SECONDS)
             try:
                 await self.flush()
             except StoreUnavailableError as error:
                 self._outage.failed(error)
                 REDIS_FAULTS.labels("record").inc()
-                await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 log.exception("recording failed")
-                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                continue
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
         """Records all that is in the buffer now.
@@ -116,7 +126,10 @@ class Recorder:
             StoreUnavailableError: Redis failed; what was not recorded stays in the buffer.
         """
         async with self._flushing:
-            await self._flush()
+            left = len(self._buffer)
+            while left > 0:
+                left -= await self._record(self._next_batch())
+            self._outage.over()
 
     async def flush_of(self, _transaction_id: str) -> None:
         """Records what is in the buffer of the shard that has this transaction: here, all.
@@ -126,33 +139,59 @@ class Recorder:
         """
         await self.flush()
 
-    async def _flush(self) -> None:
-        # what comes meanwhile waits for company again: a call for each handful would cost more than the answers do
-        left = len(self._buffer)
-        now = asyncio.get_running_loop().time()
-        if left > BEHIND_FROM:
-            self._pace = BEHIND
-        else:
-            self._pace = BUSY if left > BUSY_PER_SECOND * (now - self._flushed_at) else CALM
-        self._flushed_at = now
-        while left > 0:
-            batch = list(islice(self._buffer, min(self._pace.batch, left)))
-            self._show_pending()
-            await self._intake.record(
-                [
-                    decided_at_once(transaction_id, transaction=transaction, scored_at=at, shown=shown)
-                    for transaction_id, transaction, at, shown in batch
-                ]
-            )
-            for _, transaction, _, shown in batch:
-                self._buffer.popleft()
-                self._bytes -= len(transaction) + len(shown)
-            RECORDED.inc(len(batch))
-            left -= len(batch)
+    def _next_batch(self) -> list[Decided]:
+        """All that waits, newcomers too, as far as one call carries it."""
+        most = AT_ONCE if len(self._buffer) < MOST_AT_ONCE else MOST_AT_ONCE
+        batch: list[Decided] = []
+        size = 0
+        for decided in self._buffer:
+            if len(batch) >= most or size >= MOST_BYTES_AT_ONCE:
+                break
+            batch.append(decided)
+            size += _size(decided)
+        return batch
+
+    async def _record(self, batch: list[Decided]) -> int:
+        """One call; how many decisions it recorded."""
+        outcomes = [
+            decided_at_once(transaction_id, transaction=transaction, scored_at=at, shown=shown)
+            for transaction_id, transaction, at, shown in batch
+        ]
+        self._show_pending()
+        # while Redis is away nobody waits for it
+        self._is_patient = not self._outage.lasts
+        impatient = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._lose_patience)
+        try:
+            await self._intake.record(outcomes)
+        finally:
+            impatient.cancel()
+            self._is_patient = False
+            if self.pressure.is_high:
+                # those who wait are answered while the next call is under way
+                asyncio.get_running_loop().call_soon(self.pressure.ease)
+        self._recorded(batch)
+        return len(batch)
+
+    def _recorded(self, batch: list[Decided]) -> None:
+        for decided in batch:
+            self._buffer.popleft()
+            self._bytes -= _size(decided)
+        RECORDED.inc(len(batch))
+        # fewer than were recorded, so that the buffer empties, and enough for the door to go on
+        self._may_be_added = len(batch) // 2
+        self._level.fell(len(self._buffer), self._bytes)
         self._show_pending()
         if not self._buffer:
             self._filled.clear()
-        self._outage.over()
+
+    def _lose_patience(self) -> None:
+        self._is_patient = False
+        if self.pressure.is_high:
+            self.pressure.ease()
+
+
+def _size(decided: Decided) -> int:
+    return len(decided[1]) + len(decided[3])
 
 
 class ShardedRecorder:
@@ -160,12 +199,15 @@ class ShardedRecorder:
 
     def __init__(self, intake: ShardedIntake, *, capacity: int) -> None:
         parts = len(intake.parts)
+        self.pressure = Pressure()
         self._route = intake.route
         self._parts = tuple(
             Recorder(
                 part,
                 capacity=share(capacity, parts),
                 max_bytes=share(MAX_BYTES, parts),
+                pressure=self.pressure,
+                ahead=share(AHEAD, parts),
                 pending_in_all=lambda: self.pending,
             )
             for part in intake.parts

@@ -40,6 +40,7 @@ class ScoreResource:
         body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
         explain = explain_wanted(req)
         if self._strict is None:
+            await self._recorder.pressure.low()
             resp.data = self.decide(body, explain=explain)
         else:
             transaction, decision, shown = self._assess(body, explain=explain)

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ingest.recording import AHEAD, MOST_AT_ONCE
 from tests.bench.results import Results, Rounds, number, ratios
 from tests.bench.scenarios import draining, files, footprint, latency, singles, submitting, sync, workers
 
@@ -65,6 +66,12 @@ def _sync() -> list[Goal]:
         Goal("sync, 1 connection, p99", "ms", _figure(*at(sync.RISKLINE, one, "p99_ms")), most=1),
         Goal("sync, 512 connections", "errors", _figure(*at(sync.RISKLINE, most, "errors")), most=0),
         Goal("sync, 512 connections, p99", "x its p50", _ratio(slowest, at(sync.RISKLINE, most, "p50_ms")), most=10),
+        Goal(
+            "sync, 512 connections",
+            "decisions not recorded as the load ends",
+            _figure(*at(sync.RISKLINE, most, "unrecorded")),
+            most=sync.PROCESSES * (AHEAD + MOST_AT_ONCE),
+        ),
     ]
 
 

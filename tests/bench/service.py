@@ -150,6 +150,11 @@ def undecided(redis: Redis) -> Callable[[], int]:
     return lambda: int(redis.zcard(KEYS.undecided))
 
 
+def recorded(redis: Redis) -> Callable[[], int]:
+    """How many decisions of the synchronous door are in Redis."""
+    return lambda: int(redis.hget(KEYS.totals, "recorded") or 0)
+
+
 def drain_rate(
     remaining: Callable[[], int], total: int, *, limit_seconds: float = 60.0, from_share: float = 1.0
 ) -> float:

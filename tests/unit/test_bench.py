@@ -172,6 +172,19 @@ def test_a_drain_on_which_nothing_works_is_no_rate(monkeypatch: pytest.MonkeyPat
         service.drain_rate(remaining, 100)
 
 
+def test_a_load_says_how_many_decisions_were_not_recorded_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, bench: Workspace
+) -> None:
+    figures = {"per_second": 100.0, "requests": 110.0, "errors": 10.0}
+    monkeypatch.setattr(sync, "wrk", lambda *_, **__: dict(figures))
+    # of 100 of the warm-up and 100 each, and of a few that were answered after wrk had ended
+    recorded = iter([150, 303])
+
+    found = list(sync.loads(bench, 1, all_connections=(1, 32), recorded=lambda: next(recorded)))
+
+    assert [each["unrecorded"] for _, each in found] == [50, 0]
+
+
 def test_a_process_that_ends_before_it_is_ready_is_named_with_its_last_words(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = [sys.executable, "-c", "raise SystemExit('no such app')"]

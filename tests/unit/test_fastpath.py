@@ -377,3 +377,84 @@ async def test_a_head_that_never_ends_is_refused_and_not_kept(piece: bytes) -> N
                 wire.send(piece)
 
         assert wire.transport.is_closing()
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "ordinary"])
+async def test_a_decision_waits_where_more_are_made_than_can_be_recorded(fast: bool) -> None:
+    api = Api()
+    pressure = api.recorder.pressure
+    async with serving(api.app) as server:
+        first, second = server.connect(fast=fast), server.connect(fast=fast)
+        # so that the head is known to the fast path
+        await first.send(REQUESTS["good"]).answers()
+        pressure.is_high = True
+
+        for wire in (first, second):
+            wire.send(REQUESTS["good"])
+        first.send(REQUESTS["queued"])
+        await server.connect(fast=fast).send(REQUESTS["queued"]).answers()
+        while pressure.waiting < 2:  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0)
+        assert (api.recorder.pending, len(second.transport.written)) == (1, 0)
+
+        pressure.ease()
+        answers = await first.answers(3)
+        assert [answer.status for answer in answers] == [200, 200, 202]
+        assert [answer.status for answer in await second.answers()] == [200]
+
+    assert api.recorder.pending == 3
+
+
+async def test_a_decision_that_waits_and_is_refused_is_refused_the_ordinary_way() -> None:
+    api = Api()
+    async with serving(api.app) as server:
+        wire = server.connect(fast=True)
+        api.recorder.pressure.is_high = True
+        wire.send(REQUESTS["invalid"])
+        api.recorder.pressure.ease()
+        [answer] = await wire.answers()
+
+    assert answer.status == 422
+
+
+async def test_requests_behind_one_that_waits_are_answered_after_it() -> None:
+    api = Api()
+    async with serving(api.app) as server:
+        wire = server.connect(fast=True)
+        api.recorder.pressure.is_high = True
+        bodies = [orjson.dumps(transaction_json(transaction_id=str(i))) for i in range(5)]
+        wire.send(b"".join(request("/score-transaction", body) for body in bodies))
+        while not api.recorder.pressure.waiting:  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0)
+        api.recorder.pressure.ease()
+        found = await wire.answers(5)
+
+    assert [orjson.loads(answer.body)["transaction_id"] for answer in found] == list("01234")
+
+
+async def test_a_server_that_stops_answers_a_decision_that_waits() -> None:
+    api = Api()
+    async with serving(api.app) as server:
+        wire = server.connect(fast=True)
+        api.recorder.pressure.is_high = True
+        wire.send(REQUESTS["good"])
+        wire.protocol.shutdown()
+        assert not wire.transport.closed
+        api.recorder.pressure.ease()
+        [answer] = await wire.answers()
+
+    assert answer.status == 200
+    assert wire.transport.closed
+
+
+async def test_a_client_that_left_while_it_waited_gets_no_decision() -> None:
+    api = Api()
+    async with serving(api.app) as server:
+        wire = server.connect(fast=True)
+        api.recorder.pressure.is_high = True
+        wire.send(REQUESTS["good"])
+        wire.transport.close()
+        wire.protocol.connection_lost(None)
+        api.recorder.pressure.ease()
+
+    assert api.recorder.pending == 0

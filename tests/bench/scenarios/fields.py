@@ -35,7 +35,7 @@ def cases(bench: Workspace) -> list[Case]:
 
 def _five(bench: Workspace) -> Iterator[tuple[str, Figures]]:
     with service.up(bench, processes=2) as ours:
-        yield from loads(bench, ours.port, all_connections=CONNECTIONS)
+        yield from loads(bench, ours.port, all_connections=CONNECTIONS, recorded=service.recorded(ours.redis))
 
 
 def _many(bench: Workspace) -> Iterator[tuple[str, Figures]]:
@@ -45,7 +45,9 @@ def _many(bench: Workspace) -> Iterator[tuple[str, Figures]]:
     if any(is_older(rows, source) for source in sources):
         _prepare(bench, directory, rows)
     with service.up(bench, processes=2, RISKLINE_MODELS=str(directory / "models"), **TEAM) as ours:
-        yield from loads(bench, ours.port, rows=rows, all_connections=CONNECTIONS)
+        yield from loads(
+            bench, ours.port, rows=rows, all_connections=CONNECTIONS, recorded=service.recorded(ours.redis)
+        )
 
 
 def _prepare(bench: Workspace, directory: Path, rows: Path) -> None:

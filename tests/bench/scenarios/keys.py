@@ -35,7 +35,7 @@ def cases(bench: Workspace) -> list[Case]:
 
 def _open(bench: Workspace) -> Iterator[tuple[str, Figures]]:
     with service.up(bench, processes=2) as ours:
-        yield from loads(bench, ours.port, all_connections=CONNECTIONS)
+        yield from loads(bench, ours.port, all_connections=CONNECTIONS, recorded=service.recorded(ours.redis))
 
 
 def _asked(bench: Workspace, *, rate: Rate | None) -> Iterator[tuple[str, Figures]]:
@@ -43,7 +43,13 @@ def _asked(bench: Workspace, *, rate: Rate | None) -> Iterator[tuple[str, Figure
     lines = "\n".join(key.line() for _, key in made)
     with service.up(bench, processes=2, RISKLINE_API_KEYS=lines) as ours:
         key = made[-1][0]
-        yield from loads(bench, ours.port, all_connections=CONNECTIONS, authorization=f"Bearer {key}")
+        yield from loads(
+            bench,
+            ours.port,
+            all_connections=CONNECTIONS,
+            recorded=service.recorded(ours.redis),
+            authorization=f"Bearer {key}",
+        )
 
 
 SCENARIO = Scenario(
