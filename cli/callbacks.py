@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from cli.verify import verify
 from shared.errors import InstallationError
 
 if TYPE_CHECKING:
+    from shared.store.callbacks import PausedReceiver
     from shared.store.upkeep import AllCallbacks
 
 MOST_SHOWN = 1_000_000
@@ -25,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     group = typer.Typer(help="Callbacks: list, send again, and try a receiver.", no_args_is_help=True)
     group.command("list")(list_callbacks)
+    group.command("receivers")(receivers)
     group.command("show")(show)
     group.command("replay")(replay)
     group.command("test")(try_receiver)
@@ -47,6 +50,7 @@ def list_callbacks(
     with installation_store(data=data) as store:
         callbacks = AllCallbacks(store.shards)
         count_pending, count_dead = callbacks.counts()
+        paused = callbacks.paused()
         found = [] if dead else list(_states(callbacks, callbacks.pending(limit)))
         found += _states(callbacks, callbacks.dead(limit))
     for transaction_id, state in found:
@@ -55,8 +59,23 @@ def list_callbacks(
         else:
             typer.echo(_line(transaction_id, state))
     if not as_json:
+        for receiver in paused:
+            typer.echo(f"riskline: {_paused(receiver)}", err=True)
         advice = "; `riskline callbacks replay --dead` sends them again" if count_dead else ""
         typer.echo(f"{count_pending} pending, {count_dead} given up{advice}", err=True)
+
+
+def receivers(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the receivers that are left alone as their attempts fail: how many callbacks wait, and when one is tried."""
+    from shared.store.upkeep import AllCallbacks  # noqa: PLC0415  # redis-py, as above
+
+    with installation_store(data=data) as store:
+        paused = AllCallbacks(store.shards).paused()
+    for each in paused:
+        told = {"receiver": each.host, "failures": each.failures, "waiting": each.waiting}
+        typer.echo(json.dumps(told | {"next_attempt_at": _moment(each)}) if as_json else _paused(each))
+    if not paused and not as_json:
+        typer.echo("no receiver is left alone", err=True)
 
 
 def show(transaction_id: str, *, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -132,6 +151,16 @@ def _line(transaction_id: str, state: Mapping[str, Any]) -> str:
     else:
         outcome = f"next attempt {state['next_attempt_at']}" + (f"; last: {_attempt(last)}" if last else "")
     return f"{state['status']:<8} {transaction_id}  {state['url']}  {outcome}"
+
+
+def _paused(receiver: "PausedReceiver") -> str:
+    waiting = f"{receiver.waiting} callback{'s wait' if receiver.waiting != 1 else ' waits'}"
+    failed = f"the last {receiver.failures} attempts failed"
+    return f"{receiver.host} is paused: {failed}, {waiting}, one is tried at {_moment(receiver)}"
+
+
+def _moment(receiver: "PausedReceiver") -> str:
+    return datetime.fromtimestamp(receiver.next_attempt_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _page(transaction_id: str, state: Mapping[str, Any]) -> str:

@@ -101,6 +101,10 @@ def _callbacks(settings: Settings, counts: Counts) -> Finding:
     if counts.nobody_delivers:
         since = f"nobody delivers since {counts.callbacks_overdue_ms / 1000:.0f} s"
         return Finding("callbacks", Verdict.FAIL, f"{state}; {since}: start `riskline worker --queue callbacks`")
+    if counts.receivers_paused:
+        advice = "`riskline callbacks receivers` says which and until when"
+        paused = f"{counts.callbacks_held} wait for receivers that fail and are paused ({counts.receivers_paused})"
+        return Finding("callbacks", Verdict.WARN, f"{state}; {paused}: {advice}")
     return Finding("callbacks", Verdict.OK, state)
 
 

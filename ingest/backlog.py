@@ -10,11 +10,13 @@ from shared.errors import QueueFullError, StoreUnavailableError
 from shared.log import get_logger
 from shared.metrics import (
     CALLBACKS_DEAD,
+    CALLBACKS_HELD,
     CALLBACKS_OVERDUE_SECONDS,
     CALLBACKS_PENDING,
     FAILED,
     OLDEST_SECONDS,
     QUEUE_LIMIT,
+    RECEIVERS_PAUSED,
     UNDECIDED,
     WORKERS,
 )
@@ -120,6 +122,8 @@ class Backlog:
         CALLBACKS_PENDING.set(counts.callbacks_pending)
         CALLBACKS_OVERDUE_SECONDS.set(overdue_seconds)
         CALLBACKS_DEAD.set(counts.callbacks_dead_now)
+        RECEIVERS_PAUSED.set(counts.receivers_paused)
+        CALLBACKS_HELD.set(counts.callbacks_held)
 
     @property
     def decided_per_second(self) -> float:

@@ -231,6 +231,7 @@ class _Paths(Operations):
             "queue": {"undecided": 12, "oldest_seconds": 0.021, "failed": 0, "workers": 2},
         }
         ready["queue"] |= {"callbacks": 3, "callbacks_overdue_seconds": 0.0, "callbacks_dead": 0}
+        ready["queue"] |= {"receivers_paused": 0, "callbacks_held": 0}
         redis_away = {"model": "ok", "redis": "Redis cannot be reached"}
         unready = {**ready, "status": "unready", "missing": ["redis"], "checks": redis_away}
         unready |= {"processes": None, "queue": None}

@@ -167,6 +167,10 @@ class QueueState(BaseModel):
         ge=0, description="For how long one has been due that no delivery worker has taken."
     )
     callbacks_dead: int = Field(ge=0, description="Callbacks that were given up and are kept for replay.")
+    receivers_paused: int = Field(
+        ge=0, description="Receivers that are left alone but for one attempt now and then, as their attempts fail."
+    )
+    callbacks_held: int = Field(ge=0, description="Callbacks that wait for these.")
 
 
 class VersionServed(BaseModel):

@@ -99,6 +99,12 @@ CLASS_ERRORS = Counter(
     "riskline_transaction_class_errors",
     "Transactions with which the transaction class raised an error that is no verdict on them, at the HTTP doors.",
 )
+RECEIVERS_PAUSED = Gauge(
+    "riskline_callback_receivers_paused",
+    "Receivers that are left alone but for one attempt now and then, as so many in a row have failed.",
+    multiprocess_mode="mostrecent",
+)
+CALLBACKS_HELD = Gauge("riskline_callbacks_held", "Callbacks that wait for these.", multiprocess_mode="mostrecent")
 RATE_LIMITED = Counter("riskline_rate_limited_requests", "Requests refused for the rate of their API key.", ["key"])
 REDIS_UP = Gauge("riskline_redis_up", "1 where Redis answers each process, else 0.", multiprocess_mode="livemin")
 REDIS_MEMORY = Gauge(

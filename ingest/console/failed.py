@@ -1,7 +1,7 @@
 """What failed and what could not be delivered: why, when, how often; and another try for one, for some, for all."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -14,6 +14,7 @@ from ingest.console.kinds import Kind
 from ingest.console.looking import COUNT_SECONDS, LOOK_SECONDS, ROWS, View, look, number
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import Session
+from shared.store.callbacks import PausedReceiver
 from shared.store.failures import BATCH
 from shared.store.listing import Entry
 
@@ -29,8 +30,12 @@ PART_SECONDS = 0.5
 class FailedPage(ConsolePage):
     """GET /console/failed: all kinds, filtered by what their reasons have in them, each page by page."""
 
-    def __init__(self, renderer: Renderer, kinds: Sequence[Kind]) -> None:
+    def __init__(
+        self, renderer: Renderer, kinds: Sequence[Kind], *, paused: Callable[[], list[PausedReceiver]]
+    ) -> None:
+        """`paused` says which receivers of callbacks are left alone."""
         self._renderer = renderer
+        self._paused = paused
         self._kinds = {kind.name: kind for kind in kinds}
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -48,6 +53,7 @@ class FailedPage(ConsolePage):
             session=req.context.session,
             view=view,
             sections=sections,
+            paused=await asyncio.to_thread(self._paused),
             done=await asyncio.to_thread(self._done, params, req.context.session),
         )
 

@@ -107,7 +107,7 @@ class Console:
             ),
         )
         app.add_route("/console/try", TryPage(renderer, self.serving, self.transaction_class))
-        app.add_route("/console/failed", FailedPage(renderer, kinds))
+        app.add_route("/console/failed", FailedPage(renderer, kinds, paused=self.callbacks.paused))
         app.add_route("/console/failed/{kind}", AgainPage(kinds, changes))
         app.add_route("/console/models", models)
         app.add_route("/console/models/{version}/report", ReportPage(renderer, self.registry))

@@ -137,6 +137,8 @@ class HealthResource:
             "callbacks": counts.callbacks_pending,
             "callbacks_overdue_seconds": counts.callbacks_overdue_ms / 1000,
             "callbacks_dead": counts.callbacks_dead_now,
+            "receivers_paused": counts.receivers_paused,
+            "callbacks_held": counts.callbacks_held,
         }
 
 

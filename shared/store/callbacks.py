@@ -10,14 +10,12 @@ from redis.asyncio import Redis as AsyncRedis
 from shared.lifecycle import CallbackEvent
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
+from shared.store.counts import MOST_FAILURES
 from shared.store.keys import FIRST, Keys
 from shared.store.records import id_of, raw_id
 
 LEASE_SECONDS = 20.0
 """How long a delivery worker has for an attempt: twice what one may take, after which its worker counts as lost."""
-
-MOST_FAILURES = 10
-"""Attempts in a row that fail at a host before it is left alone."""
 
 CLOSED_SECONDS = 10.0
 """For how long it is left alone: then one callback is tried, and with it all others if that goes well."""
@@ -81,6 +79,18 @@ class Taken(NamedTuple):
 
     due: list[Due]
     next_seconds: float | None
+
+
+class PausedReceiver(NamedTuple):
+    """A receiver at which so many attempts in a row have failed that it is left alone but for one now and then."""
+
+    host: str
+    failures: int
+    """In a row."""
+    waiting: int
+    """Callbacks that wait for it."""
+    next_attempt_ms: int
+    """When one of them is tried next, since 1970; with it all others, if that goes well."""
 
 
 class CallbackQueue(Protocol):
@@ -194,6 +204,22 @@ class CallbackRecords:
             dead: Any = self._redis.zcard(self._keys.callbacks_dead)
         return pending, dead
 
+    def paused(self) -> list[PausedReceiver]:
+        """The receivers that are left alone, in no order."""
+        with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            pipeline.hgetall(self._keys.callback_gates)
+            (seconds, microseconds), gates = pipeline.execute()
+            closed = [(host.decode(), *found) for host, gate in gates.items() if (found := _closed_gate(gate))]
+            for host, _, _ in closed:
+                pipeline.zcard(self._keys.callback_host_prefix + host)
+            waiting = pipeline.execute()
+        now_ms = seconds * 1000 + microseconds // 1000
+        return [
+            PausedReceiver(host, failures, number, max(opens_ms, now_ms))
+            for (host, failures, opens_ms), number in zip(closed, waiting, strict=True)
+        ]
+
     def pending(self, limit: int) -> list[tuple[float, str]]:
         """The transactions whose callbacks are neither delivered nor given up, by the event's time in ms."""
         with redis_faults_named():
@@ -241,6 +267,14 @@ class CallbackRecords:
                 )
             done += [each for each, answer in zip(page, answers, strict=True) if answer]
         return done
+
+
+def _closed_gate(gate: bytes) -> tuple[int, int] | None:
+    """The failures in a row at a host that is left alone, and when it is tried again, in ms; None for any other."""
+    failures, _, opens_ms = gate.partition(b" ")
+    if not (failures.isdigit() and opens_ms.isdigit()) or int(failures) < MOST_FAILURES:
+        return None
+    return int(failures), int(opens_ms)
 
 
 def _due(flat: Sequence[Any]) -> Iterator[Due]:

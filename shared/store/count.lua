@@ -1,10 +1,11 @@
 -- count: what was ever accepted, decided and so on, and where the undecided are; at one moment, changing nothing.
 -- KEYS: totals, undecided, waiting, suspects, workers, failed, feed, pending callbacks, dead callbacks, receiving hosts,
--- when callbacks were last taken.
--- ARGV: claimed key prefix.
+-- when callbacks were last taken, gates of receiving hosts.
+-- ARGV: claimed key prefix, host key prefix, failures in a row that close a host's gate.
 -- Answers the totals as name and number by turns, then undecided, waiting, suspects, claimed, failed and kept, ever
 -- added to the feed (-1: this Redis does not say), live workers, age of the oldest undecided in ms (-1: there is none),
--- pending and dead callbacks, for how long one has been due and nobody has come for any in ms.
+-- pending and dead callbacks, for how long one has been due and nobody has come for any in ms,
+-- receivers that are left alone, and callbacks that wait for them.
 local totals, undecided, waiting, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, failed, feed = KEYS[5], KEYS[6], KEYS[7]
 local time = redis.call('TIME')
@@ -22,6 +23,17 @@ if redis.call('EXISTS', feed) == 1 then
     if about[i] == 'entries-added' then added = about[i + 1] end
   end
 end
+-- a receiver that fails is in the hash for as long as callbacks wait for it, so that this is as long as that list
+local paused, held = 0, 0
+local gates = redis.pcall('HGETALL', KEYS[12])
+for i = 1, gates.err and 0 or #gates, 2 do
+  local failures = string.match(gates[i + 1], '^(%d+) ')
+  if failures and tonumber(failures) >= tonumber(ARGV[3]) then
+    local waiting = redis.pcall('ZCARD', ARGV[2] .. gates[i])
+    paused = paused + 1
+    held = held + (type(waiting) == 'number' and waiting or 0)
+  end
+end
 local oldest = redis.call('ZRANGE', undecided, 0, 0, 'WITHSCORES')
 local due = redis.call('ZRANGE', KEYS[10], 0, 0, 'WITHSCORES')
 return {
@@ -30,4 +42,5 @@ return {
   redis.call('ZCOUNT', workers, now, '+inf'), oldest[2] and math.max(0, now - oldest[2]) or -1,
   redis.call('ZCARD', KEYS[8]), redis.call('ZCARD', KEYS[9]), 
   due[2] and math.max(0, now - math.max(due[2], tonumber(redis.call('GET', KEYS[11]) or 0) or 0)) or 0,
+  paused, held,
 }

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from shared.store import scripts
 from shared.store.keys import Keys
 
+MOST_FAILURES = 10
+"""Attempts in a row that fail at a host before it is left alone."""
+
 OVERDUE_MS = 30_000
 
 
@@ -45,6 +48,10 @@ class Counts(NamedTuple):
     callbacks_dead_now: int = 0
     callbacks_overdue_ms: int = 0
     """For how long a callback has been due, and no delivery worker has come for any."""
+    receivers_paused: int = 0
+    """Receivers that are left alone but for one attempt now and then, as so many in a row have failed."""
+    callbacks_held: int = 0
+    """Callbacks that wait for these."""
 
     @property
     def whole(self) -> bool:
@@ -124,10 +131,12 @@ def together(shards: Sequence[Counts]) -> Counts:
         workers=max(each.workers for each in shards),
         oldest_ms=max(ages, default=None),
         callbacks_overdue_ms=max(each.callbacks_overdue_ms for each in shards),
+        # each shard keeps its own account of a receiver, and most have callbacks in all
+        receivers_paused=max(each.receivers_paused for each in shards),
     )
 
 
-NO_SUMS = {"fed", "workers", "oldest_ms", "callbacks_overdue_ms"}
+NO_SUMS = {"fed", "workers", "oldest_ms", "callbacks_overdue_ms", "receivers_paused"}
 
 TRANSACTION_TOTALS = ("accepted", "replayed", "decided", "failed", "unreadable", "recorded")
 CALLBACK_TOTALS = (
@@ -140,8 +149,8 @@ TOTALS = (*TRANSACTION_TOTALS, *CALLBACK_TOTALS)
 def count_call(keys: Keys) -> scripts.Call:
     """The script call whose answer `counted` takes."""
     names = [keys.totals, keys.undecided, keys.waiting, keys.suspects, keys.workers, keys.failed, keys.feed]
-    names += [keys.callbacks, keys.callbacks_dead, keys.callback_hosts, keys.callback_taken]
-    return "count", names, [keys.claimed_prefix]
+    names += [keys.callbacks, keys.callbacks_dead, keys.callback_hosts, keys.callback_taken, keys.callback_gates]
+    return "count", names, [keys.claimed_prefix, keys.callback_host_prefix, MOST_FAILURES]
 
 
 def counted(answer: list[Any]) -> Counts:
@@ -149,7 +158,7 @@ def counted(answer: list[Any]) -> Counts:
     flat, *numbers = answer
     totals = {flat[i].decode(errors="replace"): _number(flat[i + 1]) for i in range(0, len(flat), 2)}
     undecided, waiting, suspects, claimed, failed_now, fed, workers, oldest_ms = (int(number) for number in numbers[:8])
-    callbacks_pending, callbacks_dead_now, callbacks_overdue_ms = (int(number) for number in numbers[8:])
+    pending, dead_now, overdue_ms, paused, held = (int(number) for number in numbers[8:])
     return Counts(
         **{name: totals.get(name, 0) for name in TOTALS},
         undecided=undecided,
@@ -160,9 +169,11 @@ def counted(answer: list[Any]) -> Counts:
         fed=None if fed < 0 else fed,
         workers=workers,
         oldest_ms=None if oldest_ms < 0 else oldest_ms,
-        callbacks_pending=callbacks_pending,
-        callbacks_dead_now=callbacks_dead_now,
-        callbacks_overdue_ms=callbacks_overdue_ms,
+        callbacks_pending=pending,
+        callbacks_dead_now=dead_now,
+        callbacks_overdue_ms=overdue_ms,
+        receivers_paused=paused,
+        callbacks_held=held,
     )
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from redis import Redis
 
 from shared.store.audit import Audit
-from shared.store.callbacks import CallbackRecords
+from shared.store.callbacks import CallbackRecords, PausedReceiver
 from shared.store.counts import Counts
 from shared.store.failures import BATCH, Failure, Failures, Replayed
 from shared.store.listing import Entry, Listing, Listings
@@ -76,6 +76,14 @@ class AllCallbacks:
         counts = [part.counts() for part in self._parts]
         return sum(pending for pending, _ in counts), sum(dead for _, dead in counts)
 
+    def paused(self) -> list[PausedReceiver]:
+        """The receivers that are left alone, those that most callbacks wait for first."""
+        hosts: dict[str, PausedReceiver] = {}
+        for each in (each for part in self._parts for each in part.paused()):
+            other = hosts.get(each.host)
+            hosts[each.host] = each if other is None else _of_both(each, other)
+        return sorted(hosts.values(), key=lambda each: (-each.waiting, each.host))
+
     def pending(self, limit: int) -> list[str]:
         """See CallbackRecords."""
         oldest = heapq.merge(*(part.pending(limit) for part in self._parts))
@@ -113,6 +121,16 @@ class AllCallbacks:
             for number, mine in by_shard(transaction_ids, self._route).items()
             for each in self._parts[number].resend(mine)
         ]
+
+
+def _of_both(one: PausedReceiver, other: PausedReceiver) -> PausedReceiver:
+    """The same receiver by two shards, each of which has an account of its own."""
+    return PausedReceiver(
+        one.host,
+        max(one.failures, other.failures),
+        one.waiting + other.waiting,
+        min(one.next_attempt_ms, other.next_attempt_ms),
+    )
 
 
 class AllAudits:

@@ -463,3 +463,29 @@ def test_while_many_transactions_wait_decisions_come_first(
 
     callbacks.store.claim(count=1)
     assert len(callbacks.take(room=95, host_limit=100, reserve=20, busy={"shop.example": 5})) == 15
+
+
+def test_a_receiver_that_is_left_alone_is_named_with_how_many_wait_and_when_one_is_tried(callbacks: Callbacks) -> None:
+    assert callbacks.records.paused() == []
+    before_ms = time.time() * 1000
+    closing = close_gate(callbacks)
+    callbacks.announce("fine")
+
+    [paused] = callbacks.records.paused()
+    counts = callbacks.store.counts()
+
+    assert paused.host == closing[0].host
+    assert paused.failures == module.MOST_FAILURES
+    assert paused.waiting == counts.callbacks_held == counts.callbacks_pending - 1 > 0
+    assert 0 < paused.next_attempt_ms - before_ms <= (module.CLOSED_SECONDS + 60) * 1000
+    assert counts.receivers_paused == 1
+    # which is why it has to be told: nothing is overdue
+    assert counts.callbacks_overdue_ms < 30_000
+
+
+def test_gates_that_are_not_ours_name_no_receiver(callbacks: Callbacks) -> None:
+    gates = {"a": "many 1", "b": "", "c": "99", "d": "9 1", "e": "10 soon"}
+    callbacks.store.redis.hset(Keys().callback_gates, mapping=gates)
+
+    assert callbacks.records.paused() == []
+    assert callbacks.store.counts().receivers_paused <= 2

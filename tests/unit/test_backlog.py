@@ -152,6 +152,8 @@ def test_readiness_says_what_the_last_look_found() -> None:
         "callbacks": 0,
         "callbacks_overdue_seconds": 0.0,
         "callbacks_dead": 0,
+        "receivers_paused": 0,
+        "callbacks_held": 0,
     }
 
 

@@ -431,3 +431,14 @@ def test_a_place_among_many_of_one_score_is_found_by_halving(console: Open) -> N
 @pytest.mark.parametrize("entry", [Entry(1_700_000_000, "a-b"), Entry(1_764_000_000_123, "ü\n"), Entry(0.5, "-")])
 def test_a_place_is_read_as_it_was_written(entry: Entry) -> None:
     assert Entry.parse(str(entry)) == entry
+
+
+def test_the_page_says_which_receiver_is_left_alone_and_for_how_many(console: Open) -> None:
+    console.call_back("c-1", attempt())
+    assert "left alone" not in console.get("/failed").text
+    console.api.sync_redis.hset(Keys().callback_gates, "shop.example:443", "12 0")
+
+    page = console.get("/failed").text
+
+    assert "shop.example:443" in page
+    assert "is left alone but for one callback now and then: 1 waits" in page
