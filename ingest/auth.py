@@ -163,10 +163,15 @@ class Gate:
         digest = digest_of(token) if scheme.lower() == SCHEME else None
         return None if digest is None else found(digest, self._valid)
 
+    @property
+    def valid(self) -> tuple[ApiKey, ...]:
+        """The keys that are valid now."""
+        now = self._now()
+        return tuple(key for key in self._valid if not key.has_expired(now))
+
     def named(self, name: str) -> ApiKey | None:
         """The key of this name, while it is valid."""
-        now = self._now()
-        return next((key for key in self._valid if key.name == name and not key.has_expired(now)), None)
+        return next((key for key in self.valid if key.name == name), None)
 
     def admits(self, authorization: str | None, access: Access) -> bool:
         """Whether a request with this header passes."""

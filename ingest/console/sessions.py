@@ -72,6 +72,8 @@ class Session:
     until: datetime
     key_created_at: str | None = None
     """Of which of the keys that ever had this name; None where it is none."""
+    vouched_by: tuple[str, ...] = ()
+    """Of a link: the identities of the keys that were valid when it was used. With the last of them it ends."""
 
     @property
     def sender(self) -> str | None:
@@ -98,8 +100,9 @@ class Session:
 
     def kept(self) -> str:
         """What Redis has of it: not its token."""
-        fields = {"who": self.who, "may_change": self.may_change, "until": self.until.isoformat()}
-        return orjson.dumps({**fields, "key_created_at": self.key_created_at}).decode()
+        fields: dict[str, object] = {"who": self.who, "may_change": self.may_change, "until": self.until.isoformat()}
+        fields |= {"key_created_at": self.key_created_at, "vouched_by": self.vouched_by}
+        return orjson.dumps(fields).decode()
 
     @classmethod
     def restored(cls, kept: str, token: str) -> "Session":
@@ -111,6 +114,8 @@ class Session:
             token=token,
             until=datetime.fromisoformat(fields["until"]),
             key_created_at=fields["key_created_at"],
+            # one of an earlier release has none, and so ends
+            vouched_by=tuple(fields.get("vouched_by", ())),
         )
 
 
@@ -154,22 +159,31 @@ class Sessions:
         return await self._open(known.name, may_change=Scope.ADMIN in known.scopes, key_created_at=created_at)
 
     async def redeem(self, link: str) -> Session | None:
-        """A session for a link that was not used yet.
+        """A session for a link that was not used yet; None as well while no key is valid, with which it could end.
 
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        if not await self._store.take_link(digest_of_token(link)):
+        vouching = tuple(key.identity for key in self._vouching())
+        if not vouching or not await self._store.take_link(digest_of_token(link)):
             return None
-        return await self._open(LINK, may_change=True, key_created_at=None)
+        return await self._open(LINK, may_change=True, vouched_by=vouching)
 
-    async def _open(self, who: str, *, may_change: bool, key_created_at: str | None) -> Session:
+    def _vouching(self) -> tuple[ApiKey, ...]:
+        """The keys for whose holders a link stands: it may change all, as `admin` may; any where none has that."""
+        valid = self._gate.valid
+        return tuple(key for key in valid if Scope.ADMIN in key.scopes) or valid
+
+    async def _open(
+        self, who: str, *, may_change: bool, key_created_at: str | None = None, vouched_by: tuple[str, ...] = ()
+    ) -> Session:
         session = Session(
             who=who,
             may_change=may_change,
             token=secrets.token_urlsafe(32),
             until=self._now() + ABSOLUTE,
             key_created_at=key_created_at,
+            vouched_by=vouched_by,
         )
         await self._store.open_session(digest_of_token(session.token), session.kept(), idle_seconds=IDLE_SECONDS)
         return session
@@ -217,11 +231,13 @@ class Sessions:
         return seen.session
 
     def is_good(self, session: Session) -> bool:
-        """Whether it has not reached its end, and its key is still one that allows it."""
+        """Whether it has not reached its end, and its key, or one that vouched for its link, is still valid."""
         if session.until <= self._now():
             return False
-        if session.key_created_at is None:
+        if not self.are_needed:
             return True
+        if session.key_created_at is None:
+            return not {key.identity for key in self._gate.valid}.isdisjoint(session.vouched_by)
         key = self._gate.named(session.who)
         return key is not None and self._still_allows(key, session)
 

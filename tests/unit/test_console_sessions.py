@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fakeredis
+import orjson
 import pytest
 
 from cli.keys import make
@@ -293,6 +294,60 @@ def test_a_link_signs_in_once() -> None:
     assert "used before" in again.text
 
 
+@pytest.mark.parametrize("scopes", [[Scope.ADMIN], [Scope.SCORE]])
+@pytest.mark.parametrize("other_stays", [True, False])
+def test_a_links_session_ends_with_the_last_key_that_was_there_when_it_was_used(
+    scopes: list[Scope], *, other_stays: bool
+) -> None:
+    console = Console(*scopes)
+    _, second = make("second", scopes, now=console.now, expires_at=None)
+    _, lesser = make("lesser", [Scope.SUBMIT], now=console.now, expires_at=None)
+    _, later = make("later", [Scope.ADMIN], now=console.now, expires_at=None)
+    console.gate._valid = (console.key, second, *((lesser,) if Scope.ADMIN in scopes else ()))
+    offer_link(console.api.sync_redis, digest_of_token("secret"), seconds=60)
+    answer = console.get("/sign-in?link=secret")
+    console.cookies = {COOKIE: answer.cookies[COOKIE].value}
+    assert console.get("/changes").status_code == 200
+
+    console.gate._valid = (lesser, later, *((second,) if other_stays else ()))
+
+    assert console.get("/changes").status_code == (200 if other_stays else 303)
+
+
+def test_a_key_that_is_made_again_by_the_same_name_does_not_keep_a_links_session() -> None:
+    console = Console(Scope.ADMIN)
+    offer_link(console.api.sync_redis, digest_of_token("secret"), seconds=60)
+    console.cookies = {COOKIE: console.get("/sign-in?link=secret").cookies[COOKIE].value}
+
+    _, again = make("me", [Scope.ADMIN], now=console.now + timedelta(seconds=5), expires_at=None)
+    console.gate._valid = (again,)
+
+    assert console.get("/changes").status_code == 303
+
+
+def test_a_link_is_of_no_use_while_no_key_is_valid_and_not_used_up_by_that() -> None:
+    console = Console(Scope.ADMIN)
+    offer_link(console.api.sync_redis, digest_of_token("secret"), seconds=60)
+    console.gate._valid = ()
+    assert COOKIE not in console.get("/sign-in?link=secret").cookies
+
+    console.gate._valid = (console.key,)
+
+    assert console.get("/sign-in?link=secret").status_code == 303
+
+
+def test_a_session_of_an_earlier_release_that_came_by_a_link_has_ended() -> None:
+    console = Console(Scope.ADMIN)
+    offer_link(console.api.sync_redis, digest_of_token("secret"), seconds=60)
+    console.cookies = {COOKIE: console.get("/sign-in?link=secret").cookies[COOKIE].value}
+    key = Keys().console_session(digest_of_token(console.cookies[COOKIE]))
+    kept = orjson.loads(console.api.sync_redis.get(key))
+    del kept["vouched_by"]
+    console.api.sync_redis.set(key, orjson.dumps(kept))
+
+    assert console.get("/changes").status_code == 303
+
+
 def test_redis_has_nothing_that_signs_in() -> None:
     console = Console(Scope.ADMIN)
     console.sign_in()
@@ -345,12 +400,12 @@ def test_without_redis_who_was_seen_may_look_on_for_a_while_and_nobody_signs_in(
 
 
 def test_without_keys_the_console_is_open_to_this_machine_alone() -> None:
-    client = Api().client
+    client = Api(allowed_hosts=()).client
 
     for host in ("127.0.0.1", "localhost", "[::1]", "riskline.localhost"):
         assert client.simulate_get("/console/changes", host=host).status_code == 200, host
-    for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1"):
-        assert client.simulate_get("/console/changes", host=host).status_code == 403, host
+    for host in ("evil.example", "127.0.0.1.evil.example"):
+        assert client.simulate_get("/console/changes", host=host).status_code == 421, host
 
 
 def test_without_keys_a_change_needs_its_form_too() -> None:
