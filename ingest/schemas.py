@@ -189,7 +189,10 @@ class ProcessesState(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether transactions can be scored and queued, and what is missing."""
+    """Whether transactions can be scored and queued, and what is missing.
+
+    Where the API asks for keys, the last four members are null, and reasons short, without one of the scope `read`.
+    """
 
     status: Literal["ready", "unready"]
     missing: list[str] = Field(description="The names of the checks that fail.")
@@ -202,5 +205,5 @@ class Readiness(BaseModel):
     model_version: ModelVersion
     model_problem: str | None = Field(description="Why this process does not serve the version that it should.")
     processes: ProcessesState | None = Field(description="null while Redis is away.")
-    recordings: Recordings
+    recordings: Recordings | None
     queue: QueueState | None = Field(description="null while Redis is away.")

@@ -9,6 +9,7 @@ import falcon.asgi
 import orjson
 from redis.asyncio import Redis
 
+from ingest.access import READ
 from ingest.auth import Gate
 from ingest.backlog import Backlog
 from ingest.fleet import Fleet
@@ -29,6 +30,15 @@ ANSWER_SECONDS = 1.0
 KEYS_PROBLEM = "The file of API keys cannot be read, so those known before stay valid; the log says why."
 """No reason to be unready; and anybody may read it, so it names no path."""
 
+
+WHO_KNOWS = "`riskline doctor` and the log say why, and this call with an API key that has the scope read."
+NO_MODEL = f"No usable model is active: {WHO_KNOWS}"
+NO_REDIS = f"Redis is away or takes no writes: {WHO_KNOWS}"
+"""What anybody is told: the reasons have paths and host names."""
+
+DETAILS = READ
+
+NOT_TOLD: dict[str, Any] = {"model_problem": None, "processes": None, "recordings": None, "queue": None}
 
 NO_WORKER = "No scoring worker lives: what is queued waits. Start `riskline worker`."
 
@@ -58,7 +68,7 @@ class HealthResource:
         self._gate = gate
         self._store_watch = store_watch
 
-    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
         model = self._serving.model
         health: dict[str, Any] = {
@@ -68,14 +78,14 @@ class HealthResource:
         }
         if model is None:
             resp.status = falcon.HTTP_503
-            health["detail"] = self._serving.problem
+            health["detail"] = self._serving.problem if self._tells_all(req) else NO_MODEL
         resp.data = orjson.dumps(health)
 
     async def on_get_live(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 while the process answers."""
         resp.data = b'{"status":"live"}'
 
-    async def on_get_ready(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def on_get_ready(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 where a model serves and Redis answers, else 503 with what is missing.
 
         What is degraded leaves it ready: the process does its part, and taken out of rotation it could do none.
@@ -87,24 +97,36 @@ class HealthResource:
         if missing:
             resp.status = falcon.HTTP_503
         degraded = {} if redis_problem else self._degraded()
+        tells_all = self._tells_all(req)
+        model_problem = self._serving.problem if tells_all else NO_MODEL
+        redis_told = (redis_problem if tells_all else NO_REDIS) if redis_problem else _told(problems, in_full=tells_all)
         resp.data = orjson.dumps(
             {
                 "status": "unready" if missing else "ready",
                 "missing": missing,
                 "degraded": list(degraded),
                 "checks": {
-                    "model": "ok" if model is not None else self._serving.problem,
-                    "redis": redis_problem or _told(problems),
+                    "model": "ok" if model is not None else model_problem,
+                    "redis": redis_told,
                     **({"keys": KEYS_PROBLEM} if self._gate.problem else {}),
                     **degraded,
                 },
                 "model_version": None if model is None else model.version,
-                "model_problem": self._serving.problem or None,
-                "processes": None if redis_problem else self._processes(),
-                "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
-                "queue": None if redis_problem else self._queue(),
+                **(NOT_TOLD if not tells_all else self._details(is_away=redis_problem is not None)),
             }
         )
+
+    def _tells_all(self, req: falcon.asgi.Request) -> bool:
+        """Whether a request is told more than anybody may know: paths, hosts, processes, figures."""
+        return self._gate.admits(req.get_header("Authorization"), DETAILS)
+
+    def _details(self, *, is_away: bool) -> dict[str, Any]:
+        return {
+            "model_problem": self._serving.problem or None,
+            "processes": None if is_away else self._processes(),
+            "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
+            "queue": None if is_away else self._queue(),
+        }
 
     def _degraded(self) -> dict[str, str]:
         """What of the installation does not work, though this process does: its name and what to do."""
@@ -158,10 +180,11 @@ async def _problem_of(redis: Redis) -> str | None:
     return None
 
 
-def _told(problems: Sequence[str | None]) -> str:
+def _told(problems: Sequence[str | None], *, in_full: bool) -> str:
     """What is said of the shards of which some answer: with those nothing is missing, and others are no better off."""
     away = [f"shard {number}: {problem}" for number, problem in enumerate(problems) if problem is not None]
-    return f"{len(away)} of {len(problems)} shards are away: {'; '.join(away)}" if away else "ok"
+    why = "; ".join(away) if in_full else WHO_KNOWS
+    return f"{len(away)} of {len(problems)} shards are away: {why}" if away else "ok"
 
 
 class MetricsResource:
