@@ -14,6 +14,7 @@ from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
 from ingest.fleet import Fleet
+from ingest.hosts import HostMiddleware, Hosts
 from ingest.kept import Kept
 from ingest.limiting import Limiter
 from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
@@ -87,6 +88,7 @@ def create_app(
     version: str,
     limits: Limits = DEFAULT_LIMITS,
     cors_origins: tuple[str, ...] = (),
+    allowed_hosts: tuple[str, ...] = (),
     console: Console | None = None,
     lifespan: object | None = None,
     tracing: Tracing | None = None,
@@ -114,12 +116,14 @@ def create_app(
         waiting.end_waits()
         feed.end_waits()
 
+    hosts = Hosts(gate, allowed_hosts)
     fast_path = FastPath(
         score=score,
         transactions=transactions,
         submitter=submitter,
         pressure=recorder.pressure,
         gate=gate,
+        hosts=hosts,
         limiter=limiter,
         end_waits=end_waits,
         strict=strict is not None,
@@ -127,7 +131,7 @@ def create_app(
         traced=tracing is not None,
     )
     middleware: list[Any] = [RequestIdMiddleware(), *([] if tracing is None else [TracingMiddleware(tracing)])]
-    middleware += [MetricsMiddleware(), *cors(cors_origins), KeyMiddleware(gate, limiter)]
+    middleware += [MetricsMiddleware(), *cors(cors_origins), HostMiddleware(hosts), KeyMiddleware(gate, limiter)]
     middleware += [AcceptMiddleware(), fast_path, Edge(limits)]
     if lifespan is not None:
         middleware.append(lifespan)

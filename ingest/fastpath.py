@@ -111,6 +111,7 @@ class FastPathProtocol(EdgeProtocol):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
+            and self._fast_path.hosts.admit(_text(headers.get(b"host")))
             and self._fast_path.gate.admits(_text(headers.get(b"authorization")), door.access)
         ):
             return Plain(

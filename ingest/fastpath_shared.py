@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ingest.access import ACCESS, Access
 from ingest.auth import Gate
+from ingest.hosts import Hosts
 from ingest.limiting import Account, Limiter
 from ingest.pressure import Pressure
 from ingest.resources.score import ScoreResource
@@ -59,6 +60,7 @@ class FastPath:
         submitter: Submitter,
         pressure: Pressure,
         gate: Gate,
+        hosts: Hosts,
         limiter: Limiter,
         end_waits: Callable[[], None],
         strict: bool,
@@ -81,6 +83,7 @@ class FastPath:
             REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions", "no")
         )
         self.gate = gate
+        self.hosts = hosts
         self._limiter = limiter
         self.clock = limiter.clock
         self.heads: dict[bytes, Plain] = {}

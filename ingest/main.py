@@ -126,7 +126,6 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         gate=gate,
         sessions=Sessions(gate, console_store),
         store=console_store,
-        anybody_may_reach=settings.auth == "off",
         transaction_class=transaction_class,
         intake=intake,
         search=search_of(store.shards),
@@ -165,6 +164,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         default_callback_url=settings.default_callback_url,
         limits=Limits(connections=settings.max_connections, request_seconds=settings.request_timeout),
         cors_origins=settings.cors,
+        allowed_hosts=settings.hosts,
         console=console,
         version=version("riskline"),
         lifespan=Background(

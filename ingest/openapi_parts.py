@@ -62,7 +62,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
         "The API key sends too fast",
         "Its rate is 100/s. Nothing was accepted; send it again later.",
     ),
-    "no-model": (503, "No model serves", "No usable model is active; GET /health/ready says why."),
+    "no-model": (503, "No model serves", "No usable model is active; riskline doctor says why."),
     "store-unavailable": (
         503,
         "Redis is away or takes no writes",
@@ -78,6 +78,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "request-timeout": (408, "The request came too slowly", "A request may take 15 seconds."),
     "uri-too-long": (414, "The URI is too long", "It may have up to 8192 bytes."),
     "expectation-failed": (417, "The expectation is not known", "The only one is Expect: 100-continue."),
+    "host-not-allowed": (421, "The service is not known by this name", "Add it to RISKLINE_ALLOWED_HOSTS."),
     "head-too-large": (431, "The headers are too large", "They may be 100 fields and 32768 bytes in all."),
     "too-many-connections": (503, "All connections are taken", "Nothing was accepted. Come again."),
 }

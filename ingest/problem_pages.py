@@ -157,7 +157,8 @@ ADVICE: dict[str, Advice] = {
         "with another.",
     ),
     "no-model": Advice(
-        "No model is active, or the active one cannot be used. `GET /health/ready` says why.",
+        "No model is active, or the active one cannot be used. `riskline doctor` and the log say why, and "
+        "`GET /health/ready` with a key that has the scope read.",
         "Repeat it after `Retry-After`; where it stays so, the operator has to activate a model.",
     ),
     "store-unavailable": Advice(
@@ -189,6 +190,13 @@ ADVICE: dict[str, Advice] = {
     "uri-too-long": Advice("The path and its parameters are over the limit.", "Don't repeat it: shorten them."),
     "expectation-failed": Advice(
         "`Expect` has something else than `100-continue`.", "Repeat it without that header, or with `100-continue`."
+    ),
+    "host-not-allowed": Advice(
+        "The API asks for no key, and the request was sent to a name that is neither `localhost` nor an address, nor "
+        "in `RISKLINE_ALLOWED_HOSTS`. So is one that a page of another site sends from a browser, after it had the "
+        "name of its own site lead here.",
+        "If the name is meant for the API, add it to `RISKLINE_ALLOWED_HOSTS` and start the API again, or call it by "
+        "its address. An API with [keys](../how-to/keys.md) answers to any name.",
     ),
     "head-too-large": Advice(
         "The headers are too many or too long; often it is cookies, or a proxy that adds to them.",

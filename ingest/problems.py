@@ -369,7 +369,7 @@ async def _on_no_model(_req: Any, _resp: Any, _error: BundleError, _params: Any)
         status=503,
         name="no-model",
         title="No model serves",
-        detail="No usable model is active; GET /health/ready says why.",
+        detail="No usable model is active; the log and riskline doctor say why, and GET /health/ready with a key.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 

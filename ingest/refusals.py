@@ -73,6 +73,18 @@ def expectation_failed() -> Problem:
     )
 
 
+def host_not_allowed(name: str) -> Problem:
+    """421: the request was sent to a name that is not known to be this service's."""
+    return Problem(
+        status=421,
+        name="host-not-allowed",
+        title="The service is not known by this name",
+        detail="It asks for no API key, so it answers to addresses, to localhost, and to the names in "
+        "RISKLINE_ALLOWED_HOSTS: else a page of another site could call it from a browser. "
+        f"Add {name or 'the name that was used'} there if it is meant for this service, or have it ask for keys.",
+    )
+
+
 def head_too_large(max_bytes: int, max_fields: int) -> Problem:
     """431: the headers are over the limit."""
     return Problem(

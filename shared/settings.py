@@ -30,6 +30,9 @@ UNSIGNED = "a callback could not be signed; `riskline keys new --webhook` makes 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+")
 """RFC 6454, as browsers spell it."""
 
+ALLOWED_HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
+"""A host name, or `*.` and the name below which all are meant."""
+
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
 STORE_SCHEMES = (*REDIS_SCHEMES, *CLUSTER_SCHEMES)
@@ -141,6 +144,12 @@ class Settings(BaseSettings):
         default="",
         description="Origins whose pages may call the API from a browser, by comma (`https://ops.example`), or `*`; "
         "none by default.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names by which an API that asks for no key may be called beside `localhost` and addresses, by "
+        "comma: `riskline.internal`, `*.ops.example` for all below it, `*` for any. Else a page of any site could have "
+        "its own name lead here, and call the API from a browser.",
     )
     record: Literal["best-effort", "strict"] = Field(
         default="best-effort",
@@ -260,6 +269,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin} is no origin: write https://host or https://host:port, without a path")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: str) -> str:
+        for name in parse_origins(value):
+            if name != "*" and not ALLOWED_HOST.fullmatch(name):
+                raise ValueError(
+                    f"{name} is no host name: write riskline.internal, *.ops.example or *, without a scheme or a port"
+                )
+        return value
+
     @field_validator("callback_schedule")
     @classmethod
     def _seconds(cls, value: str) -> str:
@@ -343,6 +362,11 @@ class Settings(BaseSettings):
     def default_callback_url(self) -> str | None:
         """Where decisions are sent by default, in its one spelling."""
         return parse_callback_url(self.callback_url, self.allowed).url if self.callback_url else None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names that an API without keys may be called by; that on which it listens is one, if it is a name."""
+        return (*parse_origins(self.allowed_hosts), self.host)
 
     @property
     def cors(self) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """Who may see and change what in the console: looked at once for every page, before it does anything."""
 
-import re
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,8 +12,6 @@ MAX_FORM_BYTES = 65_536
 
 BY_ITSELF = "by_itself"
 """The parameter of what an open page asks for again and again: whoever left it open is not there."""
-
-LOCAL_NAMES = re.compile(r"localhost|[a-z0-9-]+\.localhost", re.IGNORECASE)
 
 
 class ConsolePage:
@@ -31,10 +27,8 @@ class ConsolePage:
 class Guard:
     """Falcon middleware: who has no session is sent to the sign-in page; changes are made by our own forms alone."""
 
-    def __init__(self, sessions: Sessions, *, anybody_may_reach: bool) -> None:
-        """`anybody_may_reach` says that the API has no keys on purpose, whoever reaches it."""
+    def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._anybody_may_reach = anybody_may_reach
 
     async def process_resource(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, resource: object, _params: dict[str, Any]
@@ -60,13 +54,8 @@ class Guard:
         if req.method == "POST":
             await self._check_form(req, session, resource)
 
-    def _check_origin(self, req: falcon.asgi.Request) -> None:
-        if not self._sessions.are_needed and not self._anybody_may_reach and not _is_local(req.host):
-            # a page elsewhere that made its own name one of this machine
-            raise falcon.HTTPForbidden(
-                title="Another name is used than this machine's",
-                description="Without API keys the console is for this machine alone: open it at http://127.0.0.1.",
-            )
+    @staticmethod
+    def _check_origin(req: falcon.asgi.Request) -> None:
         if _is_part_of_a_foreign_page(req):
             raise falcon.HTTPForbidden(title="Asked for by another site", description="Open the console itself.")
         if req.method == "POST" and not _is_of_this_site(req):
@@ -147,12 +136,3 @@ def _is_of_this_site(req: falcon.asgi.Request) -> bool:
     if site is not None:
         return site == "same-origin"
     return origin is None or urlsplit(origin).netloc in (req.get_header("Host"), req.get_header("X-Forwarded-Host"))
-
-
-def _is_local(host: str) -> bool:
-    if LOCAL_NAMES.fullmatch(host):
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

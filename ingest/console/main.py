@@ -43,8 +43,6 @@ class Console:
     gate: Gate
     sessions: Sessions
     store: ConsoleStore
-    anybody_may_reach: bool
-    """The API has no keys on purpose, whoever reaches it."""
     transaction_class: type[TransactionModel]
     intake: TransactionIntake
     search: DecisionSearch
@@ -65,7 +63,7 @@ class Console:
     def add_to(self, app: Any, *, errors: Serializer) -> None:
         """Adds guard, routes and error pages to a Falcon app; `errors` says what is wrong elsewhere."""
         renderer, changes = self.renderer, Changes(self.store)
-        app.add_middleware(Guard(self.sessions, anybody_may_reach=self.anybody_may_reach))
+        app.add_middleware(Guard(self.sessions))
         app.set_error_serializer(with_pages(errors, renderer))
         app.add_route("/console/static/{name}", Assets())
         app.add_route("/console/sign-in", SignIn(renderer, self.sessions, changes, clock=time.perf_counter))

@@ -158,7 +158,7 @@ def request_of(chance: random.Random) -> bytes:
     lines = [
         b" ".join((chance.choice(METHODS), chance.choice(PATHS) + chance.choice(QUERIES), chance.choice(VERSIONS)))
     ]
-    lines += [b"Host: a", b"Content-Type: " + chance.choice(TYPES_SENT)]
+    lines += [b"Host: localhost", b"Content-Type: " + chance.choice(TYPES_SENT)]
     if chance.random() < 0.3:
         lines += chance.choices(NOISE, k=chance.choice((1, 2, 5)))
     if chance.random() < 0.02:

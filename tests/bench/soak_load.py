@@ -26,7 +26,7 @@ ROW = (
     '"distance_from_home":12.5,"is_online_transaction":1}}'
 )
 JSON, LINES = "Content-Type: application/json\r\n", "Content-Type: application/x-ndjson\r\n"
-GET = "GET {} HTTP/1.1\r\nHost: soak\r\n\r\n"
+GET = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n"
 NEXT, LENGTH = re.compile(rb'"next":"([^"]+)"}$'), re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -50,7 +50,7 @@ class Kind:
         # amounts of which some are declined, and so explained
         body = "\n".join(ROW.format(i, 1 + 130 * (i % 10), 18 + i) for i in range(self.rows))
         length = len(body % (("s", 0) * self.rows))
-        return f"POST {self.path} HTTP/1.1\r\nHost: soak\r\n{self.headers}Content-Length: {length}\r\n\r\n{body}"
+        return f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n{self.headers}Content-Length: {length}\r\n\r\n{body}"
 
 
 KINDS = (

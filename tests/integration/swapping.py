@@ -166,7 +166,8 @@ class Traffic:
 
 async def _ask(streams: Streams, door: str, body: bytes) -> tuple[int, bytes]:
     wait = f"Prefer: wait={ANSWER_SECONDS:.0f}\r\n" if door == QUEUE else ""
-    head = f"POST {door} HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n{wait}Content-Length: {len(body)}\r\n"
+    head = f"POST {door} HTTP/1.1\r\nHost: localhost\r\n{wait}Content-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n"
     async with asyncio.timeout(ANSWER_SECONDS + 5):
         streams[1].write(f"{head}\r\n".encode() + body)
         answer = await streams[0].readuntil(b"\r\n\r\n")
