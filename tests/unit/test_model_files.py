@@ -46,7 +46,11 @@ def test_the_version_that_wrote_a_file_is_found_without_opening_it(
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ("0.9.1", "python3.9 -m venv old && old/bin/pip install 'scikit-learn==0.9.*' 'numpy<2'`, then this command"),
+        (
+            "0.9.1",
+            "python3.8 -m venv old && old/bin/pip install 'scikit-learn==0.9.*' 'numpy<1.24'`, then this command",
+        ),
+        ("0.24.2", "python3.9 -m venv old && old/bin/pip install 'scikit-learn==0.24.*' 'numpy<2'`, then this command"),
         ("1.2.2", "python3.11 -m venv old && old/bin/pip install 'scikit-learn==1.2.*' 'numpy<2'`, then this command"),
         (
             "1.4.2",
@@ -105,7 +109,7 @@ def test_code_in_a_file_sees_no_credentials_and_what_it_prints_is_no_answer(
     seen, warnings = tmp_path / "seen.json", []
     file = evil(tmp_path / "team.pkl", LOOK_AROUND.format(seen=str(seen)))
 
-    with pytest.raises(BundleError, match=r"is a builtins.tuple: supported are"):
+    with pytest.raises(BundleError, match=r"is a builtins.tuple of NoneType, str, str, no model"):
         imported(file, warn=warnings.append)
 
     environment, interfaces, where = orjson.loads(seen.read_bytes())
@@ -324,7 +328,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         "half": (whole[: len(whole) // 2], r"cannot be used .*truncated, damaged or no model"),
         "half packed": (packed[: len(packed) // 2], "is truncated or damaged"),
         "altered": (packed[:300] + b"0123" + packed[304:], "is truncated or damaged"),
-        "empty": (b"", "is no model of scikit-learn"),
+        "empty": (b"", "is empty: copy it again"),
         "words": (b"a,b,c\n1,2,3\n", "is no model of scikit-learn"),
         "no model": (flat, "is no model of scikit-learn, XGBoost or LightGBM, and was not opened"),
     }

@@ -1,5 +1,6 @@
 """The model formats of XGBoost (JSON) and LightGBM (text), read as they are written, without either library."""
 
+import json
 from itertools import chain
 from typing import Any
 
@@ -29,7 +30,7 @@ def xgboost_trees(text: bytes, *, initial: float | None = None) -> tuple[Trees, 
         BundleError: it is not whole, or cannot be held exactly.
     """
     try:
-        learner = orjson.loads(text)["learner"]
+        learner = _json(text)["learner"]
         booster, parameters = learner["gradient_booster"], learner["learner_model_param"]
         _xgboost_must(booster["name"] == "gbtree", f"the booster {booster['name']}", "booster='gbtree'")
         objective = learner["objective"]["name"]
@@ -47,6 +48,14 @@ def xgboost_trees(text: bytes, *, initial: float | None = None) -> tuple[Trees, 
         raise BundleError(
             f"it is not a whole XGBoost model ({type(error).__name__}: {error}): save it again"
         ) from error
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # XGBoost 2 writes NaN at splits by categories, which no JSON has and this parser takes
+        return json.loads(text)
 
 
 def _margin(share: float) -> float:

@@ -37,6 +37,7 @@ from worker.training.modelfile import (
     copied,
     missing,
     of_another_version,
+    of_other_releases,
     of_the_system,
 )
 
@@ -246,6 +247,9 @@ class Foreign:
             return missing(answer.module or "", self._named)
         if "binary incompatibility" in said:
             return f"cannot be opened: the packages of {self._named} do not fit each other ({said}); {REFIT}"
+        known = of_other_releases(error, said, self._named)
+        if known is not None:
+            return known
         if answer.errno in NO_SPACE:
             return f"cannot be opened: {of_the_system(answer.errno, said)}"
         if answer.scoring:

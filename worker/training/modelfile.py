@@ -20,6 +20,7 @@ import numpy as np
 
 from shared.errors import BundleError
 from shared.model.untrusted import array_in, opened, printable
+from worker.training.filekinds import BEGINNING_BYTES, NO_TREES, obstacle, packed, pickled_elsewhere
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_UNPACKED_BYTES = 8 * 1024**3
@@ -45,13 +46,24 @@ PACKAGE = re.compile(r"[A-Za-z0-9_.-]+")
 RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 """Names that a command may be shown with: people paste such commands."""
 
-NEWEST_PYTHON = ((9, "0.24"), (10, "1.0"), (11, "1.2"), (12, "1.4"), (13, "1.6"))
+NEWEST_PYTHON = ((8, "0.23"), (9, "0.24"), (10, "1.0"), (11, "1.2"), (12, "1.4"), (13, "1.6"))
 """The minor version of the last Python for which the releases of scikit-learn up to this one have wheels."""
 
-NUMPY_2_SINCE, OLD_NUMPY = (1, 4), " 'numpy<2'"
-"""Releases before it do not run with numpy 2, and the oldest do not say so to pip."""
+OLD_NUMPY = (((0, 24), " 'numpy<1.24'"), ((1, 4), " 'numpy<2'"))
+"""Releases before these do not run with a newer numpy, and the oldest do not say so to pip."""
+
+INSTALLED_AS = {"imblearn": "imbalanced-learn", "sklearn": "scikit-learn", "feature_engine": "feature-engine"}
+"""Packages whose name for `pip` is another than for `import`."""
+
+SAMPLERS = "; a sampler (SMOTE) does nothing when it scores, so a Pipeline of the other steps alone is the same model"
+OWN_CODE = "; where that is your own code, dump the estimator alone"
+
+NOT_THERE = re.compile(r"Can't get attribute '([^']{1,100})' on <module '([\w.]{1,100})'")
+"""What `pickle` says of a class that is not where the file names it."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+MODEL_ENDINGS = (".joblib", ".pkl", ".pickle", ".json", ".ubj", ".txt")
 
 LIBRARIES = (b"sklearn", b"xgboost", b"lightgbm")
 
@@ -74,7 +86,7 @@ def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Looke
     """
     digest, size = hashlib.sha256(), 0
     if not file.is_file():
-        raise BundleError(f"{file}: there is no such file")
+        raise BundleError(_no_file(file))
     with file.open("rb") as source, copy.open("wb") as target:
         while piece := source.read(PIECE):
             size += len(piece)
@@ -86,9 +98,12 @@ def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Looke
     if wanted_sha256 is not None and wanted_sha256.lower() != found:
         raise BundleError(f"{file} has the sha256 {found}, not {wanted_sha256}: it is another file, and was not opened")
     with copy.open("rb") as source:
-        beginning = source.read(16)
+        beginning = source.read(BEGINNING_BYTES)
     # it may be no text
     name = printable(os.fsencode(file.name).decode(errors="replace"))
+    told = obstacle(file.name.lower(), beginning)
+    if told is not None:
+        raise BundleError(f"{file} {told}")
     if beginning.startswith(b"tree\n"):
         return Looked(name, "lightgbm", found, ())
     if beginning.startswith(b"{"):
@@ -96,12 +111,23 @@ def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Looke
     return Looked(name, "pickle", found, _pickled_versions(file, copy, beginning))
 
 
+def _no_file(file: Path) -> str:
+    if not file.is_dir():
+        return f"{file}: there is no such file" if not file.exists() else f"{file} is no file: name a model file"
+    if (file / "saved_model.pb").exists():
+        return f"{file} is a directory of TensorFlow's, {NO_TREES}"
+    within = sorted(each.name for each in file.iterdir() if each.name.endswith(MODEL_ENDINGS))[:3]
+    told = f", such as {file / within[0]}" if within else ""
+    return f"{file} is a directory: name the model file that is in it{told}"
+
+
 def _pickled_versions(file: Path, copy: Path, beginning: bytes) -> tuple[str, ...]:
     versions: dict[str, None] = {}
     libraries: set[bytes] = set()
-    size, kept = 0, b""
+    size, kept, unpacked = 0, b"", b""
     try:
         for piece in _unpacked(copy, beginning):
+            unpacked = unpacked or piece[:BEGINNING_BYTES]
             size += len(piece)
             if size > MAX_UNPACKED_BYTES:
                 raise BundleError(f"{file} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
@@ -112,6 +138,9 @@ def _pickled_versions(file: Path, copy: Path, beginning: bytes) -> tuple[str, ..
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BundleError(f"{file} is truncated or damaged ({error}): copy it again") from error
     if not versions and not libraries & {b"xgboost", b"lightgbm"}:
+        told = packed(unpacked) or obstacle(file.name.lower(), unpacked) or pickled_elsewhere(unpacked)
+        if told is not None:
+            raise BundleError(f"{file} {told}")
         raise BundleError(
             f"{file} is no model of scikit-learn, XGBoost or LightGBM, and was not opened: it must be what joblib.dump "
             "or pickle.dump wrote of an estimator, XGBoost's .json or .ubj, or LightGBM's .txt"
@@ -194,7 +223,8 @@ def of_another_version(written: str, installed: str, python: str) -> str:
         return (
             f"{said}Train or dump it again with the one that is here, or name with --python a Python that has the other"
         )
-    words = f"'scikit-learn=={release}.*'{OLD_NUMPY if _numbers(release) < NUMPY_2_SINCE else ''}"
+    numpy = next((words for before, words in OLD_NUMPY if _numbers(release) < before), "")
+    words = f"'scikit-learn=={release}.*'{numpy}"
     return (
         f"{said}Run `{_python_for(release)} -m venv old && old/bin/pip install {words}`, then this command again with "
         "--python old/bin/python; or train it again with the one that is here"
@@ -224,8 +254,32 @@ def missing(module: str, python: str) -> str:
     if not PACKAGE.fullmatch(package):
         return f"needs the package {package!r}, which {python} has not: name with --python a Python that has it"
     return (
-        f"needs the package {package}, which {python} has not: `pip install {package}` (or name with --python a Python "
-        "that has it)"
+        f"needs the package {package}, which {python} has not: `pip install {INSTALLED_AS.get(package, package)}` (or "
+        f"name with --python a Python that has it){SAMPLERS if package == 'imblearn' else OWN_CODE}"
+    )
+
+
+def of_other_releases(error: str, said: str, python: str) -> str | None:
+    """What to do where a file needs a class or function that is not there, or another XGBoost; None elsewhere."""
+    if error == "XGBoostError":
+        why = said.partition(" Stack trace")[0]
+        return (
+            f"cannot be opened by the XGBoost of {python} ({why}): it is damaged or of another release; name "
+            "with --python a Python with the XGBoost that wrote it, or save it there again by save_model('team.json')"
+        )
+    found = NOT_THERE.search(said)
+    if found is None:
+        return None
+    name, module = found.groups()
+    if module == "__main__":
+        return (
+            f"needs {name}, which was defined in the script or notebook that dumped it (__main__) and is not in the "
+            f"file: dump the estimator alone, without {name} around it; what {name} does to the columns is for your "
+            "transaction class"
+        )
+    return (
+        f"needs {name} of {module}, which {python} has not: name with --python a Python with the releases that wrote "
+        "it, or dump it again with those that are here"
     )
 
 

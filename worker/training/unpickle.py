@@ -24,9 +24,17 @@ SUPPORTED = (
     f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, a Pipeline of StandardScaler or "
     "MinMaxScaler before one of them, and a CalibratedClassifierCV(ensemble=False) around one"
 )
+SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+OWN_THRESHOLD = {
+    "TunedThresholdClassifierCV": ("estimator_", "best_threshold_"),
+    "FixedThresholdClassifier": ("estimator_", "threshold"),
+}
+OTHER_SCALERS = ("RobustScaler", "MaxAbsScaler", "QuantileTransformer", "PowerTransformer")
+RESCALED = "trees need no scaling, so train without it"
+RESHAPED = "let your transaction class have (or compute) the columns that the trees see, and train on those"
 SCALERS = ("StandardScaler", "MinMaxScaler")
-PROPORTIONS_SINCE = (1, 3)
-"""The scikit-learn whose forests began to hold shares instead of counts at their nodes."""
+PROPORTIONS_SINCE = (1, 4)
+"""The first scikit-learn whose forests hold shares instead of counts at their nodes."""
 
 
 class Unsupported(Exception):  # noqa: N818  # it is no error of the program
@@ -37,6 +45,9 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What an estimator is: facts fit for JSON, and the nodes of its trees one behind the other."""
     around, final, curve = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
+    told = _no_model(model)
+    if told is not None:
+        raise Unsupported(told)
     if name not in (SKLEARN if library == "sklearn" else OTHERS.get(library, ())):
         raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
     if not _fitted(final, library):
@@ -60,6 +71,27 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return facts, arrays
 
 
+def _no_model(model: Any) -> str | None:
+    """What to do with an object that holds a model, or is none; None where it may be one."""
+    name = type(model).__name__
+    library = type(model).__module__.partition(".")[0]
+    if isinstance(model, dict):
+        keys = ", ".join(map(repr, list(model)[:10]))
+        return f"is a dict with {keys}, no model: dump the model in it alone, with its scaler in one Pipeline"
+    if isinstance(model, (list, tuple, set)):
+        kinds = ", ".join(type(each).__name__ for each in list(model)[:10])
+        return (
+            f"is a {library}.{name} of {kinds}, no model: dump the model in it alone, with its scaler in one Pipeline"
+        )
+    if isinstance(model, np.ndarray) or name in ("DataFrame", "Series"):
+        return f"holds rows ({name}), no model: dump the estimator itself"
+    if hasattr(model, "transform") and not hasattr(model, "predict"):
+        return f"is a {name}, which comes before a model: dump make_pipeline({name}, model) as one, and import that"
+    if name.endswith("Regressor"):
+        return f"is a {library}.{name}: train the classifier of its kind, whose labels are 0 and 1"
+    return None
+
+
 def _fitted(model: Any, library: str) -> bool:
     told = getattr(model, "__sklearn_is_fitted__", None)
     if told is not None:
@@ -73,6 +105,8 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
     name = type(model).__name__
     if name == "FrozenEstimator":
         return unwrapped(model.estimator)
+    if name in (*SEARCHES, *OWN_THRESHOLD):
+        return unwrapped(_chosen(model, name))
     if name == "CalibratedClassifierCV":
         inner, curve = calibration_of(model)
         around, final, inner_curve = unwrapped(inner)
@@ -83,17 +117,31 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
         return [], model, None
     scalers = []
     for label, step in model.steps[:-1]:
-        if step is None or step == "passthrough":
+        # a sampler, such as SMOTE, changes the rows of the training and does nothing when the model scores
+        if step is None or step == "passthrough" or hasattr(step, "fit_resample"):
             continue
         if type(step).__name__ not in SCALERS:
+            kind = type(step).__name__
             raise Unsupported(
-                f"is a Pipeline with the step {label} ({type(step).__name__}), which cannot be held exactly: only "
-                "StandardScaler and MinMaxScaler can; trees need no scaling, so train without it, and let your "
-                "transaction class have the columns that the trees see"
+                f"is a Pipeline with the step {label} ({kind}), which cannot be held exactly: only StandardScaler and "
+                f"MinMaxScaler can; {RESCALED if kind in OTHER_SCALERS else RESHAPED}"
             )
         scalers.append(step)
     around, final, own_curve = unwrapped(model.steps[-1][1])
     return [*scalers, *around], final, own_curve
+
+
+def _chosen(model: Any, name: str) -> Any:
+    """The estimator that a search found best."""
+    if name in OWN_THRESHOLD:
+        inner, threshold = OWN_THRESHOLD[name]
+        raise Unsupported(
+            f"is a {name}, whose threshold ({getattr(model, threshold, 'none')}) is not part of a model here: dump its "
+            f"{inner}, import that, and give the threshold by --decline-threshold"
+        )
+    if not hasattr(model, "best_estimator_"):
+        raise Unsupported(f"is a {name} without a model: fit it with refit=True, and dump its best_estimator_")
+    return model.best_estimator_
 
 
 def calibration_of(model: Any) -> tuple[Any, dict[str, Any]]:
@@ -109,12 +157,20 @@ def calibration_of(model: Any) -> tuple[Any, dict[str, Any]]:
         )
     (pair,) = fitted
     inner = pair.estimator if hasattr(pair, "estimator") else pair.base_estimator
-    curve: Any = pair.calibrators[0] if pair.calibrators else None
+    # scikit-learn 0.23 and older name them otherwise
+    curves = pair.calibrators if hasattr(pair, "calibrators") else pair.calibrators_
+    curve: Any = curves[0] if curves else None
     over = "margin" if hasattr(inner, "decision_function") else "score"
     if type(curve).__name__ == "_SigmoidCalibration":
         return inner, {"method": "sigmoid", "over": over, "slope": -float(curve.a_), "intercept": -float(curve.b_)}
     if type(curve).__name__ == "IsotonicRegression":
-        x, y = (np.asarray(each, np.float64).tolist() for each in (curve.X_thresholds_, curve.y_thresholds_))
+        # scikit-learn 0.23 and older name them otherwise
+        names = (
+            ("X_thresholds_", "y_thresholds_")
+            if hasattr(curve, "X_thresholds_")
+            else ("_necessary_X_", "_necessary_y_")
+        )
+        x, y = (np.asarray(getattr(curve, each), np.float64).tolist() for each in names)
         return inner, {"method": "isotonic", "over": over, "x": x, "y": y}
     raise Unsupported(
         f"is a CalibratedClassifierCV with method={model.method!r}: fit it with method='sigmoid' or 'isotonic'"
@@ -126,13 +182,13 @@ def _scaling(scaler: Any) -> dict[str, Any]:
         numbers = {"subtract": scaler.mean_ if scaler.with_mean else None, "divide": scaler.scale_}
     else:
         numbers = {"multiply": scaler.scale_, "add": scaler.min_}
-        if scaler.clip:
+        if getattr(scaler, "clip", False):  # not in scikit-learn 0.23
             numbers["clip"] = np.array(scaler.feature_range)
     return {key: np.asarray(value, np.float64).tolist() for key, value in numbers.items() if value is not None}
 
 
 def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    facts: dict[str, Any] = {"width": int(model.n_features_in_)}
+    facts: dict[str, Any] = {"width": _width(model)}
     if name == "HistGradientBoostingClassifier":
         return _hist_gradient_boosting(model, facts)
     trees = [each.tree_ for each in np.ravel(model.estimators_)]
@@ -156,7 +212,7 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     if name == "GradientBoostingClassifier":
         if model.init not in (None, "zero"):
             raise Unsupported(f"starts from an estimator of its own (init={model.init!r}): train it without init")
-        nothing = np.zeros((1, model.n_features_in_), np.float32)
+        nothing = np.zeros((1, facts["width"]), np.float32)
         facts["initial"] = float(model._raw_predict_init(nothing)[0, 0])  # noqa: SLF001  # shown nowhere else
         facts["scale"] = 2.0 if model.loss == "exponential" else 1.0
         arrays["value"] = float(model.learning_rate) * arrays["value"]
@@ -166,6 +222,12 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
         if model.n_outputs_ != 1:
             raise Unsupported("predicts several outputs: train one for fraud alone")
     return facts, arrays
+
+
+def _width(model: Any) -> int:
+    # scikit-learn 0.22 names it otherwise, and differently from one kind to another
+    names = ("n_features_in_", "n_features_", "_n_features")
+    return int(next(getattr(model, name) for name in names if hasattr(model, name)))
 
 
 def _values(tree: Any, name: str) -> np.ndarray:
@@ -188,7 +250,9 @@ def _hist_gradient_boosting(model: Any, facts: dict[str, Any]) -> tuple[dict[str
     arrays = {
         "sizes": np.array([len(each.nodes) for stage in stages for each in stage], np.int64),
         "feature": np.where(leaf, -1, nodes["feature_idx"]).astype(np.int64),
-        "threshold": nodes["num_threshold"].astype(np.float64),
+        "threshold": nodes["num_threshold" if "num_threshold" in (nodes.dtype.names or ()) else "threshold"].astype(
+            np.float64
+        ),
         "left": nodes["left"].astype(np.int64),
         "right": nodes["right"].astype(np.int64),
         "value": nodes["value"].astype(np.float64),
@@ -203,6 +267,12 @@ def _xgboost(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if not np.isnan(model.missing):
             raise Unsupported(f"takes {model.missing!r} for a missing value: train it with missing=nan")
         booster = model.get_booster()
+    if not hasattr(booster, "num_features"):
+        release = ".".join(map(str, _release("xgboost")))
+        raise Unsupported(
+            f"was opened by XGBoost {release}, which tells too little of it: save it there "
+            "by save_model('team.json') (XGBoost 1.0 or later), and import that with a later one"
+        )
     best = booster.attributes().get("best_iteration")
     if best is not None and int(best) + 1 < booster.num_boosted_rounds():
         if type(model).__name__ == "Booster" and booster.attr("scikit_learn") is None:
