@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -22,6 +22,7 @@ from cli.training import (
     activate_if_wanted,
     list_refusals,
     method_named,
+    metrics_lines,
 )
 from shared.clock import utc_now
 from shared.errors import InstallationError
@@ -124,7 +125,19 @@ def import_model(
         f"{'it serves now' if active else 'it does not serve yet'}",
         markup=False,
     )
+    if "average_precision" in manifest.metrics:
+        stderr.print(
+            f"on the labels of {reference.name}:\n{metrics_lines(manifest.metrics)}\n{_guess(manifest.metrics)}",
+            markup=False,
+            highlight=False,
+        )
     typer.echo(manifest.version)
+
+
+def _guess(metrics: dict[str, Any]) -> str:
+    """What the figures are measured by: those of a model that knows nothing."""
+    share = metrics["frauds"] / metrics["rows"]
+    return f"  (a model that guesses has ROC-AUC 0.5 and average precision {share:.4f}, the share of frauds)"
 
 
 @contextmanager

@@ -125,3 +125,92 @@ def test_those_commands_import_it_bit_for_bit_and_it_serves(
         status, decision = up.request("POST", "/score-transaction", transaction.to_json())
     assert (status, decision["model_version"]) == (200, shown["model_version"])
     assert decision["fraud_probability"] == round(float(expected[riskiest]), 4)
+
+
+RELEASES = {
+    "0.23": ("3.8", "numpy<1.24"),
+    "0.24": ("3.9", "numpy<2"),
+    "1.0": ("3.9", "numpy<2"),
+    "1.2": ("3.11", "numpy<2"),
+    "1.3": ("3.11", "numpy<2"),
+    "1.5": ("3.12", "numpy"),
+}
+"""Releases on both sides of each change of what a file holds, and a Python with wheels of each."""
+
+TRAIN_ALL = """
+import sys
+from pathlib import Path
+import joblib
+import numpy as np
+try:
+    from sklearn.experimental import enable_hist_gradient_boosting
+except ImportError:
+    pass
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier, GradientBoostingClassifier, HistGradientBoostingClassifier, IsolationForest,
+    RandomForestClassifier)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+rows = np.load(sys.argv[1])
+rows, labels = rows[:, :-1], rows[:, -1].astype(int)
+def forest():
+    return RandomForestClassifier(n_estimators=20, max_depth=8, random_state=0, class_weight="balanced")
+def calibrated(model, method):
+    return CalibratedClassifierCV(model.fit(rows[::2], labels[::2]), method=method, cv="prefit")
+models = {
+    "forest": forest(), "extra": ExtraTreesClassifier(n_estimators=20, max_depth=8, random_state=0),
+    "boosting": GradientBoostingClassifier(n_estimators=20, random_state=0),
+    "histogram": HistGradientBoostingClassifier(max_iter=20, random_state=0),
+    "isolation": IsolationForest(n_estimators=20, random_state=0),
+    "standard": make_pipeline(StandardScaler(), forest()), "minmax": make_pipeline(MinMaxScaler(), forest()),
+    "sigmoid": calibrated(forest(), "sigmoid"), "isotonic": calibrated(forest(), "isotonic"),
+    "sigmoid-boosting": calibrated(GradientBoostingClassifier(n_estimators=20, random_state=0), "sigmoid"),
+}
+for name, model in models.items():
+    joblib.dump(model.fit(rows, labels), Path(sys.argv[2]) / (name + ".joblib"))
+"""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """Simulated rows as a file, and beside it as an array."""
+    file = tmp_path_factory.mktemp("sample") / "sample.csv"
+    made = riskline("data", str(file), "--rows", "3000", environment=environment)
+    assert made.returncode == 0, made.stderr
+    np.save(file.with_suffix(".npy"), pl.read_csv(file).select(*FEATURES, "is_fraud").to_numpy().astype(np.float64))
+    return file
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_kind_of_model_of_an_old_release_scores_as_that_release_does(
+    release: str, sample: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    version, numpy = RELEASES[release]
+    python = python_of(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    trainer = str(tmp_path / "trainer" / "bin" / "python")
+    subprocess.run([python, "-m", "venv", str(tmp_path / "trainer")], check=True)
+    wanted = [f"scikit-learn=={release}.*", numpy]
+    install = [trainer, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *wanted]
+    if subprocess.run(install, env=environment, capture_output=True, check=False).returncode:
+        pytest.skip(f"scikit-learn {release} cannot be installed here")
+    (tmp_path / "train.py").write_text(TRAIN_ALL)
+    train = [trainer, str(tmp_path / "train.py"), str(sample.with_suffix(".npy")), str(tmp_path)]
+    subprocess.run(train, check=True, capture_output=True)
+
+    for file in sorted(tmp_path.glob("*.joblib")):
+        options = ["--reference", str(sample), "--features", ",".join(FEATURES), "--data", str(tmp_path / "data")]
+        words = ["models", "import", str(file), *options, "--python", trainer, "--json"]
+        done = riskline(*words, environment=environment)
+
+        assert done.returncode == 0, done.stderr
+        allowed = 1e-12 if file.stem == "isolation" else 0
+        assert orjson.loads(done.stdout)["max_difference"] <= allowed, file.stem
+
+
+def python_of(version: str) -> str | None:
+    """A Python of this version: of pyenv, which has several side by side, or on the PATH."""
+    versions = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
+    return str(versions[-1]) if versions else shutil.which(f"python{version}")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
@@ -137,6 +139,41 @@ def test_a_model_that_would_score_otherwise_here_is_refused(tmp_path: Path, monk
     with pytest.raises(BundleError, match=r"otherwise than sklearn does .*; nothing was written"):
         imported(dumped(model, tmp_path / "team.joblib"))
 
+    assert Registry(tmp_path / "models").versions() == []
+
+
+@pytest.mark.parametrize(("release", "counts"), [((0, 22), True), ((1, 3), True), ((1, 4), False), ((1, 9), False)])
+def test_a_forests_nodes_are_shares_whether_its_scikit_learn_keeps_counts_or_shares(
+    monkeypatch: pytest.MonkeyPatch, release: tuple[int, int], *, counts: bool
+) -> None:
+    shares = np.array([[[0.25, 0.75]], [[1.0, 0.0]]])
+    tree = SimpleNamespace(value=shares * np.array([8, 3]).reshape(2, 1, 1) if counts else shares)
+    monkeypatch.setattr(unpickle, "_release", lambda package: release)
+
+    assert unpickle._values(tree, "RandomForestClassifier").tolist() == [0.75, 0.0]
+
+
+def test_numbers_that_are_no_probabilities_are_called_a_misreading_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = importer.converted
+    wrong = r"Riskline misreads this file of sklearn's .*not of the model's, so report it .*train the model again"
+
+    def counted(facts: Any, arrays: Any) -> Any:
+        return converted(facts, {**arrays, "value": arrays["value"] * 36})
+
+    monkeypatch.setattr(importer, "converted", counted)
+    with pytest.raises(BundleError, match=wrong):
+        imported(dumped(forest(), tmp_path / "team.joblib"))
+    with pytest.raises(BundleError, match=wrong):
+        imported(
+            dumped(
+                CalibratedClassifierCV(FrozenEstimator(forest()), method="isotonic", ensemble=False).fit(
+                    labelled().rows, labelled().labels
+                ),
+                tmp_path / "calibrated.joblib",
+            )
+        )
     assert Registry(tmp_path / "models").versions() == []
 
 

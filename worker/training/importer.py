@@ -18,7 +18,11 @@ from worker.training.dialects import lightgbm_trees, xgboost_trees
 from worker.training.evaluate import evaluate
 from worker.training.folding import folded
 from worker.training.foreign import Foreign
-from worker.training.reference import Reference, proven
+from worker.training.reference import Reference, beyond_thresholds, misread, proven
+from worker.training.unpickle import FORESTS
+
+SHARE_ROUNDING = 1e-9
+"""A share that is a quotient of sums may round to slightly more than 1."""
 
 EDGE_SPLITS = 700
 """Splits at and beside which rows are made, seven for each."""
@@ -55,6 +59,7 @@ def import_model(
                 named=named,
                 thresholds=thresholds,
                 calibration=calibration,
+                warn=warn,
                 created_at=created_at,
                 models_dir=models_dir,
             )
@@ -73,6 +78,7 @@ def _imported(
     named: Sequence[str] | None,
     thresholds: Thresholds,
     calibration: Method | None,
+    warn: Callable[[str], None],
     created_at: str,
     models_dir: Path,
 ) -> Manifest:
@@ -92,6 +98,8 @@ def _imported(
     trees = _reordered(trees, columns)
     edges = edge_rows(trees, reference.rows)
     difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
+    if (other_numbers := beyond_thresholds(trees, reference.rows, features)) is not None:
+        warn(other_numbers)
     curve = own
     if method is not None and labels is not None:
         scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)
@@ -192,6 +200,8 @@ def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Curve | Non
                 scoring = summed(scoring, trees=len(trees.roots))
         else:
             trees, scoring = converted(facts, arrays)
+        if facts["estimator"] in FORESTS and not ((trees.value >= 0) & (trees.value <= 1 + SHARE_ROUNDING)).all():
+            raise BundleError(misread("sklearn", f"its trees hold shares of fraud up to {trees.value.max():.3g}"))
         return trees, scoring if own is None else held(scoring, own)
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
