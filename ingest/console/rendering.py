@@ -4,12 +4,13 @@ import hashlib
 import math
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import falcon.asgi
 import jinja2
+from markupsafe import Markup
 
 from ingest.console.sessions import Session
 
@@ -30,6 +31,9 @@ HEADERS = {
 UNITS = ((1, 0.001, "ms"), (100, 1, "s"), (6_000, 60, "min"), (math.inf, 3600, "h"))
 """Of times: below how many seconds each is for, and how many seconds it has."""
 
+SPANS = ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h"), (math.inf, 86_400, "days"))
+"""Of how long ago something was: below how many seconds each unit is for, and how many seconds it has."""
+
 STYLE_SHEET = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 MENU = (
@@ -42,10 +46,28 @@ MENU = (
 )
 
 
+class Badge(NamedTuple):
+    """What stands beside a page's name in the navigation: how many need a look, and what these are."""
+
+    number: int
+    words: str
+
+
+Badges = Mapping[str, Badge]
+"""By the page's path below the console's."""
+
+
+def no_badges() -> Badges:
+    """Of a console that nobody has told how many there are."""
+    return {}
+
+
 class Renderer:
     """The templates of the console."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, badges: Callable[[], Badges] = no_badges) -> None:
+        """`badges` is asked for each page, so it asks nobody itself."""
+        self._badges = badges
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("ingest.console"),
             autoescape=True,
@@ -55,6 +77,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.filters.update(number=number, moment=moment, percent=percent, duration=duration)
+        self._environment.filters.update(clock=clock, ago=ago)
 
     def load(self) -> None:
         """Compiles all templates, which takes a tenth of a second: nobody's first page shall have to wait for that."""
@@ -92,10 +115,12 @@ class Renderer:
     ) -> None:
         """Answers with a page, or with a part of one where the template is that."""
         base = f"{req.root_path}/console"
+        badges = self._badges()
         common = {
             "base": base,
             "session": session,
-            "menu": [(base + path, name, req.path == f"/console{path}") for path, name in MENU],
+            "menu": [(base + path, name, req.path == f"/console{path}", badges.get(path)) for path, name in MENU],
+            "sought": "",
             "here": req.relative_uri,
         }
         resp.text = self.text(template, {**common, **values})
@@ -125,12 +150,40 @@ def duration(seconds: float | None) -> str:
 
 def moment(value: str | float | datetime | None) -> str:
     """A time in UTC to the second, from RFC 3339 or seconds since 1970; a dash for what is none."""
+    at = in_utc(value)
+    return "–" if at is None else at.strftime("%Y-%m-%d %H:%M:%S UTC")  # noqa: RUF001  # same
+
+
+def in_utc(value: str | float | datetime | None) -> datetime | None:
+    """A time from RFC 3339 or seconds since 1970; None for what is none, as what is in Redis need not be ours."""
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         elif isinstance(value, int | float):
             value = datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        # what is in Redis need not be ours
-        value = None
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if isinstance(value, datetime) else "–"  # noqa: RUF001  # same
+        return None
+    return value.astimezone(UTC) if isinstance(value, datetime) else None
+
+
+def clock(value: str | float | datetime | None) -> Markup:
+    """The time of day in UTC, with the whole of it as its title; a script adds the reader's own time to that."""
+    at = in_utc(value)
+    return _timed(at, "–" if at is None else at.strftime("%H:%M:%S"))  # noqa: RUF001  # same
+
+
+def ago(value: str | float | datetime | None, now: datetime | None = None) -> Markup:
+    """How long ago a time was, or how far off it is, with the time itself as its title."""
+    at = in_utc(value)
+    if at is None:
+        return _timed(at, "–")  # noqa: RUF001  # same
+    seconds = ((datetime.now(UTC) if now is None else now) - at).total_seconds()
+    size, unit = next((size, unit) for below, size, unit in SPANS if abs(seconds) < below)
+    span = f"{abs(seconds) / size:.0f} {unit}"
+    return _timed(at, f"{span} ago" if seconds >= 0 else f"in {span}")
+
+
+def _timed(at: datetime | None, text: str) -> Markup:
+    if at is None:
+        return Markup.escape(text)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), moment(at), text)
