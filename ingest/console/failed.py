@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 import falcon
@@ -11,7 +11,7 @@ import falcon.asgi
 from ingest.console.changes import Changes
 from ingest.console.guard import ConsolePage, parameters, read_form
 from ingest.console.kinds import Kind
-from ingest.console.looking import COUNT_SECONDS, LOOK_SECONDS, ROWS, View, look, number
+from ingest.console.looking import COUNT_SECONDS, LOOK_SECONDS, ROWS, Group, View, look, number, survey, wanted_by
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import Session
 from shared.store.callbacks import PausedReceiver
@@ -43,7 +43,9 @@ class FailedPage(ConsolePage):
         params = parameters(req)
         view = View.read(params, self._kinds)
         sections = [
-            await asyncio.to_thread(_section, kind, view, asked=params.get("confirm") == kind.name)
+            await asyncio.to_thread(
+                _section, kind, view, asked=params.get("confirm") == kind.name, does=_verb(kind, params)
+            )
             for kind in self._kinds.values()
         ]
         self._renderer.page(
@@ -68,9 +70,11 @@ class FailedPage(ConsolePage):
             return None
         go = Entry.parse(params.get("go", ""))
         left = 0 if go is None else max(0, kind.listing.count() - kind.listing.rank(go))
-        told = (kind.name, params.get("reason", "").strip(), done, params.get("go", ""))
+        does, wanted = _verb(kind, params), wanted_by(params)
+        told = (kind.name, does.name, wanted.reason, wanted.is_whole, done, params.get("go", ""))
         return {
             "kind": kind,
+            "does": does,
             "number": done,
             "id": params.get("id", ""),
             "go": go,
@@ -79,8 +83,27 @@ class FailedPage(ConsolePage):
         }
 
 
+class Verb(NamedTuple):
+    """What can be done with what failed: its name in a form, and in words what is being done and was done."""
+
+    name: str
+    asks: str
+    done: str
+    change: str
+
+
+DISCARD = Verb("discard", "Discard", "discarded", "discarded")
+
+
+def _verb(kind: Kind, params: Mapping[str, str]) -> Verb:
+    """What a form or a link asks for: another try, unless it says otherwise."""
+    if kind.may_be_discarded and params.get("do") == DISCARD.name:
+        return DISCARD
+    return Verb("", "Try", f"tried {kind.how}", f"tried {kind.how}")
+
+
 class AgainPage(ConsolePage):
-    """POST /console/failed/{kind}: another try for one, for those of a filter, or for all."""
+    """POST /console/failed/{kind}: another try for one, for those of a filter or for all, or off the list with them."""
 
     def __init__(self, kinds: Sequence[Kind], changes: Changes) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
@@ -98,10 +121,11 @@ class AgainPage(ConsolePage):
     async def _one(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
         transaction_id = form["id"]
         done = 0
+        does = _verb(kind, form)
         if await asyncio.to_thread(kind.has, transaction_id):
-            await self._changes.note(req, _what(kind), transaction=transaction_id)
-            done = await asyncio.to_thread(kind.again, [transaction_id])
-        told = {"of": kind.name, "done": done}
+            await self._changes.note(req, f"{kind.noun}s {does.change}", transaction=transaction_id)
+            done = await asyncio.to_thread(_done_by(kind, does), [transaction_id])
+        told = {"of": kind.name, "do": does.name, "done": done}
         if form.get("back") == "transaction":
             # where to is ours to say: what a form says would be anybody's
             return f"transactions/{quote(transaction_id, safe='')}?{urlencode(told)}"
@@ -109,19 +133,21 @@ class AgainPage(ConsolePage):
         return f"failed?{view.query(**told, id=transaction_id)}"
 
     async def _part(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
-        view = View(form.get("reason", "").strip())
+        view, does = View(wanted_by(form)), _verb(kind, form)
         # from the newest back, so that what fails once more meanwhile is not met again
         go = Entry.parse(form.get("go", ""))
-        found = await asyncio.to_thread(look, kind, view.reason, go, most=AT_A_TIME, seconds=PART_SECONDS)
+        found = await asyncio.to_thread(look, kind, view.wanted, go, most=AT_A_TIME, seconds=PART_SECONDS)
         done = 0
         if found.rows:
-            await self._changes.note(req, _what(kind), number=len(found.rows), reason=view.reason or "any")
-            done = await asyncio.to_thread(kind.again, [row.transaction_id for row in reversed(found.rows)])
+            about = {"number": len(found.rows), "reason": view.reason or "any"}
+            await self._changes.note(req, f"{kind.noun}s {does.change}", **about)
+            ids = [row.transaction_id for row in reversed(found.rows)]
+            done = await asyncio.to_thread(_done_by(kind, does), ids)
         done += _count(form.get("done", "")) or 0
         session, run = req.context.session, None
         if found.before is not None:
-            run = session.signature(kind.name, view.reason, done, found.before)
-        return f"failed?{view.query(of=kind.name, done=done, go=found.before, run=run)}"
+            run = session.signature(kind.name, does.name, view.reason, view.wanted.is_whole, done, found.before)
+        return f"failed?{view.query(of=kind.name, do=does.name, done=done, go=found.before, run=run)}"
 
 
 def _count(text: str) -> int | None:
@@ -129,18 +155,23 @@ def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
-def _what(kind: Kind) -> str:
-    return f"{kind.noun}s tried {kind.how}"
+def _done_by(kind: Kind, does: Verb) -> Callable[[Sequence[str]], int]:
+    return kind.discard if does == DISCARD else kind.again
 
 
-def _section(kind: Kind, view: View, *, asked: bool) -> dict[str, Any]:
+def _section(kind: Kind, view: View, *, asked: bool, does: Verb) -> dict[str, Any]:
     place = view.places.get(kind.name)
-    found = look(kind, view.reason, place, most=ROWS, seconds=LOOK_SECONDS)
+    if place is None:
+        found, groups, looked_at = survey(kind, view.wanted, most=ROWS, seconds=LOOK_SECONDS)
+    else:
+        found, groups, looked_at = look(kind, view.wanted, place, most=ROWS, seconds=LOOK_SECONDS), [], 0
     count = kind.listing.count()
     before = found.before
     return {
         "kind": kind,
         "rows": found.rows,
+        "groups": [_group(kind, view, each) for each in groups],
+        "looked_at": looked_at,
         "count": count,
         "first": 0 if place is None else kind.listing.rank(place),
         "to": count if before is None else kind.listing.rank(before),
@@ -150,5 +181,19 @@ def _section(kind: Kind, view: View, *, asked: bool) -> dict[str, Any]:
         "is_full": len(found.rows) == ROWS,
         "newest": None if place is None else view.query(**{kind.name: None}),
         "older": None if before is None else view.query(**{kind.name: before}),
-        "asked": number(kind, view.reason, seconds=COUNT_SECONDS) if asked else None,
+        "does": does,
+        "asked": number(kind, view.wanted, seconds=COUNT_SECONDS) if asked else None,
+    }
+
+
+def _group(kind: Kind, view: View, group: Group) -> dict[str, Any]:
+    """It with the queries that show its rows, and that ask what is to be done with them."""
+    of_group = {"reason": group.why, "whole": "1"}
+    return {
+        **group._asdict(),
+        "first_at": group.first.score / kind.per_second,
+        "last_at": group.last.score / kind.per_second,
+        "rows": view.query(**of_group),
+        "again": view.query(**of_group, confirm=kind.name),
+        "discard": view.query(**of_group, confirm=kind.name, do=DISCARD.name) if kind.may_be_discarded else None,
     }

@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ingest.console.hiding import without_secrets
 from shared.callback import of_others, shown_by_itself, status_of
 from shared.lifecycle import CallbackStatus
+from shared.store.failures import Failure
 from shared.store.listing import Entry, Listings
 from shared.store.upkeep import AllCallbacks, AllFailures
 
@@ -19,10 +21,12 @@ class Row(NamedTuple):
     reason: str
     times: int
     where: str = ""
+    request_id: str = ""
 
-    def has(self, wanted: str) -> bool:
-        """Whether a text is in what is told of it."""
-        return wanted.lower() in f"{self.where}: {self.reason}".lower()
+    @property
+    def why(self) -> str:
+        """What it shares with others that failed for the same reason: of a callback its receiver, too."""
+        return f"{urlsplit(self.where).netloc}: {self.reason}" if self.where else self.reason
 
 
 class Kind(ABC):
@@ -57,6 +61,15 @@ class Kind(ABC):
     def again(self, transaction_ids: Sequence[str]) -> int:
         """Has them tried again; how many that were."""
 
+    @property
+    def may_be_discarded(self) -> bool:
+        """Whether they can be taken off the list; those that are still to be tried cannot."""
+        return self.is_all_of_its_listing
+
+    def discard(self, transaction_ids: Sequence[str]) -> int:
+        """Takes them off the list, and leaves what is kept of them as it is; how many that were."""
+        return self.listing.remove(transaction_ids)
+
 
 class FailedTransactions(Kind):
     """Transactions that could not be decided."""
@@ -70,10 +83,7 @@ class FailedTransactions(Kind):
 
     def rows(self, entries: Sequence[Entry]) -> list[Row | None]:
         """See Kind."""
-        return [
-            None if each is None else Row(each.transaction_id, each.failed_at, each.reason, _tries(each.record))
-            for each in self._failures.read(entries)
-        ]
+        return [None if each is None else _failed(each) for each in self._failures.read(entries)]
 
     def has(self, transaction_id: str) -> bool:
         """See Kind."""
@@ -164,6 +174,12 @@ def is_retrying(shown: Mapping[str, Any]) -> bool:
     last = shown["attempts"][-1]
     # one that was delivered can be sent again
     return bool(last.get("error")) or not 200 <= (last.get("status") or 0) < 300  # noqa: PLR2004  # HTTP's success
+
+
+def _failed(failure: Failure) -> Row:
+    record = failure.record
+    asked_by = str(record.get("request_id", ""))
+    return Row(failure.transaction_id, failure.failed_at, failure.reason, _tries(record), request_id=asked_by)
 
 
 def _tries(record: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 from redis import Redis
 
 from shared.store.connection import redis_faults_named
-from shared.store.shards import shard_of
+from shared.store.shards import by_shard, shard_of
 
 _ENTRY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)-(.+)", re.DOTALL)
 
@@ -50,6 +50,11 @@ class Listing:
             found: Any = self._redis.zscore(self._key, transaction_id)
         return None if found is None else float(found)
 
+    def remove(self, transaction_ids: Sequence[str]) -> int:
+        """Takes them off, and leaves all else that is kept of them; how many were there."""
+        with redis_faults_named():
+            return int(self._redis.zrem(self._key, *transaction_ids)) if transaction_ids else 0
+
     def rank(self, entry: Entry) -> int:
         """How many there are down to this one, it included where it is still there."""
         with redis_faults_named():
@@ -83,6 +88,11 @@ class Listings:
     def score(self, transaction_id: str) -> float | None:
         """See Listing."""
         return self._parts[shard_of(transaction_id, len(self._parts))].score(transaction_id)
+
+    def remove(self, transaction_ids: Sequence[str]) -> int:
+        """See Listing."""
+        mine = by_shard(transaction_ids, lambda each: shard_of(each, len(self._parts)))
+        return sum(self._parts[number].remove(part) for number, part in mine.items())
 
     def rank(self, entry: Entry) -> int:
         """See Listing."""

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from ingest.console.kinds import FailedTransactions, Kind, Retries
-from ingest.console.looking import look, number
+from ingest.console.looking import ALL, look, number
 from shared.api_keys import Scope
 from shared.store.keys import Keys
 from shared.store.listing import Entry, Listing
@@ -57,6 +57,120 @@ def test_a_failed_transaction_is_listed_with_its_reason_and_tried_again(console:
     assert console.post("/failed/transactions", id="t-1").status_code == 303
     assert console.api.sync_redis.zcard(Keys().failed) == 0
     assert "transactions tried again" in console.get("/changes").text
+
+
+def groups(part: str) -> list[list[str]]:
+    """The cells of each group: why, count, first, last."""
+    table = part.partition(" by reason")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
+    return [
+        [unescape(re.sub(r"<[^>]*>", "", cell)) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)][:4] for row in rows
+    ]
+
+
+def test_what_failed_for_one_reason_is_a_group_with_count_and_times(console: Open) -> None:
+    for each in range(60):
+        console.fail(f"t-{each}", "deciding it raised ValueError", at=1_700_000_000 + each)
+    console.fail("lost", "3 workers were lost")
+    console.call_back("c-1", attempt(), status="dead", reason="status 500")
+    console.call_back("c-2", attempt(), status="dead", reason="status 500")
+
+    page = console.get("/failed").text
+
+    many, one = groups(section(page, "transactions"))
+    assert many[:2] == ["deciding it raised ValueError", "60"]
+    assert one[:2] == ["3 workers were lost", "1"]
+    assert 'title="2023-11-14 22:13:20 UTC"' in page
+    assert 'title="2023-11-14 22:14:19 UTC"' in page
+    assert groups(section(page, "callbacks"))[0][:2] == ["shop.example: status 500", "2"]
+    # the rows are there, and folded
+    assert re.search(r"<details>\s*<summary>One by one", section(page, "transactions"))
+    assert "<details open>" in section(console.get("/failed?reason=lost").text, "transactions")
+
+
+def test_a_group_is_tried_again_and_no_other_whose_reason_only_begins_so(console: Open) -> None:
+    console.fail("t-1", "deciding it raised ValueError")
+    console.fail("t-2", "deciding it raised ValueError: no such code")
+    part = section(console.get("/failed").text, "transactions")
+
+    path = next(
+        each
+        for each in re.findall(r'href="/console(/failed[^"#]*)#', part)
+        if "reason=deciding+it+raised+ValueError&amp;whole" in each and "confirm" in each
+    )
+    question = console.get(unescape(path)).text
+    form = dict(
+        re.findall(
+            r'name="(reason|whole|do)" value="([^"]*)"',
+            question.partition('action="/console/failed/transactions"')[2].partition("</form>")[0],
+        )
+    )
+    place = location(console.post("/failed/transactions", **form))
+
+    assert "Try 1 transaction again of the group “deciding it raised ValueError”?" in question
+    assert "whole=1&of=transactions&done=1" in place
+    assert console.api.sync_redis.lrange(Keys().waiting, 0, -1) == [b"t-1"]
+
+
+def test_what_is_discarded_leaves_the_list_and_its_record_stays(console: Open) -> None:
+    console.fail("t-1", "deciding it raised ValueError")
+    console.fail("t-2", "3 workers were lost")
+    console.call_back("c-1", attempt(), status="dead", reason="status 500")
+
+    question = console.get("/failed?confirm=transactions&do=discard&reason=ValueError").text
+    place = location(console.post("/failed/transactions", do="discard", reason="ValueError"))
+    console.post("/failed/callbacks", do="discard")
+
+    assert "Discard 1 transaction whose reason has “ValueError”? They leave this list for good" in question
+    assert "1 transaction is discarded." in console.get(place).text
+    redis, keys = console.api.sync_redis, Keys()
+    assert redis.zrange(keys.failed, 0, -1) == [b"t-2"]
+    assert redis.exists(keys.transaction("t-1"))
+    assert not redis.exists(keys.callbacks_dead)
+    assert redis.hget(keys.callback("c-1"), "status") == b"dead"
+    assert not redis.llen(keys.waiting)
+    assert "transactions discarded" in console.get("/changes").text
+
+
+def test_what_is_still_to_be_tried_cannot_be_discarded(console: Open) -> None:
+    console.call_back("r-1", attempt())
+
+    assert "Discard" not in section(console.get("/failed?confirm=retries&do=discard").text, "retries")
+    assert location(console.post("/failed/retries", do="discard")) == "/failed?of=retries&done=1"
+    assert console.api.sync_redis.zcard(Keys().callbacks) == 1
+
+
+def test_many_are_discarded_part_by_part_and_a_link_cannot_turn_that_into_another_try(
+    console: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.console.failed.AT_A_TIME", 3)
+    for each in range(7):
+        console.fail(f"t-{each}")
+
+    place = location(console.post("/failed/transactions", do="discard"))
+
+    assert 'hx-trigger="load delay:200ms"' in console.get(place).text
+    assert 'hx-trigger="load delay:200ms"' not in console.get(place.replace("do=discard", "do=")).text
+    assert console.api.sync_redis.zcard(Keys().failed) == 4
+
+
+def test_groups_are_counted_as_far_as_there_is_time(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.console.failed.LOOK_SECONDS", 0.0)
+    for each in range(120):
+        console.fail(f"t-{each:03}")
+
+    part = section(console.get("/failed").text, "transactions")
+
+    assert groups(part)[0][1] == "50"
+    assert "By reason: the newest 50 of the 120 that failed." in part
+
+
+def test_a_failed_transaction_is_listed_with_its_request(console: Open) -> None:
+    console.fail("t-1")
+    record = orjson.loads(console.api.store.records["t-1"]) | {"request_id": "asked-77"}
+    console.api.sync_redis.set(Keys().transaction("t-1"), orjson.dumps(record))
+
+    assert 'data-label="Request">asked-77</td>' in console.get("/failed").text
 
 
 def test_each_kind_is_paged_by_itself_and_says_where_it_is(console: Open) -> None:
@@ -274,7 +388,7 @@ def test_callbacks_that_are_tried_again_are_listed_with_next_attempt_host_and_er
     assert "2096-10-02 07:06:40 UTC" in first
     assert ">https://shop.example/<" in first
     assert "no such host name" in first
-    assert '<td class="n">2</td>' in first
+    assert '<td class="n" data-label="Tries">2</td>' in first
     assert "is due" in second
     assert "status 500" in second
     assert "Try now</button>" in first
@@ -382,7 +496,7 @@ def test_over_several_shards_the_order_is_that_of_time_and_pages_go_on() -> None
     seen: list[str] = []
     before: Entry | None = None
     while True:
-        found = look(kind, "", before, most=20, seconds=60)
+        found = look(kind, ALL, before, most=20, seconds=60)
         seen += [row.transaction_id for row in found.rows]
         if found.before is None:
             break
@@ -406,11 +520,11 @@ def test_what_is_looked_through_for_a_page_does_not_grow_with_what_there_is(cons
         return tried(transaction_ids)
 
     records.tried = watched  # type: ignore[method-assign]
-    found = look(kind, "", None, most=50, seconds=60)
+    found = look(kind, ALL, None, most=50, seconds=60)
 
     assert len(found.rows) == 50
     assert len(read) == 150
-    assert number(kind, "", seconds=60) == (200, True)
+    assert number(kind, ALL, seconds=60) == (200, True)
 
 
 def test_a_place_among_many_of_one_score_is_found_by_halving(console: Open) -> None:
