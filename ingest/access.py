@@ -52,6 +52,8 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/console"): BY_SESSION,
     ("GET", "/console/live"): BY_SESSION,
     ("GET", "/console/changes"): BY_SESSION,
+    ("GET", "/console/find"): BY_SESSION,
+    ("POST", "/console/values"): BY_SESSION,
     ("GET", "/console/decisions"): BY_SESSION,
     ("GET", "/console/decisions.csv"): BY_SESSION,
     ("GET", "/console/transactions/{transaction_id}"): BY_SESSION,

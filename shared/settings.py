@@ -185,6 +185,11 @@ class Settings(BaseSettings):
     callback_host_limit: Annotated[int, Field(ge=1, le=500)] = Field(
         default=150, description="Deliveries to one receiving host at a time, of one delivery worker."
     )
+    console_columns: str | None = Field(
+        default=None,
+        description="Fields of a transaction that the console's list of decisions shows, by comma "
+        "(`amount,customer_age`), to whoever has asked to see values; unset, the first two.",
+    )
     alive_file: Path | None = Field(
         default=None,
         description="A file that a worker touches once a second, for a health check (`python -m worker.alive FILE`).",
@@ -372,6 +377,12 @@ class Settings(BaseSettings):
     def cors(self) -> tuple[str, ...]:
         """The origins whose pages may call."""
         return parse_origins(self.cors_origins)
+
+    @property
+    def console_fields(self) -> tuple[str, ...] | None:
+        """The fields that the console's list of decisions shows; None where none are named."""
+        named = tuple(each.strip() for each in (self.console_columns or "").split(",") if each.strip())
+        return named or None
 
     @property
     def allowed(self) -> Allowed:

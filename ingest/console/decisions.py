@@ -1,22 +1,27 @@
 """The decisions, newest first, by filter and page by page."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-import falcon
 import falcon.asgi
 
 from ingest.console.changes import Changes
-from ingest.console.filters import Filter, Shown, shown_fields
+from ingest.console.chips import chips_of
+from ingest.console.columns import Shown, cells_of, with_known
+from ingest.console.filters import Filter
 from ingest.console.guard import ConsolePage, parameters
-from ingest.console.rendering import Renderer
+from ingest.console.rendering import Renderer, in_utc
+from ingest.console.shown_values import shows_values
+from ingest.console.why import Push, main_pushes
 from shared.decision import is_decision
+from shared.model.registry import Registry
+from shared.model.serving import Serving
 from shared.policy import Action
 from shared.store.decisions import Cursor
 from shared.store.search import NEWEST, DecisionSearch, Found
-from shared.transaction import TransactionModel
 
 ROWS = 50
 
@@ -43,7 +48,7 @@ class Search:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        if wanted.transaction_id and (one := await self._one(wanted)) is not None:
+        if wanted.exact_id and (one := await self._one(wanted)) is not None:
             return one
         end = self._clock() + SEARCH_SECONDS
         rows: list[Found] = []
@@ -64,7 +69,7 @@ class Search:
 
     async def _one(self, wanted: Filter) -> tuple[list[Found], None, int] | None:
         """By its record; None where there is none any more: the feed may have the decision for longer."""
-        (record,) = await self._search.transactions([wanted.transaction_id])
+        (record,) = await self._search.transactions([wanted.exact_id])
         if record is None:
             return None
         decision = record.get("decision")
@@ -73,7 +78,7 @@ class Search:
         fits = wanted.admits(decision) and (not wanted.names_fields or wanted.admits_values(record["transaction"]))
         scored_at_ms = 1000 * datetime.fromisoformat(decision["scored_at"]).timestamp()
         fits = fits and wanted.not_before_ms <= scored_at_ms <= wanted.start.milliseconds
-        return [Found(NEWEST, decision)] if fits else [], None, 1
+        return [Found(NEWEST, decision)] if fits else [], None, 0
 
     async def state(self, transaction_id: str) -> str | None:
         """The state of a transaction, decided or not; None if none is kept.
@@ -83,6 +88,15 @@ class Search:
         """
         (record,) = await self._search.transactions([transaction_id])
         return None if record is None else str(record["status"])
+
+    async def values(self, rows: Sequence[Found]) -> list[Mapping[str, Any] | None]:
+        """The transactions of decisions; None where one is not kept any more.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        records = await self._search.transactions([each.decision["transaction_id"] for each in rows])
+        return [None if record is None else record["transaction"] for record in records]
 
     async def span_ms(self, wanted: Filter) -> tuple[int, int]:
         """From when to when decisions are that may be admitted, in ms since 1970, the newest first.
@@ -122,12 +136,24 @@ class DecisionsPage(ConsolePage):
     """GET /console/decisions."""
 
     def __init__(
-        self, renderer: Renderer, search: Search, changes: Changes, transaction_class: type[TransactionModel]
+        self,
+        renderer: Renderer,
+        search: Search,
+        changes: Changes,
+        *,
+        fields: Sequence[Shown],
+        columns: Sequence[str],
+        serving: Serving,
+        registry: Registry,
     ) -> None:
+        """`columns` are the fields that are shown unless the URL names others."""
         self._renderer = renderer
         self._search = search
         self._changes = changes
-        self._fields: list[Shown] = shown_fields(transaction_class)
+        self._fields = fields
+        self._columns = columns
+        self._serving = serving
+        self._registry = registry
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """A page of decisions; of a filter that was not understood none, as they would be others than those wanted."""
@@ -136,22 +162,73 @@ class DecisionsPage(ConsolePage):
             # what is found has these values, without that anybody asked to be shown them
             await self._changes.note_look(req, "decisions looked for by values", filter=wanted.told)
         rows, cursor, looked_at = ([], None, 0) if wanted.is_wrong else await self._search.page(wanted)
-        state = await self._search.state(wanted.transaction_id) if wanted.transaction_id and not rows else None
+        with_values = shows_values(req)
+        columns = (wanted.columns or self._columns) if with_values else ()
         self._renderer.page(
             req,
             resp,
             "decisions.html",
             session=req.context.session,
             wanted=wanted,
-            fields=self._fields,
-            actions=list(Action),
+            chips=chips_of(wanted),
+            fields=self._known_fields(),
+            versions=[(each, each) for each in reversed(await asyncio.to_thread(self._registry.versions))],
+            actions=[(each.value, each.value) for each in Action],
             periods=_periods(wanted, datetime.now(UTC)),
-            state=state,
-            rows=[each.decision for each in rows],
+            state=await self._search.state(wanted.exact_id) if wanted.exact_id and not rows else None,
+            groups=grouped(rows, await self._cells(req, wanted, rows, columns), with_values=with_values),
+            number=len(rows),
+            is_full=len(rows) == ROWS,
+            with_values=with_values,
+            columns=columns,
+            chosen=wanted.columns or self._columns,
             back_to=None if cursor is None else cursor.milliseconds / 1000,
             older=None if cursor is None else wanted.query(before=str(cursor)),
             looked_at=looked_at,
         )
+
+    async def _cells(
+        self, req: falcon.asgi.Request, wanted: Filter, rows: Sequence[Found], columns: Sequence[str]
+    ) -> list[list[str]]:
+        """What each row shows of its transaction, which is kept as a look at values."""
+        if not rows or not columns:
+            return [[] for _ in rows]
+        about = {"fields": " ".join(columns), "decisions": len(rows), "filter": wanted.told or "none"}
+        await self._changes.note_look(req, "values of decisions looked at", **about)
+        return [cells_of(each, columns) for each in await self._search.values(rows)]
+
+    def _known_fields(self) -> list[Shown]:
+        model = self._serving.model
+        return list(self._fields) if model is None else with_known(self._fields, model.common)
+
+
+class Row(NamedTuple):
+    """A decision, what is shown of its transaction, and what moved its score most."""
+
+    decision: Mapping[str, Any]
+    cells: list[str]
+    pushes: list[Push]
+
+
+class Group(NamedTuple):
+    """Decisions of one day by one model version that stand beside each other."""
+
+    day: str
+    version: str
+    rows: list[Row]
+
+
+def grouped(rows: Sequence[Found], cells: Sequence[list[str]], *, with_values: bool) -> list[Group]:
+    """The rows in their order; day and version are said where they change."""
+    groups: list[Group] = []
+    for found, shown in zip(rows, cells, strict=True):
+        decision = found.decision
+        at = in_utc(decision["scored_at"])
+        day = "no day" if at is None else at.strftime("%-d %B %Y")
+        if not groups or (groups[-1].day, groups[-1].version) != (day, decision["model_version"]):
+            groups.append(Group(day, decision["model_version"], []))
+        groups[-1].rows.append(Row(decision, shown, main_pushes(decision, with_values=with_values)))
+    return groups
 
 
 def _periods(wanted: Filter, now: datetime) -> list[tuple[str, str]]:

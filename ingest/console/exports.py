@@ -10,8 +10,9 @@ import falcon
 import falcon.asgi
 
 from ingest.console.changes import Changes
+from ingest.console.columns import shown_fields
 from ingest.console.decisions import Search
-from ingest.console.filters import Filter, shown_fields
+from ingest.console.filters import Filter
 from ingest.console.guard import ConsolePage, parameters
 from ingest.console.rendering import HEADERS
 from ingest.console.sessions import Session, Sessions

@@ -7,30 +7,18 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from ingest.console.fields import fields_of
+from ingest.console.columns import OF_COLUMN, Shown
 from shared.policy import Action
 from shared.store.decisions import Cursor
 from shared.store.search import NEWEST
-from shared.transaction import TransactionModel
 
 OF_FIELD = "f."
 """What stands before a field of the transaction in a parameter's name: `f.NAME`, `f.NAME.min`, `f.NAME.max`."""
 
+ANY_END = "*"
+"""At the end of an id: all that begin so. No id has it."""
+
 LEAST, MOST = ".min", ".max"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A field that can be filtered by."""
-
-    name: str
-    is_number: bool
-
-
-def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
-    """The fields of a class that a filter can name, but the id, which has one of its own."""
-    fields = fields_of(transaction_class).items()
-    return [Shown(name, is_number=about.get("type") in ("number", "integer")) for name, about in fields]
 
 
 @dataclass(frozen=True)
@@ -48,6 +36,8 @@ class Filter:
     equal: Mapping[str, str] = field(default_factory=dict)
     at_least: Mapping[str, float] = field(default_factory=dict)
     at_most: Mapping[str, float] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    """The fields to show; none where the team's own are to be."""
     before: Cursor = NEWEST
     problems: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,6 +78,7 @@ class Filter:
             equal=equal,
             at_least=at_least,
             at_most=at_most,
+            columns=tuple(each.name for each in fields if reader.text(OF_COLUMN + each.name)),
             before=NEWEST if cursor is None else cursor,
             problems=reader.problems,
             given=reader.given,
@@ -109,6 +100,16 @@ class Filter:
         return bool(self.equal or self.at_least or self.at_most)
 
     @property
+    def exact_id(self) -> str:
+        """The id that is looked for before those that begin like it; none where only a beginning is asked for."""
+        return "" if self.transaction_id.endswith(ANY_END) else self.transaction_id
+
+    @property
+    def id_begins(self) -> str:
+        """How the ids begin that are looked for."""
+        return self.transaction_id.removesuffix(ANY_END)
+
+    @property
     def start(self) -> Cursor:
         """Before which place to begin."""
         if self.until is None:
@@ -126,7 +127,7 @@ class Filter:
             (self.action is None or decision.get("action") == self.action)
             and self.least <= decision.get("fraud_probability", math.nan) <= self.most
             and (not self.version or decision.get("model_version") == self.version)
-            and (not self.transaction_id or decision.get("transaction_id") == self.transaction_id)
+            and str(decision.get("transaction_id", "")).startswith(self.id_begins)
         )
 
     def admits_values(self, transaction: Mapping[str, Any] | None) -> bool:
@@ -147,7 +148,9 @@ class Filter:
     @property
     def told(self) -> str:
         """What is kept of who looked for what: of a transaction's values the names of the fields alone."""
-        given = {name: value for name, value in self.given.items() if name != "before"}
+        given = {
+            name: value for name, value in self.given.items() if name != "before" and not name.startswith(OF_COLUMN)
+        }
         return ", ".join(name if name.startswith(OF_FIELD) else f"{name} {value}" for name, value in given.items())
 
     def query(self, **changes: str) -> str:

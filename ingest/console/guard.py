@@ -89,12 +89,22 @@ def _to_sign_in(req: falcon.asgi.Request) -> falcon.HTTPStatus:
 
 def remember(req: falcon.asgi.Request, resp: falcon.asgi.Response, session: Session) -> None:
     """Gives the browser the session's token; over TLS, also that of a proxy in front, for TLS alone."""
+    give_cookie(req, resp, COOKIE, session.token)
+
+
+def give_cookie(req: falcon.asgi.Request, resp: falcon.asgi.Response, name: str, value: str) -> None:
+    """Sets a cookie that only the console's own pages get, and no script."""
     # of several proxies the first has the client's own scheme
     schemes = (req.forwarded_scheme, (req.get_header("X-Forwarded-Proto") or "").partition(",")[0].strip().lower())
     secure = "https" in schemes or req.forwarded_scheme.startswith("https,")
-    resp.set_cookie(
-        COOKIE, session.token, path=f"{req.root_path}/console", http_only=True, same_site="Strict", secure=secure
-    )
+    resp.set_cookie(name, value, path=f"{req.root_path}/console", http_only=True, same_site="Strict", secure=secure)
+
+
+def own_page(req: falcon.asgi.Request, target: str) -> str:
+    """The address where it is one of the console's pages, else the overview's: none that a browser takes elsewhere."""
+    own = f"{req.root_path}/console"
+    is_ours = (target == own or target.startswith((own + "/", own + "?"))) and "\\" not in target
+    return target if is_ours else own
 
 
 async def read_form(req: falcon.asgi.Request) -> dict[str, str]:

@@ -6,7 +6,7 @@ import falcon
 import falcon.asgi
 
 from ingest.console.changes import Changes
-from ingest.console.guard import ConsolePage, read_form, remember
+from ingest.console.guard import ConsolePage, own_page, read_form, remember
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import COOKIE, Session, Sessions
 from ingest.limiting import Account
@@ -67,11 +67,8 @@ class SignIn(ConsolePage):
         may = "look and change" if session.may_change else "look"
         await self._changes.note_look(req, "signed in", address=req.remote_addr, may=may)
         remember(req, resp, session)
-        own = f"{req.root_path}/console"
-        # nothing but a page of ours: no other host, and nothing that a browser takes for one
-        is_ours = (target == own or target.startswith((own + "/", own + "?"))) and "\\" not in target
         resp.status = falcon.HTTP_303
-        resp.location = target if is_ours else own
+        resp.location = own_page(req, target)
 
     def _form(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, problem: str, target: str | None = None

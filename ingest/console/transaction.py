@@ -13,8 +13,10 @@ from ingest.console.hiding import without_secrets, without_urls
 from ingest.console.kinds import is_retrying
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import Session
+from ingest.console.shown_values import shows_values
 from ingest.console.sums import added_up
-from ingest.console.way import steps_of, values_of
+from ingest.console.timeline import steps_of, values_of
+from ingest.console.why import why
 from shared.assessment import Model
 from shared.callback import of_others, shown_by_itself
 from shared.decision import is_decision
@@ -56,8 +58,8 @@ class TransactionPage(ConsolePage):
         self._id_field = transaction_class.ID_FIELD
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
-        """All but its values."""
-        await self._show(req, resp, transaction_id, with_values=False)
+        """All but its values, which a session that asked for them on every page sees, too."""
+        await self._show(req, resp, transaction_id, with_values=shows_values(req))
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
         """All of it."""
@@ -82,6 +84,7 @@ class TransactionPage(ConsolePage):
         if not is_decision(decision):
             # it may be anybody's who can write to Redis
             record, decision = {**record, "decision": None}, None
+        explained = self._explained(decision)
         failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)
         self._renderer.page(
             req,
@@ -91,12 +94,14 @@ class TransactionPage(ConsolePage):
             transaction_id=transaction_id,
             record=record,
             decision=decision,
-            **self._explained(decision),
+            **explained,
+            why="" if decision is None else why(decision, explained["thresholds"], with_values=with_values),
             steps=steps_of(record, callback, failed_at=failed_at, given_up_at=given_up_at),
             callback=callback,
             resend=_resend(callback),
             done=parameters(req),
             with_values=with_values,
+            always_with_values=shows_values(req),
             **self._values(record if with_values else None),
         )
 

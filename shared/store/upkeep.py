@@ -59,6 +59,12 @@ class AllFailures:
         return done
 
 
+def undecided_of(store: Sequence[Redis]) -> Listings:
+    """The transactions that wait for a decision, by when they were accepted, over all shards."""
+    shards = zip(store, all_keys(len(store)), strict=True)
+    return Listings([Listing(redis, keys.undecided) for redis, keys in shards])
+
+
 class AllCallbacks:
     """CallbackRecords over those of the shards, by their number."""
 

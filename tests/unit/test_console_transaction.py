@@ -1,4 +1,4 @@
-"""The console's page of one transaction: its way, its values, its callback, and another try."""
+"""The console's page of one transaction: its history, its values, its callback, and another try."""
 
 import re
 from html import unescape
@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from ingest.console.hiding import bare_url, without_secrets
-from ingest.console.way import steps_of
+from ingest.console.timeline import steps_of
 from shared.api_keys import Scope
 from shared.store.keys import Keys
 from tests.unit.console_pages import FAILED_AT, Open, attempt
@@ -22,9 +22,9 @@ def console() -> Open:
     return Open()
 
 
-def way(page: str) -> list[tuple[str, ...]]:
-    """The rows of `Its way`."""
-    part = page.partition('aria-labelledby="way"')[2].partition("</section>")[0]
+def history(page: str) -> list[tuple[str, ...]]:
+    """The rows of `History`."""
+    part = page.partition('aria-labelledby="history"')[2].partition("</section>")[0]
     return [tuple(re.findall(r"<td[^>]*>(.*?)</td>", row)) for row in re.findall(r"<tr><td.*?</tr>", part)]
 
 
@@ -66,7 +66,7 @@ def test_what_moved_it_adds_up_where_its_version_is_known(console: Open) -> None
 
     assert "Unit: probability. The sum is the fraud probability, 0.5000." in known
     assert "<strong>0.5000</strong></td><td></td></tr></tfoot>" in known
-    assert "which is not here" in gone
+    assert "which is not stored here" in gone
     assert "<tfoot>" not in gone
 
 
@@ -87,7 +87,7 @@ def test_the_values_can_be_tried_as_they_are(console: Open) -> None:
     console.feed({"id": "t-1", "score": 0.1, "values": {"amount": 9000.0, "csrf": "evil"}})
 
     before = console.get("/transactions/t-1").text
-    form = console.post("/transactions/t-1").text.partition('action="/console/try"')[2].partition("</form>")[0]
+    form = console.post("/transactions/t-1").text.partition('action="/console/try?of=t-1"')[2].partition("</form>")[0]
     fields = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form))
     tried = console.post("/try", **fields)
 
@@ -114,39 +114,39 @@ def test_one_that_was_erased_has_no_values_to_show_or_to_try(console: Open) -> N
 
     page = console.post("/transactions/t-1").text
 
-    assert "They are not kept." in page
+    assert "The values are not stored any more." in page
     assert "/console/try" not in page.partition("<main")[2]
-    assert [row[1] for row in way(page)] == ["submitted", "erased"]
+    assert [row[1] for row in history(page)] == ["submitted", "erased"]
 
 
-def test_its_way_says_by_which_door_it_came(console: Open) -> None:
+def test_its_history_says_by_which_door_it_came(console: Open) -> None:
     console.feed({"id": "at-once"})
     console.api.store.records["queued"] = orjson.dumps(
         orjson.loads(console.api.store.records["at-once"]) | {"submitted_at": "2026-11-24T03:15:06.000Z"}
     )
 
-    assert way(console.get("/transactions/at-once").text) == [
+    assert history(console.get("/transactions/at-once").text) == [
         ("2026-11-24 03:15:07 UTC", "decided", "APPROVE, at once: by the synchronous door")
     ]
-    assert way(console.get("/transactions/queued").text) == [
+    assert history(console.get("/transactions/queued").text) == [
         ("2026-11-24 03:15:06 UTC", "submitted", "to the queue"),
         ("2026-11-24 03:15:07 UTC", "decided", "APPROVE"),
     ]
 
 
-def test_its_way_says_when_it_failed_and_when_its_callback_was_given_up(console: Open) -> None:
+def test_its_history_says_when_it_failed_and_when_its_callback_was_given_up(console: Open) -> None:
     console.fail("t-1", "deciding it raised KeyError", at=FAILED_AT)
     tried = attempt(at="2023-11-14T22:13:21.500Z")
     console.call_back("t-1", tried, status="dead", at_ms=1_700_000_001_900, reason="the last of 1 attempts failed")
 
-    assert way(console.get("/transactions/t-1").text) == [
+    assert history(console.get("/transactions/t-1").text) == [
         ("2023-11-14 22:13:19 UTC", "submitted", "to the queue"),
         ("2023-11-14 22:13:20 UTC", "failed", "deciding it raised KeyError"),
         ("2023-11-14 22:13:21 UTC", "callback tried", "status 500 after 2 ms"),
         ("2023-11-14 22:13:21 UTC", "callback given up", ""),
     ]
     console.api.sync_redis.zrem(Keys().failed, "t-1")
-    assert way(console.get("/transactions/t-1").text)[-1][:2] == ("–", "failed")  # noqa: RUF001  # as it is shown
+    assert history(console.get("/transactions/t-1").text)[-1][:2] == ("–", "failed")  # noqa: RUF001  # as it is shown
 
 
 def test_an_attempt_of_which_no_time_is_known_has_its_place_too() -> None:
