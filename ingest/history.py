@@ -16,7 +16,7 @@ from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.measures import INFINITE
 from shared.metrics import DECISIONS, PROBABILITY, REQUEST_SECONDS
-from shared.store.counts import TOTALS
+from shared.store.counts import TOTALS, Counts
 from shared.store.history import Snapshot
 from shared.store.tallies import SCORE, Field, Measured
 
@@ -66,6 +66,11 @@ class History:
         self.looks: deque[Snapshot] = deque(maxlen=LOOKS)
         self.minutes: list[Snapshot] = []
         """Of the last hour, oldest first."""
+
+    @property
+    def counts(self) -> Counts | None:
+        """What there was at the last look at the queue; None where Redis failed it."""
+        return self._backlog.counts
 
     async def run(self) -> None:
         """Looks until cancelled."""

@@ -49,7 +49,7 @@ from shared.store.search import search_of
 from shared.store.servers import warn_of_store
 from shared.store.shards import first_shard
 from shared.store.tallies import AsyncTallies
-from shared.store.upkeep import AllCallbacks, AllFailures
+from shared.store.upkeep import AllCallbacks, AllFailures, undecided_of
 from shared.tracing import create_tracing
 from shared.transaction import load_transaction_class
 
@@ -129,6 +129,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         transaction_class=transaction_class,
         intake=intake,
         search=search_of(store.shards),
+        undecided=undecided_of(shards),
         failures=AllFailures(shards),
         callbacks=AllCallbacks(shards),
         serving=serving,
@@ -140,6 +141,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         unrecorded=lambda: recorder.pending,
         fleet=fleet,
         store_watch=store_watch,
+        columns=settings.console_fields,
     )
 
     return create_app(

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from redis.asyncio import Redis
@@ -10,26 +11,33 @@ from redis.asyncio import Redis
 from ingest.auth import Gate
 from ingest.console.assets import Assets
 from ingest.console.changes import Changes, ChangesPage
+from ingest.console.columns import columns_of, shown_fields
 from ingest.console.decisions import DecisionsPage, Search
 from ingest.console.errors import Serializer, with_pages
 from ingest.console.exports import DecisionsFile
 from ingest.console.failed import AgainPage, FailedPage
+from ingest.console.finding import FindPage, Place
 from ingest.console.guard import Guard
 from ingest.console.kinds import DeadLetters, FailedTransactions, Retries
 from ingest.console.models import ModelsPage, ReportPage, SwitchPage
 from ingest.console.overview import Overview, OverviewPage
+from ingest.console.periods import Periods
 from ingest.console.rendering import Renderer
 from ingest.console.sessions import Sessions
+from ingest.console.shown_values import ValuesPage
 from ingest.console.signing import SignIn, SignOut
 from ingest.console.transaction import TransactionPage
 from ingest.console.trying import TryPage
+from ingest.console.verdict import badges_of
 from ingest.fleet import Fleet
 from ingest.history import History
 from ingest.store_watch import StoreWatch
 from shared.model.registry import Registry
 from shared.model.serving import Serving
 from shared.store.console import ConsoleStore
+from shared.store.history import RedisHistory
 from shared.store.interfaces import TransactionIntake
+from shared.store.listing import Listings
 from shared.store.safety import Facts
 from shared.store.search import DecisionSearch
 from shared.store.upkeep import AllCallbacks, AllFailures
@@ -46,6 +54,7 @@ class Console:
     transaction_class: type[TransactionModel]
     intake: TransactionIntake
     search: DecisionSearch
+    undecided: Listings
     failures: AllFailures
     callbacks: AllCallbacks
     serving: Serving
@@ -58,7 +67,13 @@ class Console:
     unrecorded: Callable[[], int]
     """How many decisions wait in this process to be recorded."""
     store_watch: StoreWatch
-    renderer: Renderer = field(default_factory=Renderer)
+    columns: tuple[str, ...] | None = None
+    """The fields that the team wants to see in the list of decisions; None: the first of its class."""
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """The console's templates, with the badges of its navigation."""
+        return Renderer(badges=lambda: badges_of(self.history.counts))
 
     def add_to(self, app: Any, *, errors: Serializer) -> None:
         """Adds guard, routes and error pages to a Falcon app; `errors` says what is wrong elsewhere."""
@@ -73,10 +88,12 @@ class Console:
     def _add_pages(self, app: Any, renderer: Renderer, changes: Changes) -> None:
         search = Search(self.search)
         kinds = (FailedTransactions(self.failures), Retries(self.callbacks), DeadLetters(self.callbacks))
+        fields = shown_fields(self.transaction_class)
         models = ModelsPage(renderer, self.registry, self.fleet, pinned_version=self.pinned_version)
         features = self.transaction_class.feature_names()
         overview = Overview(
             history=self.history,
+            periods=Periods(self.history, RedisHistory(self.redis)),
             count=self.intake.count,
             fleet=self.fleet,
             serving=self.serving,
@@ -89,7 +106,19 @@ class Console:
         page = OverviewPage(renderer, overview)
         app.add_route("/console", page)
         app.add_route("/console/live", page, suffix="live")
-        app.add_route("/console/decisions", DecisionsPage(renderer, search, changes, self.transaction_class))
+        decisions = DecisionsPage(
+            renderer,
+            search,
+            changes,
+            fields=fields,
+            columns=columns_of(fields, self.columns),
+            serving=self.serving,
+            registry=self.registry,
+        )
+        app.add_route("/console/decisions", decisions)
+        places = (Place("waiting", self.undecided), Place("failed", self.failures.listing))
+        app.add_route("/console/find", FindPage(renderer, search, intake=self.intake, places=places))
+        app.add_route("/console/values", ValuesPage(changes))
         app.add_route("/console/decisions.csv", DecisionsFile(search, changes, self.sessions, self.transaction_class))
         app.add_route(
             "/console/transactions/{transaction_id}",

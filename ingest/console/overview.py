@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +10,12 @@ import falcon.asgi
 from redis.asyncio import Redis
 
 from ingest.auth import Gate
-from ingest.console.figures import QUEUE, SYNC, Between, actions, between, last
+from ingest.console.charts import actions_of, doors_of, scores_of
+from ingest.console.figures import QUEUE, SYNC, Between, actions, last
 from ingest.console.guard import ConsolePage
-from ingest.console.hour import bars_of, lines_of
+from ingest.console.periods import PERIODS, Period, Periods, Spans, period_named
 from ingest.console.rendering import Renderer
+from ingest.console.verdict import Finding, all_well, findings_of
 from ingest.fleet import Fleet
 from ingest.history import History
 from ingest.redis_watch import redis_info
@@ -22,7 +24,7 @@ from shared.errors import StoreUnavailableError
 from shared.log import get_logger
 from shared.model.serving import Serving
 from shared.store.connection import redis_faults_named
-from shared.store.counts import TOTALS, Counts
+from shared.store.counts import Counts
 from shared.store.history import Snapshot
 from shared.store.processes import refusing
 from shared.store.safety import Facts, dangers
@@ -45,6 +47,10 @@ FRESH_SECONDS = 0.5
 """For how long all who look get the same: with the second after which they ask again, less than two in all."""
 
 
+MOST_PARTS = 20
+"""That are kept rendered: a few periods, below the one or two addresses that proxies have for us."""
+
+
 class Overview:
     """Gathers what the overview shows; at most once a second, for however many look."""
 
@@ -52,6 +58,7 @@ class Overview:
         self,
         *,
         history: History,
+        periods: Periods,
         fleet: Fleet,
         serving: Serving,
         gate: Gate,
@@ -63,6 +70,7 @@ class Overview:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._history = history
+        self._periods = periods
         self._fleet = fleet
         self._serving = serving
         self._gate = gate
@@ -75,29 +83,38 @@ class Overview:
         self._facts: Facts | None = None
         self._facts_at = -FACTS_SECONDS
 
-    async def gathered(self) -> dict[str, Any]:
-        """What there is to show now."""
+    async def gathered(self, period: Period) -> dict[str, Any]:
+        """What there is to show now, and of a period."""
         counts = await self._counted()
-        problems = await self._problems(counts)
+        findings = await self._findings(counts)
         looks = list(self._history.looks)
         now, recent = last(looks, NOW_SECONDS), last(looks, RECENT_SECONDS)
-        hour = self._hour(looks)
         redis = await self._redis_memory()
         return {
             "counts": counts,
             "now": now,
-            "recent": recent,
             "doors": _doors(now, recent),
-            "decided": _decided_in_the_hour(self._history.minutes, looks, counts),
-            "hour_from": hour_from(hour, looks),
-            "lines": lines_of(self._history.minutes, looks),
-            "actions": None if hour is None else actions(hour),
-            "scores": None if hour is None else bars_of(hour),
             "states": self._fleet.states,
             "redis": redis,
             "persistence": _persistence(self._facts if redis is not None else None),
-            "problems": problems,
+            "findings": findings,
+            "all_well": "" if findings or counts is None else all_well(counts),
             "looked_at": datetime.now(UTC),
+            **self._of_period(period, await self._periods.spans(period), counts),
+        }
+
+    def _of_period(self, period: Period, spans: Spans | None, counts: Counts | None) -> dict[str, Any]:
+        found: dict[str, Any] = {"period": period, "periods": PERIODS, "spans": spans}
+        if spans is None:
+            return {**found, "decided": None}
+        whole, model = spans.whole, self._serving.model
+        return {
+            **found,
+            "decided": None if counts is None else _decided(whole, spans.last, counts),
+            "actions": actions(whole),
+            "acting": actions_of(spans),
+            "deciding": doors_of(spans),
+            "scoring": scores_of(whole, None if model is None else model.thresholds),
         }
 
     async def _counted(self) -> Counts | None:
@@ -108,12 +125,6 @@ class Overview:
         except (StoreUnavailableError, TimeoutError):
             return None
 
-    def _hour(self, looks: Sequence[Snapshot]) -> Between | None:
-        minutes = self._history.minutes
-        if not looks:
-            return None
-        return between(minutes[0] if minutes else looks[0], looks[-1])
-
     async def _redis_memory(self) -> dict[str, Any] | None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -122,24 +133,22 @@ class Overview:
         except (StoreUnavailableError, TimeoutError):
             return None
 
-    async def _problems(self, counts: Counts | None) -> list[str]:
-        found = [f"{each.kind} {each.host}: {each.problem}" for each in refusing(self._fleet.states or [])]
-        found += [self._gate.problem] if self._gate.problem else []
+    async def _findings(self, counts: Counts | None) -> list[Finding]:
+        """What somebody has to do something about, the worst first."""
+        found = [] if counts is not None else [Finding(self._without_redis())]
+        found += [Finding(self._gate.problem)] if self._gate.problem else []
         if self._serving.model is None:
-            found.append(f"No model serves in this process: {self._serving.problem}")
+            found.append(Finding(f"No model serves in this process: {self._serving.problem}", "/models", "Models"))
+        found += [
+            Finding(f"{each.kind} {each.host}: {each.problem}", "/models", "Models")
+            for each in refusing(self._fleet.states or [])
+        ]
         if counts is None:
-            return [*found, self._without_redis()]
-        found += counts.problems()
-        found += self._store_watch.problems().values()
-        if not counts.workers:
-            waits = f"{counts.undecided:,} transactions wait" if counts.undecided else "what is queued will wait"
-            found.append(f"No worker lives, and {waits}: start one by “riskline worker”.")
-        if counts.nobody_delivers:
-            found.append(
-                "Callbacks are due, and nobody delivers them: start a worker by “riskline worker --queue callbacks”."
-            )
+            return found
+        found += findings_of(counts)
+        found += map(Finding, self._store_watch.problems().values())
         await self._look_at_redis()
-        return found + [f"Redis: {each.sentence}" for each in (dangers(self._facts) if self._facts else ())]
+        return found + [Finding(f"Redis: {each.sentence}") for each in (dangers(self._facts) if self._facts else ())]
 
     def _without_redis(self) -> str:
         said = "Redis does not answer: nothing is known of the queue, the decisions and the last hour."
@@ -170,19 +179,10 @@ def _persistence(facts: Facts | None) -> str:
     return "nothing" if "appendonly" in settings and "save" in settings else "–"  # noqa: RUF001  # it is read
 
 
-def _decided_in_the_hour(minutes: Sequence[Snapshot], looks: Sequence[Snapshot], counts: Counts | None) -> float | None:
+def _decided(whole: Between, until: Snapshot, counts: Counts) -> float:
     """By both doors, until now."""
-    first = next(iter((*minutes, *looks)), None)
-    if first is None or counts is None:
-        return None
-    now = Snapshot(time.time(), {name: getattr(counts, name) for name in TOTALS})
-    until_now = between(first, now)
-    return None if until_now is None else until_now.count("decided", "recorded")
-
-
-def hour_from(hour: Between | None, looks: Sequence[Snapshot]) -> float | None:
-    """When what is shown of the last hour began, in seconds since 1970."""
-    return None if hour is None else looks[-1].at - hour.seconds
+    since = counts.decided + counts.recorded - until.numbers.get("decided", 0) - until.numbers.get("recorded", 0)
+    return whole.count("decided", "recorded") + max(0, since)
 
 
 def _doors(now: Between | None, recent: Between | None) -> list[dict[str, Any]]:
@@ -211,26 +211,28 @@ class OverviewPage(ConsolePage):
         self._renderer = renderer
         self._overview = overview
         self._clock = clock
-        self._part = ""
-        self._part_at = -1.0
-        self._part_base = ""
+        self._parts: dict[tuple[str, str], tuple[float, str]] = {}
         self._rendering = asyncio.Lock()
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page."""
-        part = await self._current(req)
-        self._renderer.page(req, resp, "overview.html", session=req.context.session, part=part)
+        period = period_named(req.get_param("period") or "")
+        part = await self._current(req, period)
+        self._renderer.page(req, resp, "overview.html", session=req.context.session, part=part, period=period)
 
     async def on_get_live(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The part that changes."""
-        self._renderer.fragment(resp, await self._current(req))
+        self._renderer.fragment(resp, await self._current(req, period_named(req.get_param("period") or "")))
 
-    async def _current(self, req: falcon.asgi.Request) -> str:
-        """Rendered once a second for all who look."""
+    async def _current(self, req: falcon.asgi.Request, period: Period) -> str:
+        """Rendered once a second for all who look at a period."""
         base = f"{req.root_path}/console"
         async with self._rendering:
-            if self._clock() - self._part_at >= FRESH_SECONDS or base != self._part_base:
-                values = await self._overview.gathered()
-                self._part = self._renderer.text("overview_live.html", {"base": base, **values})
-                self._part_at, self._part_base = self._clock(), base
-            return self._part
+            at, part = self._parts.get((base, period.name), (-1.0, ""))
+            if not part or self._clock() - at >= FRESH_SECONDS:
+                values = await self._overview.gathered(period)
+                part = self._renderer.text("overview_live.html", {"base": base, **values})
+                if len(self._parts) > MOST_PARTS:
+                    self._parts.clear()
+                self._parts[base, period.name] = (self._clock(), part)
+            return part

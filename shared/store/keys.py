@@ -195,6 +195,11 @@ class Keys:
         """What was ever counted, at each full minute."""
         return self.prefix + "history"
 
+    @property
+    def history_week(self) -> str:
+        """What was ever counted, at each quarter of an hour of the last week."""
+        return self.prefix + "history_week"
+
     def console_session(self, digest: str) -> str:
         """Who is signed in to the console with the token of this hash."""
         return f"{self.prefix}console_session:{digest}"

@@ -38,7 +38,7 @@ from shared.store.processes import AsyncProcesses
 from shared.store.safety import Facts
 from shared.store.search import search_of
 from shared.store.tallies import AsyncTallies
-from shared.store.upkeep import AllCallbacks, AllFailures
+from shared.store.upkeep import AllCallbacks, AllFailures, undecided_of
 from shared.tracing import Tracing
 from shared.transaction import Transaction, TransactionModel
 from tests.factories import AmountModel, FixedSource
@@ -129,6 +129,7 @@ class Api:
                 transaction_class=transaction_class,
                 intake=self.store,
                 search=search_of([redis]),
+                undecided=undecided_of([self.sync_redis]),
                 failures=AllFailures([self.sync_redis]),
                 callbacks=AllCallbacks([self.sync_redis]),
                 serving=self.serving,
