@@ -125,7 +125,7 @@ class AgainPage(ConsolePage):
         if await asyncio.to_thread(kind.has, transaction_id):
             await self._changes.note(req, f"{kind.noun}s {does.change}", transaction=transaction_id)
             done = await asyncio.to_thread(_done_by(kind, does), [transaction_id])
-        told = {"of": kind.name, "do": does.name, "done": done}
+        told = {"of": kind.name, **({"do": does.name} if does.name else {}), "done": done}
         if form.get("back") == "transaction":
             # where to is ours to say: what a form says would be anybody's
             return f"transactions/{quote(transaction_id, safe='')}?{urlencode(told)}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from shared.model.reasons import LOWERS, RAISES
 from shared.policy import Action, Thresholds
 
 MAIN = 2
@@ -21,7 +22,7 @@ class Push(NamedTuple):
 def main_pushes(decision: Mapping[str, Any], *, with_values: bool) -> list[Push]:
     """The reasons that moved the score most; without values the names of the features alone."""
     reasons: Sequence[Mapping[str, Any]] = decision.get("reasons") or ()
-    return [Push(each["text" if with_values else "feature"], each["contribution"] > 0) for each in reasons[:MAIN]]
+    return [Push(_said(each) if with_values else each["feature"], each["contribution"] > 0) for each in reasons[:MAIN]]
 
 
 def why(decision: Mapping[str, Any], thresholds: Thresholds | None, *, with_values: bool) -> str:
@@ -33,11 +34,16 @@ def why(decision: Mapping[str, Any], thresholds: Thresholds | None, *, with_valu
     reasons: Sequence[Mapping[str, Any]] = decision.get("reasons") or ()
     main = [each for each in reasons if (each["contribution"] > 0) == raises][:MAIN]
     if main and with_values:
-        words.append(f"Mainly {'; '.join(each['text'] for each in main)}.")
+        words.append(f"Mainly {'; '.join(map(_said, main))}.")
     elif main:
         names = " and ".join(each["feature"] for each in main)
         words.append(f"{'Raised' if raises else 'Lowered'} most by {names}.")
     return " ".join(words)
+
+
+def _said(reason: Mapping[str, Any]) -> str:
+    """What a reason says, without the way it points: an arrow or the sentence around it says that."""
+    return str(reason.get("text", reason["feature"])).removesuffix(f": {RAISES}").removesuffix(f": {LOWERS}")
 
 
 def _against(action: str, thresholds: Thresholds | None) -> str:

@@ -21,7 +21,12 @@ from tests.unit.console_pages import Open, ids
 from tests.unit.test_console_sessions import Console
 
 REASONS = [
-    {"feature": "distance", "value": 98.91, "contribution": 0.5, "text": "distance 98.91 is far above usual"},
+    {
+        "feature": "distance",
+        "value": 98.91,
+        "contribution": 0.5,
+        "text": "distance 98.91 is far above usual: raises the risk",
+    },
     {"feature": "age", "value": 24, "contribution": -0.3, "text": "age 24 is below usual"},
     {"feature": "amount", "value": 928.31, "contribution": 0.2, "text": "amount 928.31 is above usual"},
 ]
