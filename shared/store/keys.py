@@ -28,6 +28,7 @@
 | `riskline:{S}:callback_taken` | string, when callbacks were last taken, in ms | a day | take |
 | `riskline:{S}:callback_wake` | list, wakes a delivery worker | one element | decide, resend, delivery worker |
 | `riskline:{S}:history` | stream, what was ever counted, at each full minute | 180 entries | the API |
+| `riskline:{S}:history_week` | stream, the same at each quarter of an hour of the last week | 673 entries | the API |
 | `riskline:{S}:console_session:HASH` | string, JSON: who is signed in | half an hour without use | the console |
 | `riskline:{S}:console_link:HASH` | string | once, 15 minutes | `up`, the console |
 | `riskline:{S}:console_changes` | stream, what was changed by whom | 10,000 entries | the console |
