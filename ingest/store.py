@@ -90,5 +90,7 @@ def _intake(redis: Redis, keys: Keys, settings: Settings) -> RedisIntake:
         result_ttl_seconds=settings.result_ttl,
         feed_length=share(settings.feed_length, settings.shards),
         queue_limit=share(settings.queue_limit, settings.shards),
+        replicas=settings.replicas,
+        replicas_seconds=settings.redis_timeout / 2,
         callback_wait_seconds=Schedule.parse(settings.callback_schedule).seconds[0],
     )

@@ -162,6 +162,11 @@ class Settings(BaseSettings):
     redis_timeout: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="Seconds after which the API takes a Redis that does not answer for unreachable."
     )
+    replicas: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Replicas of Redis that must have a submission before it is answered 202, and what "
+        "`RISKLINE_RECORD=strict` keeps; with fewer within half of `RISKLINE_REDIS_TIMEOUT` the answer is 503.",
+    )
     callback_secret: SecretStr | None = Field(
         default=None,
         description="The `whsec_…` secret that signs callbacks (`riskline keys new --webhook` makes one); several by "

@@ -36,6 +36,7 @@
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 | `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
 | `riskline:{S}:identity` | hash, which store it is, and what it lost | five fields | the API, `doctor --accept-loss` |
+| `riskline:{S}:replicated` | string, written last where replicas are waited for | one | the API |
 | `riskline:{S}:never` | never there, and named by each script | none | nobody |
 
 ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard's tag, in braces so that a Redis
@@ -233,6 +234,11 @@ class Keys:
     def identity(self) -> str:
         """Which store this is, and what it was found to have lost."""
         return self.prefix + "identity"
+
+    @property
+    def replicated(self) -> str:
+        """What is written behind a submission whose replicas are waited for."""
+        return self.prefix + "replicated"
 
     @property
     def never(self) -> str:

@@ -166,10 +166,13 @@ def _of_role(facts: Facts) -> list[Danger]:
 
 def _of_replicas(facts: Facts) -> list[Danger]:
     info, name = facts.info, "min-replicas-to-write"
-    if info.get("role") == "master" and info.get("connected_slaves") and facts.settings.get(name) == "0":
-        consequence = "a master that was replaced may go on accepting transactions, which are then lost"
-        return [Danger(name, "0", "1", consequence, f"set `{name} 1`", Severity.WARN)]
-    return []
+    replicas, needed = int(info.get("connected_slaves", 0)), facts.settings.get(name)
+    if info.get("role") != "master" or needed is None or not needed.isdigit() or int(needed) >= replicas:
+        return []
+    # the one that is promoted leaves it: with fewer the others let it go on
+    consequence = f"of {replicas} connected replicas; a master that is replaced goes on accepting what is then lost"
+    remedy = f"set `{name} {replicas}`, or RISKLINE_REPLICAS={replicas}, for the Riskline processes"
+    return [Danger(name, needed, str(replicas), consequence, remedy, Severity.WARN)]
 
 
 def _of_health(facts: Facts) -> list[Danger]:

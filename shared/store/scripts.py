@@ -77,6 +77,29 @@ async def run_each_async(redis: AsyncRedis, calls: Sequence[Call]) -> list[Any]:
     return answers
 
 
+async def run_acknowledged_async(
+    redis: AsyncRedis, call: Call, *, mark: str, replicas: int, seconds: float
+) -> tuple[Any, int]:
+    """Runs one script atomically; its answer, and how many replicas have what it wrote, which are waited for.
+
+    WAIT asks for what its own connection wrote last. Where the script found all known it wrote nothing, and an attempt
+    before wrote by another connection, so the mark is written behind it: a replica that has it has all before it.
+    """
+    name, keys, args = call
+    async with redis.pipeline(transaction=False) as pipeline:
+        pipeline.evalsha(_source(name)[1], *_words(keys, args))
+        pipeline.set(mark, 1)
+        pipeline.wait(replicas, int(seconds * 1000))
+        answer, _, acknowledged = await pipeline.execute(raise_on_error=False)
+    if isinstance(answer, NoScriptError):
+        await load_async(redis, name)
+        return await run_acknowledged_async(redis, call, mark=mark, replicas=replicas, seconds=seconds)
+    for each in (answer, acknowledged):
+        if isinstance(each, Exception):
+            raise each
+    return answer, int(acknowledged)
+
+
 async def load_async(redis: AsyncRedis, *names: str) -> None:
     """Gives Redis scripts before they are needed."""
     for name in names:

@@ -7,6 +7,7 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from shared.errors import OutcomeUnknownError
 from shared.lifecycle import Status
 from shared.store import scripts
 from shared.store.connection import redis_faults_named
@@ -42,14 +43,21 @@ class RedisIntake:
         queue_limit: int,
         callback_wait_seconds: float = 0.0,
         keys: Keys = FIRST,
+        replicas: int = 0,
+        replicas_seconds: float = 1.0,
     ) -> None:
-        """A callback is first tried `callback_wait_seconds` after its event."""
+        """A callback is first tried `callback_wait_seconds` after its event.
+
+        What is accepted, or recorded before it is answered, must be on so many `replicas` within this time.
+        """
         self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis
         self._keys = keys
         self._result_ttl_seconds = result_ttl_seconds
         self._feed_length = feed_length
         self._queue_limit = queue_limit
+        self._replicas = replicas
+        self._replicas_seconds = replicas_seconds
         self.witness = Witness()
 
     async def warm(self) -> None:
@@ -66,10 +74,8 @@ class RedisIntake:
         args: list[scripts.Arg] = [self._keys.transaction_prefix, self._queue_limit]
         for submission in submissions:
             args += (submission.transaction_id, submission.record)
-        with redis_faults_named():
-            answers = await scripts.run_async(
-                self._redis, "accept", [self._keys.undecided, self._keys.waiting, self._keys.totals], args
-            )
+        names = [self._keys.undecided, self._keys.waiting, self._keys.totals]
+        answers = await self._kept(("accept", names, args))
         if len(answers) > len(submissions):
             *answers, accepted, new = answers
             self.witness.saw(accepted, new=new)
@@ -97,9 +103,33 @@ class RedisIntake:
         ]
         for outcome in outcomes:
             args += (outcome.transaction_id, outcome.record, outcome.decision)
-        with redis_faults_named():
-            answers = await scripts.run_async(self._redis, "record", [self._keys.feed, self._keys.totals], args)
+        call: scripts.Call = ("record", [self._keys.feed, self._keys.totals], args)
+        if wanted:
+            answers = await self._kept(call)
+        else:
+            # best effort: nobody is answered by it
+            with redis_faults_named():
+                answers = await scripts.run_async(self._redis, *call)
         return [_accept_answer(answer) for answer in answers]
+
+    async def _kept(self, call: scripts.Call) -> list[Any]:
+        """What a script answers, once as many replicas have what it wrote as are wanted.
+
+        Raises:
+            OutcomeUnknownError: too few have it in time: it is written, and a failover may take it away.
+        """
+        with redis_faults_named():
+            if not self._replicas:
+                return list(await scripts.run_async(self._redis, *call))
+            answers, acknowledged = await scripts.run_acknowledged_async(
+                self._redis, call, mark=self._keys.replicated, replicas=self._replicas, seconds=self._replicas_seconds
+            )
+        if acknowledged < self._replicas:
+            raise OutcomeUnknownError(
+                f"Redis: {acknowledged} of the {self._replicas} replicas that RISKLINE_REPLICAS asks for had it within "
+                f"{self._replicas_seconds:g} s"
+            )
+        return list(answers)
 
     async def decide_queued(self, outcome: Outcome) -> bool:
         """See TransactionIntake."""

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from cli.redis_server import probe, server_candidates
-from shared.errors import StoreUnavailableError
+from shared.errors import OutcomeUnknownError, StoreUnavailableError
 from shared.store.connection import connect, connect_async
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
@@ -111,6 +111,52 @@ async def test_a_master_that_needs_its_replica_accepts_nothing_more_once_it_is_r
     assert len(accepted) > 10
     assert [name for name in accepted if not watched.second.exists(f"riskline:{{0}}:tx:{name}")] == []
     await redis.aclose()
+
+
+async def test_what_is_acknowledged_by_the_replica_survives_a_failover_and_what_is_not_is_not_accepted(
+    watched: Watched,
+) -> None:
+    redis = connect_async(watched.url, timeout_seconds=2)
+    intake = RedisIntake(redis, **INTAKE, replicas=1, replicas_seconds=0.2)
+    accepted = [f"before-{i}" for i in range(20)]
+    assert await intake.accept([Submission(name, b"{}", NOW) for name in accepted]) == [ACCEPTED] * 20
+    await asyncio.to_thread(eventually, watched.fail_over)
+
+    # no setting of Redis helps: until Sentinel makes it a replica the old master takes each write
+    for _ in range(200):
+        name = f"t{time.monotonic_ns()}"
+        with suppress(StoreUnavailableError):
+            if await intake.accept([Submission(name, b"{}", NOW)]) == [ACCEPTED]:
+                accepted.append(name)
+        if answer(watched.first, "role") != "master":
+            break
+
+    assert [name for name in accepted if not watched.second.exists(f"riskline:{{0}}:tx:{name}")] == []
+    await redis.aclose()
+
+
+@each_server
+async def test_a_submission_that_too_few_replicas_have_is_not_known_also_when_it_is_repeated(
+    directory: Path, server: Path
+) -> None:
+    with Servers(directory, server=server) as servers:
+        url = f"unix://{directory / 's'}"
+        servers.start("only", "--port", "0", "--unixsocket", str(directory / "s"), "--save", "")
+        redis = connect_async(url, timeout_seconds=2)
+        admin = probe(url)
+        eventually(lambda: answer(admin, "role") == "master")
+        alone = RedisIntake(redis, **INTAKE)
+        wanting = RedisIntake(redis, **INTAKE, replicas=1, replicas_seconds=0.05)
+
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknownError, match="0 of the 1 replicas"):
+                await wanting.accept([Submission("a", b"{}", NOW)])
+
+        # it is there, and nothing says that it will stay
+        assert await alone.accept([Submission("a", b"{}", NOW)]) != [ACCEPTED]
+        assert admin.hget("riskline:{0}:totals", "accepted") == b"1"
+        admin.close()
+        await redis.aclose()
 
 
 def test_the_service_carries_on_on_the_server_that_sentinel_makes_the_master(

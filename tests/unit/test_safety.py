@@ -92,7 +92,15 @@ def test_what_redis_is_and_how_it_fares_can_be_a_danger(
 
 
 def test_a_master_that_needs_its_replicas_is_safe() -> None:
-    assert dangers(Facts({**SAFE, "min-replicas-to-write": "1"}, {**HEALTHY, "connected_slaves": 2})) == []
+    assert dangers(Facts({**SAFE, "min-replicas-to-write": "2"}, {**HEALTHY, "connected_slaves": 2})) == []
+
+
+def test_a_master_that_goes_on_without_the_replica_that_is_promoted_is_a_danger() -> None:
+    # SENTINEL FAILOVER with 1 of 2 lost 51 and 33 accepted transactions
+    [danger] = dangers(Facts({**SAFE, "min-replicas-to-write": "1"}, {**HEALTHY, "connected_slaves": 2}))
+
+    assert (danger.setting, danger.found, danger.wanted) == ("min-replicas-to-write", "1", "2")
+    assert "set `min-replicas-to-write 2`, or RISKLINE_REPLICAS=2" in danger.sentence
 
 
 @pytest.mark.parametrize(
