@@ -46,7 +46,7 @@ def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
         choices = tuple((choice, choice) for choice in each.choices)
         if each.kind == "boolean":
             choices = TRUTH
-        elif not choices and each.kind == "integer" and (each.least, each.most) == (0, 1):
+        elif each.is_flag:
             choices = FLAG
         found.append(
             Shown(
@@ -63,7 +63,7 @@ def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
 def with_known(fields: Sequence[Shown], common: Callable[[str], Sequence[float]]) -> list[Shown]:
     """The same fields; codes with the values that are common among the rows that the model was made with."""
     return [
-        Shown(each.name, each.is_number, is_code=True, known=tuple(map(_plain, common(each.name))))
+        Shown(each.name, each.is_number, is_code=True, known=tuple(map(plain, common(each.name))))
         if each.is_code and not each.choices and not each.known
         else each
         for each in fields
@@ -93,5 +93,6 @@ def cells_of(transaction: Mapping[str, Any] | None, columns: Sequence[str]) -> l
     return [written((transaction or {}).get(name)) for name in columns]
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """A code as it is typed in."""
     return str(int(value)) if float(value).is_integer() else str(value)

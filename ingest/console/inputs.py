@@ -46,6 +46,11 @@ class Input(NamedTuple):
     example: str
 
     @property
+    def is_flag(self) -> bool:
+        """Whether it is a whole number that can be 0 or 1 alone."""
+        return self.kind == "integer" and not self.choices and (self.least, self.most) == (0, 1)
+
+    @property
     def is_quantity(self) -> bool:
         """Whether a larger number is more of something."""
         return self.kind in NUMBERS and not self.choices and not self.is_code

@@ -127,8 +127,8 @@ class SwitchPage(ConsolePage):
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Keeps who wants it, does it, and says what became of it."""
         form = await read_form(req)
-        version, asked_about = form.get("version", ""), form.get("instead_of", "")
-        about = {"version": version, "instead_of": asked_about or "none"}
+        version, asked_about = form.get("version", ""), form.get("replaces", "")
+        about = {"version": version, "replaces": asked_about or "none"}
         try:
             await asyncio.to_thread(self._see_that_it_is_still, asked_about)
             await self._changes.note(req, "a model to be activated", **about)

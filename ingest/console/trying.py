@@ -7,8 +7,9 @@ import falcon.asgi
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from ingest.console.columns import plain
 from ingest.console.curves import picture_of
-from ingest.console.guard import ConsolePage, read_form
+from ingest.console.guard import ConsolePage, parameters, read_form
 from ingest.console.inputs import Input, inputs_of, row_of
 from ingest.console.rendering import Renderer
 from ingest.console.sums import added_up
@@ -64,8 +65,25 @@ class TryPage(ConsolePage):
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, typed: Mapping[str, str], found: Mapping[str, Any]
     ) -> None:
         self._renderer.page(
-            req, resp, "try.html", session=req.context.session, inputs=self._inputs, typed=typed, found=found
+            req,
+            resp,
+            "try.html",
+            session=req.context.session,
+            inputs=self._inputs,
+            known=self._known(),
+            of=parameters(req).get("of", ""),
+            typed=typed,
+            found=found,
         )
+
+    def _known(self) -> dict[str, list[str]]:
+        """Of each code some values that there are: the example, and those that are common in the model's rows."""
+        model = self._serving.model
+        codes = [each for each in self._inputs if each.is_code and not each.choices and not each.is_flag]
+        common = {each.name: () if model is None else model.common(each.name) for each in codes}
+        return {
+            each.name: [*dict.fromkeys(filter(None, [each.example, *map(plain, common[each.name])]))] for each in codes
+        }
 
 
 def result_of(transaction: TransactionModel, inputs: list[Input], model: Model) -> dict[str, Any]:

@@ -41,6 +41,12 @@ def findings_of(counts: Counts) -> list[Finding]:
                 "Callbacks",
             )
         )
+    if counts.receivers_paused:
+        waits = "waits" if counts.callbacks_held == 1 else "wait"
+        fails = "fails" if counts.receivers_paused == 1 else "fail"
+        receivers = f"{_many(counts.receivers_paused, 'receiver')} of callbacks {fails}"
+        text = f"{receivers}: {_many(counts.callbacks_held, 'callback')} {waits}, and one is tried now and then."
+        found.append(Finding(text, FAILED, "Receivers"))
     if counts.failed_now:
         found.append(
             Finding(f"{_many(counts.failed_now, 'transaction')} failed.", f"{FAILED}#s-transactions", "See why")

@@ -205,3 +205,10 @@ async def test_a_day_goes_on_in_the_minutes_of_the_last_hour_and_outlives_an_out
     hour = await periods.spans(PERIODS[0])
     assert hour is not None
     assert hour.start == NOON
+
+
+def test_receivers_that_are_left_alone_are_said_first() -> None:
+    (found,) = findings_of(Counts(workers=1, receivers_paused=1, callbacks_held=2))
+
+    assert found.text == "1 receiver of callbacks fails: 2 callbacks wait, and one is tried now and then."
+    assert found.page == "/failed"

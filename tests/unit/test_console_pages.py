@@ -315,13 +315,13 @@ def test_which_version_a_roll_back_goes_to_is_asked_and_kept(tmp_path: Path) -> 
     registry.activate(second)
 
     question = console.get("/models?confirm=rollback").text
-    form = dict(re.findall(r'name="(version|instead_of)" value="([^"]*)"', question))
+    form = dict(re.findall(r'name="(version|replaces)" value="([^"]*)"', question))
     console.post("/models/switch", **form)
 
     assert f'Go back to <span class="mono">{first}</span>, which was active before' in question
     assert "Declines above" in question
     assert registry.active_version() == first
-    assert f"version {first}, instead_of {second}" in console.get("/changes").text
+    assert f"version {first}, replaces {second}" in console.get("/changes").text
 
 
 def test_the_page_follows_until_every_process_serves_the_version(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_what_was_confirmed_is_not_done_where_a_colleague_has_been_there(tmp_pat
     console = Open(models_dir=tmp_path)
     registry.activate(third)
 
-    answer = console.post("/models/switch", version=first, instead_of=second)
+    answer = console.post("/models/switch", version=first, replaces=second)
 
     assert answer.status_code == 409
     assert f"{third} is active by now, not {second}" in unescape(answer.text)

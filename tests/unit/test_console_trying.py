@@ -548,10 +548,23 @@ def test_the_table_begins_with_the_base_and_ends_with_the_sum(tmp_path: Path) ->
     scoring = Scoring(inputs="float32", aggregation="mean", link="identity", base=0.4)
     model = served(tmp_path, small_trees(), scoring, BOTH)
 
-    table = Open(model=model).get("/try").text.partition("What moved it<")[2].partition("</section>")[0]
+    table = Open(model=model).get("/try").text.partition("<h2>Why<")[2].partition("</section>")[0]
 
     numbers = [float(each) for each in re.findall(r'class="n">(?:<strong>)?([-+][\d.]+|[\d.]+)', table)]
     assert len(numbers) > 3
     assert numbers[0] == 0.4
     assert sum(numbers[:-1]) == pytest.approx(numbers[-1], abs=1e-3)
     assert "Unit: probability. The sum is the fraud probability, 0.7000." in table
+
+
+def test_a_flag_is_chosen_a_code_has_known_values_and_the_way_back_is_shown() -> None:
+    console = Open()
+
+    page = console.get("/try").text
+    tried = console.post("/try?of=t-1", amount="20")
+
+    assert '<select id="in-is_online_transaction"' in page
+    assert '<datalist id="known-merchant_category_code"><option value="5942">' in page
+    assert "With the values of" not in page
+    assert 'With the values of <a class="mono" href="/console/transactions/t-1">t-1</a>' in tried.text
+    assert 'action="/console/try?of=t-1" hx-post="/console/try?of=t-1"' in tried.text
