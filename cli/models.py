@@ -53,6 +53,7 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
             {
                 "version": version,
                 "active": version == active,
+                **registry.description(version)._asdict(),
                 "estimator": manifest.estimator,
                 "rows": manifest.training.get("rows"),
                 "imported": "imported_from" in manifest.training,
@@ -77,7 +78,8 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
             table.add_row(mark, each["version"] or "-", cell(each["serves_in"]), _short(each["problem"]))
             continue
         figures = (_figure(each[name]) for name in ("roc_auc", "average_precision"))
-        serves = (each["version"], cell(each["serves_in"]))
+        named = f"{each['version']}  {each['name']}" if each["name"] else each["version"]
+        serves = (escape(named), cell(each["serves_in"]))
         table.add_row(mark, *serves, escape(each["estimator"]), _made_with(each), *figures)
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     for line in remarks(states or []):

@@ -17,15 +17,20 @@ from cli.terminal import rows_progress, stderr, working
 from cli.training import (
     NEEDS,
     CalibrationOption,
+    NameOption,
+    NoteOption,
     SkipOption,
     ThresholdOption,
     activate_if_wanted,
+    checked_description,
+    keep_description,
     list_refusals,
     method_named,
     metrics_lines,
 )
 from shared.clock import utc_now
 from shared.errors import InstallationError
+from shared.model.registry import Registry
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from shared.settings import load_settings
 from shared.transaction import load_transaction_class
@@ -60,6 +65,8 @@ def import_model(
     activate: Annotated[
         bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
     ] = None,
+    name: NameOption = "",
+    note: NoteOption = "",
     data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -73,6 +80,7 @@ def import_model(
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     method = method_named(calibration)
+    description = checked_description(name, note)
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     with rows_progress() as progress, _ended_in_order():
@@ -104,6 +112,7 @@ def import_model(
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
+    keep_description(Registry(settings.models_dir), manifest.version, description)
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
     list_refusals(rows.refusals)
     facts = manifest.training

@@ -18,8 +18,9 @@ from cli.installation import DataOption
 from cli.output import written
 from cli.terminal import rows_progress, stderr, working
 from shared.clock import utc_now
-from shared.errors import InstallationError
+from shared.errors import BundleError, InstallationError
 from shared.model.bundle import Manifest
+from shared.model.description import Description
 from shared.model.registry import Registry
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from shared.settings import Settings, load_settings
@@ -81,6 +82,34 @@ def data(
     stderr.print(said, highlight=False, soft_wrap=True)
 
 
+NameOption = Annotated[
+    str, typer.Option("--name", help="What people call this version, in lists and in the console.", show_default=False)
+]
+NoteOption = Annotated[str, typer.Option("--note", help="Why it was made, in a sentence.", show_default=False)]
+
+
+def checked_description(name: str, note: str) -> Description:
+    """What `--name` and `--note` say.
+
+    Raises:
+        typer.BadParameter: it cannot be kept.
+    """
+    description = Description(name.strip(), note.strip())
+    if problem := description.problem():
+        raise typer.BadParameter(problem, param_hint="--name, --note")
+    return description
+
+
+def keep_description(registry: Registry, version: str, description: Description) -> None:
+    """Keeps a name and a note with a version; where that fails it is a version all the same."""
+    if not any(description):
+        return
+    try:
+        registry.describe(version, description)
+    except BundleError as error:
+        stderr.print(f"its name and note were not kept: {error}", markup=False, soft_wrap=True)
+
+
 def train(
     *,
     file: FileArgument,
@@ -105,6 +134,8 @@ def train(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Keep a report with the version, where the console shows it.")
     ] = True,
+    name: NameOption = "",
+    note: NoteOption = "",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,6 +150,7 @@ def train(
     if algorithm not in list(Algorithm):
         raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
     method = method_named(calibration)
+    description = checked_description(name, note)
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     settings = load_settings(data=data)
@@ -138,6 +170,7 @@ def train(
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
+        keep_description(Registry(settings.models_dir), manifest.version, description)
         if report:
             progress.add_task("writing its report")
             keep_report(Registry(settings.models_dir), manifest.version, test, file_name=file.name)

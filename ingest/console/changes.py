@@ -15,6 +15,9 @@ log = get_logger(__name__)
 
 SHOWN = 100
 
+ACTIVATION = "a model to be activated"
+"""What is changed where a version is made the active one."""
+
 MOST_CHARACTERS = 400
 """Of what a change is about: it may have been typed by whoever looks."""
 
@@ -25,8 +28,8 @@ class ChangeStore(Protocol):
     async def note(self, entry: dict[str, str], *, is_change: bool) -> None:
         """Keeps what was changed, or looked at."""
 
-    async def notes(self, limit: int, *, before: str | None = None) -> list[dict[str, str]]:
-        """The last changes before a place, newest first, each with its own `place`."""
+    async def notes(self, limit: int, *, before: str | None = None, changes_only: bool = False) -> list[dict[str, str]]:
+        """The last changes, and looks, before a place, newest first, each with its own `place`."""
 
 
 class Changes:
@@ -70,6 +73,19 @@ class Changes:
             StoreUnavailableError: Redis failed.
         """
         return await self._store.notes(SHOWN, before=before)
+
+    async def activation_of(self, version: str) -> dict[str, str] | None:
+        """Who made a version the active one, and when; None where that is not among the last changes.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        entries = await self._store.notes(SHOWN, changes_only=True)
+        about = f"version {version},"
+        return next(
+            (each for each in entries if each.get("what") == ACTIVATION and each.get("about", "").startswith(about)),
+            None,
+        )
 
 
 class ChangesPage(ConsolePage):

@@ -89,7 +89,7 @@ class Console:
         search = Search(self.search)
         kinds = (FailedTransactions(self.failures), Retries(self.callbacks), DeadLetters(self.callbacks))
         fields = shown_fields(self.transaction_class)
-        models = ModelsPage(renderer, self.registry, self.fleet, pinned_version=self.pinned_version)
+        models = ModelsPage(renderer, self.registry, self.fleet, changes, pinned_version=self.pinned_version)
         features = self.transaction_class.feature_names()
         overview = Overview(
             history=self.history,

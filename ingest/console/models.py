@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import falcon
 import falcon.asgi
 
-from ingest.console.changes import Changes
+from ingest.console.changes import ACTIVATION, Changes
 from ingest.console.guard import ConsolePage, read_form
 from ingest.console.rendering import Renderer
 from ingest.fleet import Fleet
@@ -29,8 +29,11 @@ FIGURES = (
 class ModelsPage(ConsolePage):
     """GET /console/models."""
 
-    def __init__(self, renderer: Renderer, registry: Registry, fleet: Fleet, *, pinned_version: str | None) -> None:
+    def __init__(
+        self, renderer: Renderer, registry: Registry, fleet: Fleet, changes: Changes, *, pinned_version: str | None
+    ) -> None:
         self._renderer = renderer
+        self._changes = changes
         self._registry = registry
         self._fleet = fleet
         self._pinned_version = pinned_version
@@ -50,6 +53,7 @@ class ModelsPage(ConsolePage):
             "models.html",
             session=req.context.session,
             **{**known, "problem": refused or known["problem"]},
+            activation=None if active is None else await self._changes.activation_of(active),
             done=req.get_param("done") == active,
             all_serve_it=states is not None and all(each.version == active for each in states),
             pinned=self._pinned_version,
@@ -80,6 +84,7 @@ class ModelsPage(ConsolePage):
     def _about(self, version: str, serving: dict[Any, Any]) -> dict[str, Any]:
         count = serving.get(version)
         about: dict[str, Any] = {"version": version, "serves": None if count is None else str(count)}
+        about["description"] = self._registry.description(version)
         about["has_report"] = self._registry.report_path(version).exists()
         try:
             return {**about, "manifest": self._registry.manifest(version), "problem": ""}
@@ -131,7 +136,7 @@ class SwitchPage(ConsolePage):
         about = {"version": version, "replaces": asked_about or "none"}
         try:
             await asyncio.to_thread(self._see_that_it_is_still, asked_about)
-            await self._changes.note(req, "a model to be activated", **about)
+            await self._changes.note(req, ACTIVATION, **about)
             await asyncio.to_thread(self._registry.activate, version, self._feature_names)
         except BundleError as error:
             await self._changes.note(req, "a model was not activated", **about)

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 from shared.errors import BundleError
 from shared.model.bundle import MANIFEST, Manifest, ServingModel, load_model, read_manifest, sync_directory
+from shared.model.description import Description, describe, description_in
 from shared.model.untrusted import opened
 
 ACTIVE, PREVIOUS = "active", "previous"
@@ -69,6 +70,22 @@ class Registry:
             BundleError: this cannot be the name of a version.
         """
         return self._directory(version) / REPORT
+
+    def describe(self, version: str, description: Description) -> None:
+        """Keeps what people call a version, and why it was made.
+
+        Raises:
+            BundleError: it cannot be kept, or this cannot be the name of a version.
+        """
+        describe(self._directory(version), description)
+
+    def description(self, version: str) -> Description:
+        """What people call a version, and why it was made.
+
+        Raises:
+            BundleError: this cannot be the name of a version.
+        """
+        return description_in(self._directory(version))
 
     def report(self, version: str) -> bytes | None:
         """The report of a version, HTML; None if none is kept.

@@ -61,12 +61,12 @@ class ConsoleStore:
         with redis_faults_named():
             await self._redis.xadd(key, fields, maxlen=AUDIT_LENGTH, approximate=True)
 
-    async def notes(self, limit: int, *, before: str | None = None) -> list[dict[str, str]]:
-        """The last of both before a place, newest first, each with its own `place`."""
+    async def notes(self, limit: int, *, before: str | None = None, changes_only: bool = False) -> list[dict[str, str]]:
+        """The last of both, or of the changes, before a place, newest first, each with its own `place`."""
         newest = "+" if before is None else f"({before}"
         found: list[tuple[tuple[int, ...], dict[str, str]]] = []
         with redis_faults_named():
-            for key in (self._keys.console_changes, self._keys.console_looks):
+            for key in (self._keys.console_changes, self._keys.console_looks)[: 1 if changes_only else 2]:
                 entries: Any = await self._redis.xrevrange(key, max=newest, count=limit)
                 for place, fields in entries:
                     named = {

@@ -232,6 +232,17 @@ def test_train_says_which_rows_it_left_out(riskline: Line, file: Path) -> None:
     assert "row 3: " in riskline.err
 
 
+def test_a_version_is_trained_with_a_name_and_a_note(riskline: Line, file: Path) -> None:
+    riskline("train", file, "--no-report", "--name", "x" * 61, code=2)
+    assert "the name has 61 characters; 60 are allowed" in riskline.err
+
+    riskline("train", file, "--no-report", "--name", "Autumn", "--note", "With October's chargebacks.")
+
+    (listed,) = riskline.json("models", "list")
+    assert (listed["name"], listed["note"]) == ("Autumn", "With October's chargebacks.")
+    assert "Autumn" in riskline("models", "list")
+
+
 def test_score_leaves_bad_rows_out_if_one_says_so(riskline: Line, file: Path) -> None:
     riskline("train", file)
 
