@@ -103,6 +103,7 @@ def evaluate(
                 out.write(text.encode())
     list_refusals(labelled.refusals)
     note_untimed(labelled)
+    stderr.print(f"{'warning' if measured.known.is_warning else 'note'}: {measured.known.text}", markup=False)
     if as_json:
         shown = {"model_version": serving.version, **measured.described()}
         told = {"command": command, "report": str(reports[0]) if reports else None}
@@ -110,7 +111,7 @@ def evaluate(
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     typer.echo(f"model {serving.version} on {file.name}")
-    typer.echo(metrics_lines(measured.metrics))
+    typer.echo(metrics_lines(measured.metrics, review=serving.thresholds.review))
     _say_chosen(measured, command)
     for each in reports:
         stderr.print(f"report: {each}", markup=False, soft_wrap=True)

@@ -15,15 +15,22 @@ from cli.installation import DataOption
 from cli.models_import import import_model
 from cli.models_thresholds import thresholds
 from shared.errors import BundleError
+from shared.model.bundle import Manifest
 from shared.model.registry import Registry
 from shared.settings import load_settings
 from shared.transaction import load_transaction_class
+from shared.words import counted
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="See that all processes serve it; by default for some seconds.")
 ]
 VersionArgument = Annotated[str, typer.Argument(help="A model version.")]
+
+IMPORTED = (
+    "the figures of an imported version are from the rows of its import: if it was trained on these, they are "
+    "too good. Measure it on others: riskline evaluate FILE --model VERSION"
+)
 
 models = typer.Typer(help="The model versions of this installation.", no_args_is_help=True)
 models.command("import")(import_model)
@@ -42,25 +49,7 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
     registry = Registry(settings.models_dir)
     unpinned = _active(registry)
     active = unpinned if settings.model_version is None else settings.model_version
-    shown: list[dict[str, Any]] = []
-    for version in registry.versions():
-        try:
-            manifest = registry.manifest(version)
-        except BundleError as error:
-            shown.append({"version": version, "active": version == active, "problem": str(error)})
-            continue
-        shown.append(
-            {
-                "version": version,
-                "active": version == active,
-                **registry.description(version)._asdict(),
-                "estimator": manifest.estimator,
-                "rows": manifest.training.get("rows"),
-                "imported": "imported_from" in manifest.training,
-                "roc_auc": manifest.metrics.get("roc_auc"),
-                "average_precision": manifest.metrics.get("average_precision"),
-            }
-        )
+    shown = [_described(registry, version, is_active=version == active) for version in registry.versions()]
     # redis-py: `riskline --help` shall not wait for it
     from cli.models_serving import cell, known_living, pinned_note, remarks, with_processes  # noqa: PLC0415
 
@@ -70,7 +59,16 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     table = Table(box=None)
-    for heading in ("", "version", "serves in", "estimator", "made with", "ROC-AUC", "average precision"):
+    for heading in (
+        "",
+        "version",
+        "serves in",
+        "estimator",
+        "made with",
+        "ROC-AUC",
+        "average precision",
+        "measured on",
+    ):
         table.add_column(heading, no_wrap=True)
     for each in shown:
         mark = "*" if each["active"] else ""
@@ -80,14 +78,35 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
         figures = (_figure(each[name]) for name in ("roc_auc", "average_precision"))
         named = f"{each['version']}  {each['name']}" if each["name"] else each["version"]
         serves = (escape(named), cell(each["serves_in"]))
-        table.add_row(mark, *serves, escape(each["estimator"]), _made_with(each), *figures)
+        table.add_row(mark, *serves, escape(each["estimator"]), _made_with(each), *figures, each["measured_on"] or "-")
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     for line in remarks(states or []):
         typer.echo(line, err=True)
+    if any(each.get("imported") and each.get("measured_on") for each in shown):
+        typer.echo(IMPORTED, err=True)
     if note := pinned_note(settings, active=unpinned):
         typer.echo(note, err=True)
     if not shown:
         typer.echo(f"no model in {settings.models_dir}: make one by `riskline train FILE`", err=True)
+
+
+def _described(registry: Registry, version: str, *, is_active: bool) -> dict[str, Any]:
+    """What a list says of a version, or why it cannot be read."""
+    try:
+        manifest = registry.manifest(version)
+    except BundleError as error:
+        return {"version": version, "active": is_active, "problem": str(error)}
+    return {
+        "version": version,
+        "active": is_active,
+        **registry.description(version)._asdict(),
+        "estimator": manifest.estimator,
+        "rows": manifest.training.get("rows"),
+        "imported": "imported_from" in manifest.training,
+        "roc_auc": manifest.metrics.get("roc_auc"),
+        "average_precision": manifest.metrics.get("average_precision"),
+        "measured_on": measured_on(manifest),
+    }
 
 
 def _active(registry: Registry) -> str | None:
@@ -152,6 +171,15 @@ def verify(*, version: VersionArgument, data: DataOption = None) -> None:
 def _made_with(version: dict[str, Any]) -> str:
     rows = version["rows"] if isinstance(version["rows"], int) else 0
     return f"{rows:,} rows{', imported' if version['imported'] else ''}"
+
+
+def measured_on(manifest: Manifest) -> str | None:
+    """Which rows a version's figures are from; None where it has none."""
+    if manifest.metrics.get("roc_auc") is None:
+        return None
+    rows = manifest.metrics.get("rows")
+    count = counted(rows, "row") if isinstance(rows, int) else "rows"
+    return f"{count} of its import" if "imported_from" in manifest.training else f"{count} held out"
 
 
 def _figure(value: Any) -> str:

@@ -5,6 +5,7 @@ imported when they run.
 """
 
 import shlex
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -184,6 +185,8 @@ def train(
     typer.echo(_report(manifest))
     where = "" if data is None else f" --data {shlex.quote(str(data))}"
     typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
+    if advice := approved_frauds(manifest.metrics, version=manifest.version, where=where):
+        typer.echo(advice)
 
 
 def keep_report(registry: Registry, version: str, test: "Labelled", *, file_name: str) -> None:
@@ -271,11 +274,24 @@ def _report(manifest: Manifest) -> str:
     return (
         f"model {manifest.version}: {manifest.estimator}\n"
         f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud), "
-        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n" + metrics_lines(manifest.metrics)
+        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n"
+        + metrics_lines(manifest.metrics, review=manifest.thresholds.review)
     )
 
 
-def metrics_lines(metrics: dict[str, Any]) -> str:
+def approved_frauds(metrics: dict[str, Any], *, version: str, where: str) -> str | None:
+    """How many frauds pass at the version's thresholds, and how to choose others; None where none does."""
+    approved, frauds = metrics["frauds_approved"], metrics["frauds"]
+    if not approved:
+        return None
+    return (
+        f"At these thresholds {approved:,} of {counted(frauds, 'fraud')} ({approved / frauds:.0%}) are approved. "
+        "Choose others by what a missed fraud and a wrong decline cost you, on rows that it was not trained on:\n"
+        f"  riskline evaluate FILE --model {version}{where} --cost-fn COST --cost-fp COST"
+    )
+
+
+def metrics_lines(metrics: dict[str, Any], *, review: float | None) -> str:
     """How good a model is, for people."""
     precision = "-" if metrics["precision"] is None else f"{metrics['precision']:.4f}"
     return "\n".join(
@@ -285,5 +301,11 @@ def metrics_lines(metrics: dict[str, Any]) -> str:
             f"  above {metrics['threshold']:g} (declined)",
             f"    precision        {precision}  ({metrics['false_positives']:,} good ones declined)",
             f"    recall           {metrics['recall']:.4f}  ({metrics['false_negatives']:,} frauds not declined)",
+            *(() if review is None else _reviewed(metrics, review)),
         )
     )
+
+
+def _reviewed(metrics: dict[str, Any], review: float) -> Iterator[str]:
+    yield f"  above {review:g} (reviewed)"
+    yield f"    {counted(metrics['reviewed'], 'row')}, {metrics['frauds_reviewed']:,} of them fraud"

@@ -2,7 +2,7 @@
 
 trees.npz        the ensemble as flat arrays of numbers (see trees.py and untrusted.py)
 manifest.json    what it is: format, sha256 of the other files, features, scoring, thresholds, training, metrics
-reference.json   quantiles of features and scores on the training rows, for drift
+reference.json   quantiles of features and scores on the training rows, for drift, and a sketch of these rows
 """
 
 import errno
@@ -73,7 +73,8 @@ class Manifest(BaseModel):
 class ServingModel:
     """A model version that can serve: `shared.assessment.Model` over the kernel."""
 
-    def __init__(self, manifest: Manifest, trees: Trees, words: Words) -> None:
+    def __init__(self, manifest: Manifest, trees: Trees, reference: dict[str, Any]) -> None:
+        words = Words(reference.get("features", {}))
         engine = Engine(trees, manifest.scoring, width=len(manifest.features))
         self.manifest = manifest
         self.version = manifest.version
@@ -87,6 +88,8 @@ class ServingModel:
         self.words = words.of
         self.usual = words.usual
         self.common = words.common
+        self.rows_sketch = reference.get("rows_sketch")
+        """By which training tells rows that the model was made with; None in a bundle of an older release."""
 
 
 def write_bundle(
@@ -173,7 +176,7 @@ def load_model(directory: Path) -> ServingModel:
     """
     manifest, said = _manifest(directory)
     with _opened(directory, REFERENCE, manifest) as file:
-        words = _words(json_of(file.read()))
+        reference = _checked(json_of(file.read()))
     with _opened(directory, TREES, manifest) as file:
         trees = Trees(**arrays_of(file, KINDS, most_bytes=MAX_ARRAY_BYTES))
         problem = trees.problem(len(manifest.features)) or manifest.scoring.problem(trees)
@@ -182,7 +185,7 @@ def load_model(directory: Path) -> ServingModel:
     # older versions are named by their trees
     if directory.name.rpartition("-")[2] not in (_digest(said), manifest.sha256[TREES][:8]):
         raise _refused(directory, MANIFEST, "was altered: it does not say what the version was named by")
-    return ServingModel(manifest, trees, words)
+    return ServingModel(manifest, trees, reference)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -251,11 +254,12 @@ def _check_sha256(file: BufferedReader, expected: str | None) -> None:
     file.seek(0)
 
 
-def _words(reference: Any) -> Words:
+def _checked(reference: Any) -> dict[str, Any]:
     problem = quantiles_problem(reference)
     if problem is not None:
         raise ValueError(problem)
-    return Words(reference.get("features", {}))
+    checked: dict[str, Any] = reference
+    return checked
 
 
 def _write_directory(directory: Path, contents: dict[str, bytes]) -> None:

@@ -1,5 +1,6 @@
 """From a file to a model version and back to decisions, through the command line."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,19 @@ def test_data_refuses_an_unknown_ending_and_too_few_rows(riskline: Line) -> None
 
 
 def test_the_first_model_serves_at_once_and_the_second_waits(riskline: Line, file: Path) -> None:
-    assert "It serves now." in riskline("train", file)
+    told = riskline("train", file, "--review-threshold", 0.6)
+    assert "It serves now." in told
+    assert re.search(r"above 0.6 \(reviewed\)\n    [\d,]+ rows?, \d+ of them fraud", told)
+    assert re.search(r"At these thresholds \d+ of \d+ frauds \(\d+%\) are approved", told)
+    assert "riskline evaluate FILE --model" in told
     assert "To serve it: riskline models activate" in riskline("train", file, "--algorithm", "hist-gradient-boosting")
 
     listed = riskline.json("models", "list")
 
     assert [each["active"] for each in listed] == [True, False]
     assert [each["estimator"] for each in listed] == ["RandomForestClassifier", "HistGradientBoostingClassifier"]
+    assert all(each["measured_on"] == "1,250 rows held out" for each in listed)
+    assert "1,250 rows held out" in riskline("models", "list")
     assert all(each["rows"] == 3_750 and 0.5 < each["roc_auc"] <= 1 for each in listed)
 
 

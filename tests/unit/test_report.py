@@ -15,6 +15,7 @@ import pytest
 from cli.main import run
 from shared.model.registry import Registry
 from worker.training.simulate import simulate
+from worker.training.sketch import share_known, sketched
 
 ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?//|^(?:https?|ftp|data|javascript):", re.IGNORECASE)
 TRAINED, MEASURED = 6_000, 6_000
@@ -237,8 +238,55 @@ def test_rows_that_the_model_was_trained_on_are_warned_of(installation: Path, ev
     text = " ".join(Page(tmp_path / "r.html").text.split())
 
     # three quarters were for training, the last for the test
-    assert "Warning. 4,500 of 6,000 rows (75%) are from the time of the training rows" in text
+    assert re.search(r"Warning\. About 7\d of 100 of these rows are rows that the model was trained on", text)
     assert "Don't rely on these figures" in text
+
+
+def told_on_the_terminal(installation: Path, file: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    capfd.readouterr()
+    assert run(["evaluate", str(file), "--data", str(installation / "data")]) == 0
+    return " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "share"),
+    [
+        (lambda rows: rows, r"About 7\d of 100"),
+        (lambda rows: rows.drop("timestamp"), r"About 7\d of 100"),
+        (lambda rows: rows.head(3_000).sample(1_500, seed=1), "All"),
+        (lambda rows: rows.head(4_000).vstack(rows.tail(1_000)), r"About (?:7|8)\d of 100"),
+    ],
+    ids=["the whole file", "without times", "some of them", "mixed with others"],
+)
+def test_rows_that_the_model_was_trained_on_are_warned_of_on_the_terminal(
+    installation: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: Any, share: str
+) -> None:
+    file = tmp_path / "rows.csv"
+    change(pl.read_csv(installation / "training.csv")).write_csv(file)
+
+    told = told_on_the_terminal(installation, file, capfd)
+
+    assert re.search(rf"warning: {share} of these rows are rows that the model was trained on: every figure", told)
+
+
+def test_rows_that_it_was_not_trained_on_are_said_to_be_so(
+    installation: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    pl.read_csv(installation / "measured.csv").drop("timestamp").write_csv(file)
+
+    told = told_on_the_terminal(installation, file, capfd)
+
+    assert "note: None of these rows is one that the model was trained on." in told
+    assert "warning" not in told
+
+
+def test_a_sketch_that_is_damaged_or_of_no_release_says_nothing() -> None:
+    rows = np.arange(12.0).reshape(4, 3)
+
+    assert [share_known(rows, sketch) for sketch in (None, "", "no base64!", 7, "AAAA")] == [None] * 5
+    assert share_known(rows, sketched(rows)) == 1.0
+    assert share_known(rows[:2] + 100, sketched(rows)) == 0.0
 
 
 def test_the_very_rows_of_the_training_are_known_by_their_sha256(
@@ -402,5 +450,5 @@ def test_without_the_packages_of_a_report_one_is_told_what_to_install(
 
     told = evaluate(installation / "measured.csv", "--report", tmp_path / "r.html", code=1)
 
-    assert "pip install 'riskline[train,files]'" in told
+    assert "pip install '.[train,files]'" in told
     assert np.isfinite(evaluate(installation / "measured.csv", "--json")["roc_auc"])

@@ -71,7 +71,7 @@ def test_a_trained_version_says_what_it_was_made_of_and_how_good_it_is(tmp_path:
     assert (manifest.training["rows"], manifest.training["frauds"]) == (len(training.labels), training.frauds)
     assert manifest.training["test"]["sha256"] == test.described()["sha256"]
     assert set(manifest.libraries) == {"python", "scikit-learn", "numpy"}
-    expected = evaluate(test.labels, model.score(test.rows), threshold=0.85)
+    expected = evaluate(test.labels, model.score(test.rows), thresholds=Thresholds(decline=0.85))
     assert {name: manifest.metrics[name] for name in expected} == expected
     assert manifest.metrics["largest_difference_to_estimator"] <= 1e-9
     assert manifest.metrics["roc_auc"] > 0.8
@@ -103,7 +103,7 @@ def test_a_kernel_that_scores_otherwise_than_the_estimator_stops_the_training(
 def test_figures_at_a_threshold_count_what_is_strictly_above_it() -> None:
     labels = np.array([1, 1, 0, 0, 0])
 
-    figures = evaluate(labels, np.array([0.9, 0.5, 0.6, 0.5, 0.1]), threshold=0.5)
+    figures = evaluate(labels, np.array([0.9, 0.5, 0.6, 0.5, 0.1]), thresholds=Thresholds(decline=0.5))
 
     counted = ("true_positives", "false_positives", "false_negatives", "true_negatives")
     assert [figures[name] for name in counted] == [1, 1, 1, 2]
@@ -111,7 +111,7 @@ def test_figures_at_a_threshold_count_what_is_strictly_above_it() -> None:
 
 
 def test_where_nothing_is_declined_there_is_no_precision() -> None:
-    figures = evaluate(np.array([1, 0]), np.array([0.2, 0.1]), threshold=0.85)
+    figures = evaluate(np.array([1, 0]), np.array([0.2, 0.1]), thresholds=Thresholds(decline=0.85))
 
     assert figures["precision"] is None
     assert figures["recall"] == 0
@@ -121,7 +121,7 @@ def test_where_nothing_is_declined_there_is_no_precision() -> None:
 @pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
 def test_rows_of_one_kind_measure_nothing(labels: list[int]) -> None:
     with pytest.raises(DatasetError, match="a measure needs both kinds"):
-        evaluate(np.array(labels), np.array([0.2, 0.1]), threshold=0.85)
+        evaluate(np.array(labels), np.array([0.2, 0.1]), thresholds=Thresholds(decline=0.85))
 
 
 def test_thresholds_are_kept_with_the_model(sample: Path, registry: Registry) -> None:

@@ -19,6 +19,7 @@ from worker.training.evaluate import evaluate
 from worker.training.folding import folded
 from worker.training.foreign import Foreign
 from worker.training.reference import Reference, beyond_thresholds, misread, proven
+from worker.training.sketch import sketched
 from worker.training.unpickle import FORESTS
 
 SHARE_ROUNDING = 1e-9
@@ -106,7 +107,7 @@ def _imported(
     scores = Engine(trees, scoring, width=len(features)).score(reference.rows)
     metrics: dict[str, Any] = {"largest_difference_to_estimator": difference}
     if labels is not None:
-        metrics = {**evaluate(labels, scores, threshold=thresholds.decline), **metrics}
+        metrics = {**evaluate(labels, scores, thresholds=thresholds), **metrics}
     return write_bundle(
         models_dir,
         trees=trees,
@@ -130,6 +131,7 @@ def _imported(
         reference={
             "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
             "score": quantiles(scores),
+            "rows_sketch": sketched(reference.rows),
         },
     )
 

@@ -12,6 +12,7 @@ from worker.training.choosing import Chosen, CostCurve, Costs, choose, cost_curv
 from worker.training.evaluate import evaluate
 from worker.training.labelled import Labelled
 from worker.training.measures import AtThreshold, Scored, at_threshold, current, ladder
+from worker.training.overlap import Known, overlap
 from worker.training.topk import DEFAULT_K, TopK, card_precision_top_k, precision_top_k
 
 
@@ -29,6 +30,8 @@ class Measurement:
     costs: Costs | None
     curve: CostCurve | None
     chosen: Chosen | None
+    known: Known
+    """Whether the model was trained on these rows."""
 
     @property
     def marked(self) -> list[AtThreshold]:
@@ -37,7 +40,11 @@ class Measurement:
 
     def described(self) -> dict[str, Any]:
         """The same for programs: intervals as [value, low, high]."""
-        shown: dict[str, Any] = {**self.metrics, "at_thresholds": [each.described() for each in self.table]}
+        shown: dict[str, Any] = {
+            **self.metrics,
+            "known_rows": self.known._asdict(),
+            "at_thresholds": [each.described() for each in self.table],
+        }
         for name, top in (("precision_at_k", self.by_day), ("card_precision_at_k", self.cards_by_day)):
             if top is not None:
                 told = {"k": top.k, "days": len(top.days), "shorter_days": top.shorter_days}
@@ -61,7 +68,7 @@ def measure(
     scores = model.score(data.rows)
     days = None if data.times is None else np.array(data.times, dtype="datetime64[D]")
     scored = Scored(data.labels.astype(bool), scores, days, data.cards)
-    metrics = evaluate(data.labels, scores, threshold=model.thresholds.decline)
+    metrics = evaluate(data.labels, scores, thresholds=model.thresholds)
     curve = None if costs is None else cost_curve(scored, costs)
     chosen = None
     if curve is not None or alerts_per_day is not None:
@@ -77,6 +84,7 @@ def measure(
         costs=costs,
         curve=curve,
         chosen=chosen,
+        known=overlap(data, model.manifest.training, model.rows_sketch),
     )
 
 

@@ -13,6 +13,7 @@ from worker.training.calibration import Method, described
 from worker.training.evaluate import evaluate
 from worker.training.fit import Algorithm, Fitted, fit, libraries
 from worker.training.labelled import Labelled
+from worker.training.sketch import share_known, sketched
 
 MAX_DIFFERENCE = 1e-9
 """Between the kernel and the estimator; a forest has none at all."""
@@ -42,7 +43,8 @@ def train(
     difference = _largest_difference(fitted, engine, test)
     if difference > MAX_DIFFERENCE:
         raise BundleError(f"the kernel scores up to {difference:.2g} otherwise than scikit-learn; nothing was written")
-    metrics: dict[str, Any] = evaluate(test.labels, engine.score(test.rows), threshold=thresholds.decline)
+    metrics: dict[str, Any] = evaluate(test.labels, engine.score(test.rows), thresholds=thresholds)
+    sketch = sketched(training.rows)
     return write_bundle(
         models_dir,
         trees=fitted.trees,
@@ -55,13 +57,14 @@ def train(
         training={
             **training.described(),
             "seed": seed,
-            "test": test.described(),
+            "test": {**test.described(), "like_training_rows": share_known(test.rows, sketch)},
             "calibration": described(fitted.curve, by="its labels"),
         },
         metrics={**metrics, "largest_difference_to_estimator": difference},
         reference={
             "features": {name: quantiles(training.rows[:, i]) for i, name in enumerate(features)},
             "score": quantiles(engine.score(training.rows)),
+            "rows_sketch": sketch,
         },
     )
 

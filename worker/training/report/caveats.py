@@ -2,7 +2,7 @@
 
 import re
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import fisher_exact
@@ -41,38 +41,6 @@ class Note(NamedTuple):
 
     name: str
     text: str
-
-
-def overlap(data: Labelled, training: dict[str, Any]) -> tuple[str, bool]:
-    """Whether the model knows these rows: what to say, and whether it is a warning."""
-    sha256 = data.described()["sha256"]
-    if sha256 == training.get("sha256"):
-        return "These are the very rows that the model was trained on: every figure here is too good.", True
-    if sha256 == (training.get("test") or {}).get("sha256"):
-        return "These are the rows that the model was tested on when it was trained.", False
-    if sha256 == (training.get("reference") or {}).get("sha256"):
-        if (training.get("calibration") or {}).get("fitted_by") == "its labels":
-            return "The model was calibrated on these very rows: its scores fit them too well.", True
-        return "These are the rows that came with the import of the model.", False
-    return _overlap_in_time(data.times, training.get("window"))
-
-
-def _overlap_in_time(times: list[datetime] | None, window: list[str] | None) -> tuple[str, bool]:
-    if window is None or times is None:
-        missing = "the file has no times" if window is not None else "the version does not say when its rows were from"
-        return f"Whether the model was trained on some of these rows cannot be told: {missing}.", False
-    first, last = (datetime.fromisoformat(each) for each in window)
-    within = sum(first <= time <= last for time in times)
-    if not within:
-        gap = (min(times) - last).days
-        after = f"{counted(gap, 'day')} after" if gap > 0 else "after" if min(times) > last else "before or around"
-        return f"None of these rows is from the time of the training rows; they are from {after} it.", False
-    told = (
-        f"{within:,} of {len(times):,} rows ({within / len(times):.0%}) are from the time of the training rows "
-        f"({first:%Y-%m-%d} to {last:%Y-%m-%d}). If they are the same rows, or of the same cards, the figures here are "
-        "too good; measure on later rows."
-    )
-    return told, True
 
 
 def caveats(scored: Scored, data: Labelled, *, today: date) -> list[Note]:

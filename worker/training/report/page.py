@@ -15,7 +15,7 @@ from worker.training.labelled import Labelled
 from worker.training.measurement import Measurement
 from worker.training.measures import AtThreshold, at_threshold, calibration
 from worker.training.report import charts
-from worker.training.report.caveats import caveats, overlap
+from worker.training.report.caveats import caveats
 from worker.training.report.words import per, percent, share_words, summary
 from worker.training.topk import TopK
 
@@ -44,7 +44,6 @@ def page(
 
     `made_at` is a time in UTC, as in decisions.
     """
-    known, is_warning = overlap(data, manifest.training)
     described = data.described()
     rate = measured.scored.frauds / len(data.labels)
     return (
@@ -58,9 +57,9 @@ def page(
             described=described,
             fraud_rate=percent(rate),
             window=_window(described["window"], measured.scored.number_of_days),
-            known=known,
-            is_warning=is_warning,
-            summary=summary(measured, known=is_warning),
+            known=measured.known.text,
+            is_warning=measured.known.is_warning,
+            summary=summary(measured, known=measured.known.is_warning),
             base_brier=rate * (1 - rate),
             curves=_curves(measured),
             scores=_scores(measured),
