@@ -25,8 +25,8 @@ from shared.model.description import Description
 from shared.model.registry import Registry
 from shared.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from shared.settings import Settings, load_settings
-from shared.transaction import TransactionModel, load_transaction_class
-from shared.words import counted, no_transactions
+from shared.transaction import Transaction, TransactionModel, load_transaction_class
+from shared.words import counted, from_the_clone, no_transactions
 
 if TYPE_CHECKING:
     from worker.training.calibration import Method
@@ -41,7 +41,7 @@ CalibrationOption = Annotated[
     str | None, typer.Option("--calibration", help="Make scores probabilities by labels: sigmoid or isotonic.")
 ]
 ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, max=1, help="Decline strictly above it.")]
-NEEDS = "needs packages that only serving does not: `pip install 'riskline[train,files]'`, or `make install`"
+NEEDS = f"needs packages that only serving does not: {from_the_clone('train,files')}"
 
 
 def register(app: typer.Typer) -> None:
@@ -58,28 +58,24 @@ def data(
     rows: Annotated[int, typer.Option("--rows", min=1000, help="How many transactions.")] = 60_000,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
 ) -> None:
-    """Write a sample of labelled transactions made by a simulator (not bank data)."""
+    """Write a labelled sample: simulated card payments, or made-up rows of your own class (not bank data)."""
     with working("loading polars"):
         try:
-            from worker.training.dataset import ENDINGS  # noqa: PLC0415  # see the top of the file
+            from worker.training.dataset import ENDINGS, write_frame  # noqa: PLC0415  # see the top of the file
+            from worker.training.invent import invent  # noqa: PLC0415  # same
             from worker.training.simulate import simulate  # noqa: PLC0415  # same
         except ImportError as error:
             raise InstallationError(f"`riskline data` {NEEDS} ({error})") from error
     if not out.name.endswith(ENDINGS):
         raise typer.BadParameter(f"the name must end in {', '.join(ENDINGS)}", param_hint="OUT")
+    transaction_class = load_transaction_class(load_settings().transaction)
+    is_own = transaction_class is not Transaction
     with working(f"making {rows:,} transactions"):
-        frame = simulate(rows=rows, seed=seed)
-    try:
-        if out.name.endswith(".parquet"):
-            frame.write_parquet(out)
-        elif out.name.endswith(".ndjson"):
-            frame.write_ndjson(out)
-        else:
-            frame.write_csv(out, compression="gzip" if out.name.endswith(".gz") else "uncompressed")
-    except OSError as error:
-        raise InstallationError(f"{out} cannot be written: {error}") from error
+        frame = invent(transaction_class, rows=rows, seed=seed) if is_own else simulate(rows=rows, seed=seed)
+        write_frame(frame, out)
     frauds = int(frame[frame.columns[-1]].sum())
-    said = f"{out}: {rows:,} simulated transactions, {frauds:,} of them fraud ({frauds / rows:.2%})"
+    what = f"made-up rows of {transaction_class.__name__}" if is_own else "simulated transactions"
+    said = f"{out}: {rows:,} {what}, {frauds:,} of them fraud ({frauds / rows:.2%})"
     stderr.print(said, highlight=False, soft_wrap=True)
 
 

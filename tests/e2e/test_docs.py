@@ -5,7 +5,6 @@ environment or does not return (see `ELSEWHERE`). A block that shows an error on
 """
 
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -75,7 +74,7 @@ def run_block(block: str, *, directory: Path, environment: dict[str, str], port:
         block = MODEL_VERSION.sub(max(versions), block)
     command = ["bash", "-euo", "pipefail", "-c", CURL + block]
     done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, f"{block}\nexit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -212,14 +211,6 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "payments.py").write_text(blocks(HOW_TO, "python")[0])
-    chance = random.Random(0)
-    rows = ["transaction_id,amount,payee_age_days,hour,is_new_device,is_fraud"]
-    for number in range(1000):
-        fraud = chance.random() < 0.1
-        amount = chance.lognormvariate(7 if fraud else 4, 0.5)
-        age = 0 if fraud else chance.randrange(900)
-        rows.append(f"P{number},{amount:.2f},{age},{chance.randrange(24)},{int(fraud)},{int(fraud)}")
-    (tmp_path / "payments.csv").write_text("\n".join(rows))
     for example in (DOCS / "examples").glob("*.py"):
         shutil.copy(example, tmp_path)
     found = runnable_blocks(HOW_TO)

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 from pydantic.fields import FieldInfo
+from pydantic_core import to_json
 
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
@@ -55,6 +56,26 @@ def read_blocks(
         raise DatasetError(f"{path}: there is no such file")
     read = _read_lines if path.name.endswith(".ndjson") else _read_columns
     return read(path, transaction_class, needed, kept)
+
+
+def write_frame(frame: pl.DataFrame, out: Path) -> None:
+    """Writes a file that can be read here; in CSV a cell that is a list or an object is its JSON.
+
+    Raises:
+        DatasetError: it cannot be written.
+    """
+    try:
+        if out.name.endswith(".parquet"):
+            frame.write_parquet(out)
+        elif out.name.endswith(".ndjson"):
+            frame.write_ndjson(out)
+        else:
+            nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+            cells = {name: [to_json(cell).decode() for cell in frame[name].to_list()] for name in nested}
+            flat = frame.with_columns(**{name: pl.Series(texts) for name, texts in cells.items()})
+            flat.write_csv(out, compression="gzip" if out.name.endswith(".gz") else "uncompressed")
+    except OSError as error:
+        raise DatasetError(f"{out} cannot be written: {error}") from error
 
 
 def estimated_rows(path: Path) -> int | None:

@@ -1,0 +1,186 @@
+"""Values of one field, from its JSON schema: how they are drawn for honest rows and for those that stand out."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+Draw = Callable[[np.ndarray, list[datetime], np.random.Generator], list[Any]]
+"""From which rows stand out, when they were, and chance, to a value of each."""
+
+Schema = Mapping[str, Any]
+
+LIKE_EXAMPLE, HONEST_LIKE_EXAMPLE = 0.85, 0.1
+"""How many rows that stand out, and how many others, have the example's category."""
+
+HONEST_PART = 6.0
+"""How many times the usual number an example is."""
+
+HONEST_SPREAD, BOLD_SPREAD, NARROW = 0.8, 0.25, 0.08
+"""Spreads of a number's logarithm, and of one between two bounds in parts of what is between them."""
+
+SMALL = 0.05
+"""Of what is between two bounds: an example below that is large among small numbers, not small among large ones."""
+
+PLAIN = 100.0
+"""The scale of a number of which nothing is known."""
+
+WORDS = ("a", "b", "c")
+
+CODES = 8
+"""Codes beside the examples."""
+
+LARGE = 0.75
+"""Of what is between two bounds, where no example says what stands out."""
+
+LEAST_SCALE = 1e-6
+"""Below which digits are no longer added."""
+
+DIGITS = 2
+"""Behind the point, of numbers of some size; smaller ones have as many more as they need."""
+
+
+def draw_of(about: Schema, definitions: Mapping[str, Schema], *, is_code: bool) -> Draw | None:
+    """What draws the field's values; None where its type does not tell them and it has no example."""
+    examples = list(about.get("examples", ()))
+    about = _plain({**about}, definitions)
+    examples += [each for each in about.get("examples", ()) if each not in examples]
+    kind = about.get("type")
+    choices = _choices(about, examples)
+    if choices:
+        return partial(_categories, choices, examples[0] if examples else choices[-1])
+    if kind in ("integer", "number"):
+        numbers = [each for each in examples if isinstance(each, int | float) and not isinstance(each, bool)]
+        return _numbers(Span.of(about, whole=kind == "integer"), numbers, is_code=is_code)
+    if kind == "string" and about.get("format") in TIMES:
+        return partial(_times, TIMES[about["format"]])
+    if examples or about.get("nullable"):
+        return partial(_categories, examples or [None], examples[0] if examples else None)
+    return None
+
+
+def _choices(about: Schema, examples: list[Any]) -> list[Any]:
+    """The values that a field may have, where they are listed; words for a text of which nothing is said."""
+    if "const" in about:
+        return [about["const"]]
+    if about.get("type") == "boolean":
+        return [False, True]
+    if "enum" in about:
+        return [*about["enum"], *(each for each in examples if each not in about["enum"])]
+    unbound = about.get("type") == "string" and not {"pattern", "maxLength", "minLength", "format"} & set(about)
+    return list(WORDS) if unbound and not examples else []
+
+
+def _plain(about: dict[str, Any], definitions: Mapping[str, Schema]) -> dict[str, Any]:
+    """The schema with its references followed; of several that it may be the one that says most."""
+    while True:
+        if "$ref" in about:
+            named = definitions[about.pop("$ref").rpartition("/")[2]]
+            about = {**named, **about}
+        elif "allOf" in about:
+            first, *_ = about.pop("allOf")
+            about = {**first, **about}
+        elif "anyOf" in about or "oneOf" in about:
+            choices = about.pop("anyOf", None) or about.pop("oneOf")
+            given = [each for each in choices if each.get("type") != "null"]
+            about["nullable"] = len(given) < len(choices)
+            about = {**next((each for each in given if "enum" in each), given[0]), **about}
+        else:
+            return about
+
+
+def _categories(
+    values: list[Any], like: Any, bold: np.ndarray, _times: list[datetime], random: np.random.Generator
+) -> list[Any]:
+    """The example's category mostly where a row stands out, of the others the first ones more often."""
+    others = [each for each in values if each != like or like is None]
+    if not others or like is None:
+        return [values[place] for place in random.integers(0, len(values), len(bold))]
+    weights = 1 / np.arange(1, len(others) + 1)
+    chosen = random.choice(len(others), len(bold), p=weights / weights.sum())
+    is_like = random.random(len(bold)) < np.where(bold, LIKE_EXAMPLE, HONEST_LIKE_EXAMPLE)
+    return [like if liked else others[place] for liked, place in zip(is_like.tolist(), chosen.tolist(), strict=True)]
+
+
+TIMES: dict[str, Callable[[datetime], str]] = {
+    "date-time": lambda time: time.isoformat().replace("+00:00", "Z"),
+    "date": lambda time: time.date().isoformat(),
+    "time": lambda time: time.time().isoformat(),
+}
+
+
+def _times(
+    spelled: Callable[[datetime], str], _bold: np.ndarray, times: list[datetime], _random: np.random.Generator
+) -> list[str]:
+    return [spelled(each) for each in times]
+
+
+class Span:
+    """Between which numbers a field's are, and in which steps."""
+
+    def __init__(self, low: float | None, high: float | None, *, whole: bool, step: float | None) -> None:
+        self.low, self.high, self.whole, self.step = low, high, whole, step
+
+    @classmethod
+    def of(cls, about: Schema, *, whole: bool) -> "Span":
+        """The bounds of a schema; one that is exclusive is moved by what is the least between two numbers."""
+        step = about.get("multipleOf")
+        least = step or (1 if whole else 10.0**-DIGITS)
+        low, high = about.get("minimum"), about.get("maximum")
+        above, below = about.get("exclusiveMinimum"), about.get("exclusiveMaximum")
+        if above is not None and below is not None and not whole:
+            least = min(least, (below - above) / 100)
+        low = low if above is None else max(above + least, -math.inf if low is None else low)
+        high = high if below is None else min(below - least, math.inf if high is None else high)
+        return cls(low, high, whole=whole, step=step)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it says yes or no."""
+        return self.whole and (self.low, self.high) == (0, 1)
+
+    def fitted(self, values: np.ndarray, *, scale: float) -> list[Any]:
+        """The values as the field takes them."""
+        step = self.step or (1 if self.whole else 10.0 ** -max(DIGITS, DIGITS - math.floor(math.log10(scale))))
+        values = np.round(values / step) * step
+        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        values = values.clip(low, high)
+        return [int(each) for each in values] if self.whole else [round(float(each), 9) for each in values]
+
+
+def _numbers(span: Span, examples: list[float], *, is_code: bool) -> Draw:
+    if span.is_flag:
+        return partial(_categories, [0, 1], int(examples[0]) if examples else 1)
+    if is_code:
+        low = 0 if span.low is None else span.low
+        high = low + 100 * CODES if span.high is None else span.high
+        spread = sorted(
+            {int(each) for each in np.linspace(low, high, CODES + 2)[1:-1]} | {int(each) for each in examples}
+        )
+        return partial(_categories, spread, int(examples[0]) if examples else spread[-1])
+    return partial(_measured, span, examples[0] if examples else None)
+
+
+def _measured(
+    span: Span, example: float | None, bold: np.ndarray, _times: list[datetime], random: np.random.Generator
+) -> list[Any]:
+    """Numbers around the example where a row stands out, and where it does not far from it."""
+    rows = len(bold)
+    low = span.low if span.low is not None else (0.0 if example is None or example >= 0 else None)
+    if low is None or (span.high is not None and low >= span.high):
+        center = float(example or 0.0)
+        scale = max(abs(center), 1.0)
+        unlike, like = random.normal(0, scale / 3, rows), random.normal(center, scale / 10, rows)
+        return span.fitted(np.where(bold, like, unlike), scale=scale)
+    width = None if span.high is None else span.high - low
+    size = (PLAIN if width is None else width * LARGE) if example is None else example - low
+    if width is None or 0 < size < SMALL * width:
+        usual, near = (size / HONEST_PART, size) if size > 0 else (PLAIN, PLAIN / 50)
+        unlike = usual * np.exp(random.normal(0, HONEST_SPREAD, rows))
+        like = near * np.exp(random.normal(0, BOLD_SPREAD, rows))
+        return span.fitted(low + np.where(bold, like, unlike), scale=max(usual, LEAST_SCALE))
+    unlike, like = random.beta(2, 2, rows) * width, random.normal(size, NARROW * width, rows)
+    return span.fitted(low + np.where(bold, like, unlike), scale=max(width, LEAST_SCALE))
