@@ -16,6 +16,7 @@ from shared.features import first_example
 from shared.model.registry import Registry
 from shared.settings import Settings
 from shared.transaction import Transaction, TransactionModel, load_transaction_class
+from shared.words import from_the_clone
 
 DEMO_REVIEW_THRESHOLD = 0.5
 """More likely fraud than not, and not sure enough to decline: the demo shows all three actions."""
@@ -52,7 +53,7 @@ def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
     if missing:
         raise InstallationError(
             f"no model in {settings.models_dir}, and none can be trained here without {', '.join(missing)}: "
-            "`pip install 'riskline[train,files]'`, or copy a bundle there and `riskline models activate` it"
+            f"{from_the_clone('train,files')}, or copy a bundle there and `riskline models activate` it"
         )
     say(f"no model in {settings.models_dir}: making one from simulated transactions, once")
     environment = cli_environment(settings)

@@ -16,6 +16,7 @@ from cli.installation import DataOption, Installation, installation_settings, in
 from shared.errors import BundleError, InstallationError, RisklineError
 from shared.model.build import LIBRARY
 from shared.settings import Settings
+from shared.words import from_the_clone
 
 OLDEST_PYTHON = (3, 11)
 
@@ -194,7 +195,7 @@ def _check_extras() -> Iterator[Finding]:
     for extra, (modules, use) in EXTRAS.items():
         missing = [name for name in modules if find_spec(name) is None]
         if missing:
-            detail = f"{', '.join(missing)} not installed; {use} need `pip install 'riskline[{extra}]'`"
+            detail = f"{', '.join(missing)} not installed; {use} need them: {from_the_clone(extra)}"
             yield Finding(extra, Verdict.WARN, detail)
         else:
             yield Finding(extra, Verdict.OK, f"installed, for {use}")

@@ -19,7 +19,7 @@ from shared.errors import DatasetError, InstallationError
 from shared.model.registry import Registry
 from shared.settings import Settings, load_settings
 from shared.transaction import TransactionModel, load_transaction_class
-from shared.words import counted, no_transactions
+from shared.words import counted, from_the_clone, no_transactions
 from worker.training.rows import Block, Refusals
 
 SMALL_FILE_BYTES = 1_000_000
@@ -127,9 +127,7 @@ def _scoring_there(
     try:
         from cli.scoring_service import Service, scoring_by  # noqa: PLC0415  # httpx is not where it only serves
     except ImportError as error:
-        raise InstallationError(
-            f"`--url` needs httpx and tenacity: `pip install 'riskline[client]'` ({error})"
-        ) from error
+        raise InstallationError(f"`--url` needs httpx and tenacity: {from_the_clone('client')} ({error})") from error
     service = Service(url=url, api_key=api_key, connections=connections, explain=explain)
     with scoring_by(service, transaction_class) as score_blocks:
         yield score_blocks, score_blocks.versions
@@ -158,7 +156,7 @@ def _opened(file: Path, transaction_class: type[TransactionModel]) -> tuple[Iter
     try:
         from worker.training.dataset import estimated_rows, read_blocks  # noqa: PLC0415  # polars is slow to import
     except ImportError as error:
-        raise InstallationError(f"`riskline score` needs polars: `pip install 'riskline[files]'` ({error})") from error
+        raise InstallationError(f"`riskline score` needs polars: {from_the_clone('files')} ({error})") from error
     # polars has taken Ctrl-C for itself, and would keep it back until the next block is read
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
     return read_blocks(file, transaction_class), estimated_rows(file)

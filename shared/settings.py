@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     traces: Literal["off", "otlp"] = Field(
         default="off",
         description="`otlp` sends traces as OpenTelemetry's own variables say (`OTEL_EXPORTER_OTLP_ENDPOINT`, "
-        "`OTEL_TRACES_SAMPLER`, …), which its SDK reads by itself; needs the extra `riskline[otel]`.",
+        "`OTEL_TRACES_SAMPLER`, …), which its SDK reads by itself; needs the packages of the extra `otel`.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least log level shown."

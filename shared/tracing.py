@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from shared.errors import SettingsError
 from shared.settings import Settings
+from shared.words import from_the_clone
 
 Kind = Literal["server", "consumer", "client"]
 Attributes = Mapping[str, str | int | bool]
@@ -48,7 +49,7 @@ def create_tracing(settings: Settings, *, service: str) -> Tracing | None:
         module = import_module("shared.otel")
     except ImportError as error:
         raise SettingsError(
-            f"RISKLINE_TRACES is otlp, and {error.name} is not installed: pip install 'riskline[otel]'"
+            f"RISKLINE_TRACES is otlp, and {error.name} is not installed: {from_the_clone('otel')}"
         ) from None
     tracing: Tracing = module.create(service)
     return tracing

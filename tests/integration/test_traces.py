@@ -184,5 +184,5 @@ def test_without_the_extra_the_start_says_what_to_install(tmp_path: Path, demo_e
     ended = riskline("api", environment={**demo_environment, **own})
 
     assert ended.returncode == 1
-    assert "pip install 'riskline[otel]'" in ended.stderr
+    assert "pip install '.[otel]'" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1

@@ -1,6 +1,7 @@
 """Numbers in sentences: one of something is not several."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,21 @@ def test_no_message_counts_transactions_or_decisions_without_it() -> None:
         if uncounted.search(line) and not any(each in line for each in allowed)
     ]
     assert not found
+
+
+def test_no_text_installs_riskline_from_an_index_that_has_none_of_that_name() -> None:
+    places = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    places += [path for room in ("cli", "ingest", "shared", "worker", "client") for path in (ROOT / room).rglob("*.py")]
+    assert not [path for path in places if re.search(r"pip install '?riskline|riskline\[", path.read_text())]
+
+
+def test_the_extras_that_messages_name_are_those_of_the_project() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {
+        extra
+        for path in [*ROOT.glob("docs/**/*.md"), *(ROOT / "cli").rglob("*.py"), *(ROOT / "shared").rglob("*.py")]
+        for found in re.findall(r"pip install '\.\[([\w,]+)\]'|from_the_clone\([\"']([\w,]+)[\"']\)", path.read_text())
+        for extra in ",".join(found).strip(",").split(",")
+    }
+    assert named
+    assert named <= set(extras)
