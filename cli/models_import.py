@@ -1,5 +1,6 @@
 """`riskline models import`: a team's own trained model becomes a version."""
 
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from cli.training import (
     SkipOption,
     ThresholdOption,
     activate_if_wanted,
+    approved_frauds,
     checked_description,
     keep_description,
     list_refusals,
@@ -135,11 +137,12 @@ def import_model(
         markup=False,
     )
     if "average_precision" in manifest.metrics:
-        stderr.print(
-            f"on the labels of {reference.name}:\n{metrics_lines(manifest.metrics)}\n{_guess(manifest.metrics)}",
-            markup=False,
-            highlight=False,
-        )
+        figures = metrics_lines(manifest.metrics, review=manifest.thresholds.review)
+        where = "" if data is None else f" --data {shlex.quote(str(data))}"
+        advice = approved_frauds(manifest.metrics, version=manifest.version, where=where)
+        for line in (f"on the labels of {reference.name}:", figures, _guess(manifest.metrics), advice):
+            if line is not None:
+                stderr.print(line, markup=False, highlight=False)
     typer.echo(manifest.version)
 
 
