@@ -33,7 +33,9 @@ AHEAD = 4 * MOST_AT_ONCE
 """Decisions that wait to be recorded from which on the door decides no more of them than are recorded."""
 
 PATIENCE_SECONDS = 0.25
-"""How long a call may take before Redis is what is slow, and not we: then the door answers, and the buffer fills."""
+PATIENCE_LOOKS = 10
+"""How long a call may take before Redis is what is slow: then the door answers, and the buffer fills. So often it is
+looked at meanwhile: an event loop with much to do reads an answer of Redis late, and is late with these looks, too."""
 
 MAX_BYTES = 128 * 1024 * 1024
 """Of decisions in the buffer, however few they are: bounds memory where a team's transactions are large."""
@@ -160,11 +162,11 @@ class Recorder:
         self._show_pending()
         # while Redis is away nobody waits for it
         self._is_patient = not self._outage.lasts
-        impatient = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._lose_patience)
+        self._look(PATIENCE_LOOKS)
         try:
             await self._intake.record(outcomes)
         finally:
-            impatient.cancel()
+            self._next_look.cancel()
             self._is_patient = False
             if self.pressure.is_high:
                 # those who wait are answered while the next call is under way
@@ -184,7 +186,11 @@ class Recorder:
         if not self._buffer:
             self._filled.clear()
 
-    def _lose_patience(self) -> None:
+    def _look(self, left: int) -> None:
+        if left:
+            loop = asyncio.get_running_loop()
+            self._next_look = loop.call_later(PATIENCE_SECONDS / PATIENCE_LOOKS, self._look, left - 1)
+            return
         self._is_patient = False
         if self.pressure.is_high:
             self.pressure.ease()
