@@ -41,6 +41,8 @@ class Child:
     environment: dict[str, str] | None = None
     stop_seconds: float = 15.0
     """How long it may finish what it does before it is killed."""
+    interruptible: bool = False
+    """Whether a Ctrl-C reaches it and its own children as one: who sits at a terminal waits for no load balancer."""
     orphaned_signal: signal.Signals = signal.SIGTERM
     """What it gets when this process is killed."""
     complaint: str = OWN_MESSAGE
@@ -83,6 +85,14 @@ class Child:
         if self.process is not None:
             self.process.send_signal(wanted)
 
+    def stop(self, *, interrupted: bool) -> None:
+        """Asks the process to stop, by a Ctrl-C or by any other reason."""
+        if interrupted and self.interruptible and self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGINT)
+        else:
+            self.signal(signal.SIGTERM)
+
     def kill_group(self) -> None:
         """Kills what is left of the process and of what it started."""
         if self.process is not None:
@@ -101,6 +111,8 @@ class Supervisor:
     """Called after a child was started again, so that its new id can be told."""
     stages: list[list[Child]] = field(default_factory=list)
     stop_requests: int = 0
+    interrupted: bool = False
+    """Whether the first request was a Ctrl-C."""
     hurried: bool = False
     """A second Ctrl-C: no more waiting."""
     _wakeup: int = -1
@@ -139,6 +151,8 @@ class Supervisor:
             os.close(writing)
 
     def _request_stop(self, number: int, _frame: FrameType | None) -> None:
+        if self.stop_requests == 0:
+            self.interrupted = number == signal.SIGINT
         self.hurried = number == signal.SIGINT and self.stop_requests > 0
         self.stop_requests += 1
 
@@ -199,7 +213,7 @@ class Supervisor:
         for stage in reversed(self.stages):
             for child in stage:
                 if child.exit_status() is None:
-                    child.signal(signal.SIGTERM)
+                    child.stop(interrupted=self.interrupted)
             for child in stage:
                 deadline = time.monotonic() + child.stop_seconds
                 while child.process is not None and child.exit_status() is None:

@@ -10,6 +10,7 @@ from ingest.auth import Gate, KeyMiddleware
 from ingest.backlog import Backlog
 from ingest.callbacks import Submissions
 from ingest.console.main import Console
+from ingest.departure import Departure
 from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
 from ingest.fastpath_shared import FastPath
 from ingest.feed import Feed
@@ -86,6 +87,7 @@ def create_app(
     check_url: Callable[[str], str],
     default_callback_url: str | None,
     version: str,
+    departure: Departure,
     limits: Limits = DEFAULT_LIMITS,
     cors_origins: tuple[str, ...] = (),
     allowed_hosts: tuple[str, ...] = (),
@@ -130,7 +132,9 @@ def create_app(
         max_body_bytes=max_body_bytes,
         traced=tracing is not None,
     )
-    middleware: list[Any] = [RequestIdMiddleware(), *([] if tracing is None else [TracingMiddleware(tracing)])]
+    departure.on_begin(fast_path.close_doors)
+    middleware: list[Any] = [RequestIdMiddleware(), departure]
+    middleware += [] if tracing is None else [TracingMiddleware(tracing)]
     middleware += [MetricsMiddleware(), *cors(cors_origins), HostMiddleware(hosts), KeyMiddleware(gate, limiter)]
     middleware += [AcceptMiddleware(), fast_path, Edge(limits)]
     if lifespan is not None:
@@ -145,6 +149,7 @@ def create_app(
         fleet=fleet,
         gate=gate,
         store_watch=store_watch,
+        departure=departure,
     )
     app.add_route("/score-transaction", score)
     app.add_route("/transactions", transactions)

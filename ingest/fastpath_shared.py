@@ -96,6 +96,11 @@ class FastPath:
         """Makes itself known to the server's connections."""
         scope.get("state", {})[STATE] = self
 
+    def close_doors(self) -> None:
+        """Sends all requests the ordinary way from now on."""
+        self.doors = {}
+        self.heads.clear()
+
     def sender_and_account(self, authorization: str | None) -> tuple[str | None, Account | None]:
         """The identity of an admitted request's key, and what the request is counted on."""
         key = self.gate.holder(authorization) if self.gate.asks else None

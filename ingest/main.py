@@ -15,6 +15,7 @@ from ingest.backlog import Backlog
 from ingest.callbacks import url_check
 from ingest.console.main import Console
 from ingest.console.sessions import Sessions
+from ingest.departure import Departure
 from ingest.edge_shared import Limits, allow_files
 from ingest.fastpath import FastPathProtocol
 from ingest.feed import Feed
@@ -164,6 +165,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         intake=intake,
         check_url=url_check(settings),
         default_callback_url=settings.default_callback_url,
+        departure=Departure(seconds=settings.stop_delay),
         limits=Limits(connections=settings.max_connections, request_seconds=settings.request_timeout),
         cors_origins=settings.cors,
         allowed_hosts=settings.hosts,

@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         description="Seconds in which a client may send less than 1,000 bytes each of a request before it is answered "
         "408; and for a new connection to send anything.",
     )
+    stop_delay: Annotated[float, Field(ge=0)] = Field(
+        default=5.0,
+        description="Seconds for which an API process that is told to stop (SIGTERM) answers on: each answer ends its "
+        "connection, and `/health/ready` is 503, so that clients and load balancers go elsewhere first.",
+    )
     keep_alive: Annotated[int, Field(ge=1)] = Field(
         default=75,
         description="Seconds after which a connection without requests is closed; to be more than that of a load "

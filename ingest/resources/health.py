@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from ingest.access import READ
 from ingest.auth import Gate
 from ingest.backlog import Backlog
+from ingest.departure import Departure
 from ingest.fleet import Fleet
 from ingest.kept import Kept
 from ingest.recording import AnyRecorder
@@ -40,6 +41,8 @@ DETAILS = READ
 
 NOT_TOLD: dict[str, Any] = {"model_problem": None, "processes": None, "recordings": None, "queue": None}
 
+STOPPING = "This process was told to stop and ends within seconds: send what comes to another."
+
 NO_WORKER = "No scoring worker lives: what is queued waits. Start `riskline worker`."
 
 NOBODY_DELIVERS = "No worker delivers the callbacks that are due. Start `riskline worker --queue callbacks`."
@@ -58,6 +61,7 @@ class HealthResource:
         fleet: Fleet,
         gate: Gate,
         store_watch: StoreWatch,
+        departure: Departure,
     ) -> None:
         """`redis` has each shard of the store."""
         self._serving = serving
@@ -67,6 +71,7 @@ class HealthResource:
         self._fleet = fleet
         self._gate = gate
         self._store_watch = store_watch
+        self._departure = departure
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
@@ -86,14 +91,16 @@ class HealthResource:
         resp.data = b'{"status":"live"}'
 
     async def on_get_ready(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """200 where a model serves and Redis answers, else 503 with what is missing.
+        """200 where a model serves, Redis answers and the process stays, else 503 with what is missing.
 
         What is degraded leaves it ready: the process does its part, and taken out of rotation it could do none.
         """
         problems = await asyncio.gather(*(_problem_of(redis) for redis in self._redis))
         redis_problem = None if None in problems else problems[0]
         model = self._serving.model
-        missing = [name for name, gone in (("model", model is None), ("redis", redis_problem is not None)) if gone]
+        stopping = self._departure.has_begun
+        gone = {"model": model is None, "redis": redis_problem is not None, "process": stopping}
+        missing = [name for name, is_gone in gone.items() if is_gone]
         if missing:
             resp.status = falcon.HTTP_503
         degraded = {} if redis_problem else self._degraded()
@@ -108,6 +115,7 @@ class HealthResource:
                 "checks": {
                     "model": "ok" if model is not None else model_problem,
                     "redis": redis_told,
+                    **({"process": STOPPING} if stopping else {}),
                     **({"keys": KEYS_PROBLEM} if self._gate.problem else {}),
                     **degraded,
                 },

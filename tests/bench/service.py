@@ -31,7 +31,7 @@ from tests.bench.workspace import ROOT, Workspace
 
 KEYS = Keys()
 RISKLINE = (sys.executable, "-m", "cli")
-QUIET = {"RISKLINE_LOG_LEVEL": "ERROR", "PYTHONPATH": str(ROOT)}
+QUIET = {"RISKLINE_LOG_LEVEL": "ERROR", "RISKLINE_STOP_DELAY": "0", "PYTHONPATH": str(ROOT)}
 FILL_BATCH = 256
 POLL_SECONDS = 0.02
 

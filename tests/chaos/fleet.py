@@ -78,6 +78,7 @@ class Fleet:
             "RISKLINE_MODELS": str(directory / "models"),
             "RISKLINE_TRANSACTION": "tests.chaos.slow:SlowTransaction",
             "RISKLINE_CALLBACK_SECRET": secret,
+            "RISKLINE_STOP_DELAY": "0.5",
             "RISKLINE_CALLBACK_ALLOW": f"{HOST}/32",
             "RISKLINE_CALLBACK_SCHEDULE": ",".join(map(str, CALLBACK_SCHEDULE)),
         }

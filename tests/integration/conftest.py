@@ -53,7 +53,9 @@ def demo_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
     models = tmp_path_factory.mktemp("models")
     write_stump(models)
     # port 0: another test, or whatever else runs here, may have 8000
-    return {**clean_environment(), "RISKLINE_MODELS": str(models), "RISKLINE_PORT": "0"}
+    # stop delay 0: no load balancer has to hear of it
+    own = {"RISKLINE_MODELS": str(models), "RISKLINE_PORT": "0", "RISKLINE_STOP_DELAY": "0"}
+    return {**clean_environment(), **own}
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.integration
 
 CLIENTS = 16
 
+STOP_DELAY = 5
+"""Longer than any client needs to send its next request."""
+
 
 @contextmanager
 def process(*words: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
@@ -82,6 +85,60 @@ def test_an_api_that_stops_has_kept_all_that_it_answered(demo_environment: dict[
     assert len(accepted) > CLIENTS
     assert len(scored) > CLIENTS
     assert missing == []
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_no_request_fails_where_clients_go_elsewhere_when_they_are_told(
+    demo_environment: dict[str, str], redis: OwnRedis, processes: str
+) -> None:
+    (port,) = free_ports(1)
+    environment = {**demo_environment, "REDIS_URL": redis.url, "RISKLINE_STOP_DELAY": str(STOP_DELAY)}
+    with process("api", "--port", str(port), "--processes", processes, environment=environment) as api:
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: answers(url), seconds=60)
+        unready = asyncio.run(call_until_told_to_go(url, api))
+        code = api.wait(STOP_DELAY + API_STOP_SECONDS)
+
+    assert unready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert unready.json()["missing"] == ["process"]
+    assert code in (0, -signal.SIGTERM)
+
+
+async def call_until_told_to_go(url: str, api: subprocess.Popen[bytes]) -> httpx.Response:
+    """Clients call until an answer ends their connection; what is said of readiness then."""
+    answered = [0] * CLIENTS
+
+    async def one(number: int) -> None:
+        async with httpx.AsyncClient(base_url=url, timeout=15) as client:
+            last = False
+            while not last:
+                row = transaction_json(transaction_id=f"{number}-{answered[number]}")
+                # any that fails ends the test
+                answer = await client.post("/transactions" if number % 2 else "/score-transaction", json=row)
+                answered[number] += 1
+                last = answer.headers.get("connection") == "close"
+                # so that some connections are idle now and then
+                await asyncio.sleep(0.01 * (number % 4))
+
+    clients = [asyncio.create_task(one(number)) for number in range(CLIENTS)]
+    async with asyncio.timeout(30):
+        while min(answered) < 2:  # noqa: ASYNC110  # the clients have no more to wait for
+            await asyncio.sleep(0.05)
+    api.send_signal(signal.SIGTERM)
+    await asyncio.gather(*clients)
+    async with httpx.AsyncClient(base_url=url) as client:
+        return await client.get("/health/ready")
+
+
+def test_ctrl_c_at_a_terminal_waits_for_no_load_balancer(
+    demo_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    environment = {**demo_environment, "RISKLINE_STOP_DELAY": "1000"}
+    with RunningUp(tmp_path_factory.mktemp("up"), environment=environment, flags=("--processes", "2")) as up:
+        up.process.send_signal(signal.SIGINT)
+        # far from the delay
+        assert up.process.wait(60) == 0
+    assert not up.said("is killed")
 
 
 def answers(url: str) -> bool:

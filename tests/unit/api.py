@@ -13,6 +13,7 @@ from ingest.backlog import Backlog
 from ingest.callbacks import url_check
 from ingest.console.main import Console
 from ingest.console.sessions import Sessions
+from ingest.departure import Departure
 from ingest.edge_shared import DEFAULT_LIMITS, Limits
 from ingest.feed import Feed
 from ingest.fleet import Fleet
@@ -93,6 +94,7 @@ class Api:
         self.scaling = Scaling(self.backlog, AsyncPaces(redis), Target())
         self.store_watch = StoreWatch([(AsyncIdentity(redis), Witness())], memory=None)
         self.console_sessions = Sessions(self.gate, ConsoleStore(redis))
+        self.departure = Departure(seconds=0)
         self.app = create_app(
             transaction_class=transaction_class,
             serving=self.serving,
@@ -118,6 +120,7 @@ class Api:
             check_url=url_check(settings or load_settings()),
             default_callback_url=(settings or load_settings()).default_callback_url,
             version="1.2.3",
+            departure=self.departure,
             limits=limits,
             cors_origins=cors_origins,
             allowed_hosts=allowed_hosts,
