@@ -55,6 +55,7 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/console/find"): BY_SESSION,
     ("POST", "/console/values"): BY_SESSION,
     ("GET", "/console/decisions"): BY_SESSION,
+    ("GET", "/console/decisions/new"): BY_SESSION,
     ("GET", "/console/decisions.csv"): BY_SESSION,
     ("GET", "/console/transactions/{transaction_id}"): BY_SESSION,
     ("POST", "/console/transactions/{transaction_id}"): BY_SESSION,

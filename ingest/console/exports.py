@@ -11,10 +11,10 @@ import falcon.asgi
 
 from ingest.console.changes import Changes
 from ingest.console.columns import shown_fields
-from ingest.console.decisions import Search
 from ingest.console.filters import Filter
 from ingest.console.guard import ConsolePage, parameters
 from ingest.console.rendering import HEADERS
+from ingest.console.search import Search
 from ingest.console.sessions import Session, Sessions
 from ingest.refusals import GONE
 from shared.clock import spelled

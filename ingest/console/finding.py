@@ -9,10 +9,10 @@ from urllib.parse import quote
 import falcon
 import falcon.asgi
 
-from ingest.console.decisions import Search
 from ingest.console.filters import ANY_END, Filter
 from ingest.console.guard import ConsolePage
 from ingest.console.rendering import Renderer
+from ingest.console.search import Search
 from shared.store.interfaces import TransactionIntake
 from shared.store.listing import Entry, Listings
 

@@ -12,7 +12,7 @@ from ingest.auth import Gate
 from ingest.console.assets import Assets
 from ingest.console.changes import Changes, ChangesPage
 from ingest.console.columns import columns_of, shown_fields
-from ingest.console.decisions import DecisionsPage, Search
+from ingest.console.decisions import DecisionsPage
 from ingest.console.errors import Serializer, with_pages
 from ingest.console.exports import DecisionsFile
 from ingest.console.failed import AgainPage, FailedPage
@@ -20,9 +20,11 @@ from ingest.console.finding import FindPage, Place
 from ingest.console.guard import Guard
 from ingest.console.kinds import DeadLetters, FailedTransactions, Retries
 from ingest.console.models import ModelsPage, ReportPage, SwitchPage
+from ingest.console.neighbours import NewPage
 from ingest.console.overview import Overview, OverviewPage
 from ingest.console.periods import Periods
 from ingest.console.rendering import Renderer
+from ingest.console.search import Search
 from ingest.console.sessions import Sessions
 from ingest.console.shown_values import ValuesPage
 from ingest.console.signing import SignIn, SignOut
@@ -116,6 +118,7 @@ class Console:
             registry=self.registry,
         )
         app.add_route("/console/decisions", decisions)
+        app.add_route("/console/decisions/new", NewPage(renderer, search, fields=fields))
         places = (Place("waiting", self.undecided), Place("failed", self.failures.listing))
         app.add_route("/console/find", FindPage(renderer, search, intake=self.intake, places=places))
         app.add_route("/console/values", ValuesPage(changes))
@@ -125,6 +128,7 @@ class Console:
             TransactionPage(
                 renderer,
                 changes,
+                search=search,
                 intake=self.intake,
                 failures=self.failures,
                 callbacks=self.callbacks,

@@ -8,10 +8,13 @@ import falcon.asgi
 import orjson
 
 from ingest.console.changes import Changes
+from ingest.console.columns import shown_fields
 from ingest.console.guard import ConsolePage, parameters
 from ingest.console.hiding import without_secrets, without_urls
 from ingest.console.kinds import is_retrying
+from ingest.console.neighbours import neighbours
 from ingest.console.rendering import Renderer
+from ingest.console.search import Search
 from ingest.console.sessions import Session
 from ingest.console.shown_values import shows_values
 from ingest.console.sums import added_up
@@ -41,6 +44,7 @@ class TransactionPage(ConsolePage):
         renderer: Renderer,
         changes: Changes,
         *,
+        search: Search,
         intake: TransactionIntake,
         failures: AllFailures,
         callbacks: AllCallbacks,
@@ -50,6 +54,8 @@ class TransactionPage(ConsolePage):
     ) -> None:
         self._renderer = renderer
         self._changes = changes
+        self._search = search
+        self._fields = shown_fields(transaction_class)
         self._intake = intake
         self._failures = failures
         self._callbacks = callbacks
@@ -100,6 +106,7 @@ class TransactionPage(ConsolePage):
             callback=callback,
             resend=_resend(callback),
             done=parameters(req),
+            beside=await neighbours(self._search, parameters(req), self._fields),
             with_values=with_values,
             always_with_values=shows_values(req),
             **self._values(record if with_values else None),

@@ -193,8 +193,8 @@ def test_periods_keep_the_rest_of_the_filter(console: Open) -> None:
 
 
 def test_a_rare_decision_is_looked_for_part_by_part(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.console.decisions.PART", 10)
-    monkeypatch.setattr("ingest.console.decisions.SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr("ingest.console.search.PART", 10)
+    monkeypatch.setattr("ingest.console.search.SEARCH_SECONDS", 0.0)
     console.feed({"id": "rare", "action": "DECLINE"}, *({"id": f"t-{number}"} for number in range(25)))
 
     query, looks = "action=DECLINE", 0
@@ -225,7 +225,7 @@ def test_the_export_has_all_that_the_filter_admits_and_no_values(console: Open) 
 def test_an_export_that_is_watched_says_how_far_it_is_also_where_it_finds_nothing(
     console: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.console.decisions.EXPORT_PART", 10)
+    monkeypatch.setattr("ingest.console.search.EXPORT_PART", 10)
     console.feed(*({"id": f"t-{number}"} for number in range(35)))
 
     watched = console.get("/decisions.csv?action=DECLINE&progress=1").text.split(MARK)

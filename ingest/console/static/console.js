@@ -19,6 +19,14 @@ function watch(live) {
   }, 500);
 }
 
+// A time of day in UTC has in its title also what the reader's own clock says.
+document.addEventListener("pointerover", (event) => {
+  const time = event.target.closest?.("time[datetime]");
+  if (!time || time.dataset.local) return;
+  time.dataset.local = "1";
+  time.title += `, ${new Date(time.dateTime).toLocaleString()} here`;
+});
+
 addEventListener("DOMContentLoaded", () => {
   const live = document.getElementById("live");
   if (live) watch(live);
