@@ -120,7 +120,9 @@ class Batch:
         self._queueing = queueing
         self._max_rows = max_rows
         self._seen = self._accepted = self._known = self._unknown = 0
-        self._refused: list[tuple[int, Problem]] = []
+        # as JSON at once: ten thousand problems are so many objects that to look through them holds up everybody
+        self._refused: list[tuple[int, bytes]] = []
+        self._refused_for = set[str]()
         self._described_bytes = 0
         self._retry_after_seconds = 1
 
@@ -184,7 +186,8 @@ class Batch:
         )
         if self._described_bytes > MAX_DESCRIBED_BYTES:
             problem = undescribed(problem)
-        self._refused.append((index, problem))
+        self._refused.append((index, orjson.dumps({"index": index, **described(problem)})))
+        self._refused_for.add(problem.name)
 
     def result(self) -> dict[str, object]:
         """What a client is told.
@@ -192,15 +195,11 @@ class Batch:
         Raises:
             Problem: no row was accepted.
         """
-        refused = [{"index": index, **described(problem)} for index, problem in sorted(self._refused, key=_index)]
+        refused = [orjson.Fragment(row) for _, row in sorted(self._refused)]
         if self._accepted + self._known == 0:
             if not refused:
                 raise empty_batch()
-            if all(problem.name == "queue-full" for _, problem in self._refused):
+            if self._refused_for == {"queue-full"}:
                 raise queue_full("As many transactions wait as may; see rows.", self._retry_after_seconds, rows=refused)
             raise no_row_accepted(rows=refused)
         return {"accepted": self._accepted, "known": self._known, "refused": len(refused), "rows": refused}
-
-
-def _index(refused: tuple[int, Problem]) -> int:
-    return refused[0]

@@ -120,7 +120,7 @@ async def serving(app: Any) -> AsyncIterator[Server]:
 
 def request(path: str, body: bytes, *headers: str, method: str = "POST", version: str = "1.1") -> bytes:
     """A raw request with the headers that every client sends."""
-    lines = [f"{method} {path} HTTP/{version}", "Host: api", f"Content-Length: {len(body)}", *headers]
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost", f"Content-Length: {len(body)}", *headers]
     if not any(header.lower().startswith("content-type") for header in headers):
         lines.append("Content-Type: application/json")
     return "\r\n".join([*lines, "", ""]).encode() + body
