@@ -1,6 +1,7 @@
 """What all processes had ever counted at each full minute: written by whichever API process comes first."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, NamedTuple
 
 import orjson
@@ -74,7 +75,7 @@ class RedisHistory:
         """The snapshots from a time on, oldest first."""
         with redis_faults_named():
             entries: Any = await self._redis.xrange(self._keys.history, min=int(at * 1000))
-        return [_snapshot(fields) for _, fields in entries]
+        return [snapshot for _, fields in entries if (snapshot := _snapshot(fields)) is not None]
 
     async def of_the_week(self, at: float, *, apart_seconds: float) -> list[Snapshot]:
         """Those of quarters of an hour from a time on, oldest first, and no closer to each other than this."""
@@ -84,11 +85,18 @@ class RedisHistory:
         next_ms = 0.0
         for place, fields in entries:
             at_ms = int(place.partition(b"-")[0])
-            if at_ms >= next_ms:
-                kept.append(_snapshot(fields))
+            if at_ms >= next_ms and (snapshot := _snapshot(fields)) is not None:
+                kept.append(snapshot)
                 next_ms = at_ms + apart_seconds * 1000
         return kept
 
 
-def _snapshot(fields: Any) -> Snapshot:
-    return Snapshot(float(fields[b"at"]), orjson.loads(fields[b"numbers"]))
+def _snapshot(fields: Mapping[bytes, bytes]) -> Snapshot | None:
+    """What an entry says; None where somebody else has written it."""
+    try:
+        at, numbers = float(fields[b"at"]), orjson.loads(fields[b"numbers"])
+    except (KeyError, ValueError):
+        return None
+    if not (isfinite(at) and isinstance(numbers, dict)):
+        return None
+    return Snapshot(at, {name: number for name, number in numbers.items() if type(number) in (int, float)})

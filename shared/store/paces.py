@@ -1,6 +1,7 @@
 """How long the workers' batches took, by their size: measured by them, told now and then, best effort."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -77,9 +78,13 @@ def _microseconds(seconds: float) -> int:
 
 
 def _measured(found: Any) -> Measured:
-    busy = int(found.pop(b"busy", 0))
-    timed: dict[int, Timed] = {}
+    busy, timed = 0, dict[int, Timed]()
     for size, numbers in found.items():
-        batches, transactions, microseconds = map(int, numbers.split())
-        timed[int(size)] = Timed(batches, transactions, microseconds / MICROSECONDS)
+        # what is none of ours somebody else has written
+        with suppress(ValueError):
+            if size == b"busy":
+                busy = int(numbers)
+                continue
+            batches, transactions, microseconds = map(int, numbers.split())
+            timed[int(size)] = Timed(batches, transactions, microseconds / MICROSECONDS)
     return Measured(timed, busy / MICROSECONDS)

@@ -1,7 +1,8 @@
 """What the workers decided with each model version, and measured: counted by them, told now and then, best effort."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -92,9 +93,9 @@ class AsyncTallies:
         with redis_faults_named():
             found: dict[Any, Any] = await self._redis.hgetall(self._keys.decided_by)
         counts: Tallied = Counter()
-        for field, number in found.items():
-            version, _, what = field.decode().rpartition(" ")
-            counts[version, what] = int(number)
+        for field, number in _numbers(found):
+            version, _, what = field.rpartition(" ")
+            counts[version, what] = number
         return counts
 
     async def add_measured(self, counts: Measured) -> None:
@@ -117,6 +118,13 @@ class AsyncTallies:
         """
         with redis_faults_named():
             found: dict[Any, Any] = await self._redis.hgetall(self._keys.measured)
-        named = ((field.decode().split(" "), int(number)) for field, number in found.items())
+        named = ((field.split(" "), number) for field, number in _numbers(found))
         # others are of another release
         return Counter({Field(*names): number for names, number in named if len(names) == len(Field._fields)})
+
+
+def _numbers(found: Mapping[bytes, bytes]) -> Iterator[tuple[str, int]]:
+    """The counts of a hash; what is none, somebody else has written."""
+    for field, number in found.items():
+        with suppress(ValueError):
+            yield field.decode(), int(number)

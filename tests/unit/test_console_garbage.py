@@ -1,14 +1,17 @@
 """Whatever somebody else writes into Redis: the console shows what it can of the rest, and the doors answer."""
 
+import asyncio
 from typing import Any
 
+import fakeredis
 import orjson
 import pytest
 
+from shared.store.history import RedisHistory, Snapshot
 from shared.store.keys import Keys
 from tests.unit.console_pages import Open, attempt, ids
 
-PAGES = ("", "/decisions", "/decisions.csv", "/transactions/c-1", "/transactions/f-1", "/failed", "/changes")
+PAGES = ("", "/decisions", "/decisions.csv", "/failed", "/changes")
 GARBAGE = (b"x", b"", b"{}", b"[]", b"5", b"null", b'"x"', b"\xff", b"1e999")
 RECORDS: tuple[dict[str, Any], ...] = (
     {"decision": {"fraud_probability": 1}},
@@ -39,7 +42,10 @@ def assert_all_is_answered(console: Open) -> None:
     for page in PAGES:
         assert console.get(page).status_code == 200, page
     for each in ("c-1", "f-1"):
-        assert console.api.client.simulate_get(f"/transactions/{each}").status_code == 200
+        # one that cannot be read at all is none
+        assert console.get(f"/transactions/{each}").status_code in (200, 404)
+        assert console.api.client.simulate_get(f"/transactions/{each}").status_code in (200, 404)
+    assert console.get("/transactions/t-1").status_code == 200
     assert isinstance(console.api.client.simulate_get("/decisions").json["decisions"], list)
     # and the others are shown as ever
     failed = ids(console.get("/failed").text)
@@ -76,5 +82,30 @@ def test_what_else_is_in_a_listing_takes_no_page_with_it(console: Open, garbage:
     for stream in (keys.feed, keys.console_looks, keys.console_changes):
         redis.xadd(stream, {b"d": garbage})
         redis.xadd(stream, dict.fromkeys((b"at", b"who", b"what", b"about", b"request_id"), garbage))
+
+    assert_all_is_answered(console)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_what_else_is_among_the_figures_takes_no_page_with_it(console: Open, garbage: bytes) -> None:
+    redis, keys = console.api.sync_redis, Keys()
+    for figures in (keys.decided_by, keys.measured, keys.paces, keys.processes):
+        redis.hset(
+            figures, mapping={garbage: b"1", b"busy": garbage, b"a b": garbage, b"a b c": garbage, b"9": garbage}
+        )
+    for stream in (keys.history, keys.history_week):
+        redis.xadd(stream, {b"at": garbage, b"numbers": garbage}, id="1795490107000-1")
+        redis.xadd(
+            stream, {b"at": b"1795490107", b"numbers": orjson.dumps({"a": "b", "c": None})}, id="1795490107000-2"
+        )
+
+    async def look() -> None:
+        await console.api.fleet.look()
+        await console.api.scaling.look()
+        server = redis.connection_pool.connection_kwargs["server"]
+        history = RedisHistory(fakeredis.FakeAsyncRedis(server=server))
+        assert await history.since(0) == await history.of_the_week(0, apart_seconds=60) == [Snapshot(1795490107.0, {})]
+
+    asyncio.run(look())
 
     assert_all_is_answered(console)
