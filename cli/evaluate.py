@@ -57,7 +57,7 @@ def evaluate(
         float | None, typer.Option("--cost-fp", min=0, help="What it costs to decline a good one: a number.")
     ] = None,
     alerts_per_day: Annotated[
-        int | None, typer.Option("--alerts-per-day", min=1, help="How many transactions there is time to look at.")
+        int | None, typer.Option("--alerts-per-day", min=1, help="How many reviews a day there is time for.")
     ] = None,
     card_column: Annotated[
         str | None, typer.Option("--card-column", help="The column of the card (default: card_id, if any).")
@@ -112,9 +112,21 @@ def evaluate(
         return
     typer.echo(f"model {serving.version} on {file.name}")
     typer.echo(metrics_lines(measured.metrics, review=serving.thresholds.review))
+    typer.echo(_intervals(measured))
     _say_chosen(measured, command)
     for each in reports:
         stderr.print(f"report: {each}", markup=False, soft_wrap=True)
+
+
+def _intervals(measured: "Measurement") -> str:
+    """What chance leaves of the two figures at the threshold, and by what that is told."""
+    cards = measured.scored.by_card
+    how = "rows taken for independent"
+    if cards is not None:
+        how = f"by card: frauds on {cards.with_fraud:,} of {cards.number:,}"
+    shares = {"precision": measured.now.precision, "recall": measured.now.recall}
+    told = [f"{name} {each.low:.3f} to {each.high:.3f}" for name, each in shares.items() if each.low is not None]
+    return f"    95 % intervals   {', '.join(told)}  ({how})"
 
 
 def _command(measured: "Measurement", version: str, now: Thresholds, data: Path | None) -> str | None:

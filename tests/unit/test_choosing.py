@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.errors import DatasetError
 from shared.policy import Thresholds
-from worker.training.choosing import Chosen, Costs, alerts_threshold, between, choose, cost_curve
+from worker.training.choosing import Chosen, Cost, Costs, between, choose, cost_curve, review_threshold
 from worker.training.measures import Scored
 
 NOW = Thresholds(decline=0.85, review=0.5)
@@ -89,44 +89,57 @@ def test_a_review_threshold_above_the_new_decline_threshold_is_dropped_and_said(
     assert "no review" in found.because[-1]
 
 
-def test_alerts_a_day_are_at_most_as_many_on_average() -> None:
+def test_reviews_a_day_are_at_most_as_many_on_average_beside_what_is_declined() -> None:
     rows = scored([0] * 8, [0.9, 0.8, 0.7, 0.6, 0.3, 0.2, 0.1, 0.05], [1, 1, 1, 1, 1, 2, 2, 2])
 
-    for alerts, above in ((1, 2), (2, 4), (3, 6), (4, 8)):
-        threshold = alerts_threshold(rows, alerts)
+    for reviews, above in ((1, 3), (2, 5), (3, 7), (4, 8)):
+        threshold = review_threshold(rows, 0.85, reviews)
         assert (rows.scores > threshold).sum() == above
 
     found = chosen(rows, None, 2)
-    assert found.thresholds == Thresholds(decline=0.85, review=0.45)
-    assert "on average 2.0 a day" in found.because[0]
+    assert found.thresholds == Thresholds(decline=0.85, review=0.25)
+    assert "on average 2.0 a day, 0.0 of them fraud, beside the 0.5 a day that are declined" in found.because[0]
 
 
-def test_equal_scores_are_alerts_together_or_not_at_all() -> None:
+def test_equal_scores_are_reviewed_together_or_not_at_all() -> None:
     rows = scored([0] * 4, [0.9, 0.5, 0.5, 0.5], [1, 1, 1, 1])
 
-    assert (rows.scores > alerts_threshold(rows, 2)).sum() == 1
-    none = chosen(scored([0] * 4, [0.9] * 4, [1] * 4), None, 2)
-    assert "too many share the highest score" in none.because[0]
+    assert review_threshold(rows, 0.85, 2) == 0.85
+    none = chosen(rows, None, 2)
+    assert none.thresholds.review is None
+    assert "more than that share the highest score below 0.85" in none.because[0]
 
 
-def test_where_those_declined_are_more_than_there_is_time_for_less_is_declined_and_nothing_reviewed() -> None:
-    rows = scored([0] * 4, [0.99, 0.95, 0.9, 0.2], [1, 1, 1, 1])
+def test_time_for_reviews_never_lets_more_frauds_through_that_are_declined_at_less_cost() -> None:
+    # five are declined a day and there is time for one review: nobody looks at what is declined
+    rows = scored([1, 1, 1, 1, 1, 1, 0, 0], [0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.4, 0.1], [1] * 8)
+    costs = fixed(rows, 100, 1)
+    alone = chosen(rows, costs, None)
 
-    found = chosen(rows, None, 1)
+    found = chosen(rows, costs, 1)
 
-    assert found.thresholds == Thresholds(decline=0.97, review=None)
-    assert "above 0.85 there are 3.0" in found.because[0]
-
-
-def test_where_those_declined_are_as_many_as_there_is_time_for_nothing_is_reviewed() -> None:
-    rows = scored([0] * 4, [0.99, 0.95, 0.8, 0.2], [1, 1, 1, 1])
-
-    assert chosen(rows, None, 2, Thresholds(decline=0.8)).thresholds == Thresholds(decline=0.8)
+    assert found.thresholds.decline == alone.thresholds.decline == pytest.approx(0.45)
+    assert (rows.scores > (found.thresholds.review or 1)).sum() == 7
+    assert found.cost is not None
+    assert found.cost.per_1000 == pytest.approx(cost_at(rows, costs, found.thresholds.decline))
 
 
-def test_alerts_a_day_need_days() -> None:
+def test_the_cost_of_what_is_chosen_is_said_with_and_without_what_reviews_find() -> None:
+    rows = scored([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], [1] * 4)
+    costs = fixed(rows, 10, 30)
+
+    found = chosen(rows, costs, 2)
+
+    # the second fraud costs 10 if it is missed, and declining it would decline a good one, too
+    assert found.thresholds == Thresholds(decline=0.85, review=0.4)
+    assert found.cost == Cost(per_1000=2_500, if_reviews_find_all=0)
+    assert "2,500.00 per 1,000 transactions if they find no fraud, 0.00 if they find each" in found.because[-1]
+    assert chosen(rows, costs, None, Thresholds(decline=0.85)).cost == Cost(2_500, 2_500)
+
+
+def test_reviews_a_day_need_days() -> None:
     with pytest.raises(DatasetError, match="need a column timestamp"):
-        alerts_threshold(scored([0, 1], [0.1, 0.2]), 5)
+        review_threshold(scored([0, 1], [0.1, 0.2]), 0.85, 5)
 
 
 @pytest.mark.parametrize(

@@ -429,13 +429,14 @@ def test_chosen_thresholds_are_applied_by_the_command_that_is_printed(
     assert "command" not in again
 
 
-def test_the_chosen_review_threshold_leaves_as_many_alerts_as_there_is_time_for(
+def test_the_chosen_review_threshold_leaves_as_many_reviews_as_there_is_time_for(
     evaluate: Any, rows: pl.DataFrame
 ) -> None:
     told = evaluate(rows, "--json", "--alerts-per-day", 1)
 
     picked = next(each for each in told["at_thresholds"] if "chosen review" in each["why"])
-    per_day = picked["alerts"][0] * told["rows"] / told["precision_at_k"]["days"]
+    declined = next(each for each in told["at_thresholds"] if "decline" in each["why"])
+    per_day = (picked["alerts"][0] - declined["alerts"][0]) * told["rows"] / told["precision_at_k"]["days"]
     assert told["chosen"]["decline"] == 0.8
     assert 0.8 < per_day <= 1
     assert told["precision_at_k"]["k"] == 1

@@ -50,12 +50,22 @@ class CostCurve:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What mistakes cost per 1,000 transactions: if reviews find no fraud, and if they find each that they see."""
+
+    per_1000: float
+    if_reviews_find_all: float
+
+
+@dataclass(frozen=True)
 class Chosen:
     """Thresholds, those that are new by name, and why they are so, a sentence each."""
 
     thresholds: Thresholds
     named: list[tuple[str, float]]
     because: list[str]
+    cost: Cost | None = None
+    """Where costs are known."""
 
 
 def cost_curve(scored: Scored, costs: Costs) -> CostCurve:
@@ -77,21 +87,21 @@ def cost_curve(scored: Scored, costs: Costs) -> CostCurve:
     return CostCurve(lows[possible], highs[possible], totals[possible] * 1000 / len(scored.fraud))
 
 
-def alerts_threshold(scored: Scored, alerts_per_day: int) -> float:
-    """The lowest threshold above which there are on average at most so many rows a day.
+def review_threshold(scored: Scored, decline: float, reviews_per_day: int) -> float:
+    """The lowest threshold between which and `decline` there are on average at most so many rows a day.
 
     Raises:
         DatasetError: the days are not known.
     """
     if scored.number_of_days is None:
         raise DatasetError("alerts per day need a column timestamp with a time in every row")
-    descending = np.sort(scored.scores)[::-1]
-    most = alerts_per_day * scored.number_of_days
+    descending = np.sort(scored.scores[scored.scores <= decline])[::-1]
+    most = reviews_per_day * scored.number_of_days
     if most >= len(descending):
         return 0.0
     low = float(descending[most])
     above = descending[descending > low]
-    return between(low, float(above[-1]) if len(above) else 1.0)
+    return between(low, float(above[-1])) if len(above) else decline
 
 
 def between(low: float, high: float) -> float:
@@ -106,9 +116,9 @@ def between(low: float, high: float) -> float:
 def choose(
     scored: Scored, current: Thresholds, *, curve: CostCurve | None, costs: Costs | None, alerts_per_day: int | None
 ) -> Chosen:
-    """The decline threshold of least cost, and the one above which there is time for all, where they are asked for.
+    """The decline threshold of least cost, and the review threshold that there is time for, where they are asked for.
 
-    The model's own stay where nothing is better.
+    Time bounds reviews alone: nobody looks at what is declined. The model's own stay where nothing is better.
 
     Raises:
         DatasetError: alerts per day are asked for and the days are not known.
@@ -124,30 +134,50 @@ def choose(
             "declined"
         )
     if alerts_per_day is not None:
-        decline, review, sentence = _in_time(scored, decline, alerts_per_day)
-        because.append(sentence)
+        lowest = review_threshold(scored, decline, alerts_per_day)
+        review = lowest if lowest < decline else None
+        because.append(_in_time(scored, decline, review, alerts_per_day))
     if review is not None and review > decline:
         because.append(f"no review: its threshold {review:g} is above that")
         review = None
     named = [("chosen decline", decline)] if decline != current.decline else []
     if review is not None and review != current.review:
         named.append(("chosen review", review))
-    return Chosen(Thresholds(decline=decline, review=review), named, because)
+    cost = None
+    if curve is not None and costs is not None:
+        cost = cost_of(scored, Thresholds(decline=decline, review=review), curve, costs)
+        because += [] if review is None else [_cost_words(cost)]
+    return Chosen(Thresholds(decline=decline, review=review), named, because, cost)
 
 
-def _in_time(scored: Scored, decline: float, alerts_per_day: int) -> tuple[float, float | None, str]:
-    """The thresholds by which there is time for all that is above them, and why they are so."""
-    lowest = alerts_threshold(scored, alerts_per_day)
+def cost_of(scored: Scored, thresholds: Thresholds, curve: CostCurve, costs: Costs) -> Cost:
+    """What the mistakes cost at these thresholds."""
+    plain = curve.at(thresholds.decline)
+    if thresholds.review is None:
+        return Cost(plain, plain)
+    reviewed = (scored.scores > thresholds.review) & (scored.scores <= thresholds.decline) & scored.fraud
+    found = float(costs.missed[reviewed].sum()) * 1000 / len(scored.fraud)
+    return Cost(plain, max(0.0, plain - found))
+
+
+def _cost_words(cost: Cost) -> str:
+    return (
+        f"cost with these reviews: {cost.per_1000:,.2f} per 1,000 transactions if they find no fraud, "
+        f"{cost.if_reviews_find_all:,.2f} if they find each (what a review itself costs is not counted)"
+    )
+
+
+def _in_time(scored: Scored, decline: float, review: float | None, reviews_per_day: int) -> str:
+    """How many reviews there are a day, what is in them, and how many are declined without one."""
     days = scored.number_of_days or 1
-    declined, above = (int((scored.scores > each).sum()) / days for each in (decline, lowest))
-    told = f"at most {alerts_per_day:,} alert{'' if alerts_per_day == 1 else 's'} a day"
-    if declined > alerts_per_day:
-        none = "" if above else ", as too many share the highest score"
-        sentence = (
-            f"{told}: decline above {lowest:g}, on average {above:,.1f} a day{none}; above {decline:g} there are "
-            f"{declined:,.1f}, which leaves no time for reviews"
-        )
-        return lowest, None, sentence
-    if lowest < decline:
-        return decline, lowest, f"{told}: review above {lowest:g}; with those declined on average {above:,.1f} a day"
-    return decline, None, f"{told}: those declined above {decline:g} take that time, so no review"
+    declined = int((scored.scores > decline).sum()) / days
+    told = f"at most {reviews_per_day:,} review{'' if reviews_per_day == 1 else 's'} a day"
+    beside = f"beside the {declined:,.1f} a day that are declined without one"
+    if review is None:
+        return f"{told}: none, as more than that share the highest score below {decline:g}"
+    within = (scored.scores > review) & (scored.scores <= decline)
+    frauds = int((within & scored.fraud).sum()) / days
+    return (
+        f"{told}: review above {review:g}, on average {within.sum() / days:,.1f} a day, {frauds:,.1f} of them fraud, "
+        f"{beside}"
+    )

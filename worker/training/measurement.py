@@ -1,6 +1,6 @@
 """All that is measured of a model version on a labelled file: for the terminal, for programs and for the report."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,12 @@ class Measurement:
         """The model's own thresholds and those chosen."""
         return [each for each in self.table if {"decline", "review", "chosen decline", "chosen review"} & {*each.why}]
 
+    @property
+    def intervals_are(self) -> str:
+        """How intervals are made."""
+        cards = self.scored.by_card
+        return "Wilson" if cards is None else f"by {cards.number:,} cards, never narrower than Wilson's"
+
     def described(self) -> dict[str, Any]:
         """The same for programs: intervals as [value, low, high]."""
         shown: dict[str, Any] = {
@@ -49,11 +55,17 @@ class Measurement:
             if top is not None:
                 told = {"k": top.k, "days": len(top.days), "shorter_days": top.shorter_days}
                 shown[name] = {**told, "mean": top.mean, "best": top.best}
+        cards = self.scored.by_card
+        shown["intervals"] = {"by": "row"} if cards is None else cards.described()
         if self.curve is not None:
             least = {"threshold": self.curve.threshold, "least_per_1000": float(self.curve.per_1000[self.curve.least])}
-            shown["cost"] = {**least, "now_per_1000": self.curve.at(self.now.threshold)}
+            none = float(self.curve.per_1000[0])
+            at = self.curve.at(self.now.threshold)
+            shown["cost"] = {**least, "now_per_1000": at, "nothing_declined_per_1000": none}
         if self.chosen is not None:
             shown["chosen"] = {**self.chosen.thresholds.model_dump(), "because": self.chosen.because}
+            if self.chosen.cost is not None:
+                shown["chosen"]["cost"] = asdict(self.chosen.cost)
         return shown
 
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binned_statistic, binomtest
+from scipy.stats import binned_statistic
 
 from shared.assessment import Rows
 from shared.policy import Thresholds
-
-Marks = npt.NDArray[np.bool_]
+from worker.training.intervals import Cards, Marks, Share, share
 
 ROUND_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99)
 ONE_ALERT_IN = (20, 100, 200, 1_000)
@@ -44,28 +44,21 @@ class Scored:
         """Days that have rows; None where times are not known."""
         return None if self.days is None else len(np.unique(self.days))
 
+    @cached_property
+    def by_card(self) -> Cards | None:
+        """The cards by which intervals are made; None where there are none, and rows are taken for independent."""
+        return None if self.cards is None else Cards(self.cards, self.fraud)
+
+    def share(self, counted: Marks, among: Marks | None = None) -> Share:
+        """The share of those counted among these rows, all unless said, and its interval."""
+        among = np.ones(len(self.fraud), dtype=bool) if among is None else among
+        if self.by_card is not None:
+            return self.by_card.share(counted, among)
+        return share(int((counted & among).sum()), int(among.sum()))
+
     def calendar(self) -> list[date]:
         """The days that have rows, in order."""
         return [] if self.days is None else np.unique(self.days).tolist()
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of how many, with the 95 % interval of Wilson 1927; all None of nothing."""
-
-    count: int
-    of: int
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-def share(count: int, of: int) -> Share:
-    """The share that `count` is of `of`."""
-    if of == 0:
-        return Share(count, of, None, None, None)
-    interval = binomtest(count, of).proportion_ci(method="wilson")
-    return Share(count, of, count / of, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True)
@@ -79,26 +72,14 @@ class AtThreshold:
     false_negatives: int
     true_negatives: int
 
-    @property
-    def alerts(self) -> Share:
-        """Rows above the threshold, of all."""
-        above, below = self.true_positives + self.false_positives, self.false_negatives + self.true_negatives
-        return share(above, above + below)
-
-    @property
-    def false_positive_rate(self) -> Share:
-        """Good ones above the threshold, of all good ones."""
-        return share(self.false_positives, self.false_positives + self.true_negatives)
-
-    @property
-    def precision(self) -> Share:
-        """Frauds above the threshold, of all above it."""
-        return share(self.true_positives, self.true_positives + self.false_positives)
-
-    @property
-    def recall(self) -> Share:
-        """Frauds above the threshold, of all frauds."""
-        return share(self.true_positives, self.true_positives + self.false_negatives)
+    alerts: Share
+    """Rows above the threshold, of all."""
+    false_positive_rate: Share
+    """Good ones above the threshold, of all good ones."""
+    precision: Share
+    """Frauds above the threshold, of all above it."""
+    recall: Share
+    """Frauds above the threshold, of all frauds."""
 
     def described(self) -> dict[str, Any]:
         """The same for programs."""
@@ -122,6 +103,10 @@ def at_threshold(scored: Scored, threshold: float, why: tuple[str, ...] = ()) ->
         false_positives=alerts - caught,
         false_negatives=scored.frauds - caught,
         true_negatives=len(scored.fraud) - alerts - scored.frauds + caught,
+        alerts=scored.share(above),
+        false_positive_rate=scored.share(above, ~scored.fraud),
+        precision=scored.share(scored.fraud, above),
+        recall=scored.share(above, scored.fraud),
     )
 
 
@@ -168,9 +153,7 @@ class Bin:
 def calibration(scored: Scored) -> list[Bin]:
     """Rows by score; bins without rows are left out."""
     means, edges, numbers = binned_statistic(scored.scores, scored.scores, statistic="mean", bins=SCORE_EDGES)
-    rows = np.bincount(numbers - 1, minlength=len(means))
-    frauds = np.bincount(numbers - 1, weights=scored.fraud, minlength=len(means))
     return [
-        Bin(float(edges[i]), float(edges[i + 1]), float(means[i]), share(int(frauds[i]), int(rows[i])))
-        for i in np.flatnonzero(rows)
+        Bin(float(edges[i]), float(edges[i + 1]), float(means[i]), scored.share(scored.fraud, numbers == i + 1))
+        for i in np.unique(numbers - 1)
     ]

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.assessment import Rows
-from worker.training.measures import Marks, Scored
+from worker.training.intervals import Marks
+from worker.training.measures import Scored
 
 DEFAULT_K = 100
 

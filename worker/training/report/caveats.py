@@ -9,8 +9,9 @@ from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
 from shared.words import counted
+from worker.training.intervals import FEW_CARDS, Marks, share
 from worker.training.labelled import Labelled
-from worker.training.measures import Marks, Scored, share
+from worker.training.measures import Scored
 from worker.training.simulate import DAYS, START
 
 CHARGEBACK_DAYS = 120
@@ -116,9 +117,11 @@ def _cards(scored: Scored) -> list[Note]:
     missing = scored.cards.count(None)
     told = (
         f"{counted(len(frauds), 'fraud')} on {counted(len(set(frauds)), 'card')}. Transactions of one card are alike, "
-        "so there is less evidence than the counts say, and the intervals are wider in truth. Which cards the model "
-        "was trained on is not kept: on a card that it knows it may do better than on a new one."
+        "so there is less evidence than the counts say: the intervals here are made by drawing cards, not rows. Which "
+        "cards the model was trained on is not kept: on a card that it knows it may do better than on a new one."
     )
+    if len(set(frauds)) < FEW_CARDS:
+        told += " With so few cards the intervals are too narrow even so."
     if missing:
         told += f" Left out of what is counted by card: {counted(missing, 'row')} without one."
     return [Note("The same cards", told)]

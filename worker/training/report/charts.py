@@ -63,7 +63,7 @@ def _finish_curve(
 
 
 def reliability(bins: Sequence[Bin]) -> Markup:
-    """The share of frauds over the mean score, with Wilson intervals, and the line where they are the same."""
+    """The share of frauds over the mean score, with intervals, and the line where they are the same."""
     means, shares = np.array([each.mean for each in bins]), [each.fraud for each in bins]
     values = np.array([each.value for each in shares])
     ranges = np.clip([values - [each.low for each in shares], [each.high for each in shares] - values], 0, 1)

@@ -65,6 +65,7 @@ def page(
             scores=_scores(measured),
             confusions=_confusions(measured, manifest),
             table=measured.table,
+            intervals=measured.intervals_are,
             days=measured.scored.number_of_days,
             bins=calibration(measured.scored),
             tops=_tops(measured),

@@ -3,8 +3,8 @@
 from markupsafe import Markup
 
 from shared.words import counted
+from worker.training.intervals import Share
 from worker.training.measurement import Measurement
-from worker.training.measures import Share, share
 
 NOTHING = "-"
 TINY_SHARE, SMALL_SHARE, LARGE_NUMBER = 0.001, 0.1, 100
@@ -52,17 +52,19 @@ def summary(measured: Measurement, *, known: bool) -> list[str]:
     rows = now.alerts.of
     base = next((base for base in BASES if now.alerts.count * base >= rows), BASES[-1])
 
-    def of_base(count: int) -> str:
-        each = share(count, rows)
+    above, fraud = measured.scored.scores > now.threshold, measured.scored.fraud
+
+    def of_base(each: Share) -> str:
         low, high = (number(float(end or 0) * base) for end in (each.low, each.high))
-        return f"{number(count / rows * base)} (95 %: {low} to {high})"
+        return f"{number(each.count / rows * base)} (95 %: {low} to {high})"
 
     if not now.alerts.count:
         first = [f"Of {rows:,} transactions the model would decline none: no score is above {now.threshold:g}."]
     else:
+        frauds, good = (measured.scored.share(above & kind) for kind in (fraud, ~fraud))
         first = [
-            f"Of {base:,} transactions like these, the model would decline {of_base(now.alerts.count)}.",
-            f"{of_base(now.true_positives)} of these are fraud, {of_base(now.false_positives)} are good customers.",
+            f"Of {base:,} transactions like these, the model would decline {of_base(now.alerts)}.",
+            f"{of_base(frauds)} of these are fraud, {of_base(good)} are good customers.",
         ]
     recall = now.recall
     caught = (
