@@ -96,11 +96,13 @@ def create_app(
     tracing: Tracing | None = None,
 ) -> Any:
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
+    edge = Edge(limits, pressure=recorder.pressure)
     score = ScoreResource(
         transaction_class=transaction_class,
         serving=serving,
         recorder=recorder,
         strict=strict,
+        turns=edge.turns,
         max_body_bytes=max_body_bytes,
     )
     submissions = Submissions(transaction_class, check_url=check_url)
@@ -136,7 +138,7 @@ def create_app(
     middleware: list[Any] = [RequestIdMiddleware(), departure]
     middleware += [] if tracing is None else [TracingMiddleware(tracing)]
     middleware += [MetricsMiddleware(), *cors(cors_origins), HostMiddleware(hosts), KeyMiddleware(gate, limiter)]
-    middleware += [AcceptMiddleware(), fast_path, Edge(limits)]
+    middleware += [AcceptMiddleware(), fast_path, edge]
     if lifespan is not None:
         middleware.append(lifespan)
     app: Any = App(middleware=middleware, router=Router())

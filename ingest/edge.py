@@ -5,12 +5,13 @@ number of headers and connections. Here all of these have a bound, and each refu
 """
 
 import asyncio
+import re
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ingest.edge_shared import STATE, TICK_SECONDS, TURNED_AWAY_AT_A_TIME, Edge
+from ingest.edge_ending import SLOW_BYTES, EndingProtocol
+from ingest.edge_shared import TICK_SECONDS, TURNED_AWAY_AT_A_TIME
 from ingest.middleware import request_id
 from ingest.problems import Problem
 from ingest.refusals import (
@@ -22,6 +23,7 @@ from ingest.refusals import (
     expectation_failed,
     head_too_large,
     request_timeout,
+    too_busy,
     too_many_connections,
     uri_too_long,
     why,
@@ -38,28 +40,26 @@ MAX_HEAD_BYTES = 32_768
 MAX_FIELDS = 100
 """As gunicorn and Apache have it."""
 
-MAX_UNREAD_BYTES = 1_048_576
-"""How much of a body is read that nobody wants: to close at once would cost many clients the answer that says why."""
+MAX_LENGTH_DIGITS = 20
+"""Of a Content-Length: as many as the largest number has that a parser takes."""
 
-SLOW_BYTES = 1000
-"""A second in which fewer come of a request, while we would read more, counts as one in which its client does not send.
+BYTES_A_CHUNK = 16
+"""What stands around a chunk of a body, at the most, where it is one byte; beyond it are extensions and trailers."""
 
-So a large batch may take as long as it needs over any line, and a client that sends a byte now and then may not."""
+HOST = re.compile(
+    rb"(?:\[[0-9A-Za-z:.%_~!$&'()*+,;=-]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
+)
+"""The name or address, and port, of a URI (RFC 3986, 3.2)."""
 
 
-class EdgeProtocol(HttpToolsProtocol):
+class EdgeProtocol(EndingProtocol):
     """uvicorn's connection with bounds, and problems for what it cannot read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._edge: Edge = self.app_state[STATE]
-        self._between_requests = True
-        self._in_head = self._turned_away = self._refused = False
-        self._refusal: Problem | None = None
-        self._running: Any = None
-        self._head_bytes = self._piece_bytes = self._received = self._unread = 0
+        self._in_head = self._turned_away = False
+        self._head_bytes = self._chunked_bytes = self._beside_body = self._received = 0
         self._slow_seconds = 0.0
-        self._piece_is_new = self._head_is_mixed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is here; where all places are taken it is told so once it asks for something."""
@@ -77,54 +77,65 @@ class EdgeProtocol(HttpToolsProtocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request is here, or a request, or several."""
-        if self._refused:
-            return
-        if self._turned_away:
+        """A part of a request is here, or a request, or several."""
+        self._received += len(data)
+        if self._ended:
+            self.pass_over(len(data))
+        elif self._turned_away:
             self.refuse(too_many_connections())
-            return
-        self._piece_bytes, self._piece_is_new = len(data), True
-        self._received += self._piece_bytes
-        self._unset_keepalive_if_required()
+        else:
+            super().data_received(data)
+
+    def feed(self, piece: bytes) -> bool:
+        """Hands a piece to the parser; False where nothing after it is to be read."""
+        size = len(piece)
+        in_body = not (self._between_requests or self._in_head)
+        if in_body:
+            self._chunked_bytes = 0
+        else:
+            self._head_bytes = size if self._between_requests else self._head_bytes + size
+        chunked = in_body and not self._body_left
+        if in_body and self._body_left:
+            self._body_left -= size
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(piece)
         except httptools.HttpParserError as error:
             self.refuse(why(error))
-        except httptools.HttpParserUpgrade as upgrade:
-            self._not_upgraded(data[upgrade.args[0] :])
+        except httptools.HttpParserUpgrade:
+            self._not_upgraded()
         else:
-            self._after_piece()
-
-    def _after_piece(self) -> None:
-        if self._in_head:
-            # of a piece that began with another request, nobody knows how much is this one's head
-            self._head_bytes += min(self._piece_bytes, MAX_HEAD_BYTES) if self._head_is_mixed else self._piece_bytes
-            self._head_is_mixed = False
-            if self._head_bytes > 2 * MAX_HEAD_BYTES:
+            if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
                 self.refuse(self._too_large())
-        elif self._between_requests and self.timeout_keep_alive_task is None and not self.is_answering():
-            # empty lines, which may stand before a request, are none
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            elif chunked:
+                self._count_beside(size)
+            if in_body and self.is_answered_early():
+                self.pass_over(size)
+        return not self._ended
 
-    def _not_upgraded(self, rest: bytes) -> None:
+    def _count_beside(self, size: int) -> None:
+        """Bounds the extensions and trailers of a chunked body, which may be as long as a head."""
+        self._beside_body = max(0, self._beside_body + size - (1 + BYTES_A_CHUNK) * self._chunked_bytes)
+        if self._beside_body > MAX_HEAD_BYTES:
+            self.refuse(bad_request("Its chunks carry more than the body: extensions or trailers without end."))
+
+    def _not_upgraded(self) -> None:
         """Reads a request that offers another protocol as one that does not: a server may pass over the offer.
 
         The parser takes whatever follows such a head for the other protocol, and so loses the body.
         """
         kept = [line for line in self.headers if line[0] not in (b"upgrade", b"http2-settings")]
-        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1", *(b": ".join(line) for line in kept)]
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._between_requests = True
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        self.feed(b"\r\n".join([first, *(b": ".join(line) for line in kept), b"", b""]))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._between_requests, self._in_head = False, True
-        self._head_is_mixed, self._piece_is_new = not self._piece_is_new, False
-        self._head_bytes = self._received = self._unread = self._slow_seconds = 0
+        self._body_left = self._beside_body = self._unread = self._received = 0
+        self._slow_seconds = 0.0
+        self._unset_keepalive_if_required()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -132,18 +143,27 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._in_head:
             super().on_header(name, value)
 
-    def check_size(self) -> None:
-        """Looks at what is cheap to see of every head.
+    def check_head(self) -> None:
+        """Looks at what every head must have, and may not.
 
         Raises:
-            RefusedError: it is too large.
+            RefusedError: it is too large, or says in no way or in two which host is meant.
         """
-        too_many = len(self.url) > MAX_URI_BYTES or len(self.headers) > MAX_FIELDS
-        if too_many or (self._head_bytes + self._piece_bytes > MAX_HEAD_BYTES and self._size() > MAX_HEAD_BYTES):
+        headers = self.headers
+        if self._head_bytes > MAX_HEAD_BYTES or len(headers) > MAX_FIELDS or len(self.url) > MAX_URI_BYTES:
             raise RefusedError(self._too_large())
-
-    def _size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        host = None
+        for name, value in headers:
+            if name == b"host":
+                if host is not None or not HOST.fullmatch(value):
+                    raise RefusedError(bad_request("It must have one header Host, with a name or address and a port."))
+                host = value
+            elif name == b"content-length":
+                if len(value) > MAX_LENGTH_DIGITS:
+                    raise RefusedError(bad_request(f"Its Content-Length has more than {MAX_LENGTH_DIGITS} digits."))
+                self._body_left = int(value)
+        if host is None and self.parser.get_http_version() != "1.0":
+            raise RefusedError(bad_request("It has no header Host."))
 
     def is_ours(self) -> bool:
         """Whether the request is to be read on, as one that offers another protocol is not.
@@ -151,13 +171,13 @@ class EdgeProtocol(HttpToolsProtocol):
         Raises:
             RefusedError: it asks for what there is not.
         """
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise RefusedError(bad_request("Its version is not one of HTTP/1.1 and HTTP/1.0."))
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise RefusedError(bad_request("CONNECT is for proxies."))
             return False
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise RefusedError(bad_request("Its version is not one of HTTP/1.1 and HTTP/1.0."))
         if self.expect_100_continue and version == "1.0":
             self.expect_100_continue = False
         elif not self.expect_100_continue and any(name == b"expect" for name, _ in self.headers):
@@ -166,47 +186,42 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is here."""
-        self.check_size()
+        self.check_head()
         if self.is_ours():
             self.hand_on()
 
     def hand_on(self) -> None:
-        """Gives the request to the application, in its turn."""
+        """Gives the request to the application."""
         try:
             super().on_headers_complete()
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
             # the last one is uvicorn's where a URI has no path
             raise RefusedError(bad_request(UNREADABLE_URI)) from None
+        self.cycle.transport = self._answers
         self._in_head = False
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     def on_body(self, body: bytes) -> None:
-        """A part of the body is here; one that is not wanted any more is read for a while."""
-        if self.cycle is not None and self.cycle.response_complete:
-            self._unread += len(body)
-            if self._unread > MAX_UNREAD_BYTES:
-                self.transport.close()
-            return
+        """A part of the body is here."""
+        self._chunked_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is here as a whole."""
-        if not self._in_head:
-            self._between_requests = True
-            super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        """An answer is out; the next may be that the connection ends."""
-        super().on_response_complete()
-        if self._refusal is not None and not self.is_answering():
-            self._write(self._refusal)
+        if self._in_head:
+            return
+        self._between_requests = True
+        super().on_message_complete()
+        if self.cycle.keep_alive and not self.parser.should_keep_alive():
+            # a trailer said so: the parser reads no further
+            self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self.end()
 
     def second_passed(self) -> None:
-        """Ends a request that comes too slowly; called once a second."""
-        if self._between_requests or self._refused or self.flow.read_paused:
+        """Ends what comes too slowly, or does not end; called once a second."""
+        ending = self._ended or self.is_answered_early()
+        self.let_go_of_the_idle(ending=ending)
+        if ending or self._between_requests or self._held or self.flow.read_paused:
             return
         if self._received < SLOW_BYTES:
             self._slow_seconds += TICK_SECONDS
@@ -214,48 +229,49 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._slow_seconds >= self._edge.limits.request_seconds:
             self.refuse(request_timeout(self._edge.limits.request_seconds))
 
-    def is_answering(self) -> bool:
-        """Whether a request is here that has no answer yet."""
-        return self.cycle is not None and not self.cycle.response_complete
+    def is_answered_early(self) -> bool:
+        """Whether the request that is arriving has its answer."""
+        return self.is_read_by_the_app() and self.cycle.response_complete
 
     def is_read_by_the_app(self) -> bool:
         """Whether the request that is arriving has been handed on, to be read as it comes."""
-        return not (self._between_requests or self._in_head or self._turned_away)
+        return not (self._between_requests or self._in_head or self._turned_away or self._ended)
 
     def refuse(self, problem: Problem) -> None:
-        """Answers what is arriving, after the requests before it, and ends the connection."""
-        handed_on = self.is_read_by_the_app()
-        self._refused, self._between_requests = True, False
-        if handed_on and self.pipeline:
-            self.pipeline.popleft()
-            handed_on = False
-        elif handed_on:
+        """Answers what is arriving, and ends the connection."""
+        started = False
+        if self.is_read_by_the_app():
+            started = self.cycle.response_started
             self._cut_off()
-        if handed_on and self.cycle.response_started:
+        if started:
             self.transport.close()
-        elif not handed_on and self.is_answering():
-            self._refusal = problem
-        else:
+        elif not self.transport.is_closing():
             self._write(problem)
+        self.end()
+
+    def too_much_held(self) -> None:
+        """Lets the client go: the process holds as much as it may."""
+        if self.is_answering():
+            self.drop_held()
+            self.transport.abort()
+        else:
+            self.refuse(too_busy())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         if self.is_read_by_the_app() and self.cycle is not None:
             self._cut_off()
         if self.cycle is not None:
-            self.scope["state"][GONE] = True
-        # uvicorn lets only the newest of several requests know, and the others would write to nobody
-        for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
-            if cycle is not None:
-                cycle.disconnected = True
-                cycle.message_event.set()
+            self.cycle.scope["state"][GONE] = True
+            # uvicorn does so only if there is no answer yet
+            self.cycle.disconnected = True
         super().connection_lost(exc)
         # uvicorn leaves the timer of a connection that was reset, and with it all that the connection holds
         self._unset_keepalive_if_required()
 
     def _cut_off(self) -> None:
         """Lets the application know that the body which it reads does not end, but breaks off."""
-        self.scope["state"][CUT_OFF] = True
+        self.cycle.scope["state"][CUT_OFF] = True
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
@@ -265,17 +281,15 @@ class EdgeProtocol(HttpToolsProtocol):
         return head_too_large(MAX_HEAD_BYTES, MAX_FIELDS)
 
     def _write(self, problem: Problem) -> None:
-        if self.transport.is_closing():
-            return
         path = b"" if self._turned_away else getattr(self, "url", b"").partition(b"?")[0]
         REQUESTS.labels("unknown", "unknown", str(problem.status_code)).inc()
         self.server_state.total_requests += 1
-        answer = wire_answer(
-            problem,
-            instance=path,
-            root_path=self.root_path,
-            request_id=request_id(None),
-            defaults=self.server_state.default_headers,
+        self.transport.write(
+            wire_answer(
+                problem,
+                instance=path,
+                root_path=self.root_path,
+                request_id=request_id(None),
+                defaults=self.server_state.default_headers,
+            )
         )
-        self.transport.write(answer)
-        self.transport.close()

@@ -4,6 +4,8 @@ import asyncio
 import resource
 from typing import Any, NamedTuple
 
+from ingest.pressure import Pressure
+from ingest.turns import Turns
 from shared.log import get_logger
 
 log = get_logger(__name__)
@@ -26,6 +28,7 @@ class Limits(NamedTuple):
 
     connections: int = 10_000
     request_seconds: float = 15.0
+    in_flight: int = 4_000
 
 
 DEFAULT_LIMITS = Limits()
@@ -45,8 +48,10 @@ def allow_files(connections: int) -> None:
 class Edge:
     """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, pressure: Pressure) -> None:
         self.limits = limits
+        self.turns = Turns(in_flight=limits.in_flight, pressure=pressure)
+        self.held_bytes = 0
         self._connections: set[Any] = set()
         self._ticking: asyncio.TimerHandle | None = None
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from ingest.commits import COMMITTED, Answer
 from ingest.edge import EdgeProtocol
-from ingest.fastpath_shared import STATE, Door, FastPath, Plain
+from ingest.fastpath_shared import STATE, Door, FastPath, Plain, busy
 from ingest.limiting import Account
 from ingest.middleware import request_id
+from ingest.pieces import HEAD_END
+from ingest.problems import MEDIA_PROBLEM
 from ingest.resources.transactions import POLL_AGAIN_SECONDS, location, queued_state
 from shared.store.interfaces import ACCEPTED
 from shared.store.records import Submission
@@ -25,8 +27,10 @@ UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"c
 
 MEDIA_JSON = b"application/json"
 
-NO_HEAD = 3
-"""Where a head would end that is not there: four bytes behind a find of -1."""
+MEDIA_PROBLEM_BYTES = MEDIA_PROBLEM.encode()
+
+SCORE = b"POST /score-transaction"
+"""What requests for a decision begin with."""
 
 
 class FastPathProtocol(EdgeProtocol):
@@ -38,40 +42,62 @@ class FastPathProtocol(EdgeProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._fast_path: FastPath = self.app_state[STATE]
-        self._chunk = self._body = self._held = b""
-        self._head_end = 0
+        self._head = self._body = b""
         self._plain: Plain | None = None
-        self._submitting = self._stopping = False
+        self._submitting = self._stopping = self._shedding = False
         self._committed: Answer | None = None
         self._answered_at = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request is here, or a request, or several."""
-        if self._submitting:
-            # its answer comes first
-            self._held += data
-            self.flow.pause_reading()
-            return
-        self._chunk = b""
-        if self._between_requests and data.startswith(b"POST /"):
-            end = data.find(b"\r\n\r\n") + 4
-            plain = self._fast_path.heads.get(data[:end])
-            if (
-                plain is not None
-                and len(data) - end == plain.length
-                and self._is_free()
-                and self._take(plain, data[end:], data)
-            ):
-                return
-            if end > NO_HEAD:
-                self._chunk, self._head_end = data, end
-        super().data_received(data)
+        """A part of a request is here, or a request, or several."""
+        if self._held or not self._edge.turns.take(len(self.connections)) or not self._take_known(data):
+            super().data_received(data)
+
+    def read_on(self, data: bytes, start: int) -> None:
+        """Reads what was held."""
+        if start or not self._take_known(data):
+            super().read_on(data, start)
+
+    def _take_known(self, data: bytes) -> bool:
+        if not (self._between_requests and data.startswith(b"POST /")):
+            return False
+        end = data.find(HEAD_END) + len(HEAD_END)
+        plain = self._fast_path.heads.get(data[:end])
+        return (
+            plain is not None
+            and len(data) - end == plain.length
+            and self._is_free()
+            and self._take(plain, data[end:], data)
+        )
+
+    def wait_for_turn(self, data: bytes) -> None:
+        """Keeps what came until its turn; where too much waits already, a decision is refused at once."""
+        if self._between_requests and self._edge.turns.full and data.startswith(SCORE):
+            self._shedding = True
+            self.read(data)
+            self._shedding = False
+        else:
+            super().wait_for_turn(data)
+
+    def read(self, data: bytes, start: int = 0) -> None:
+        """Feeds the parser; a head of an earlier call may not be admitted any more."""
+        self._head = b""
+        super().read(data, start)
+
+    def feed(self, piece: bytes) -> bool:
+        """Hands a piece to the parser; False where nothing after it is to be read."""
+        if self._between_requests:
+            self._head = piece
+        elif self._in_head:
+            # one that came in parts is not known by its bytes
+            self._head = b""
+        return super().feed(piece)
 
     def _is_free(self) -> bool:
         cycle = self.cycle
         return (
             (cycle is None or cycle.response_complete)
-            and not (self.pipeline or self.flow.write_paused or self._stopping)
+            and not (self.flow.write_paused or self._stopping)
             and self._committed is None
             and not self._submitting
         )
@@ -86,7 +112,7 @@ class FastPathProtocol(EdgeProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is here: which way the request goes."""
-        self.check_size()
+        self.check_head()
         door = self._fast_path.doors.get(self.url)
         self._plain = None if door is None or not self._is_free() else self._plain_request(door)
         self._body = b""
@@ -107,7 +133,7 @@ class FastPathProtocol(EdgeProtocol):
             and headers.keys().isdisjoint(UNUSUAL)
             and takes_json(headers.get(b"accept"))
             and length.isdigit()
-            and int(length) <= self._fast_path.max_body_bytes
+            and self._body_left <= self._fast_path.max_body_bytes
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
@@ -116,7 +142,7 @@ class FastPathProtocol(EdgeProtocol):
         ):
             return Plain(
                 door,
-                int(length),
+                self._body_left,
                 _text(headers.get(b"x-request-id")),
                 traceparent(_text(headers.get(b"traceparent"))),
                 *self._fast_path.sender_and_account(_text(headers.get(b"authorization"))),
@@ -137,14 +163,11 @@ class FastPathProtocol(EdgeProtocol):
             super().on_message_complete()
             return
         self._between_requests = True
-        chunk = self._chunk
-        # a later request of the same piece has a head of its own between this end and its body
-        alone = self._head_end + plain.length == len(chunk)
-        if alone:
-            self._fast_path.learn(chunk[: self._head_end], plain)
-        # one that waits, and that others follow in the same piece, or that came in several, waits the ordinary way
-        waits = plain.door.queued or self._fast_path.pressure.is_high
-        if (waits and not alone) or self._stopping or not self._take(plain, self._body, chunk):
+        if self._head:
+            self._fast_path.learn(self._head, plain)
+        # one that waits, and whose head came in parts or before its body, waits the ordinary way
+        whole = self._head or not (plain.door.queued or self._fast_path.pressure.is_high)
+        if self._stopping or not whole or not self._take(plain, self._body, self._head + self._body):
             self.hand_on()
             super().on_body(self._body)
             super().on_message_complete()
@@ -169,10 +192,15 @@ class FastPathProtocol(EdgeProtocol):
     def _take(self, plain: Plain, body: bytes, data: bytes) -> bool:
         """Answers a request, now or once it is committed; False where it has to go the ordinary way."""
         started = time.perf_counter()
-        if self._fast_path.pressure.is_high and not plain.door.queued:
-            self._submitting = True
-            self._fast_path.pressure.wait(partial(self._waited, plain, body, data, started))
-            return True
+        if not plain.door.queued:
+            is_high = self._fast_path.pressure.is_high
+            if self._shedding or (is_high and self._edge.turns.full):
+                self._refuse_decision(plain)
+                return True
+            if is_high:
+                self._submitting = True
+                self._fast_path.pressure.wait(partial(self._waited, plain, body, data, started))
+                return True
         return self._go(plain, body, data, started)
 
     def _waited(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
@@ -180,8 +208,8 @@ class FastPathProtocol(EdgeProtocol):
         if self.transport.is_closing():
             return
         if not self._go(plain, body, data, started):
-            super().data_received(data)
-        self._go_on()
+            self.read(data)
+        self._after_waiting()
 
     def _go(self, plain: Plain, body: bytes, data: bytes, started: float) -> bool:
         account = plain.account
@@ -244,21 +272,27 @@ class FastPathProtocol(EdgeProtocol):
         else:
             # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way
             self._committed = answer
-            super().data_received(data)
-        self._go_on()
+            self.read(data)
+        self._after_waiting()
 
-    def _go_on(self) -> None:
+    def _after_waiting(self) -> None:
         """Goes on with what has come behind a request that waited."""
         if self._stopping:
             super().shutdown()
             return
-        self.flow.resume_reading()
-        if self._held:
-            held, self._held = self._held, b""
-            self.data_received(held)
+        self.go_on_later()
 
-    def _answer(self, status: bytes, identity: str, body: bytes, headers: bytes = b"") -> None:
-        first = self._fast_path.first_lines(status, self.server_state.default_headers)
+    def _refuse_decision(self, plain: Plain) -> None:
+        """Costs less than the decision would: where a process has more to do than it can, all depends on that."""
+        identity = request_id(plain.request_id)
+        body, headers = busy(self.root_path)
+        self._answer(b"503 Service Unavailable", identity, body, headers, media_type=MEDIA_PROBLEM_BYTES)
+        self._fast_path.refused.inc()
+
+    def _answer(
+        self, status: bytes, identity: str, body: bytes, headers: bytes = b"", *, media_type: bytes = MEDIA_JSON
+    ) -> None:
+        first = self._fast_path.first_lines(status, self.server_state.default_headers, media_type)
         last = f"x-request-id: {identity}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         self.transport.write(b"".join((first, headers, last, body)))
         self.server_state.total_requests += 1

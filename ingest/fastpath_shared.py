@@ -1,13 +1,18 @@
 """What the connections of an API process share for the fast path: its doors, known heads, and the work behind them."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from ingest.access import ACCESS, Access
 from ingest.auth import Gate
 from ingest.hosts import Hosts
 from ingest.limiting import Account, Limiter
 from ingest.pressure import Pressure
+from ingest.problems import described, help_link
+from ingest.refusals import too_busy
 from ingest.resources.score import ScoreResource
 from ingest.resources.transactions import TransactionsResource
 from ingest.submission import Submitter
@@ -82,6 +87,7 @@ class FastPath:
         self.accepted = Tally(
             REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions", "no")
         )
+        self.refused = REQUESTS.labels("/score-transaction", "POST", "503")
         self.gate = gate
         self.hosts = hosts
         self._limiter = limiter
@@ -113,13 +119,22 @@ class FastPath:
                 self.heads.clear()
             self.heads[head] = plain
 
-    def first_lines(self, status: bytes, defaults: list[tuple[bytes, bytes]]) -> bytes:
+    def first_lines(self, status: bytes, defaults: list[tuple[bytes, bytes]], media_type: bytes) -> bytes:
         """An answer's first lines with the server's own headers, which change once a second."""
         if defaults is not self._defaults:
             self._defaults, self._first_lines = defaults, {}
         lines = self._first_lines.get(status)
         if lines is None:
             own = b"".join(name + b": " + value + b"\r\n" for name, value in defaults)
-            lines = b"HTTP/1.1 " + status + b"\r\n" + own + b"content-type: application/json\r\n"
+            lines = b"HTTP/1.1 " + status + b"\r\n" + own + b"content-type: " + media_type + b"\r\n"
             self._first_lines[status] = lines
         return lines
+
+
+@cache
+def busy(root_path: str) -> tuple[bytes, bytes]:
+    """The body and the headers of the answer that too many requests wait."""
+    problem = too_busy()
+    body = orjson.dumps({**described(problem), "instance": "/score-transaction"})
+    headers = {**(dict(problem.headers or {})), "link": help_link(problem.name, root_path=root_path)}
+    return body, "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()

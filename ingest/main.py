@@ -166,7 +166,11 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         check_url=url_check(settings),
         default_callback_url=settings.default_callback_url,
         departure=Departure(seconds=settings.stop_delay),
-        limits=Limits(connections=settings.max_connections, request_seconds=settings.request_timeout),
+        limits=Limits(
+            connections=settings.max_connections,
+            request_seconds=settings.request_timeout,
+            in_flight=settings.max_in_flight,
+        ),
         cors_origins=settings.cors,
         allowed_hosts=settings.hosts,
         console=console,
@@ -213,7 +217,7 @@ def run(settings: Settings) -> None:
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
-        "loop": "uvloop",
+        "loop": "ingest.listener:Loop",
         "http": FastPathProtocol,
         "log_config": None,
         "access_log": False,

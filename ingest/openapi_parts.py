@@ -80,6 +80,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "expectation-failed": (417, "The expectation is not known", "The only one is Expect: 100-continue."),
     "host-not-allowed": (421, "The service is not known by this name", "Add it to RISKLINE_ALLOWED_HOSTS."),
     "head-too-large": (431, "The headers are too large", "They may be 100 fields and 32768 bytes in all."),
+    "too-busy": (503, "Too many requests wait for this process", "Nothing was accepted. Send it again later."),
     "too-many-connections": (503, "All connections are taken", "Nothing was accepted. Come again."),
 }
 """The same of those that any request may have for an answer, whatever it asks for."""

@@ -124,7 +124,7 @@ ADVICE: dict[str, Advice] = {
         "cursor.",
     ),
     "body-too-large": Advice(
-        "The body of a single transaction is over `RISKLINE_MAX_BODY_BYTES`. It was not read further.",
+        "The body of a single transaction is over `RISKLINE_MAX_BODY_BYTES`. What still comes of it is passed over.",
         "Don't repeat it: send a smaller one.",
     ),
     "too-many-rows": Advice(
@@ -201,6 +201,10 @@ ADVICE: dict[str, Advice] = {
     "head-too-large": Advice(
         "The headers are too many or too long; often it is cookies, or a proxy that adds to them.",
         "Don't repeat it: send fewer.",
+    ),
+    "too-busy": Advice(
+        "As many requests wait for this process as may (`RISKLINE_MAX_IN_FLIGHT`). Nothing was accepted.",
+        "Repeat it after `Retry-After`. Where it stays so, start more API processes.",
     ),
     "too-many-connections": Advice(
         "This process has as many connections as it may (`RISKLINE_MAX_CONNECTIONS`). Nothing was accepted.",

@@ -14,7 +14,7 @@ log = get_logger(__name__)
 UNREADABLE_URI = "Its URI cannot be read."
 
 RETRY_AFTER_SECONDS = 1
-"""What a client is told that finds all connections taken: most of them are held for less."""
+"""What a client is told that finds all connections taken, or too many requests before its own: both pass sooner."""
 
 CUT_OFF = "cut_off"
 """Where the state of a request's scope says that its body broke off."""
@@ -102,6 +102,17 @@ def too_many_connections() -> Problem:
         name="too-many-connections",
         title="All connections are taken",
         detail="Nothing was accepted. Come again, and keep a connection for many requests.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def too_busy() -> Problem:
+    """503: as many requests wait for this process as may."""
+    return Problem(
+        status=503,
+        name="too-busy",
+        title="Too many requests wait for this process",
+        detail="Nothing was accepted. Send it again later, or start more API processes.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 

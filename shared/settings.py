@@ -125,6 +125,11 @@ class Settings(BaseSettings):
     max_connections: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="Connections of one API process beyond which new ones are answered 503."
     )
+    max_in_flight: Annotated[int, Field(ge=1)] = Field(
+        default=4_000,
+        description="Requests to the synchronous door of one API process without an answer yet, beyond which further "
+        "ones are answered 503.",
+    )
     max_waits: Annotated[int, Field(ge=0)] = Field(
         default=5_000,
         description="Clients of one API process that wait at a time (`wait`, `Prefer: wait`); any further is answered "

@@ -5,7 +5,9 @@ import orjson
 
 from ingest.bodies import explain_wanted, read_json_body
 from ingest.recording import AnyRecorder
+from ingest.refusals import too_busy
 from ingest.strict import StrictRecorder
+from ingest.turns import Turns
 from shared.assessment import assess_one
 from shared.clock import utc_now
 from shared.decision import Decision
@@ -25,12 +27,14 @@ class ScoreResource:
         serving: Serving,
         recorder: AnyRecorder,
         strict: StrictRecorder | None,
+        turns: Turns,
         max_body_bytes: int,
     ) -> None:
         self._transaction_class = transaction_class
         self._serving = serving
         self._recorder = recorder
         self._strict = strict
+        self._turns = turns
         self._max_body_bytes = max_body_bytes
         self._tallied_version = ""
         self._tallies: dict[Action, Tally] = {}
@@ -39,13 +43,16 @@ class ScoreResource:
         """200 and the decision."""
         body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
         explain = explain_wanted(req)
+        if self._turns.full:
+            raise too_busy()
         if self._strict is None:
             await self._recorder.pressure.low()
             resp.data = self.decide(body, explain=explain)
         else:
-            transaction, decision, shown = self._assess(body, explain=explain)
-            resp.data = await self._strict.keep(transaction, decision, shown)
-            self._count(decision)
+            with self._turns.scoring():
+                transaction, decision, shown = self._assess(body, explain=explain)
+                resp.data = await self._strict.keep(transaction, decision, shown)
+                self._count(decision)
 
     def decide(self, body: bytes, *, explain: bool) -> bytes:
         """The decision as JSON, on its way into Redis.

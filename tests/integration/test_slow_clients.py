@@ -29,7 +29,8 @@ port, count, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
 data = {
     0: b"GET /health HTTP/1.1\\r\\nHost: localhost\\r\\nX-Slow: ",
-    1: b"POST /score-transaction HTTP/1.1\\r\\nContent-Type: application/json\\r\\nContent-Length: 999\\r\\n\\r\\n",
+    1: b"POST /score-transaction HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\n"
+    b"Content-Length: 999\\r\\n\\r\\n",
 }
 for number, client in enumerate(clients):
     client.sendall(data[number % 2])

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from ingest.edge import MAX_FIELDS, MAX_HEAD_BYTES, MAX_UNREAD_BYTES, MAX_URI_BYTES
+from ingest.edge import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URI_BYTES
+from ingest.edge_ending import MAX_UNREAD_BYTES
 from ingest.edge_shared import Limits
 from ingest.fastpath import FastPathProtocol
 from tests.factories import transaction_json
@@ -39,7 +40,7 @@ async def refused(data: bytes, status: int, name: str, *, api: Api | None = None
         wire = server.connect(fast=True).send(data)
         [answer] = await wire.answers()
         await asyncio.sleep(0.01)
-        assert wire.transport.closed
+        assert wire.transport.over
         assert bytes(wire.transport.written).count(b"HTTP/1.1 %d" % status) == 1
     return assert_refused(answer, status, name)
 
@@ -65,10 +66,73 @@ async def refused(data: bytes, status: int, name: str, *, api: Api | None = None
         b"POST /transactions HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"POST /transactions HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n",
         b"POST /transactions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+        b"POST /transactions HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"0" * 5000 + b"7\r\n\r\n",
+        b"POST /score-transaction HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"0" * 21 + b"\r\n\r\n",
+        b"GET /health HTTP/2.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        request("/score-transaction", GOOD, "Host: api"),
+        request("/transactions", GOOD, "Host: b"),
     ],
 )
 async def test_what_is_not_http_is_a_problem(data: bytes) -> None:
     await refused(data, 400, "bad-request")
+
+
+HOSTS = {
+    b"": False,
+    b"a b": False,
+    b"a,b": True,
+    b"a/b": False,
+    b"a@b": False,
+    b"http://a": False,
+    b"a:8000:1": False,
+    b"a:x": False,
+    b"a:800000": False,
+    b"[::1": False,
+    b"a%zz": False,
+    b"\xc3\xa9": False,
+    b"a": True,
+    b"api_server:8000": True,
+    b"a.example.": True,
+    b"127.0.0.1:": True,
+    b"[::1]:8000": True,
+    b"a%2d": True,
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("path", ["/score-transaction", "/transactions"])
+async def test_a_host_is_a_name_or_an_address_and_a_port(host: bytes, path: str) -> None:
+    async with serving(Api().app) as server:
+        wire = server.connect(fast=True).send(request(path, GOOD).replace(b"Host: api", b"Host: " + host))
+        [answer] = await wire.answers()
+
+    assert (answer.status == 400) is not HOSTS[host]
+
+
+async def test_a_client_of_http_1_0_need_not_name_a_host_nor_is_it_offered_another_protocol() -> None:
+    lines = (
+        b"GET /health HTTP/1.0\r\n",
+        b"Connection: keep-alive, upgrade\r\nUpgrade: h2c\r\n",
+        b"Host: a\r\nHost: b\r\n",
+    )
+    found = []
+    async with serving(Api().app) as server:
+        for data in (lines[0], lines[0] + lines[1], lines[0] + lines[2]):
+            wire = server.connect(fast=True).send(data + b"\r\n")
+            [answer] = await wire.answers()
+            await asyncio.sleep(0)
+            found.append((answer.status, answer.headers["connection"], wire.transport.over))
+
+    assert found == [(200, "close", True), (200, "close", True), (400, "close", True)]
+
+
+async def test_a_content_length_may_begin_with_zeros() -> None:
+    data = request("/score-transaction", GOOD).replace(b"Content-Length: ", b"Content-Length: " + b"0" * 16)
+    async with serving(Api().app) as server:
+        found = await server.connect(fast=True).send(data * 2).answers(2)
+
+    assert [answer.status for answer in found] == [200, 200]
 
 
 async def test_a_fault_of_ours_while_a_request_is_read_is_not_laid_to_the_client(
@@ -139,7 +203,7 @@ async def test_heads_within_the_limits_are_taken() -> None:
 
 
 async def test_a_head_is_not_taken_for_large_because_it_begins_in_the_piece_of_a_large_body() -> None:
-    batch = b"POST /transactions/batch HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 200000\r\n\r\n"
+    batch = request("/transactions/batch", b"").replace(b"Content-Length: 0", b"Content-Length: 200000")
     head = request("/score-transaction", GOOD)
     async with serving(Api().app) as server:
         wire = server.connect(fast=True).send(batch + b"[]".rjust(200_000) + head[:30])
@@ -162,12 +226,12 @@ async def test_a_refusal_comes_after_the_answers_to_the_requests_before_it() -> 
         waits = b"POST /transactions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nPrefer: wait=1\r\n"
         wire.send(waits + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD + request("/health", b"") + b"\x00\r\n\r\n")
         wire.send(b"more")
-        assert not wire.transport.closed
+        assert not wire.transport.over
         found = await wire.answers(3)
 
     assert [answer.status for answer in found] == [202, 405, 400]
     assert_refused(found[2], 400, "bad-request")
-    assert wire.transport.closed
+    assert wire.transport.over
 
 
 async def test_a_body_that_nobody_wants_is_read_for_a_while_and_no_longer() -> None:
@@ -177,11 +241,11 @@ async def test_a_body_that_nobody_wants_is_read_for_a_while_and_no_longer() -> N
         [answer] = await wire.send(head + b" " * MAX_BODY_BYTES).answers()
         for _ in range(MAX_UNREAD_BYTES // 100_000):
             wire.send(b" " * 100_000)
-        assert not wire.transport.closed
+        assert not wire.transport.over
         wire.send(b" " * 100_000)
 
     assert answer.status == 413
-    assert wire.transport.closed
+    assert wire.transport.over
 
 
 async def test_a_request_is_not_lost_for_offering_another_protocol() -> None:
@@ -209,7 +273,7 @@ async def test_a_client_of_http_1_0_is_not_told_to_continue() -> None:
 
 def seconds_pass(wire: Wire, count: int, data: bytes = b"") -> None:
     for _ in range(count):
-        if data and not wire.transport.closed:
+        if data and not wire.transport.over:
             wire.send(data)
         wire.protocol.second_passed()
 
@@ -244,12 +308,12 @@ async def test_a_request_that_comes_too_slowly_is_answered_408(name: str) -> Non
         await asyncio.sleep(0.01)
         seconds_pass(wire, 1)
         seconds_pass(wire, 3, b"a" if name == "request line" else b" ")
-        assert not wire.transport.closed
+        assert not wire.transport.over
         seconds_pass(wire, 1)
         [answer] = await wire.answers()
 
     assert_refused(answer, 408, "request-timeout")
-    assert wire.transport.closed
+    assert wire.transport.over
 
 
 async def test_a_large_body_may_take_as_long_as_it_needs_while_it_comes() -> None:
@@ -280,7 +344,7 @@ async def test_a_connection_that_sends_nothing_or_empty_lines_is_closed() -> Non
         await asyncio.sleep(0.3)
 
     assert silent.transport.closed
-    assert empty.transport.closed
+    assert empty.transport.over
     assert not silent.transport.written
 
 
@@ -297,7 +361,7 @@ async def test_connections_beyond_the_limit_are_told_so_and_those_within_go_on()
         first, second, third = (server.connect(fast=True) for _ in range(3))
         [answer] = await third.send(request("/score-transaction", GOOD)).answers()
         third.protocol.connection_lost(None)
-        assert third.transport.closed
+        assert third.transport.over
         assert [(await each.send(request("/health", b"")).answers())[0].status for each in (first, second)] == [405] * 2
         second.protocol.connection_lost(None)
         [again] = await server.connect(fast=True).send(request("/score-transaction", GOOD)).answers()
@@ -312,11 +376,11 @@ async def test_far_too_many_connections_are_closed_at_once(monkeypatch: pytest.M
     async with serving(Api(limits=Limits(connections=1)).app) as server:
         wires = [server.connect(fast=True) for _ in range(4)]
 
-    assert [wire.transport.closed for wire in wires] == [False, False, True, True]
+    assert [wire.transport.over for wire in wires] == [False, False, True, True]
 
 
 def test_a_connection_is_still_the_servers_own() -> None:
-    assert FastPathProtocol.__mro__[2].__name__ == "HttpToolsProtocol"
+    assert FastPathProtocol.__mro__[4].__name__ == "HttpToolsProtocol"
 
 
 @pytest.mark.parametrize("path", ["/health", "/transactions/nobody", "/docs", "/metrics", "/decisions"])

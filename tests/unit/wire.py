@@ -30,15 +30,41 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
-        self.closed = False
+        self.closed = self.ended = False
         self.reading = True
+        self.unsent = 0
 
     def write(self, data: bytes) -> None:
-        assert not self.closed
+        assert not self.over
         self.written += data
 
     def close(self) -> None:
         self.closed = True
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come for the client."""
+        return self.closed or self.ended
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self if name == "socket" else default
+
+    def fileno(self) -> int:
+        raise OSError("there is no socket")
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("127.0.0.1", 1)
+
+    getpeername = getsockname
 
     def is_closing(self) -> bool:
         return self.closed
@@ -103,9 +129,11 @@ class Server:
         self.server_state = ServerState()
         self.server_state.default_headers = [(b"date", b"Tue, 24 Nov 2026 03:15:07 GMT")]
 
+    def connection(self, kind: type[HttpToolsProtocol]) -> HttpToolsProtocol:
+        return kind(self._config, self.server_state, self._state)
+
     def connect(self, *, fast: bool) -> Wire:
-        protocol = FastPathProtocol if fast else HttpToolsProtocol
-        return Wire(protocol(self._config, self.server_state, self._state))
+        return Wire(self.connection(FastPathProtocol if fast else HttpToolsProtocol))
 
 
 @asynccontextmanager
