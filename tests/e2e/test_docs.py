@@ -29,7 +29,8 @@ from shared.settings import Settings, variable_name
 from shared.store import keys
 from shared.transaction import Transaction
 from shared.webhooks import new_secret
-from tests.integration.running import RunningUp, riskline
+from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.servers import free_ports
 
 pytestmark = pytest.mark.e2e
 
@@ -235,6 +236,35 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
         for block in after:
             answer = run_block(block, directory=tmp_path, environment=own, port=up.state["port"])
             assert '"action":"DECLINE"' in answer
+
+
+def test_the_callback_of_the_readme_arrives_and_is_verified_as_printed(
+    demo_models: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    section = (ROOT / "README.md").read_text().partition("**Called back.**")[2].partition("In the queue,")[0]
+    start, listen, submit = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (port,) = free_ports(1)
+    plain = {name: value for name, value in environment.items() if not name.startswith("RISKLINE_CALLBACK")}
+    plain["RISKLINE_DATA"] = str(tmp_path / "data")
+    assert start.endswith("\nmake run\n")
+    told = run_block(start.replace("make run", "env -0"), directory=tmp_path, environment=plain)
+    started = dict(each.split("=", 1) for each in told.split("\0") if each.startswith("RISKLINE_"))
+    shutil.copytree(demo_models, tmp_path / "data" / "models")
+
+    log = tmp_path / "log"
+    with RunningUp(tmp_path / "data", environment={**plain, **started}) as up, log.open("wb") as sink:
+        listening = listen.replace(".venv", "exec .venv").replace("listen\n", f"listen --port {port}\n")
+        command = ["bash", "-c", listening]
+        listener = subprocess.Popen(command, cwd=tmp_path, env=plain, stdout=sink, stderr=sink)
+        try:
+            eventually(lambda: b"listening for callbacks" in log.read_bytes())
+            block = submit.replace("8765", str(port))
+            run_block(block, directory=tmp_path, environment=plain, port=up.state["port"])
+            eventually(lambda: re.search(rb"TXN-3  DECLINE  msg_\S+  verified by", log.read_bytes()))
+        finally:
+            listener.kill()
+            listener.wait()
 
 
 @pytest.mark.parametrize(
