@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.help import WholeSentences
 from cli.installation import DataOption, installation_settings, installation_store
 from cli.keys import configured_secrets
 from cli.listen import listen
@@ -25,7 +26,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Callbacks: list, send again, and try a receiver.", no_args_is_help=True)
+    group = typer.Typer(
+        cls=WholeSentences, help="Callbacks: list, send again, and try a receiver.", no_args_is_help=True
+    )
     group.command("list")(list_callbacks)
     group.command("receivers")(receivers)
     group.command("show")(show)

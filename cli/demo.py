@@ -90,4 +90,6 @@ def example_call(base_url: str, transaction_class: type[TransactionModel], *, wi
     """A request to paste into a shell."""
     key = ' -H "Authorization: Bearer $RISKLINE_KEY"' if with_key else ""
     body = shlex.quote(json.dumps(example_body(transaction_class)))
-    return f"curl -s '{base_url}/score-transaction?explain=true' -H 'Content-Type: application/json'{key} -d {body}"
+    return (
+        f"curl -sw '\\n' '{base_url}/score-transaction?explain=true' -H 'Content-Type: application/json'{key} -d {body}"
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.help import WholeSentences
 from cli.installation import DataOption
 from shared.api_keys import NAME, NAME_RULE, PREFIX, ApiKey, KeyRate, Scope, digest_of, new_key, parse_key_rate
 from shared.errors import InstallationError, SettingsError
@@ -33,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="API keys, and secrets that sign callbacks.", no_args_is_help=True)
+    group = typer.Typer(cls=WholeSentences, help="API keys, and secrets that sign callbacks.", no_args_is_help=True)
     group.command("new")(new)
     group.command("list")(list_keys)
     group.command("revoke")(revoke)

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from cli import bench, callbacks, doctor, evaluate, keys, models, openapi, scale, score, service, training, transactions
+from cli.help import WholeSentences
 from shared.errors import RisklineError
 
 EXIT_FAILED = 1
@@ -23,6 +24,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="riskline",
+    cls=WholeSentences,
     help="Puts a team's own fraud model into production: validate, score, decide, queue, deliver.",
     add_completion=False,
     rich_markup_mode=None,
@@ -40,7 +42,13 @@ def _show_version(*, wanted: bool) -> None:
 def _root(
     *,
     _version: Annotated[
-        bool, typer.Option("--version", callback=lambda wanted: _show_version(wanted=wanted), is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the version and exit.",
+            callback=lambda wanted: _show_version(wanted=wanted),
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     pass

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.help import WholeSentences
 from cli.installation import DataOption
 from cli.models_import import import_model
 from cli.models_thresholds import thresholds
@@ -32,7 +33,7 @@ IMPORTED = (
     "too good. Measure it on others: riskline evaluate FILE --model VERSION"
 )
 
-models = typer.Typer(help="The model versions of this installation.", no_args_is_help=True)
+models = typer.Typer(cls=WholeSentences, help="The model versions of this installation.", no_args_is_help=True)
 models.command("import")(import_model)
 models.command("thresholds")(thresholds)
 

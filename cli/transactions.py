@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.help import WholeSentences
 from cli.installation import DataOption, installation_store
 from shared.transaction import MOST_ID_CHARACTERS, TRANSACTION_ID_PATTERN
 
@@ -20,7 +21,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Transactions that failed: list them, try them again.", no_args_is_help=True)
+    group = typer.Typer(
+        cls=WholeSentences, help="Transactions that failed: list them, try them again.", no_args_is_help=True
+    )
     group.command("failed")(failed)
     group.command("replay")(replay)
     group.command("requeue")(requeue)

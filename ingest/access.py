@@ -41,6 +41,7 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/health/live"): OPEN,
     ("GET", "/health/ready"): OPEN,
     ("GET", "/openapi.json"): OPEN,
+    ("GET", "/"): OPEN,
     ("GET", "/docs"): OPEN,
     ("GET", "/docs/assets/{name}"): OPEN,
     ("GET", "/docs/problems"): OPEN,

@@ -433,6 +433,16 @@ def _spelled(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
+PLAIN_WORDS = {
+    "be a valid integer": "be a whole number",
+    "be a valid number": "be a number",
+    "be a valid boolean": "be true or false",
+    "be greater than or equal to": "be at least",
+    "be less than or equal to": "be at most",
+}
+"""Of a setting's error, in place of the validation library's own."""
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from the environment; an override that is not None outranks it.
 
@@ -452,7 +462,7 @@ def variable_name(field: str) -> str:
 
 
 def _explain(location: tuple[int | str, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")
+    message = _plain(message.removeprefix("Value error, "))
     if not location:
         return message
     field = str(location[0]).lower()
@@ -460,6 +470,14 @@ def _explain(location: tuple[int | str, ...], message: str) -> str:
     return (
         f"{variable_name(field)}: {message[0].lower()}{message[1:]} (default: {'none' if default is None else default})"
     )
+
+
+def _plain(message: str) -> str:
+    """What the validation library says, in words that need none of its terms."""
+    message = message.partition(", unable to parse")[0].replace("Input should", "must")
+    for its_own, plain in PLAIN_WORDS.items():
+        message = message.replace(its_own, plain)
+    return message
 
 
 def _is_loopback(host: str) -> bool:

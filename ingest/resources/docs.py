@@ -20,6 +20,13 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+ROOT_WORDS = """Riskline
+  /docs          all calls, with their answers
+  /console       the operators' page
+  /health/ready  whether it can decide and queue, and what is missing
+  /metrics       for Prometheus
+"""
+
 
 class OpenApiResource:
     """GET /openapi.json."""
@@ -33,6 +40,19 @@ class OpenApiResource:
         resp.data = self._encoded
         if req.root_path:
             resp.data = orjson.dumps({**self._document, "servers": [{"url": req.root_path}]})
+
+
+class RootResource:
+    """GET /: where a browser that was given the bare address goes on."""
+
+    answers_json = False
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """303 to the page of all calls; the body says in words what else there is."""
+        resp.status = falcon.HTTP_303
+        resp.location = f"{req.root_path}/docs"
+        resp.content_type = "text/plain; charset=utf-8"
+        resp.text = ROOT_WORDS
 
 
 class DocsResource:
@@ -97,6 +117,7 @@ def add_docs_routes(app: Any, document: dict[str, Any]) -> None:
             "swagger-ui.css": Asset(ui_dir / "swagger_style.css", "text/css; charset=utf-8"),
         },
     )
+    app.add_route("/", RootResource())
     app.add_route("/openapi.json", OpenApiResource(document))
     app.add_route("/docs", docs)
     app.add_route("/docs/assets/{name}", docs, suffix="asset")

@@ -36,7 +36,7 @@ CONSOLE = [route for route in ROUTES if ACCESS.get(("GET" if route[0] == "HEAD" 
 KEYED = [route for route in ROUTES if route not in CONSOLE]
 FAST = [("POST", "/score-transaction"), ("POST", "/transactions")]
 OPEN_PATHS = {"/health", "/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/assets/{name}"}
-OPEN_PATHS |= {"/docs/problems", "/docs/problems/{name}", "/console/sign-in", "/console/static/{name}"}
+OPEN_PATHS |= {"/", "/docs/problems", "/docs/problems/{name}", "/console/sign-in", "/console/static/{name}"}
 MAY = {
     "score": {("POST", "/score-transaction")},
     "submit": {

@@ -98,3 +98,11 @@ def test_a_browser_that_has_an_asset_is_not_sent_it_again(client: Any) -> None:
 @pytest.mark.parametrize("name", ["docs.html", "redoc.js", "__init__.py", "..%2Fdocs.py", "%2e%2e", ""])
 def test_nothing_but_the_pages_own_assets_is_served(client: Any, name: str) -> None:
     assert client.simulate_get(f"/docs/assets/{name}").status_code == 404
+
+
+def test_the_bare_address_leads_to_the_page_of_all_calls_and_says_what_else_there_is(client: Any) -> None:
+    answer = client.simulate_get("/")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/docs")
+    assert client.simulate_get(answer.headers["location"]).status_code == 200
+    assert all(path in answer.text for path in ("/docs", "/console", "/health/ready", "/metrics"))
