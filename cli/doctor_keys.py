@@ -12,6 +12,9 @@ from shared.settings import Settings
 
 CHECK = "keys"
 
+ANY = "*"
+"""Of the names by which an open API may be called."""
+
 SOON = timedelta(days=14)
 """Enough for whoever has the key to take another one."""
 
@@ -21,8 +24,10 @@ OTHERS_MAY_WRITE = 0o022
 def check_keys(settings: Settings) -> Iterator[Finding]:
     """Whether the API asks for keys, and how its keys are."""
     if settings.auth == "off":
-        verdict = Verdict.OK if settings.is_loopback else Verdict.WARN
-        yield Finding(CHECK, verdict, f"off: whoever reaches {settings.host} may call (RISKLINE_AUTH=off)")
+        by_any_name = ANY in settings.hosts
+        verdict = Verdict.OK if settings.is_loopback and not by_any_name else Verdict.WARN
+        also = "; so may a page of any site in a browser (RISKLINE_ALLOWED_HOSTS=*)" if by_any_name else ""
+        yield Finding(CHECK, verdict, f"off: whoever reaches {settings.host} may call (RISKLINE_AUTH=off){also}")
         return
     file = KeyFile(settings.keys_file)
     try:

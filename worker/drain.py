@@ -22,6 +22,7 @@ from shared.store.interfaces import NOTHING, Claimed, TransactionQueue
 from shared.store.records import Outcome, Record, decided, failed, flaw, is_later, unreadable
 from shared.trace import log_fields
 from shared.transaction import TransactionModel
+from shared.wrong_fields import first_errors
 from worker.pulse import Pulse
 from worker.spans import ProcessSpans
 
@@ -198,7 +199,7 @@ def _transaction(
             if isinstance(each, NOT_THE_ROWS):
                 raise each from None
         names, at = sorted(map(raised_at, raised)), [where(each) for each in raised]
-        fields = sorted({str(detail["loc"][0]) for detail in error.errors() if detail["loc"]})
+        fields = sorted({str(detail["loc"][0]) for detail in first_errors(error) if detail["loc"]})
         # a bug of the team's class is for who watches errors
         (log.error if raised else log.warning)(
             "transaction failed",

@@ -150,6 +150,9 @@ def test_doctor_says_who_may_call(data: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found_by_doctor(host=elsewhere)[0] is Verdict.FAIL
     assert found_by_doctor(auth="off") == (Verdict.OK, "off: whoever reaches 127.0.0.1 may call (RISKLINE_AUTH=off)")
     assert found_by_doctor(auth="off", host=elsewhere)[0] is Verdict.WARN
+    assert found_by_doctor(auth="off", allowed_hosts="api")[0] is Verdict.OK
+    verdict, said = found_by_doctor(auth="off", allowed_hosts="*")
+    assert (verdict, "a page of any site" in said) == (Verdict.WARN, True)
     assert found_by_doctor(api_keys_file=data / "none")[0] is Verdict.FAIL
     run(new("shop"))
     assert found_by_doctor(host=elsewhere) == (Verdict.OK, "1 valid")
