@@ -6,3 +6,9 @@ SwaggerUIBundle({
   displayRequestDuration: true,
   validatorUrl: null,
 });
+
+// The interface has a dark theme, and leaves it to the page when to use that.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();

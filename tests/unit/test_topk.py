@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.training.measures import Scored
-from worker.training.topk import card_precision_top_k, precision_top_k
+from worker.training.topk import card_precision_top_k, precision_top_k, usual_k
 
 # day, card, score, fraud
 DAYS = [
@@ -115,3 +115,11 @@ def test_both_are_what_the_definition_says(rows: list[tuple[int, str, bool]], k:
 
     assert precision_top_k(scored(full), k).mean == pytest.approx(by_definition(full, k, by_card=False))
     assert card_precision_top_k(scored(full), k).mean == pytest.approx(by_definition(full, k, by_card=True))
+
+
+@pytest.mark.parametrize(("frauds", "k"), [(0, 1), (1, 1), (2, 2), (7, 10), (10, 10), (11, 20), (90, 100)])
+def test_k_has_room_for_the_frauds_of_a_usual_day_and_for_few_others(frauds: int, k: int) -> None:
+    day = np.array(["2026-11-24"] * 400, dtype="datetime64[D]")
+    fraud = np.arange(400) < frauds
+
+    assert usual_k(Scored(fraud, np.linspace(1, 0, 400), day, None)) == k

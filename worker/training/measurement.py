@@ -13,7 +13,7 @@ from worker.training.evaluate import evaluate
 from worker.training.labelled import Labelled
 from worker.training.measures import AtThreshold, Scored, at_threshold, current, ladder
 from worker.training.overlap import Known, overlap
-from worker.training.topk import DEFAULT_K, TopK, card_precision_top_k, precision_top_k
+from worker.training.topk import TopK, card_precision_top_k, precision_top_k, usual_k
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def measure(
     chosen = None
     if curve is not None or alerts_per_day is not None:
         chosen = choose(scored, model.thresholds, curve=curve, costs=costs, alerts_per_day=alerts_per_day)
-    k = DEFAULT_K if alerts_per_day is None else alerts_per_day
+    k = 0 if days is None else usual_k(scored) if alerts_per_day is None else alerts_per_day
     return Measurement(
         scored=scored,
         metrics={**metrics, "brier_score": float(brier_score_loss(scored.fraud, scores))},

@@ -6,6 +6,7 @@ then the mean over the days. For cards, a card's score of a day is its largest, 
 that day is fraud, and a compromised card among the k is blocked: its later days do not count.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +18,8 @@ from shared.assessment import Rows
 from worker.training.intervals import Marks
 from worker.training.measures import Scored
 
-DEFAULT_K = 100
+STEPS = (1, 2, 5, 10)
+"""Of round numbers, times a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class TopK:
     def shorter_days(self) -> int:
         """Days with fewer than k."""
         return sum(there < self.k for there in self.there)
+
+
+def usual_k(scored: Scored) -> int:
+    """A round number of alerts a day that has room for the frauds of a usual day.
+
+    With many more alerts even a model without a fault would have next to no fraud among them.
+    """
+    frauds = max(1.0, float(scored.fraud.sum()) / max(1, len(scored.calendar())))
+    power: int = 10 ** int(math.log10(frauds))
+    return next(step * power for step in STEPS if step * power >= frauds)
 
 
 def precision_top_k(scored: Scored, k: int) -> TopK:

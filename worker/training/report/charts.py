@@ -1,6 +1,7 @@
 """The charts of a report, drawn by matplotlib and scikit-learn's own displays."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from worker.training.report.svg import BAD, CHOSEN, GOOD, GRID, INK, PERCENT, ch
 from worker.training.topk import TopK
 
 HISTOGRAM_BINS = np.linspace(0, 1, 51).tolist()
+SHAPES = "os^Dv"
+"""Of thresholds beside each other: decline and review have one colour."""
+
 MOST_POINTS = 2_000
 """Of a cost curve: more are narrower than the line."""
 
@@ -54,10 +58,10 @@ def _finish_curve(
     axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), aspect="auto")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PERCENT)
-    for right, up, each in points:
+    for (right, up, each), shape in zip(points, cycle(SHAPES), strict=False):
         if right is not None and up is not None:
             label = f"{', '.join(each.why)}: {each.threshold:.4g}"
-            axes.plot([right], [up], "o", ms=8, color=_colour(each), label=label, clip_on=False, zorder=4)
+            axes.plot([right], [up], shape, ms=8, color=_colour(each), label=label, clip_on=False, zorder=4)
     if points:
         axes.legend(loc="best")
 
