@@ -13,6 +13,9 @@ from worker.training.convert import Arrays, boosting, compacted, joined
 
 SINGLE = np.float32
 
+MAX_VALUES = 100_000_000
+"""Of a model's JSON, eleven a node: some gigabytes of memory once it is read, whoever wrote it."""
+
 MARGIN_BOUND = 1e-6
 """Newer releases of XGBoost keep base_score this far from 0 and 1."""
 
@@ -29,6 +32,9 @@ def xgboost_trees(text: bytes, *, initial: float | None = None) -> tuple[Trees, 
     Raises:
         BundleError: it is not whole, or cannot be held exactly.
     """
+    values = sum(text.count(each) for each in b",[{")
+    if values > MAX_VALUES:
+        raise BundleError(f"it is an XGBoost model of {values:,} values, more than {MAX_VALUES:,}: train fewer trees")
     try:
         learner = _json(text)["learner"]
         booster, parameters = learner["gradient_booster"], learner["learner_model_param"]

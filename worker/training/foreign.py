@@ -32,6 +32,7 @@ from worker.training import unpickle
 from worker.training.confined import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
 from worker.training.convert import Answer
 from worker.training.modelfile import (
+    MAX_ARRAYS_BYTES,
     NO_SPACE,
     arrays_in,
     copied,
@@ -150,6 +151,7 @@ class Foreign:
     def _start(self, warn: Callable[[str], None]) -> None:
         kept = {name: os.environ[name] for name in os.environ if name in KEPT_NAMES or name.startswith(KEPT_PREFIXES)}
         request = {"kind": self.looked.kind, "sklearn": self.looked.sklearn, "memory": MEMORY_BYTES}
+        request["file"] = MAX_ARRAYS_BYTES
         (self._work / "request.json").write_text(json.dumps(request))
         python = sys.executable if self._python is None else shutil.which(self._python)
         if python is None:
@@ -157,18 +159,19 @@ class Foreign:
         # the process starts in another directory; where a link leads is not looked up, it would leave the venv
         python = str(Path(python).absolute())
         self._check_version()
-        words = confined()
+        words, how = confined(self._work, python)
         if self.looked.kind == "pickle":
-            where = "without network" if words else "WITH network, which this system does not let us take away"
             warn(
                 f"opening {self._file} runs the code in it (sha256 {self.looked.sha256}): import only what comes from "
-                f"people you trust. It runs in a process of its own, without this environment, {where}."
+                f"people you trust. It runs in a process of its own, without this environment, {how}."
             )
+        # a copy: where Riskline is, is not shown
+        program = Path(shutil.copy(unpickle.__file__, self._work / "unpickle.py"))
         self._cleanup.enter_context(environment_hidden())
         self._errors = self._cleanup.enter_context((self._work / "stderr").open("w+b"))
         control = prctl()
         self._process = subprocess.Popen(
-            [*words, python, "-I", unpickle.__file__, str(self._work)],
+            [*words, python, "-I", str(program), str(self._work)],
             cwd=self._work,
             # one thread: the order of a sum, and so its last bit, is not left to chance
             env={**kept, "OMP_NUM_THREADS": "1"},

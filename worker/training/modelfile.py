@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import BundleError
+from shared.model.trees import MAX_NODES
 from shared.model.untrusted import array_in, opened, printable
 from worker.training.filekinds import BEGINNING_BYTES, NO_TREES, obstacle, packed, pickled_elsewhere
 
@@ -26,6 +27,13 @@ MAX_FILE_BYTES = 4 * 1024**3
 MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_ARRAYS_BYTES = 4 * 1024**3
 """More than the largest trees that a bundle holds (`MAX_NODES`) have as arrays."""
+
+MAX_NODE_BYTES = 8 * MAX_NODES + 1024
+MAX_TEXT_BYTES = 1024**3
+"""Of XGBoost's and LightGBM's own formats: ten million nodes. What is read of it takes many times the memory."""
+
+MOST_BYTES = {"text": MAX_TEXT_BYTES}
+"""Of an array, where it is not a number for each node."""
 
 PIECE = 1 << 20
 
@@ -199,8 +207,10 @@ def arrays_in(file: Path) -> dict[str, np.ndarray]:
             raise ValueError("its arrays have other names")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("its arrays are packed")
-        if sum(member.file_size for member in members) > MAX_ARRAYS_BYTES:
-            raise ValueError("its arrays are too large")
+        if any(
+            member.file_size > MOST_BYTES.get(name, MAX_NODE_BYTES) for name, member in zip(names, members, strict=True)
+        ):
+            raise ValueError(f"it has more than {MAX_NODES:,} nodes, or a text of more than {MAX_TEXT_BYTES:,} bytes")
         arrays = {}
         for name, member in zip(names, members, strict=True):
             with packed.open(member) as piece:

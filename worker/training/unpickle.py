@@ -344,12 +344,13 @@ def _opened(kind: str, file: str) -> Any:
     return joblib.load(file)
 
 
-def _bounded(memory: int) -> None:
+def _bounded(memory: int, file: int) -> None:
     try:
         import resource  # noqa: PLC0415  # not on every system
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file, file))
     except (ImportError, ValueError, OSError):
         return  # where the system sets no such bounds, there are none
 
@@ -384,7 +385,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     scoring = False
     try:
-        _bounded(request["memory"])
+        _bounded(request["memory"], request["file"])
         model = _opened(request["kind"], str(work / "model"))
         facts, arrays = describe(model)
         np.savez(work / "arrays.npz", **arrays)  # type: ignore[arg-type]  # its other options are named
