@@ -25,6 +25,7 @@ from shared.transaction import TransactionModel
 from shared.wrong_fields import first_errors
 from worker.pulse import Pulse
 from worker.spans import ProcessSpans
+from worker.trial import outlived
 
 log = get_logger(__name__)
 
@@ -32,8 +33,8 @@ LEASE_SECONDS = 5.0
 """How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
 
 MAX_LOSSES = 3
-"""Workers that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
-shares; from then on it is tried alone, for less than a millisecond each time, and bad luck does not come thrice."""
+"""Processes that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
+shares; from then on it is tried in a process beside the worker, alone, and bad luck does not come thrice."""
 
 NOT_THE_ROWS = (BaseTimeoutException, StopRequested, MemoryError)
 """What may be raised while a row is at work and is not its fault: RQ's limit on a job, its signal, a lack of memory.
@@ -98,7 +99,8 @@ def drain(
                 began = time.perf_counter()
                 begun = spans.begin(claimed.rows)
                 with pulse.assessing():
-                    done = outcomes(claimed, model=model(), transaction_class=transaction_class, count=count)
+                    tried, failures = _outlived(claimed, model(), transaction_class)
+                    done = outcomes(tried, model=model(), transaction_class=transaction_class, count=count) + failures
                 spans.end(begun, done)
                 assessed = time.perf_counter()
                 decided, claimed = _decide(queue, worker, done, gives_back=bool(left))
@@ -134,6 +136,27 @@ def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gi
     return decided, NOTHING
 
 
+def _outlived(
+    claimed: Claimed, model: Model, transaction_class: type[TransactionModel]
+) -> tuple[Claimed, list[Outcome]]:
+    """What of a claim no process is lost with, and the failures of the rest."""
+    if claimed.losses == 1:
+        log.warning("a worker was lost with these; trying them in another process", transactions=len(claimed.rows))
+
+    def attempt(rows: Sequence[tuple[str, Record | None]]) -> None:
+        outcomes(Claimed(list(rows)), model=model, transaction_class=transaction_class)
+
+    left, ended = outlived(claimed, attempt, most_losses=MAX_LOSSES)
+    failures: list[Outcome] = []
+    for transaction_id, record, losses in ended:
+        if _is_queued(record):
+            log.error("transaction failed", transaction_id=transaction_id, losses=losses, **log_fields(record))
+            failures.append(failed(transaction_id, record, f"{losses} processes were lost while they assessed it"))
+        else:
+            failures.append(_undecidable(transaction_id, record))
+    return left, failures
+
+
 def outcomes(
     claimed: Claimed,
     *,
@@ -142,16 +165,6 @@ def outcomes(
     count: Count = _count_nothing,
 ) -> list[Outcome]:
     """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
-    if claimed.losses and claimed.rows:
-        transaction_id, record = claimed.rows[0]
-        if claimed.losses >= MAX_LOSSES and _is_queued(record):
-            log.error("transaction failed", transaction_id=transaction_id, losses=claimed.losses, **log_fields(record))
-            return [failed(transaction_id, record, f"{claimed.losses} workers were lost while they assessed it")]
-        log.warning(
-            "a worker was lost with this one; trying it alone",
-            transaction_id=transaction_id,
-            **log_fields(record or {}),
-        )
     results: list[Outcome] = []
     transactions: list[TransactionModel] = []
     records: list[Record] = []

@@ -1,10 +1,11 @@
 -- claim: takes waiting transactions for one worker and renews its lease.
--- KEYS: waiting, the worker's own list, workers, suspects, losses.
+-- KEYS: waiting, the worker's own list, workers, suspects, losses, whether a worker was lost of late.
 -- ARGV: record key prefix, worker, how many, lease in ms, how many bytes of records are enough.
--- Answers id and record by turns (an empty record: it is gone), what the worker already held first. A suspect, which
--- a worker was lost with, comes alone, and behind it how many were lost with it: it may be what ended them. While others
--- wait, suspects come in every other second only: a dozen that end their workers must not keep all others waiting.
-local waiting, claimed, workers, suspects, losses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Answers id and record by turns (an empty record: it is gone), what the worker already held first. Suspects, which a
+-- worker was lost with, come first and without others, and behind them how many were lost: those with one loss together,
+-- one with more alone. While others wait, those with more come in every other second only: a dozen that end their
+-- workers must not keep all others waiting. Behind any others is a 0 where a worker was lost of late.
+local waiting, claimed, workers, suspects, losses, lost = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, worker = ARGV[1], ARGV[2]
 local count, lease, enough = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME')
@@ -24,16 +25,38 @@ local function take(ids)
     bytes = bytes + #record
   end
 end
-local held = redis.call('LRANGE', claimed, 0, -1)
-if #held == 0 and (time[1] % 2 == 0 or redis.call('LLEN', waiting) == 0) then
-  held = redis.call('LPOP', suspects, 1) or {}
-  if #held > 0 then redis.call('RPUSH', claimed, held[1]) end
+
+-- What is no number was lost with once: somebody else has made something of it.
+local function losses_of(id)
+  local number = redis.call('HGET', losses, id)
+  return number and math.max(1, math.min(tonumber(number) or 1, 1000))
 end
-if #held > 0 then take(held) end
-if #held == 1 then
-  local lost = redis.call('HGET', losses, held[1])
-  if lost then
-    answer[3] = lost
+
+local function next_suspects()
+  local ids, number = redis.call('LRANGE', suspects, 0, math.max(0, count - 1)), 0
+  if #ids == 0 then return ids end
+  local first = losses_of(ids[1])
+  if not first then
+    -- it was decided meanwhile
+    number = 1
+  elseif first > 1 then
+    number = (time[1] % 2 == 0 or redis.call('LLEN', waiting) == 0) and 1 or 0
+  else
+    while number < #ids and losses_of(ids[number + 1]) == 1 do number = number + 1 end
+  end
+  return number > 0 and redis.call('LPOP', suspects, number) or {}
+end
+
+local held = redis.call('LRANGE', claimed, 0, -1)
+if #held == 0 then
+  held = next_suspects()
+  if #held > 0 then redis.call('RPUSH', claimed, unpack(held)) end
+end
+if #held > 0 then
+  take(held)
+  local number = losses_of(held[1])
+  if number then
+    answer[#answer + 1] = string.format('%d', number)
     return answer
   end
 end
@@ -44,4 +67,5 @@ while bytes < enough and #answer / 2 < count do
   redis.call('RPUSH', claimed, unpack(more))
   take(more)
 end
+if redis.call('EXISTS', lost) == 1 then answer[#answer + 1] = '0' end
 return answer

@@ -18,6 +18,10 @@ NOBODY = "nobody"
 """A worker's name that no worker has."""
 
 
+LOST_OF_LATE_SECONDS = 60
+"""After a worker was lost: for so long batches are tried in processes of their own, which costs each about twice."""
+
+
 class Erasure(StrEnum):
     """What became of the wish to erase a transaction."""
 
@@ -35,7 +39,12 @@ class Claimed(NamedTuple):
 
     rows: list[tuple[str, Record | None]]
     losses: int = 0
-    """How many workers were lost with the one row, which then may be what ended them; 0 for any other claim."""
+    """How many workers were lost with each of the rows, which then may be what ended them; 0 for any other claim.
+
+    With more than one loss a row comes alone.
+    """
+    lost_of_late: bool = False
+    """Whether a worker was lost in the last minute: what ended it may be in this claim, too."""
 
 
 NOTHING = Claimed([])

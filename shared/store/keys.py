@@ -7,6 +7,7 @@
 | `riskline:{S}:waiting` | list of ids | the queue limit | accept, claim, leave, replay |
 | `riskline:{S}:suspects` | list of ids that a worker was lost with | the lost workers' batches | claim, leave, sweep |
 | `riskline:{S}:losses` | hash, workers lost by id | the suspects | decide, sweep |
+| `riskline:{S}:lost` | string, the last worker that was lost with transactions | a minute | sweep |
 | `riskline:{S}:claimed:WORKER` | list of ids | one batch | claim, decide, leave, sweep |
 | `riskline:{S}:workers` | sorted set, worker by end of its lease in ms | the workers | claim, leave, sweep |
 | `riskline:{S}:sweeper` | string, the worker that swept last, and when | a day | sweep |
@@ -93,6 +94,11 @@ class Keys:
     def losses(self) -> str:
         """How many workers were lost with each suspect."""
         return self.prefix + "losses"
+
+    @property
+    def lost(self) -> str:
+        """Is there where a worker was lost of late: what ended it may be in other batches, too."""
+        return self.prefix + "lost"
 
     @property
     def workers(self) -> str:

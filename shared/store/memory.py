@@ -1,8 +1,10 @@
 """The store's twin in memory: the same operations, for tests and for reading what the Lua does."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import orjson
 
@@ -11,7 +13,7 @@ from shared.lifecycle import CallbackStatus, Status
 from shared.store.counts import TOTALS, Counts
 from shared.store.decisions import OLDEST, Cursor, Page, named
 from shared.store.failures import Replayed
-from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
 from shared.store.records import Outcome, Record, Submission, decoded, erased, readable, replayed
 
 LOOK_AGAIN_SECONDS = 0.001
@@ -31,6 +33,7 @@ class MemoryStore:
         self.waiting: list[str] = []
         self.suspects: list[str] = []
         self.losses: dict[str, int] = {}
+        self.lost_until = -math.inf
         self.claimed: dict[str, list[str]] = {}
         self.workers: dict[str, float] = {}
         self.sweeper: tuple[str, float] | None = None
@@ -124,14 +127,27 @@ class MemoryStore:
         self._reach()
         self.workers[worker] = self._clock() + lease_seconds
         mine = self.claimed.setdefault(worker, [])
-        if not mine and self.suspects and (int(self._clock()) % 2 == 0 or not self.waiting):
-            mine.append(self.suspects.pop(0))
-        losses = self.losses.get(mine[0], 0) if len(mine) == 1 else 0
+        if not mine:
+            mine += self._next_suspects(count)
+        losses = self.losses.get(mine[0], 0) if mine else 0
         if not losses:
             room = max(0, count - len(mine))
             mine += self.waiting[:room]
             del self.waiting[:room]
-        return Claimed([(each, decoded(self.records.get(each))) for each in mine], losses)
+        rows = [(each, decoded(self.records.get(each))) for each in mine]
+        return Claimed(rows, losses, lost_of_late=not losses and self._clock() < self.lost_until)
+
+    def _next_suspects(self, count: int) -> list[str]:
+        losses = [self.losses.get(each, 0) for each in self.suspects[: max(1, count)]]
+        if not losses or losses[0] == 0:
+            number = len(losses[:1])
+        elif losses[0] > 1:
+            number = int(int(self._clock()) % 2 == 0 or not self.waiting)
+        else:
+            number = len(list(takewhile(lambda lost: lost == 1, losses)))
+        taken = self.suspects[:number]
+        del self.suspects[:number]
+        return taken
 
     def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
         """See TransactionQueue."""
@@ -203,9 +219,11 @@ class MemoryStore:
     def _lose(self, worker: str) -> int:
         del self.workers[worker]
         held = [each for each in self.claimed.pop(worker, []) if each in self.undecided]
-        for transaction_id in held:
+        for transaction_id in reversed(held):
             self.losses[transaction_id] = self.losses.get(transaction_id, 0) + 1
-        self.suspects[:0] = held
+            self.suspects.insert(0 if self.losses[transaction_id] == 1 else len(self.suspects), transaction_id)
+        if held:
+            self.lost_until = self._clock() + LOST_OF_LATE_SECONDS
         return len(held)
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:

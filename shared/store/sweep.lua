@@ -1,6 +1,7 @@
 -- sweep: renews a worker's lease and, in one worker at a time, gives back what others hold whose lease is over.
--- KEYS: workers, waiting, suspects, undecided, losses, sweeper.
--- ARGV: claimed key prefix, worker, its lease in ms, how long its turn to sweep lasts in ms.
+-- KEYS: workers, waiting, suspects, undecided, losses, sweeper, whether a worker was lost of late.
+-- ARGV: claimed key prefix, worker, its lease in ms, how long its turn to sweep lasts in ms, for how long a loss
+-- is of late in s.
 -- Answers how many transactions wait (0 where it is another's turn), then each worker that is gone and how many it held.
 -- Where nobody has swept for two turns, Redis or the way to it was away, or its clock was set: then the others get half a
 -- lease more to show that they live.
@@ -12,7 +13,7 @@ local function bump(key, field, by)
   return tonumber(by)
 end
 local workers, waiting, suspects = KEYS[1], KEYS[2], KEYS[3]
-local undecided, losses, sweeper = KEYS[4], KEYS[5], KEYS[6]
+local undecided, losses, sweeper, lost = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -45,11 +46,12 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now)) do
   local held = 0
   for i = #ids, 1, -1 do
     if open[i] then
-      redis.call('LPUSH', suspects, ids[i])
-      bump(losses, ids[i], 1)
+      -- one that two workers were lost with is likely what ended them: the others shall not wait for it
+      redis.call(bump(losses, ids[i], 1) > 1 and 'RPUSH' or 'LPUSH', suspects, ids[i])
       held = held + 1
     end
   end
+  if held > 0 then redis.call('SET', lost, name, 'EX', ARGV[5]) end
   gone[#gone + 1] = name
   gone[#gone + 1] = held
 end

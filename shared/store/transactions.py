@@ -14,7 +14,7 @@ from shared.store.connection import redis_faults_named
 from shared.store.counts import Counts, count_call, counted
 from shared.store.decisions import named
 from shared.store.identity import Witness
-from shared.store.interfaces import ACCEPTED, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
 from shared.store.keys import FIRST, Keys
 from shared.store.records import Outcome, Record, Submission, decoded, erased, id_of, raw_id, readable
 
@@ -225,7 +225,7 @@ class RedisQueue:
 
     def _claim(self, worker: str, count: int, lease_seconds: float) -> scripts.Call:
         keys = self._keys
-        names = [keys.waiting, keys.claimed(worker), keys.workers, keys.suspects, keys.losses]
+        names = [keys.waiting, keys.claimed(worker), keys.workers, keys.suspects, keys.losses, keys.lost]
         return "claim", names, [keys.transaction_prefix, worker, count, int(lease_seconds * 1000), CLAIM_BYTES]
 
     def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
@@ -256,8 +256,9 @@ class RedisQueue:
     def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
         """See TransactionQueue."""
         keys = self._keys
-        names = [keys.workers, keys.waiting, keys.suspects, keys.undecided, keys.losses, keys.sweeper]
+        names = [keys.workers, keys.waiting, keys.suspects, keys.undecided, keys.losses, keys.sweeper, keys.lost]
         args: list[scripts.Arg] = [keys.claimed_prefix, worker, int(lease_seconds * 1000), int(turn_seconds * 1000)]
+        args.append(LOST_OF_LATE_SECONDS)
         with redis_faults_named():
             waiting, *gone = scripts.run(self._redis, "sweep", names, args)
         return Swept(int(waiting), {id_of(gone[i]): int(gone[i + 1]) for i in range(0, len(gone), 2)})
@@ -303,9 +304,10 @@ def decide_call(
 
 
 def _claimed(flat: list[bytes]) -> Claimed:
-    # each id has its record behind it; what is over then are the losses of a suspect
+    # each id has its record behind it; what is over then are the losses of suspects, or 0 where one was lost of late
     rows = [(id_of(flat[i]), decoded(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
-    return Claimed(rows, int(flat[-1]) if len(flat) % 2 else 0)
+    losses = int(flat[-1]) if len(flat) % 2 else None
+    return Claimed(rows, losses or 0, lost_of_late=losses == 0)
 
 
 def _shortly_before(decision: Record) -> str:

@@ -1,7 +1,8 @@
 """`python -m tests.bench.poison`: what one bad transaction in 10,000 costs the other 9,999.
 
 The same 10,000, submitted at once to `riskline up` with two workers: all good; one that makes the class raise; one that
-ends each worker that scores it. Timed from the request until all others are decided, and until the bad one has failed.
+ends each process that scores it; twenty of those. Timed from the request until all others are decided, and until the
+bad ones have failed.
 """
 
 import os
@@ -23,7 +24,13 @@ from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
 ROWS = 10_000
 ROUNDS = 5
 LONGEST_SECONDS = 120.0
-AGES = {"none": 24, "one that raises": RAISING_AGE, "one that ends its worker": UNLUCKY_AGE}
+BAD = {
+    "none": (1, 24),
+    "one that raises": (1, RAISING_AGE),
+    "one that ends its worker": (1, UNLUCKY_AGE),
+    "twenty that end their worker": (20, UNLUCKY_AGE),
+}
+"""How many there are, and their age."""
 
 
 class Took(NamedTuple):
@@ -33,10 +40,11 @@ class Took(NamedTuple):
     bad: float
 
 
-def measure(url: str, redis: Redis, *, name: str, age: int) -> Took:
+def measure(url: str, redis: Redis, *, name: str, number: int, age: int) -> Took:
     """Submits, and waits for all of them."""
-    rows = [transaction_json(transaction_id=f"{name}-{i}") for i in range(ROWS - 1)]
-    rows.insert(ROWS // 2, transaction_json(transaction_id=f"{name}-bad", customer_age=age))
+    rows = [transaction_json(transaction_id=f"{name}-{i}") for i in range(ROWS)]
+    for i in range(number):
+        rows[(2 * i + 1) * ROWS // (2 * number)]["customer_age"] = age
     keys = Keys()
     before = redis.hgetall(keys.totals)
     began = time.monotonic()
@@ -45,7 +53,7 @@ def measure(url: str, redis: Redis, *, name: str, age: int) -> Took:
     def more(total: bytes) -> int:
         return int(redis.hget(keys.totals, total.decode()) or 0) - int(before.get(total, 0))
 
-    eventually(lambda: more(b"decided") >= ROWS - 1, seconds=LONGEST_SECONDS)
+    eventually(lambda: more(b"decided") >= ROWS - number, seconds=LONGEST_SECONDS)
     others = time.monotonic() - began
     eventually(lambda: more(b"decided") + more(b"failed") == ROWS, seconds=LONGEST_SECONDS)
     return Took(others, time.monotonic() - began)
@@ -53,7 +61,7 @@ def measure(url: str, redis: Redis, *, name: str, age: int) -> Took:
 
 def main() -> None:
     """Measures by turns, and prints medians."""
-    took: dict[str, list[Took]] = {kind: [] for kind in AGES}
+    took: dict[str, list[Took]] = {kind: [] for kind in BAD}
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # a socket's path must be short
         write_stump(Path(directory) / "models")
         environment = {
@@ -65,12 +73,12 @@ def main() -> None:
             url = f"http://127.0.0.1:{up.state['port']}"
             with Redis.from_url(up.state["redis_url"]) as redis:
                 for turn in range(ROUNDS):
-                    for kind, age in AGES.items():
+                    for kind, (number, age) in BAD.items():
                         eventually(lambda: 0 not in up.pids() and redis.zcard(Keys().workers) == len(up.pids()) - 2)
-                        took[kind].append(measure(url, redis, name=f"{turn}-{age}", age=age))
+                        took[kind].append(measure(url, redis, name=f"{turn}-{number}-{age}", number=number, age=age))
     for kind, each in took.items():
         others, bad = median(one.others for one in each), median(one.bad for one in each)
-        print(f"bad in {ROWS:,}: {kind:<25} others decided after {others:5.2f} s, all after {bad:5.2f} s")
+        print(f"bad in {ROWS:,}: {kind:<29} others decided after {others:5.2f} s, all after {bad:5.2f} s")
 
 
 if __name__ == "__main__":

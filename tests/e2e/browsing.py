@@ -38,7 +38,7 @@ PAGES = {
 }
 
 FAILED = 3
-REASONS = ("deciding it raised ValueError", "3 workers were lost while they assessed it")
+REASONS = ("deciding it raised ValueError", "3 processes were lost while they assessed it")
 
 
 class Refusing(BaseHTTPRequestHandler):

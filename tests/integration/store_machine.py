@@ -119,12 +119,17 @@ class StoreMachine(StoreModel):
         self.losses.update(lost)
         self.lease_over.clear()
         self.seen = seen_in(self.stores[0])
-        # what was lost comes first, of each worker in its order
+        # what was lost once comes first, of each worker in its order; what was lost before, last
         suspects = self.seen.suspects
-        first, rest = suspects[: len(lost)], suspects[len(lost) :]
-        assert (Counter(first), rest) == (Counter(lost), before.suspects)
-        if max(Counter(first).values(), default=0) == 1:
-            assert all([each for each in first if each in ids] == ids for ids in gone.values())
+        assert Counter(suspects) == Counter(lost) + Counter(before.suspects)
+        if max(Counter(lost).values(), default=0) == 1:
+            once = {each for each in lost if self.losses[each] == 1}
+            first, last = suspects[: len(once)], suspects[len(suspects) - len(lost) + len(once) :]
+            assert (set(first), set(last)) == (once, set(lost) - once)
+            assert all(
+                [each for each in first if each in ids] == [each for each in ids if each in once]
+                for ids in gone.values()
+            )
         assert swept.waiting == len(before.waiting) + len(suspects)
 
     @rule(number=st.integers(0, 5), turn=st.booleans())

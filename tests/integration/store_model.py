@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -67,15 +68,22 @@ class StoreModel(RuleBasedStateMachine):
         for each in let_go:
             if each in held:
                 held.remove(each)
-        # while others wait, suspects come in every other second only
-        firsts = [held] if held else [before.suspects[:1], before.waiting[:0]][: 1 + bool(before.waiting)]
-        assert answer in [self.claim_of(first, count) for first in firsts]
+        firsts = [held] if held else self.suspects_that_may_come(count)
+        assert answer._replace(lost_of_late=False) in [self.claim_of(first, count) for first in firsts]
         self.held[slot] = answer
         self.leased(worker, lease)
 
+    def suspects_that_may_come(self, count: int) -> list[list[str]]:
+        """Those with one loss together; one with more alone and, while others wait, in every other second only."""
+        suspects = self.seen.suspects
+        first = self.losses[suspects[0]] if suspects else 0
+        if first != 1:
+            return [suspects[:1], []][: 1 + bool(first > 1 and self.seen.waiting)]
+        return [list(takewhile(lambda each: self.losses[each] == 1, suspects[: max(1, count)]))]
+
     def claim_of(self, held: list[str], count: int) -> Claimed:
         """What a claim answers a worker that holds this, or is given it first."""
-        losses = self.losses[held[0]] if len(held) == 1 else 0
+        losses = self.losses[held[0]] if held else 0
         ids = held if losses else held + self.seen.waiting[: max(0, count - len(held))]
         records = [self.records.get(each) for each in ids]
         return Claimed(

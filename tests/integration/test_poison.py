@@ -87,7 +87,7 @@ def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_f
     eventually(lambda: poisoned.state("bad")["status"] == "failed", seconds=60)
 
     assert delayed_seconds < DELAY_SECONDS
-    assert poisoned.state("bad")["error"] == "3 workers were lost while they assessed it"
+    assert poisoned.state("bad")["error"] == "3 processes were lost while they assessed it"
     assert {poisoned.state(f"good-{i}")["status"] for i in range(0, GOOD, 397)} == {"scored"}
     assert poisoned.totals() == {"accepted": GOOD + 1, "decided": GOOD, "failed": 1}
     report = json.loads(poisoned.command("doctor", "--audit", "--json"))
@@ -96,7 +96,7 @@ def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_f
     assert (counts["accepted"], counts["decided"], counts["failed"], counts["undecided"]) == (GOOD + 1, GOOD, 1, 0)
 
     listed = json.loads(poisoned.command("transactions", "failed", "--json"))
-    assert (listed["transaction_id"], listed["error"]) == ("bad", "3 workers were lost while they assessed it")
+    assert (listed["transaction_id"], listed["error"]) == ("bad", "3 processes were lost while they assessed it")
 
 
 def test_a_failed_transaction_is_replayed_and_fails_again_or_is_decided(poisoned: Poisoned) -> None:

@@ -195,10 +195,8 @@ def test_an_accepted_transaction_whose_record_cannot_be_read_fails(store: Store,
 
     assert store.queue.decide("w1", done) == 2
     assert store.counts().undecided == store.counts().unreadable == 0
-    assert (store.get("a")["status"], store.get("a")["error"]) == (
-        "failed",
-        "its record cannot be read: submit the transaction by another id",
-    )
+    assert store.get("a")["status"] == "failed"
+    assert store.get("a")["error"] == "its record cannot be read (status): submit the transaction by another id"
     assert store.get("b")["status"] == "scored"
     assert store.failures.replay(["a"])
     done = outcomes(
@@ -223,7 +221,7 @@ def test_all_keys_are_ours_and_have_a_bound() -> None:
         f"riskline:{{0}}:{name}"
         for name in (
             *(f"tx:{name}" for name in "abcde"),
-            *("undecided", "waiting", "losses", "suspects", "claimed:w1", "workers"),
+            *("undecided", "waiting", "losses", "suspects", "lost", "claimed:w1", "workers"),
             *("sweeper", "failed", "totals", "decisions"),
         )
     }

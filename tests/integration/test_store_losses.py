@@ -18,25 +18,63 @@ def three_waiting(store: Store) -> None:
     store.accept(a_submission("a"), a_submission("b"), a_submission("c"))
 
 
-def test_what_a_lost_worker_held_is_tried_again_oldest_first_and_each_alone(store: Store) -> None:
+def test_what_a_lost_worker_held_is_tried_again_first_oldest_first_and_without_others(store: Store) -> None:
     three_waiting(store)
     store.claim("dead", lease_seconds=0)
 
     swept = store.sweep("w1")
 
+    store.accept(a_submission("d"))
     assert (swept.waiting, swept.gone) == (3, {"dead": 3})
-    assert store.claim("w1") == ["a"]
-    assert store.claim("w2") == ["b"]
-    assert store.claim("w3") == ["c"]
+    assert store.claim("w1") == ["a", "b", "c"]
+    assert store.claim("w2") == ["d"]
+
+
+def test_what_two_workers_were_lost_with_comes_alone_and_behind_what_one_was(store: Store) -> None:
+    """The culprit is tried last: none waits for it."""
+    three_waiting(store)
+    store.claim("dead-1", count=2, lease_seconds=0)
+    store.sweep("w1")
+    store.claim("dead-2", count=2, lease_seconds=0)
+    store.claim("dead-3", lease_seconds=0)
+    store.sweep("w1")
+
+    claims = [store.queue.claim(f"w{n}", count=10, lease_seconds=60) for n in range(3)]
+
+    assert [([row[0] for row in each.rows], each.losses) for each in claims[:1]] == [(["c"], 1)]
+    assert sorted(([row[0] for row in each.rows], each.losses) for each in claims[1:]) == [(["a"], 2), (["b"], 2)]
+
+
+def test_for_a_minute_after_a_loss_a_claim_says_that_there_was_one(store: Store) -> None:
+    three_waiting(store)
+    store.claim("dead-0", count=0)
+    assert not store.queue.claim("dead", count=1, lease_seconds=0).lost_of_late
+    store.sweep("w1")
+    store.claim("w1")
+
+    assert store.queue.claim("w2", count=10, lease_seconds=60).lost_of_late
+    if store.redis is not None:
+        assert 0 < store.redis.ttl("riskline:{0}:lost") <= 60
+
+
+def test_a_worker_that_ends_without_anything_in_its_hands_alarms_nobody(store: Store) -> None:
+    store.claim("dead", lease_seconds=0)
+    store.sweep("w1")
+    store.accept(a_submission("a"))
+
+    assert not store.queue.claim("w1", count=10, lease_seconds=60).lost_of_late
 
 
 @pytest.mark.parametrize(("second", "first"), [(0, "a"), (1, "b")])
-def test_while_others_wait_suspects_come_in_every_other_second(store: Store, second: int, first: str) -> None:
+def test_while_others_wait_one_that_two_workers_were_lost_with_comes_in_every_other_second(
+    store: Store, second: int, first: str
+) -> None:
     if store.redis is None:
         pytest.skip("the twin has a clock of its own")
     store.accept(a_submission("a"))
-    store.claim("dead", lease_seconds=0)
-    store.sweep("w1")
+    for lost in range(2):
+        store.claim(f"dead-{lost}", lease_seconds=0)
+        store.sweep("w1")
     store.accept(a_submission("b"))
     eventually(lambda: time.time() % 1 < 0.5 and int(time.time()) % 2 == second)
 

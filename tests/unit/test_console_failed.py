@@ -43,7 +43,7 @@ def location(answer: Any) -> str:
 
 def test_a_failed_transaction_is_listed_with_its_reason_and_tried_again(console: Open) -> None:
     console.fail("t-1", "deciding it raised ValueError")
-    console.fail("t-2", "3 workers were lost while they assessed it")
+    console.fail("t-2", "3 processes were lost while they assessed it")
 
     page = console.get("/failed?reason=workers").text
     assert "t-2" in page

@@ -153,7 +153,7 @@ async def test_a_suspect_fails_once_three_workers_were_lost_with_it() -> None:
 
     (record,) = await watched.store.get(["a"])
     assert record is not None
-    assert (record["status"], record["error"]) == ("failed", "3 workers were lost while they assessed it")
+    assert (record["status"], record["error"]) == ("failed", "3 processes were lost while they assessed it")
 
 
 def test_an_outage_is_logged_once_and_its_end_once() -> None:
