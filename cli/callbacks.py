@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.changes import note_change
 from cli.help import WholeSentences
 from cli.installation import DataOption, installation_settings, installation_store
 from cli.keys import configured_secrets
@@ -113,6 +114,8 @@ def replay(
         done = callbacks.resend(asked)
         if done:
             Tickets(store.tickets, CALLBACKS_QUEUE).ensure()
+    if done:
+        note_change(data, "callbacks sent again", number=len(done), ids="all dead" if dead else " ".join(done))
     unknown = [] if dead else [each for each in asked if each not in set(done)]
     if as_json:
         typer.echo(json.dumps({"replayed": len(done), "unknown": unknown}))

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cli.changes import note_change
 from cli.installation import DataOption, Installation, installation_settings, installation_store
 from shared.errors import BundleError, InstallationError, RisklineError
 from shared.model.build import LIBRARY
@@ -66,7 +67,8 @@ def doctor(
         from cli.doctor_store import accept_losses  # noqa: PLC0415
 
         with installation_store(data=data) as store:
-            accept_losses(installation_settings(data=data), store)
+            accepted = accept_losses(installation_settings(data=data), store)
+        note_change(data, "loss of the store accepted", lost="; ".join(accepted) if accepted else "nothing")
     if audit:
         # redis-py: `riskline --help` shall not wait for it
         from cli.audit import audit_installation  # noqa: PLC0415

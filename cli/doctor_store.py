@@ -135,9 +135,9 @@ def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
             yield (f"shard {keys.shard}: " if settings.shards > 1 else "") + lost + since
 
 
-def accept_losses(settings: Settings, store: OpenStore) -> None:
-    """Takes the store for the right one as it is; raises as above."""
-    known = {}
+def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
+    """Takes the store for the right one as it is; answers what it has lost, in words; raises as above."""
+    known, lost = {}, list(losses(settings, store))
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
         identity = Identity(redis, keys=keys)
         identity.accept_loss()
@@ -145,3 +145,4 @@ def accept_losses(settings: Settings, store: OpenStore) -> None:
         if look.identity is not None:
             known[keys.shard] = Known(look.identity, look.accepted)
     memory_of(settings.data, settings.required_store_url).write(known)
+    return lost

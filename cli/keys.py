@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.changes import note_change
 from cli.help import WholeSentences
 from cli.installation import DataOption
 from shared.api_keys import NAME, NAME_RULE, PREFIX, ApiKey, KeyRate, Scope, digest_of, new_key, parse_key_rate
@@ -115,7 +116,10 @@ def store(key: ApiKey, settings: Settings) -> bool:
                 f"a key is called {key.name} already: choose another name, or `riskline keys revoke {key.name}` first"
             )
         keys.append(key)
-        return len(keys) == 1 and not settings.own_keys
+        is_first = len(keys) == 1 and not settings.own_keys
+    scopes = "+".join(scope.value for scope in Scope if scope in key.scopes)
+    note_change(settings.data, "API key made", key=key.name, scopes=scopes, expires=key.expires_at or "never")
+    return is_first
 
 
 def list_keys(*, as_json: JsonOption = False, data: DataOption = None) -> None:
@@ -161,6 +165,7 @@ def revoke(*, name: Annotated[str, typer.Argument(help="The key's name.")], data
         if len(left) == len(keys):
             raise InstallationError(f"no key is called {name}: `riskline keys list` has those that there are")
         keys[:] = left
+    note_change(settings.data, "API key revoked", key=name)
     if is_set:
         raise InstallationError(f"{name} is out of {file.path}, but {in_setting}")
     typer.echo(f"{name} is revoked" + ("" if left or settings.own_keys else "; no key is left, and nobody gets in"))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.changes import note_change
 from cli.help import WholeSentences
 from cli.installation import DataOption
 from cli.models_import import import_model
@@ -134,16 +135,16 @@ def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOpt
         registry.activate(version, features)
         return version
 
-    _switch(change, data=data, wait=wait)
+    _switch(change, "model activated", data=data, wait=wait)
 
 
 @models.command("rollback")
 def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
     """Serve the version again that was active before."""
-    _switch(Registry.rollback, data=data, wait=wait)
+    _switch(Registry.rollback, "model rolled back", data=data, wait=wait)
 
 
-def _switch(change: Callable[[Registry, tuple[str, ...]], str], *, data: Path | None, wait: bool) -> None:
+def _switch(change: Callable[[Registry, tuple[str, ...]], str], what: str, *, data: Path | None, wait: bool) -> None:
     """Changes which version is active, and says who serves it."""
     # redis-py: `riskline --help` shall not wait for it
     from cli.models_serving import known_living, pinned_note, say_active  # noqa: PLC0415
@@ -151,6 +152,7 @@ def _switch(change: Callable[[Registry, tuple[str, ...]], str], *, data: Path | 
     settings = load_settings(data=data)
     before = known_living(data=data) if wait else None
     active = change(Registry(settings.models_dir), load_transaction_class(settings.transaction).feature_names())
+    note_change(data, what, version=active)
     if note := pinned_note(settings, active=active):
         typer.echo(note, err=True)
     say_active(active, wait=wait, before=before, data=data)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.changes import note_change
 from cli.installation import DataOption
 from shared.clock import utc_now
 from shared.model.bundle import write_with_thresholds
@@ -42,6 +43,8 @@ def thresholds(
     chosen = Thresholds(decline=decline, review=review)
     made = write_with_thresholds(settings.models_dir / version, thresholds=chosen, created_at=utc_now())
     typer.echo(made.version)
+    thresholds_told = f"decline {decline:g}, review {'none' if review is None else f'{review:g}'}"
+    note_change(data, "model thresholds changed", version=made.version, of=version, to=thresholds_told)
     if not activate:
         return
     # redis-py: `riskline --help` shall not wait for it
@@ -49,6 +52,7 @@ def thresholds(
 
     before = known_living(data=data)
     registry.activate(made.version, load_transaction_class(settings.transaction).feature_names())
+    note_change(data, "model activated", version=made.version)
     if note := pinned_note(settings, active=made.version):
         typer.echo(note, err=True)
     say_active(made.version, wait=True, before=before, data=data)

@@ -15,6 +15,7 @@ import orjson
 import typer
 from rich.progress import Progress
 
+from cli.changes import note_change
 from cli.installation import DataOption
 from cli.output import written
 from cli.terminal import rows_progress, stderr, working
@@ -260,8 +261,10 @@ def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None)
     registry = Registry(settings.models_dir)
     if wanted is None:
         wanted = registry.active_version() is None
+    note_change(settings.data, "model made", version=version)
     if wanted:
         registry.activate(version)
+        note_change(settings.data, "model activated", version=version)
     return wanted
 
 

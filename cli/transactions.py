@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.changes import note_change
 from cli.help import WholeSentences
 from cli.installation import DataOption, installation_store
 from shared.transaction import MOST_ID_CHARACTERS, TRANSACTION_ID_PATTERN
@@ -82,6 +83,9 @@ def replay(
         not_failed += done.not_failed
         if replayed:
             Tickets(store.tickets).ensure()
+    if replayed:
+        named = "all" if every else " ".join(done.replayed)
+        note_change(data, "failed transactions replayed", number=replayed, ids=named)
     _tell(replayed, [] if every else not_failed, as_json=as_json)
 
 
@@ -96,6 +100,8 @@ def requeue(*, data: DataOption = None, as_json: JsonOption = False) -> None:
         if lost:
             audit.put_in_line(lost)
             Tickets(store.tickets).ensure()
+    if lost:
+        note_change(data, "undecided transactions put in line", number=len(lost), ids=" ".join(sorted(lost)))
     typer.echo(json.dumps({"requeued": sorted(lost)}) if as_json else f"{len(lost)} put in line again")
 
 

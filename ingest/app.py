@@ -106,7 +106,9 @@ def create_app(
         max_body_bytes=max_body_bytes,
     )
     submissions = Submissions(transaction_class, check_url=check_url)
-    states = TransactionResource(waiting=waiting, recorder=recorder, intake=intake)
+    states = TransactionResource(
+        waiting=waiting, recorder=recorder, intake=intake, notes=None if console is None else console.store
+    )
     transactions = TransactionsResource(
         submissions=submissions,
         submitter=submitter,

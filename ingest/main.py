@@ -32,12 +32,13 @@ from ingest.strict import StrictRecorder
 from ingest.submission import Submitter
 from ingest.waiting import Places, Waiting
 from shared.jobs import SCORING_QUEUE_KEY, Tickets
-from shared.log import configure_logging
+from shared.log import configure_logging, get_logger
 from shared.metrics import MULTIPROCESS_VARIABLE
 from shared.model.registry import Registry
 from shared.model.serving import create_serving
 from shared.presence import Presence, process_name
 from shared.settings import Settings, load_settings
+from shared.store.changes import PendingChanges
 from shared.store.connection import connect, connect_async, connect_store, redis_faults_named, require_layout
 from shared.store.console import ConsoleStore
 from shared.store.history import RedisHistory
@@ -53,6 +54,8 @@ from shared.store.tallies import AsyncTallies
 from shared.store.upkeep import AllCallbacks, AllFailures, undecided_of
 from shared.tracing import create_tracing
 from shared.transaction import load_transaction_class
+
+log = get_logger(__name__)
 
 SHUTDOWN_SECONDS = 10
 """How long requests under way may take once the process was told to stop."""
@@ -92,6 +95,12 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
 
     async def load_pages() -> None:
         await asyncio.to_thread(console.renderer.load)
+
+    async def deliver_changes() -> None:
+        try:
+            await asyncio.to_thread(PendingChanges(settings.data).deliver, shards[first_shard(settings.shards)])
+        except OSError as error:
+            log.warning("what commands changed is not in the log of changes yet", problem=str(error))
 
     async def close() -> None:
         await store.close()
@@ -192,7 +201,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
             store_watch=store_watch,
             subscriber=store.subscriber,
             # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
-            warm=(load_pages, *(each.warm for each in store.warm), warn_of_dangers, ensure_ticket),
+            warm=(load_pages, *(each.warm for each in store.warm), warn_of_dangers, ensure_ticket, deliver_changes),
             close=close,
         ),
         tracing=tracing,

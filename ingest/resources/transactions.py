@@ -19,6 +19,7 @@ from shared.clock import utc_now
 from shared.errors import StoreUnavailableError, UnreadableStateError
 from shared.lifecycle import Status
 from shared.log import get_logger
+from shared.store.console import ConsoleStore
 from shared.store.interfaces import Erasure, TransactionIntake
 from shared.store.records import Record, Submission, queued_record, state_of
 
@@ -120,8 +121,12 @@ class TransactionsResource:
 class TransactionResource:
     """GET /transactions/{transaction_id}."""
 
-    def __init__(self, *, waiting: Waiting, recorder: AnyRecorder, intake: TransactionIntake) -> None:
+    def __init__(
+        self, *, waiting: Waiting, recorder: AnyRecorder, intake: TransactionIntake, notes: ConsoleStore | None
+    ) -> None:
+        """Who erased what is kept in `notes`, where there are any."""
         self._intake = intake
+        self._notes = notes
         self._waiting = waiting
         self._recorder = recorder
 
@@ -150,7 +155,20 @@ class TransactionResource:
             raise not_found(transaction_id)
         if outcome is Erasure.QUEUED:
             raise not_decided_yet()
+        await self._note_erasure(req, transaction_id)
         resp.status = falcon.HTTP_204
+
+    async def _note_erasure(self, req: falcon.asgi.Request, transaction_id: str) -> None:
+        if self._notes is None:
+            return
+        key_name = req.context.get("key_name")
+        entry = {"at": utc_now(), "who": "anybody" if key_name is None else key_name, "what": "transaction erased"}
+        entry |= {"about": transaction_id, "transaction": transaction_id, "request_id": req.context.request_id}
+        try:
+            # there may be thousands, which would push out what was changed
+            await self._notes.note(entry, is_change=False)
+        except StoreUnavailableError as error:
+            log.warning("an erasure is in no log but this", problem=str(error), **entry)
 
     async def shown(self, req: falcon.asgi.Request, transaction_id: str, record: Record) -> bytes:
         """The state of a transaction as JSON, with that of its callback where it has one."""

@@ -32,8 +32,8 @@
 | `riskline:{S}:history_week` | stream, the same at each quarter of an hour of the last week | 673 entries | the API |
 | `riskline:{S}:console_session:HASH` | string, JSON: who is signed in | half an hour without use | the console |
 | `riskline:{S}:console_link:HASH` | string | once, 15 minutes | `up`, the console |
-| `riskline:{S}:console_changes` | stream, what was changed by whom | 10,000 entries | the console |
-| `riskline:{S}:console_looks` | stream, who signed in, and looked at or exported what | 10,000 entries | the console |
+| `riskline:{S}:console_changes` | stream, what was changed by whom | 10,000 entries | the console, commands |
+| `riskline:{S}:console_looks` | stream, who looked, exported, erased | 10,000 entries | the console, the API |
 | `riskline:{S}:decided` | channel, JSON: ids, or records by id | - | decide |
 | `riskline:{S}:shards` | string, how many shards the store has | one | the first process |
 | `riskline:{S}:identity` | hash, which store it is, and what it lost | five fields | the API, `doctor --accept-loss` |

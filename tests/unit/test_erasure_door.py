@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from shared.store.keys import Keys
 from tests.factories import transaction_json
 from tests.unit.api import Api
 
@@ -73,3 +74,15 @@ def test_a_transaction_whose_id_is_batch_is_erased_as_any_other() -> None:
 
     assert api.client.simulate_delete("/transactions/batch").status_code == 204
     assert api.client.simulate_get("/transactions/batch").status_code == 410
+
+
+def test_who_erased_a_transaction_is_kept() -> None:
+    api = Api()
+    api.client.simulate_post("/transactions", json=transaction_json())
+    api.work()
+
+    assert api.client.simulate_delete("/transactions/TXN-99827364").status_code == 204
+    assert api.client.simulate_delete("/transactions/nobody").status_code == 404
+
+    [(_, noted)] = api.sync_redis.xrange(Keys().console_looks)
+    assert (noted[b"what"], noted[b"about"], noted[b"who"]) == (b"transaction erased", b"TXN-99827364", b"anybody")
