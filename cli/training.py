@@ -245,6 +245,14 @@ def list_refusals(refusals: "Refusals") -> None:
         for reason, count in refusals.by_reason.most_common():
             stderr.print(f"  {count:,} x {reason}")
         stderr.print(refusals.listed())
+    if refusals.first_repeated is not None:
+        row, transaction_id = refusals.first_repeated
+        stderr.print(
+            f"note: {counted(refusals.repeated, 'row')} with a transaction_id that an earlier row has "
+            f"(first: row {row}, {transaction_id}); each counts as a row of its own",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def note_untimed(labelled: "Labelled") -> None:

@@ -230,9 +230,9 @@ def test_columns_cross_to_another_process_as_they_are(data: Path) -> None:
     fields = {name: [row[name]] * 2 for name in Transaction.model_fields}
 
     with scoring(job(data), processes=1) as score_blocks:
-        (expected,) = score_blocks([Columns(1, fields)])
+        (expected,) = score_blocks([Columns(range(1, 1 + len(next(iter(fields.values())))), fields)])
     with scoring(job(data), processes=2) as score_blocks:
-        (found,) = score_blocks([Columns(1, fields)])
+        (found,) = score_blocks([Columns(range(1, 1 + len(next(iter(fields.values())))), fields)])
 
     assert [without_time(line) for line in found.ndjson.splitlines()] == [
         without_time(line) for line in expected.ndjson.splitlines()

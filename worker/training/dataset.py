@@ -1,5 +1,6 @@
 """Files of transactions: read in batches, each row held to the same rules as at the HTTP doors."""
 
+import codecs
 import gzip
 import os
 import zlib
@@ -15,6 +16,7 @@ from pydantic_core import to_json
 from shared.errors import DatasetError
 from shared.transaction import TransactionModel
 from worker.training.cells import cells_of
+from worker.training.csvfiles import lines_problem, separator_of, what_is_wrong
 from worker.training.rows import Batch, Block, Columns, Lines, parsed
 
 BATCH_ROWS = 5_000
@@ -95,22 +97,27 @@ def estimated_rows(path: Path) -> int | None:
 def _read_columns(
     path: Path, transaction_class: type[TransactionModel], needed: Sequence[str], kept: Sequence[str]
 ) -> Iterator[Block]:
-    number = 0
+    number, separator = 0, ","
     try:
-        frame = _scan(path)
+        if path.name.endswith((".csv", ".csv.gz")):
+            separator = _separator(path, transaction_class, (*needed, *kept))
+        frame = _scan(path, separator)
         names = frame.collect_schema().names()
         extras = _extras(path, transaction_class, names, needed, kept)
         fields = {name: field for name, field in transaction_class.model_fields.items() if name in names}
         wanted = frame.select(list(dict.fromkeys([*fields, *extras])))
-        if not path.name.endswith(".parquet"):
-            # an empty text looks like none
-            texts = [name for name, field in fields.items() if field.annotation is str and field.is_required()]
-            wanted = wanted.with_columns(pl.col(texts).fill_null(""))
-        for chunk in _slices(wanted) if path.name.endswith(".parquet") else _chunks(wanted):
+        is_text = not path.name.endswith(".parquet")
+        # an empty text looks like none
+        texts = [name for name, field in fields.items() if field.annotation is str and field.is_required()]
+        for chunk in _chunks(wanted) if is_text else _slices(wanted):
             for part in chunk.iter_slices(BATCH_ROWS):
-                yield _columns(part, fields, extras, first_row=number + 1)
+                rows = range(number + 1, number + 1 + part.height)
+                yield _columns(*_filled(part, rows, texts) if is_text else (part, rows), fields, extras)
                 number += part.height
-    except (PolarsError, OSError) as error:
+    except (PolarsError, OSError, EOFError, zlib.error) as error:
+        told = what_is_wrong(path, str(error), separator) if isinstance(error, PolarsError) else None
+        if told is not None:
+            raise DatasetError(told) from error
         raise DatasetError(f"{path} cannot be read after row {number}: {_first_line(error)}") from error
 
 
@@ -139,6 +146,9 @@ def _read_lines(
             if not lines and first > 1:
                 return
             if extras is None:
+                lines[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in lines[:1]]
+                if lines and (problem := lines_problem(path, lines[0])) is not None:
+                    raise DatasetError(problem)
                 columns = dict.fromkeys(name for value in parsed(lines) if isinstance(value, dict) for name in value)
                 extras = _extras(path, transaction_class, columns, needed, kept)
             yield Lines(first, lines, extras)
@@ -161,21 +171,37 @@ def _extras(
     return [*needed, *(name for name in kept if name in columns and name not in needed)]
 
 
-def _scan(path: Path) -> pl.LazyFrame:
+def _separator(path: Path, transaction_class: type[TransactionModel], beside: Sequence[str]) -> str:
+    fields = transaction_class.model_fields
+    numbers = [name for name, field in fields.items() if field.annotation in (int, float)]
+    return separator_of(path, numbers, {*fields, *beside})
+
+
+def _filled(part: pl.DataFrame, rows: range, texts: list[str]) -> tuple[pl.DataFrame, Sequence[int]]:
+    """Rows of a CSV that are not empty throughout, with an empty text where a text is to be, and their numbers."""
+    empty = part.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    numbers: Sequence[int] = rows
+    if empty.any():
+        numbers = [row for row, is_empty in zip(rows, empty, strict=True) if not is_empty]
+        part = part.filter(~empty)
+    return part.with_columns(pl.col(texts).fill_null("")), numbers
+
+
+def _scan(path: Path, separator: str) -> pl.LazyFrame:
     if path.name.endswith((".csv", ".csv.gz")):
         # every cell as text: whether it is a number is for the transaction class to say, row by row
-        return pl.scan_csv(path, infer_schema=False)
+        return pl.scan_csv(path, infer_schema=False, separator=separator)
     if path.name.endswith(".parquet"):
         return pl.scan_parquet(path)
     raise DatasetError(f"{path}: the name must end in {', '.join(ENDINGS)}")
 
 
-def _columns(frame: pl.DataFrame, fields: dict[str, FieldInfo], extras: list[str], first_row: int) -> Columns:
+def _columns(frame: pl.DataFrame, rows: Sequence[int], fields: dict[str, FieldInfo], extras: list[str]) -> Columns:
     cells = {name: cells_of(frame[name], field) for name, field in fields.items()}
     beside = frame.select(extras).to_dicts() if extras else None
     # an empty cell says nothing, as a member that is not there
     optional = [name for name, field in fields.items() if not field.is_required() and frame[name].null_count()]
-    return Columns(first_row, cells, beside, optional)
+    return Columns(rows, cells, beside, optional)
 
 
 def _first_line(error: Exception) -> str:

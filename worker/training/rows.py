@@ -20,6 +20,8 @@ LISTED_ROWS = 5
 COUNTED_REASONS = 1_000
 """Different reasons that are counted: a team's own messages may name the value, and so be as many as the rows."""
 
+HEADER_AGAIN = "row: is the header again, as where files were joined"
+
 Cells = npt.NDArray[Any] | list[Any]
 """A column: numbers side by side where all of its cells are numbers, a fifth of the bytes of a list of objects."""
 
@@ -42,6 +44,18 @@ class Refusals:
     total: int = 0
     first: list[Refusal] = field(default_factory=list)
     by_reason: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    """Rows with an id that an earlier row has; they are no bad rows."""
+    first_repeated: tuple[int, str] | None = None
+
+    def see(self, known: set[int], row: int, transaction_id: str) -> None:
+        """Notes an id that another row has as well; `known` are the hashes of those so far."""
+        before = len(known)
+        known.add(hash(transaction_id))
+        if len(known) == before:
+            self.repeated += 1
+            if self.first_repeated is None:
+                self.first_repeated = (row, transaction_id)
 
     def add(self, refused: Sequence[Refusal]) -> None:
         """Takes the refusals of a batch."""
@@ -103,6 +117,9 @@ class Batch:
         try:
             transaction = transaction_class.from_row(value)
         except ValidationError as error:
+            if len(value) > 1 and all(cell == name for name, cell in value.items()):
+                self.refused.append(Refusal(row, (HEADER_AGAIN,)))
+                return
             self.refused.append(Refusal(row, tuple(map(_reason, error.errors(include_url=False, include_input=False)))))
             return
         self.rows.append(row)
@@ -124,7 +141,7 @@ class Columns:
     Those that are `optional` have empty cells, for which their fields have a default.
     """
 
-    first_row: int
+    rows: Sequence[int]
     fields: dict[str, Cells]
     extras: list[dict[str, Any]] | None = None
     optional: Collection[str] = ()
@@ -138,8 +155,7 @@ class Columns:
             values = [
                 {n: cell for n, cell in row.items() if cell is not None or n not in self.optional} for row in values
             ]
-        rows = range(self.first_row, self.first_row + len(values))
-        batch.take(transaction_class, rows, values, repeat({}) if self.extras is None else self.extras)
+        batch.take(transaction_class, self.rows, values, repeat({}) if self.extras is None else self.extras)
         return batch
 
 

@@ -42,6 +42,7 @@ def read_vectors(
     features: list[tuple[float, ...]] = []
     sample: list[TransactionModel] = []
     refusals = Refusals()
+    known: set[int] = set()
     for batch in read_batches(path, transaction_class, needed=needed, kept=kept):
         refused = list(batch.refused)
         for row, transaction, extra in zip(batch.rows, batch.transactions, batch.extras, strict=True):
@@ -50,6 +51,8 @@ def read_vectors(
                 features.append(transaction.features())
             else:
                 refused.append(Refusal(row, (reason,)))
+        for row, transaction in zip(batch.rows, batch.transactions, strict=True):
+            refusals.see(known, row, transaction.transaction_id)
         sample += batch.transactions[: min(BUILT_TWICE_OF_A_BATCH, BUILT_TWICE - len(sample))]
         refusals.add(sorted(refused, key=lambda refusal: refusal.row))
         progress(len(batch.rows) + len(batch.refused))
@@ -59,6 +62,7 @@ def read_vectors(
             f"--skip-bad-rows:\n{refusals.listed()}"
         )
     if not features:
-        raise DatasetError(f"{path} has no rows that are transactions")
+        none = "rows that are transactions" if refusals.total else "rows, only the names of its columns"
+        raise DatasetError(f"{path} has no {none}")
     require_pure(sample)
     return np.array(features, dtype=np.float64), refusals
