@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.settings import Settings, variable_name
+from ingest.lifespan import FINISH_SECONDS
+from ingest.main import SHUTDOWN_SECONDS
+from shared.settings import Settings, load_settings, variable_name
+from tests.unit.api_memory import largest_api_bytes
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = ("Dockerfile.api", "Dockerfile.worker")
@@ -158,3 +161,12 @@ def test_what_holds_secrets_is_neither_kept_by_git_nor_sent_to_docker() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     assert not [line for line in ignored if line.startswith("!.")]
+
+
+def test_the_api_gets_the_memory_that_its_connections_may_take_and_the_time_that_it_takes_to_stop() -> None:
+    api = compose()["services"]["api"]
+    [megabytes] = re.fullmatch(r"\$\{RISKLINE_API_MEMORY:-(\d+)m\}", api["mem_limit"]).groups()
+    settings = load_settings()
+
+    assert int(megabytes) * 1024**2 >= largest_api_bytes(settings)
+    assert float(api["stop_grace_period"].removesuffix("s")) >= settings.stop_delay + SHUTDOWN_SECONDS + FINISH_SECONDS

@@ -22,6 +22,7 @@ from shared.callback_url import PUBLIC_PORTS
 from shared.redis_url import parse_sentinel_url
 from shared.settings import Settings, load_settings, variable_name
 from shared.store.safety import WANTED_REDIS
+from tests.unit.api_memory import largest_api_bytes
 from tests.unit.manifests import KUBERNETES, ROOT, containers, documents, every, literals, named, of_kind, pods
 from worker.rq_worker import STOP_SECONDS
 
@@ -138,6 +139,13 @@ def test_every_container_says_what_it_needs_and_has_a_bound_on_memory() -> None:
     for each in containers():
         assert {"cpu", "memory"} <= each["resources"]["requests"].keys(), each["name"]
         assert each["resources"]["limits"].keys() == {"memory"}, each["name"]
+
+
+def test_the_api_gets_the_memory_that_its_connections_may_take() -> None:
+    limit = container("riskline-api")["resources"]["limits"]["memory"]
+
+    assert limit.endswith("Mi")
+    assert int(limit.removesuffix("Mi")) * 1024**2 >= largest_api_bytes(load_settings())
 
 
 def test_the_api_gets_the_time_that_it_takes_to_stop() -> None:
