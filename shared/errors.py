@@ -13,6 +13,10 @@ class BundleError(RisklineError):
     """A model bundle is missing, damaged, altered or made for another transaction."""
 
 
+class OutOfFilesError(BundleError):
+    """A file cannot be opened for want of descriptors, which says nothing of the file."""
+
+
 class DatasetError(RisklineError):
     """A file of transactions cannot be read or has rows that do not fit."""
 
@@ -31,6 +35,9 @@ class InstallationError(RisklineError):
 
 class StoreUnavailableError(RisklineError):
     """Redis cannot be reached or refuses to write; nothing was changed, or the call may be repeated safely."""
+
+    began: float | None = None
+    """When the call began that failed, by the monotonic clock: one that hangs fails much later."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):

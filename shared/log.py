@@ -3,7 +3,9 @@
 import logging
 import os
 import sys
+import threading
 import traceback
+import warnings
 from typing import Any, TextIO
 
 import structlog
@@ -46,6 +48,9 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
+    # what libraries warn of, and what ends a thread, is a line like any other
+    warnings.showwarning = _warned
+    threading.excepthook = _thread_ended
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
     for chatty in ("uvicorn", "rq.worker", "rq.scheduler"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
@@ -60,6 +65,27 @@ def tell_model_version(version: str) -> None:
 def get_logger(name: str) -> Any:
     """A logger whose lines carry their values as fields."""
     return structlog.get_logger(name)
+
+
+def _warned(  # noqa: PLR0917  # as Python calls it
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Says that a library or a team's class warns, and where; what it says may have values, and is for DEBUG."""
+    del file, line
+    log = get_logger(__name__)
+    log.warning("a warning of Python", warning=category.__name__, at=f"{filename}:{lineno}")
+    log.debug("a warning of Python says", says=str(message))
+
+
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    name = None if ended.thread is None else ended.thread.name
+    error: Any = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+    get_logger(__name__).error("a thread ended", thread=name, exc_info=error)
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:

@@ -6,10 +6,11 @@ from typing import Protocol
 
 from shared.assessment import Model
 from shared.clock import utc_now
-from shared.errors import BundleError
+from shared.errors import BundleError, OutOfFilesError
 from shared.log import get_logger, tell_model_version
 from shared.metrics import MODEL_INFO
 from shared.model.registry import Registry
+from shared.outage import Outage
 from shared.settings import Settings
 from shared.transaction import TransactionModel
 
@@ -48,6 +49,9 @@ class Serving:
         self._refused: str | None = None
         self._refused_version: str | None = None
         self._retry_at = 0.0
+        self._out_of_files = Outage(
+            log, failing="the active model cannot be looked at; tried again", back="the active model can be looked at"
+        )
         self.pinned = pinned
         self.model: Model | None = None
         self.since: str | None = None
@@ -64,13 +68,20 @@ class Serving:
             version = self.wanted = self._source.active_version()
             if self.model is not None and version in (self.model.version, None):
                 self.problem, self._refused, self._refused_version = "", None, None
+                self._out_of_files.over()
                 return
             if self.model is not None and version == self._refused_version and self._clock() < self._retry_at:
                 return
             model = self._source.load_active(self._feature_names)
+        except OutOfFilesError as error:
+            if self.model is None:
+                self.problem = str(error)
+            self._out_of_files.failed(error)
+            return
         except BundleError as error:
             self._refuse(version, str(error))
             return
+        self._out_of_files.over()
         model.score_one([0.0] * len(self._feature_names))
         self._serve(model)
 

@@ -1,5 +1,6 @@
 """Files that somebody else may have made: opened without waiting, and read without believing what they say."""
 
+import errno
 import os
 import stat
 import tokenize
@@ -12,6 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 import orjson
+
+from shared.errors import OutOfFilesError
 
 PIECE = 1 << 20
 
@@ -35,8 +38,17 @@ def opened(file: Path, limit: int) -> BufferedReader:
     Raises:
         OSError: it cannot be opened; with ELOOP it is a link.
         ValueError: it is no file, or too large.
+        OutOfFilesError: this process, or the machine, has as many files open as it may.
     """
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise OutOfFilesError(
+                f"{file} cannot be opened ({error.strerror}): raise the limit of open files (ulimit -n, LimitNOFILE), "
+                "or see what holds them"
+            ) from None
+        raise
     found = os.fstat(descriptor)
     problem = "is no file" if not stat.S_ISREG(found.st_mode) else ""
     if not problem and found.st_size > limit:

@@ -1,5 +1,6 @@
 """How Redis is reached, and what its faults are called here."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -40,11 +41,14 @@ def redis_faults_named() -> Iterator[None]:
     Also the answers of a Redis that is full, read-only, loading or failing to write its file: the caller's part is
     the same, to come again later. What was sent and not answered is OutcomeUnknownError: it may have been done.
     """
+    began = time.monotonic()
     try:
         yield
     except (RedisError, OSError) as error:
         kind = StoreUnavailableError if changed_nothing(error) else OutcomeUnknownError
-        raise kind(f"Redis: {error}") from error
+        fault = kind(f"Redis: {error}")
+        fault.began = began
+        raise fault from error
 
 
 def connect_async(url: str, *, timeout_seconds: float, shards: int | None = None) -> AsyncRedis:

@@ -45,14 +45,14 @@ def test_a_failed_transaction_is_listed_with_its_reason_and_tried_again(console:
     console.fail("t-1", "deciding it raised ValueError")
     console.fail("t-2", "3 processes were lost while they assessed it")
 
-    page = console.get("/failed?reason=workers").text
+    page = console.get("/failed?reason=processes").text
     assert "t-2" in page
     assert "t-1" not in page
     assert "Try again</button>" in console.get("/failed?confirm=transactions").text
 
-    answer = console.post("/failed/transactions", reason="workers")
+    answer = console.post("/failed/transactions", reason="processes")
 
-    assert location(answer) == "/failed?reason=workers&of=transactions&done=1"
+    assert location(answer) == "/failed?reason=processes&of=transactions&done=1"
     assert console.api.sync_redis.lrange(Keys().waiting, 0, -1) == [b"t-2"]
     assert console.post("/failed/transactions", id="t-1").status_code == 303
     assert console.api.sync_redis.zcard(Keys().failed) == 0
@@ -225,7 +225,7 @@ def test_a_filter_looks_through_all_bounded_in_time(console: Open, monkeypatch: 
     for each in range(265):
         console.fail(f"t-{each:03}")
 
-    path, looks = "/failed?reason=workers", 0
+    path, looks = "/failed?reason=processes", 0
     while not ids(section(page := console.get(path).text, "transactions")):
         looks += 1
         part = section(page, "transactions")

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import threading
+import warnings
 
 import pytest
 import structlog
@@ -70,3 +72,26 @@ def test_an_exception_is_told_by_its_kind_and_place_and_not_by_what_it_says(
     assert said.count("in test_an_exception_is_told") == 4
     assert "KeyError" in said
     assert "4747" not in said
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_a_warning_and_the_end_of_a_thread_are_lines_like_any_other_without_values(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    configure_logging(load_settings(log_format="json"))
+
+    with warnings.catch_warnings(record=False):
+        warnings.simplefilter("always")
+        shared.log._warned(UserWarning("with value 4711"), UserWarning, "team.py", 12)
+        warnings.showwarning(UserWarning("with value 4711"), UserWarning, "team.py", 13)
+    thread = threading.Thread(target=lambda: int("4711x"), name="beside")
+    thread.start()
+    thread.join()
+
+    err = capsys.readouterr().err
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line.get("at") for line in lines[:2]] == ["team.py:12", "team.py:13"]
+    assert (lines[2]["event"], lines[2]["thread"]) == ("a thread ended", "beside")
+    assert "4711" not in err.replace('int(\\"4711x\\")', "")

@@ -1,10 +1,13 @@
 """A process keeps the model that it serves until a better one is there."""
 
 import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from shared.assessment import Rows
 from shared.errors import BundleError
@@ -172,7 +175,8 @@ def test_a_batch_under_way_is_decided_by_one_version_whatever_becomes_active_mea
             return super().score(rows)
 
     serving.model = Swapping(version=versions[0])
-    rows = [(name, {"status": "queued", "transaction": transaction_json(transaction_id=name)}) for name in "abc"]
+    queued = {"status": "queued", "submitted_at": "2026-11-24T03:15:07.123Z"}
+    rows = [(name, {**queued, "transaction": transaction_json(transaction_id=name)}) for name in "abc"]
 
     done = outcomes(Claimed(rows, 0), model=serving.require(), transaction_class=Transaction)
 
@@ -190,3 +194,28 @@ def test_a_directory_that_cannot_be_written_to_is_said_in_one_line(
 
     with pytest.raises(BundleError, match=r"Read-only file system.*RISKLINE_MODEL_VERSION"):
         registry.activate(versions[0])
+
+
+def test_a_lack_of_descriptors_is_no_refusal_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version that serves goes on; one line says what to raise, and one that it is over."""
+    (tmp_path / ACTIVE).write_text("x\n")
+    registry = Registry(tmp_path)
+    serving = Serving(registry, ("amount",))
+    serving.model = AmountModel(version="x")
+    opens = os.open
+
+    def exhausted(*arguments: Any, **named: Any) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with capture_logs() as lines:
+        monkeypatch.setattr("shared.model.untrusted.os.open", exhausted)
+        serving.refresh()
+        serving.refresh()
+        monkeypatch.setattr("shared.model.untrusted.os.open", opens)
+        serving.refresh()
+
+    events = [line["event"] for line in lines]
+    assert "model refused" not in events
+    assert events == ["the active model cannot be looked at; tried again", "the active model can be looked at"]
+    assert "ulimit -n" in lines[0]["problem"]
+    assert serving.model is not None
