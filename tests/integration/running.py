@@ -24,7 +24,7 @@ PAUSE_SECONDS = 0.02
 def riskline(*words: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
     command = [sys.executable, "-m", "cli", *words]
-    return subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=180, check=False)
 
 
 def eventually(condition: Callable[[], Any], *, seconds: float = STOP_SECONDS) -> Any:
