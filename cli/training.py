@@ -301,13 +301,14 @@ def approved_frauds(metrics: dict[str, Any], *, version: str, where: str) -> str
 def metrics_lines(metrics: dict[str, Any], *, review: float | None) -> str:
     """How good a model is, for people."""
     precision = "-" if metrics["precision"] is None else f"{metrics['precision']:.4f}"
+    passed = counted(metrics["false_negatives"], "fraud")
     return "\n".join(
         (
             f"  ROC-AUC            {metrics['roc_auc']:.4f}",
             f"  average precision  {metrics['average_precision']:.4f}",
             f"  above {metrics['threshold']:g} (declined)",
-            f"    precision        {precision}  ({metrics['false_positives']:,} good ones declined)",
-            f"    recall           {metrics['recall']:.4f}  ({metrics['false_negatives']:,} frauds not declined)",
+            f"    precision        {precision}  ({counted(metrics['false_positives'], 'good one')} declined)",
+            f"    recall           {metrics['recall']:.4f}  ({passed} not declined)",
             *(() if review is None else _reviewed(metrics, review)),
         )
     )
