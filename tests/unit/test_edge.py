@@ -70,7 +70,7 @@ async def refused(data: bytes, status: int, name: str, *, api: Api | None = None
         b"POST /score-transaction HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"0" * 21 + b"\r\n\r\n",
         b"GET /health HTTP/2.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
         b"GET /health HTTP/1.1\r\n\r\n",
-        request("/score-transaction", GOOD, "Host: api"),
+        request("/score-transaction", GOOD, "Host: localhost"),
         request("/transactions", GOOD, "Host: b"),
     ],
 )
@@ -104,7 +104,7 @@ HOSTS = {
 @pytest.mark.parametrize("path", ["/score-transaction", "/transactions"])
 async def test_a_host_is_a_name_or_an_address_and_a_port(host: bytes, path: str) -> None:
     async with serving(Api().app) as server:
-        wire = server.connect(fast=True).send(request(path, GOOD).replace(b"Host: api", b"Host: " + host))
+        wire = server.connect(fast=True).send(request(path, GOOD).replace(b"Host: localhost", b"Host: " + host))
         [answer] = await wire.answers()
 
     assert (answer.status == 400) is not HOSTS[host]
