@@ -225,7 +225,7 @@ def test_a_filter_looks_through_all_bounded_in_time(console: Open, monkeypatch: 
     for each in range(265):
         console.fail(f"t-{each:03}")
 
-    path, looks = "/failed?reason=processes", 0
+    path, looks = "/failed?reason=workers", 0
     while not ids(section(page := console.get(path).text, "transactions")):
         looks += 1
         part = section(page, "transactions")
