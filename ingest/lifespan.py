@@ -113,9 +113,16 @@ class Background:
                 # at once: what waits for a shard that hangs must not take their time from the others'
                 await _all(finishing)
                 await self._fleet.leave()
-        except (StoreUnavailableError, TimeoutError):
-            log.error("recordings lost: Redis is away", lost=self._recorder.pending)  # noqa: TRY400  # expected
+        except (StoreUnavailableError, TimeoutError) as error:
+            self._tell_of_losses(error)
         await self._close()
+
+    def _tell_of_losses(self, error: Exception) -> None:
+        """Says what this process takes with it: decisions, or only its last second of the figures."""
+        if lost := self._recorder.pending:
+            log.error("decisions are lost to the records: Redis did not take them in time", lost=lost)
+        else:
+            log.warning("the last figures of this process are not counted: Redis is away or slow", problem=str(error))
 
     async def _warm_up(self) -> None:
         for step in self._warm:

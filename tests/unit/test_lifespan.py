@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest import lifespan
 from ingest.lifespan import Background, end
@@ -72,3 +73,37 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
     assert fleet.leave.await_count == 1
     # what was answered since the last second is in the figures all the same
     assert history.tell.await_count == 3
+
+
+@pytest.mark.parametrize(("pending", "level"), [(7, "error"), (0, "warning")])
+async def test_what_a_process_takes_with_it_is_said_as_it_is(pending: int, level: str) -> None:
+    """It once said that recordings were lost, 0 of them, where only the figures of the last second were."""
+    names = (
+        "serving",
+        "waiting",
+        "feed",
+        "backlog",
+        "scaling",
+        "gate",
+        "limiter",
+        "watch",
+        "store_watch",
+        "subscriber",
+    )
+    away = AsyncMock(side_effect=StoreUnavailableError("Redis: away"))
+    background = Background(
+        submitter=AsyncMock(),
+        recorder=Mock(flush=away if pending else AsyncMock(), pending=pending),
+        strict=None,
+        fleet=AsyncMock(),
+        history=Mock(tell=AsyncMock() if pending else away),
+        warm=(),
+        close=AsyncMock(),
+        **{name: Mock() for name in names},
+    )
+
+    with capture_logs() as logs:
+        await background.process_shutdown({}, {})
+
+    assert [each["log_level"] for each in logs] == [level]
+    assert logs[0].get("lost", 0) == pending
