@@ -18,6 +18,9 @@ INTERVAL_SECONDS = 5.0
 CLOCK_SECONDS = 60.0
 """How far Redis's clock may be from ours, or jump: machines that are set by NTP differ by less than a second."""
 
+LONGEST_LOOK_SECONDS = 5.0
+"""A process that was stopped in the midst of a look does not know when Redis told the time."""
+
 STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME)
 """It is never set, and goes on while the machine sleeps. Without one a jump of this machine's own clock is not seen."""
 
@@ -57,7 +60,7 @@ class ShardWatch:
         accepted, unseen = self._witness.accepted, self._witness.lost
         began = self._clock()
         look = await self.identity.look()
-        lost = self._lost(look, accepted, unseen) or self._jumped(look, (began + self._clock()) / 2)
+        lost = self._lost(look, accepted, unseen) or self._jumped(look, began, self._clock())
         if look.identity is None:
             await self.identity.make(uuid4().hex, made_at=utc_now())
             look = (await self.identity.look())._replace(accepted=look.accepted)
@@ -78,8 +81,11 @@ class ShardWatch:
             return went_back(unseen)
         return look.differs_from(None if known is None else known._replace(accepted=max(accepted, known.accepted)))
 
-    def _jumped(self, look: Look, ours: float) -> str | None:
+    def _jumped(self, look: Look, began: float, ended: float) -> str | None:
         """What is said where Redis's clock has jumped ahead since the last look: what was to be kept longer is gone."""
+        if ended - began > LONGEST_LOOK_SECONDS:
+            return None
+        ours = (began + ended) / 2
         self.ahead_seconds = look.at_seconds - self._wall()
         before, self._ours_at_zero = self._ours_at_zero, ours - look.at_seconds
         ahead = 0.0 if before is None else before - self._ours_at_zero

@@ -202,6 +202,26 @@ async def test_a_machine_that_slept_is_no_jump_and_one_whose_clocks_are_both_set
     assert list(await process.sees()) == ["store"]
 
 
+async def test_a_process_that_was_stopped_in_the_midst_of_a_look_takes_no_clock_for_wrong(
+    redis: Redis, tmp_path: Path
+) -> None:
+    process = Process(redis, tmp_path)
+    assert await process.sees() == {}
+    look = process.watch.shards[0].identity.look
+
+    async def stopped_after_the_answer() -> Any:
+        seen = await look()
+        process.clocks.steady += 200
+        process.clocks.wall += 200
+        return seen
+
+    process.watch.shards[0].identity.look = stopped_after_the_answer  # type: ignore[method-assign]
+    assert await process.sees() == {}
+    process.watch.shards[0].identity.look = look  # type: ignore[method-assign]
+
+    assert await process.sees() == {}
+
+
 async def test_a_data_directory_that_cannot_be_written_is_said_once(redis: Redis, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     process = Process(redis, tmp_path / "file")
