@@ -19,6 +19,8 @@ def _own_logging(monkeypatch: pytest.MonkeyPatch) -> object:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     monkeypatch.setattr(shared.log, "_model_version", None)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     yield
     root.handlers = handlers
     root.setLevel(level)
@@ -76,10 +78,8 @@ def test_an_exception_is_told_by_its_kind_and_place_and_not_by_what_it_says(
 
 @pytest.mark.usefixtures("_own_logging")
 def test_a_warning_and_the_end_of_a_thread_are_lines_like_any_other_without_values(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     configure_logging(load_settings(log_format="json"))
 
     with warnings.catch_warnings(record=False):
