@@ -24,7 +24,7 @@ SCREENSHOT_FLAGS ?= --minutes 35
 
 # Where `make audit` and `make sbom` have their commands, and what is audited: what serves, and what also trains and builds.
 AUDIT := $(VENV)/audit
-AUDIT_LOCKS := requirements.txt requirements-run.txt
+AUDIT_LOCKS := requirements/serve.txt requirements/run.txt
 
 # Images: what is built from, under which tag, and more words for docker build (IMAGE_FLAGS="--network host").
 PYTHON_IMAGE ?= python:3.11-slim-bookworm
@@ -67,23 +67,23 @@ test-slow: install ## Every family of models, a Redis Cluster under faults, a mi
 	$(BIN)/pytest $(CHAOS_TEST)
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
-	$(PIP) install --require-hashes -r requirements-zig.txt
-	$(BIN)/pytest tests/unit/test_build.py tests/unit/test_engine.py -k zig
+	$(PIP) install --require-hashes -r requirements/zig.txt
+	$(BIN)/pytest tests/unit/model/test_build.py tests/unit/model/test_engine.py -k zig
 
 test-kubernetes: install ## Build the overlays of deploy/kubernetes and hold them against its schemas (downloads 40 MB)
-	$(PIP) install --require-hashes -r requirements-kubernetes.txt
-	$(BIN)/pytest tests/e2e/test_kubernetes_build.py tests/unit/test_kubernetes.py
+	$(PIP) install --require-hashes -r requirements/kubernetes.txt
+	$(BIN)/pytest tests/e2e/test_kubernetes_build.py tests/unit/deploy/test_kubernetes.py
 
 parity: install ## Every row of the test month through all doors and all families (minutes; make test takes a sample)
 	THREE_DOORS_ROWS=0 $(BIN)/pytest tests/e2e/test_three_doors.py tests/e2e/test_families.py
 
 openapi: install ## Write the OpenAPI document and the pages of problems into docs/reference, from the code
 	@env -u RISKLINE_TRANSACTION $(BIN)/riskline openapi --out docs/reference/openapi.json
-	@$(BIN)/python -c 'from ingest.problem_pages import all_pages; print(all_pages(), end="")' > docs/reference/problems.md
+	@$(BIN)/python -c 'from riskline.ingest.problems.pages import all_pages; print(all_pages(), end="")' > docs/reference/problems.md
 
 fuzz: install ## 5,000 requests made from the OpenAPI document (OPENAPI_FUZZ_SEED=1), 100,000 damaged models (BUNDLE_FUZZ_SEED=1)
 	OPENAPI_FUZZ_CASES=5000 $(BIN)/pytest tests/integration/test_openapi_fuzz.py -s
-	BUNDLE_FUZZ_CASES=100000 $(BIN)/pytest tests/unit/test_bundle_fuzz.py -k right_hashes -n 0
+	BUNDLE_FUZZ_CASES=100000 $(BIN)/pytest tests/unit/model/test_bundle_fuzz.py -k right_hashes -n 0
 
 chaos: install ## Kill everything for five minutes and see that nothing is lost (CHAOS_FLAGS="--seed 7")
 	@exec $(BIN)/python -m tests.chaos.run $(CHAOS_FLAGS)
@@ -115,21 +115,21 @@ audit: $(AUDIT)/.installed ## Known vulnerabilities of the locked packages (AUDI
 	@$(BIN)/python -m tools.audit $(AUDIT_LOCKS) --pip-audit $(AUDIT)/bin/pip-audit $(AUDIT_FLAGS)
 
 sbom: install $(AUDIT)/.installed ## What is served, as a CycloneDX bill of materials in dist/riskline.cdx.json
-	@$(BIN)/python -m tools.sbom requirements.txt --cyclonedx $(AUDIT)/bin/cyclonedx-py --out dist/riskline.cdx.json
+	@$(BIN)/python -m tools.sbom requirements/serve.txt --cyclonedx $(AUDIT)/bin/cyclonedx-py --out dist/riskline.cdx.json
 
 lock: ## Resolve the lock files anew (needs uv)
-	$(LOCK) --upgrade --all-extras pyproject.toml requirements-build.in -o requirements-dev.txt
-	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
-	$(LOCK) --extra train --extra files pyproject.toml -c requirements-dev.txt -o requirements-train.txt
-	$(LOCK) --extra train --extra files --extra embedded --extra client pyproject.toml requirements-build.in \
-		-c requirements-dev.txt -o requirements-run.txt
-	$(LOCK) --extra otel pyproject.toml -c requirements-dev.txt -o requirements-otel.txt
-	$(LOCK) requirements-build.in -c requirements-dev.txt -o requirements-build.txt
-	$(LOCK) --upgrade requirements-zig.in -o requirements-zig.txt
-	$(LOCK) --upgrade requirements-kubernetes.in -c requirements-dev.txt -o requirements-kubernetes.txt
-	$(LOCK) --upgrade requirements-bench.in -c requirements-dev.txt -o requirements-bench.txt
-	$(LOCK) --upgrade requirements-client.in -o requirements-client.txt
-	$(LOCK) --upgrade requirements-audit.in -o requirements-audit.txt
+	$(LOCK) --upgrade --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
+	$(LOCK) --extra train --extra files pyproject.toml -c requirements/dev.txt -o requirements/train.txt
+	$(LOCK) --extra train --extra files --extra embedded --extra client pyproject.toml requirements/build.in \
+		-c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) --extra otel pyproject.toml -c requirements/dev.txt -o requirements/otel.txt
+	$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
+	$(LOCK) --upgrade requirements/zig.in -o requirements/zig.txt
+	$(LOCK) --upgrade requirements/kubernetes.in -c requirements/dev.txt -o requirements/kubernetes.txt
+	$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
+	$(LOCK) --upgrade requirements/client.in -o requirements/client.txt
+	$(LOCK) --upgrade requirements/audit.in -o requirements/audit.txt
 
 clean: ## Remove .venv, .riskline (models and data!) and caches
 	rm -rf $(VENV) .riskline build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
@@ -138,7 +138,7 @@ clean: ## Remove .venv, .riskline (models and data!) and caches
 
 # What running needs is installed first and alone; what tests and checks need comes when they are wanted. The project
 # itself is built by the locked hatchling, without isolation, so that nothing is installed that has no hash.
-$(VENV)/.runs: requirements-run.txt pyproject.toml
+$(VENV)/.runs: requirements/run.txt pyproject.toml
 	@set -e; python='$(PYTHON)'; \
 	for candidate in $${python:-$(PYTHONS)}; do \
 		if "$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; else python=; fi; \
@@ -149,25 +149,25 @@ $(VENV)/.runs: requirements-run.txt pyproject.toml
 	fi; \
 	echo "making $(VENV) with $$("$$python" --version): a minute the first time, more on a slow line"; \
 	[ -x $(BIN)/python ] || "$$python" -m venv --clear $(VENV)
-	@$(INSTALL) 'what running needs' requirements-run.txt
+	@$(INSTALL) 'what running needs' requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.runs requirements-dev.txt
-	@$(INSTALL) 'what tests and checks need' requirements-dev.txt
+$(VENV)/.installed: $(VENV)/.runs requirements/dev.txt
+	@$(INSTALL) 'what tests and checks need' requirements/dev.txt
 	@touch $@
 
 # In an environment of their own: what they need is none of the service's business.
-$(AUDIT)/.installed: $(VENV)/.installed requirements-audit.txt
+$(AUDIT)/.installed: $(VENV)/.installed requirements/audit.txt
 	@$(BIN)/python -m venv --clear $(AUDIT)
-	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-audit.txt
+	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/audit.txt
 	@touch $@
 
 # No compiler: the ziglang wheel is one (100 MB, so only then).
 $(KERNEL): $(VENV)/.runs shared/model/kernel.c shared/model/build.py
 	@if [ -z "$${CC:-}" ] && ! command -v cc gcc clang >/dev/null; then \
 		echo 'no C compiler found: installing ziglang for it'; \
-		$(PIP) install --require-hashes -r requirements-zig.txt; \
+		$(PIP) install --require-hashes -r requirements/zig.txt; \
 	fi
-	@$(BIN)/python -m shared.model.build
+	@$(BIN)/python -m riskline.shared.model.build
 	@touch $@

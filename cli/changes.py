@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from cli.installation import installation_settings, open_store
-from shared.errors import RisklineError
+from riskline.cli.installation import installation_settings, open_store
+from riskline.shared.errors import RisklineError
 
 REDIS_SECONDS = 1.0
 """A command that was done does not wait for longer to be told of."""
@@ -20,7 +20,7 @@ def note_change(data: Path | None, what: str, **about: object) -> None:
     The change is made already, so that where neither keeps it a line on standard error says so.
     """
     # redis-py: `riskline --help` shall not wait for it
-    from shared.store.changes import PendingChanges, change, keep  # noqa: PLC0415
+    from riskline.shared.store.changes import PendingChanges, change, keep  # noqa: PLC0415
 
     entry = change(os_user(), what, about)
     settings = installation_settings(data=data)

@@ -5,11 +5,11 @@ from importlib.metadata import version
 
 
 def main() -> None:
-    """Tells the version at once, and has `cli.main` do everything else."""
+    """Tells the version at once, and has `riskline.cli.main` do everything else."""
     if sys.argv[1:] == ["--version"]:
         print(f"riskline {version('riskline')}")  # noqa: T201  # what the command says
         return
     # a second of imports, of which the version needs none
-    from cli.main import main as run_command  # noqa: PLC0415
+    from riskline.cli.main import main as run_command  # noqa: PLC0415
 
     run_command()

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.errors import InstallationError, StoreUnavailableError
-from shared.settings import Settings, load_settings
+from riskline.shared.errors import InstallationError, StoreUnavailableError
+from riskline.shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -166,7 +166,7 @@ class OpenStore:
     @property
     def first(self) -> "Redis":
         """The shard that has what belongs to the store as a whole."""
-        from shared.store.shards import first_shard  # noqa: PLC0415  # as below
+        from riskline.shared.store.sharding.shards import first_shard  # noqa: PLC0415  # as below
 
         return self.shards[first_shard(len(self.shards))]
 
@@ -179,7 +179,7 @@ def open_store(settings: Settings, *, timeout_seconds: float = COMMAND_TIMEOUT_S
         SettingsError: they name none.
     """
     # redis-py: `riskline --help` shall not wait for it
-    from shared.store.connection import connect, connect_store  # noqa: PLC0415
+    from riskline.shared.store.connect.connection import connect, connect_store  # noqa: PLC0415
 
     options: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retries": 0}
     # commands look at a store, and leave it to the service to make one

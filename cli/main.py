@@ -15,9 +15,13 @@ from typing import Annotated
 
 import typer
 
-from cli import bench, callbacks, doctor, evaluate, keys, models, openapi, scale, score, service, training, transactions
-from cli.help import WholeSentences
-from shared.errors import RisklineError
+from riskline.cli.doctor import doctor
+from riskline.cli.files import score
+from riskline.cli.help import WholeSentences
+from riskline.cli.models import evaluate, training, versions
+from riskline.cli.operate import bench, callbacks, keys, openapi, scale, transactions
+from riskline.cli.up import service
+from riskline.shared.errors import RisklineError
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -54,7 +58,20 @@ def _root(
     pass
 
 
-for group in (service, training, evaluate, score, models, transactions, callbacks, keys, scale, doctor, openapi, bench):
+for group in (
+    service,
+    training,
+    evaluate,
+    score,
+    versions,
+    transactions,
+    callbacks,
+    keys,
+    scale,
+    doctor,
+    openapi,
+    bench,
+):
     group.register(app)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from shared.errors import InstallationError
+from riskline.shared.errors import InstallationError
 
 
 @contextmanager

@@ -6,38 +6,38 @@ from typing import Any
 import falcon.asgi
 from redis.asyncio import Redis
 
-from ingest.auth import Gate, KeyMiddleware
-from ingest.backlog import Backlog
-from ingest.callbacks import Submissions
-from ingest.console.main import Console
-from ingest.departure import Departure
-from ingest.edge_shared import DEFAULT_LIMITS, Edge, Limits
-from ingest.fastpath_shared import FastPath
-from ingest.feed import Feed
-from ingest.fleet import Fleet
-from ingest.hosts import HostMiddleware, Hosts
-from ingest.kept import Kept
-from ingest.limiting import Limiter
-from ingest.middleware import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
-from ingest.openapi import build_openapi
-from ingest.problems import add_problem_handlers, serialize
-from ingest.recording import AnyRecorder
-from ingest.resources.batches import BatchesResource
-from ingest.resources.decisions import DecisionsResource
-from ingest.resources.docs import add_docs_routes
-from ingest.resources.health import HealthResource, MetricsResource
-from ingest.resources.score import ScoreResource
-from ingest.resources.transactions import TransactionResource, TransactionsResource
-from ingest.scaling import Scaling
-from ingest.store_watch import StoreWatch
-from ingest.strict import StrictRecorder
-from ingest.submission import Submitter
-from ingest.tracing import TracingMiddleware
-from ingest.waiting import Waiting
-from shared.model.serving import Serving
-from shared.store.interfaces import TransactionIntake
-from shared.tracing import Tracing
-from shared.transaction import TransactionModel
+from riskline.ingest.auth.authentication import Gate, KeyMiddleware
+from riskline.ingest.auth.hosts import HostMiddleware, Hosts
+from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.background.worker_need import Scaling
+from riskline.ingest.console.main import Console
+from riskline.ingest.edge.departure import Departure
+from riskline.ingest.edge.limits import DEFAULT_LIMITS, Edge, Limits
+from riskline.ingest.fastpath.state import FastPath
+from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.long_polls.waiters import Waiting
+from riskline.ingest.middleware.request_id import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
+from riskline.ingest.middleware.tracing import TracingMiddleware
+from riskline.ingest.openapi.document import build_openapi
+from riskline.ingest.problems.table import add_problem_handlers, serialize
+from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.resources.batches import BatchesResource
+from riskline.ingest.resources.decisions import DecisionsResource
+from riskline.ingest.resources.docs import add_docs_routes
+from riskline.ingest.resources.health import HealthResource, MetricsResource
+from riskline.ingest.resources.score import ScoreResource
+from riskline.ingest.resources.transactions import TransactionResource, TransactionsResource
+from riskline.ingest.submission.callback_field import Submissions
+from riskline.ingest.submission.submissions import Submitter
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.serving import Serving
+from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.telemetry.tracing import Tracing
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 

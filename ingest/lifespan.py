@@ -6,24 +6,24 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from ingest.auth import Gate
-from ingest.backlog import Backlog
-from ingest.feed import Feed
-from ingest.fleet import Fleet
-from ingest.history import History
-from ingest.limiting import Limiter
-from ingest.recording import AnyRecorder
-from ingest.redis_watch import RedisWatch
-from ingest.scaling import Scaling
-from ingest.store_watch import StoreWatch
-from ingest.strict import StrictRecorder
-from ingest.submission import Submitter
-from ingest.waiting import Waiting
-from shared.errors import StoreUnavailableError
-from shared.log import get_logger
-from shared.metrics import forget_dead_processes
-from shared.model.serving import Serving
-from shared.settling import settle
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.recent_counts import History
+from riskline.ingest.background.redis_status import RedisWatch
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.background.worker_need import Scaling
+from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.long_polls.waiters import Waiting
+from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.submission.submissions import Submitter
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.model.serving import Serving
+from riskline.shared.process.settling import settle
+from riskline.shared.telemetry.metrics import forget_dead_processes
 
 log = get_logger(__name__)
 

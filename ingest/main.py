@@ -9,51 +9,57 @@ from typing import Any
 
 import uvicorn
 
-from ingest.app import create_app
-from ingest.auth import create_gate
-from ingest.backlog import Backlog
-from ingest.callbacks import url_check
-from ingest.console.main import Console
-from ingest.console.sessions import Sessions
-from ingest.departure import Departure
-from ingest.edge_shared import Limits, allow_files
-from ingest.fastpath import FastPathProtocol
-from ingest.feed import Feed
-from ingest.fleet import Fleet
-from ingest.history import History
-from ingest.lifespan import Background
-from ingest.limiting import Limiter
-from ingest.recording import recorder_of
-from ingest.redis_watch import RedisWatch
-from ingest.scaling import Scaling
-from ingest.store import open_store
-from ingest.store_watch import StoreWatch
-from ingest.strict import StrictRecorder
-from ingest.submission import Submitter
-from ingest.waiting import Places, Waiting
-from shared.jobs import SCORING_QUEUE_KEY, Tickets
-from shared.log import configure_logging, get_logger
-from shared.metrics import MULTIPROCESS_VARIABLE
-from shared.model.registry import Registry
-from shared.model.serving import create_serving
-from shared.presence import Presence, process_name
-from shared.settings import Settings, load_settings
-from shared.store.changes import PendingChanges
-from shared.store.connection import connect, connect_async, connect_store, redis_faults_named, require_layout
-from shared.store.console import ConsoleStore
-from shared.store.history import RedisHistory
-from shared.store.identity import memory_of
-from shared.store.paces import AsyncPaces
-from shared.store.processes import AsyncProcesses
-from shared.store.rates import RedisRates
-from shared.store.safety import facts_of
-from shared.store.search import search_of
-from shared.store.servers import warn_of_store
-from shared.store.shards import first_shard
-from shared.store.tallies import AsyncTallies
-from shared.store.upkeep import AllCallbacks, AllFailures, undecided_of
-from shared.tracing import create_tracing
-from shared.transaction import load_transaction_class
+from riskline.ingest.app import create_app
+from riskline.ingest.auth.authentication import create_gate
+from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.recent_counts import History
+from riskline.ingest.background.redis_status import RedisWatch
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.background.worker_need import Scaling
+from riskline.ingest.console.frame.sessions import Sessions
+from riskline.ingest.console.main import Console
+from riskline.ingest.edge.departure import Departure
+from riskline.ingest.edge.limits import Limits, allow_files
+from riskline.ingest.fastpath.requests import FastPathProtocol
+from riskline.ingest.lifespan import Background
+from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.long_polls.waiters import Places, Waiting
+from riskline.ingest.recording.recorder import recorder_of
+from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.store import open_store
+from riskline.ingest.submission.callback_field import url_check
+from riskline.ingest.submission.submissions import Submitter
+from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.log import configure_logging, get_logger
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.serving import create_serving
+from riskline.shared.process.heartbeats import Presence, process_name
+from riskline.shared.process.jobs import SCORING_QUEUE_KEY, Tickets
+from riskline.shared.settings import Settings, load_settings
+from riskline.shared.store.changes import PendingChanges
+from riskline.shared.store.connect.connection import (
+    connect,
+    connect_async,
+    connect_store,
+    redis_faults_named,
+    require_layout,
+)
+from riskline.shared.store.console import ConsoleStore
+from riskline.shared.store.operations import AllCallbacks, AllFailures, undecided_of
+from riskline.shared.store.rates import RedisRates
+from riskline.shared.store.search import search_of
+from riskline.shared.store.sharding.shards import first_shard
+from riskline.shared.store.status.identity import memory_of
+from riskline.shared.store.status.minute_counts import RedisHistory
+from riskline.shared.store.status.paces import AsyncPaces
+from riskline.shared.store.status.processes import AsyncProcesses
+from riskline.shared.store.status.safety import facts_of
+from riskline.shared.store.status.servers import warn_of_store
+from riskline.shared.store.status.tallies import AsyncTallies
+from riskline.shared.telemetry.metrics import MULTIPROCESS_VARIABLE
+from riskline.shared.telemetry.tracing import create_tracing
 
 log = get_logger(__name__)
 
@@ -209,7 +215,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
 
 
 def application() -> Any:
-    """The app from the environment, for a server that imports it (`uvicorn --factory ingest.main:application`)."""
+    """The app from the environment, for a server that imports it (`uvicorn --factory riskline.ingest.main:application`)."""
     settings = load_settings()
     configure_logging(settings)
     return build(settings, foreign_server=os.environ.get(SERVER_VARIABLE) != str(os.getppid()))
@@ -226,7 +232,7 @@ def run(settings: Settings) -> None:
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
-        "loop": "ingest.listener:Loop",
+        "loop": "riskline.ingest.edge.listener:Loop",
         "http": FastPathProtocol,
         "log_config": None,
         "access_log": False,
@@ -245,4 +251,4 @@ def run(settings: Settings) -> None:
         os.environ.update(
             settings.environment(), **{MULTIPROCESS_VARIABLE: metrics_dir, SERVER_VARIABLE: str(os.getpid())}
         )
-        uvicorn.run("ingest.main:application", factory=True, workers=settings.processes, **options)
+        uvicorn.run("riskline.ingest.main:application", factory=True, workers=settings.processes, **options)

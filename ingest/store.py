@@ -6,18 +6,18 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from ingest.feed import BLOCK_SECONDS
-from shared.schedule import Schedule
-from shared.settings import Settings
-from shared.store.connection import connect_anywhere_async, connect_store_async
-from shared.store.decisions import Cursor, Decisions, Place, RedisDecisions
-from shared.store.identity import AsyncIdentity, Witness
-from shared.store.interfaces import TransactionIntake
-from shared.store.keys import Keys
-from shared.store.sharded import ShardedIntake
-from shared.store.sharded_feed import ShardedCursor, ShardedDecisions
-from shared.store.shards import all_keys, first_shard, shard_of, share
-from shared.store.transactions import RedisIntake
+from riskline.ingest.long_polls.feed_reads import BLOCK_SECONDS
+from riskline.shared.settings import Settings
+from riskline.shared.store.connect.connection import connect_anywhere_async, connect_store_async
+from riskline.shared.store.feed import Cursor, Decisions, Place, RedisDecisions
+from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.keys import Keys
+from riskline.shared.store.sharding.sharded_feed import ShardedCursor, ShardedDecisions
+from riskline.shared.store.sharding.sharded_store import ShardedIntake
+from riskline.shared.store.sharding.shards import all_keys, first_shard, shard_of, share
+from riskline.shared.store.status.identity import AsyncIdentity, Witness
+from riskline.shared.store.transactions import RedisIntake
+from riskline.shared.webhooks.schedule import Schedule
 
 
 @dataclass(frozen=True)

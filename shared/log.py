@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from shared.errors import RisklineError
-from shared.settings import Settings
+from riskline.shared.errors import RisklineError
+from riskline.shared.settings import Settings
 
 _model_version: str | None = None
 

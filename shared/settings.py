@@ -8,11 +8,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.api_keys import ApiKey, parse_keys
-from shared.callback_url import Allowed, parse_callback_url
-from shared.errors import SettingsError
-from shared.rate import Rate, parse_rate
-from shared.redis_url import (
+from riskline.shared.access.api_keys import ApiKey, parse_keys
+from riskline.shared.access.rate import Rate, parse_rate
+from riskline.shared.domain.capacity import Target
+from riskline.shared.errors import SettingsError
+from riskline.shared.store.connect.url import (
     CLUSTER_SCHEMES,
     SENTINEL_SCHEMES,
     check_plain_url,
@@ -21,9 +21,9 @@ from shared.redis_url import (
     parse_cluster_url,
     parse_sentinel_url,
 )
-from shared.scaling import Target
-from shared.schedule import SPEC_SCHEDULE, Schedule
-from shared.webhooks import parse_secrets
+from riskline.shared.webhooks.schedule import SPEC_SCHEDULE, Schedule
+from riskline.shared.webhooks.signing import parse_secrets
+from riskline.shared.webhooks.url import Allowed, parse_callback_url
 
 UNSIGNED = "a callback could not be signed; `riskline keys new --webhook` makes a secret for it"
 
@@ -73,7 +73,8 @@ class Settings(BaseSettings):
         default=None, description="Serve this model version instead of the active one; for bundles baked into an image."
     )
     transaction: str = Field(
-        default="shared.transaction:Transaction", description="The transaction class, as `package.module:Class`."
+        default="riskline.shared.domain.transaction:Transaction",
+        description="The transaction class, as `package.module:Class`.",
     )
     host: str = Field(default="127.0.0.1", description="The address on which the API listens.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="The port on which the API listens.")
@@ -207,7 +208,7 @@ class Settings(BaseSettings):
     )
     alive_file: Path | None = Field(
         default=None,
-        description="A file that a worker touches once a second, for a health check (`python -m worker.alive FILE`).",
+        description="A file that a worker touches once a second, for a health check (`python -m riskline.worker.alive FILE`).",
     )
     scale_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.7,

@@ -1,6 +1,6 @@
 """A worker's sign of life: a file that it touches once a second, for a health check that asks nobody else.
 
-`python -m worker.alive FILE` exits 0 where that was done lately, else 1 with a line that says why. It imports nothing
+`python -m riskline.worker.alive FILE` exits 0 where that was done lately, else 1 with a line that says why. It imports nothing
 of the service, since it is started every few seconds.
 """
 
@@ -52,7 +52,7 @@ def check(path: Path) -> str | None:
 def main(words: list[str]) -> int:
     """Runs the check, and gives the exit code."""
     if len(words) != 1:
-        print("usage: python -m worker.alive FILE", file=sys.stderr)  # noqa: T201  # what the check says
+        print("usage: python -m riskline.worker.alive FILE", file=sys.stderr)  # noqa: T201  # what the check says
         return 2
     problem = check(Path(words[0]))
     if problem is not None:

@@ -9,21 +9,27 @@ from threading import Event
 from redis import Redis
 from rq.exceptions import StopRequested
 
-from shared.errors import SettingsError, StoreUnavailableError
-from shared.log import configure_logging, get_logger
-from shared.outage import Outage
-from shared.presence import process_name
-from shared.settings import Settings
-from shared.settling import settle
-from shared.store.connection import WORKER_RETRIES, connect, connect_store, redis_faults_named, require_layout
-from worker.alive import sign_of_life
-from worker.process import Process, Side
-from worker.pulse import Pulse
-from worker.rq_worker import OutagesOnce, QueueWorker, heed_signals
+from riskline.shared.errors import SettingsError, StoreUnavailableError
+from riskline.shared.log import configure_logging, get_logger
+from riskline.shared.outage import Outage
+from riskline.shared.process.heartbeats import process_name
+from riskline.shared.process.settling import settle
+from riskline.shared.settings import Settings
+from riskline.shared.store.connect.connection import (
+    WORKER_RETRIES,
+    connect,
+    connect_store,
+    redis_faults_named,
+    require_layout,
+)
+from riskline.worker.alive import sign_of_life
+from riskline.worker.process import Process, Side
+from riskline.worker.rq_worker import OutagesOnce, QueueWorker, heed_signals
+from riskline.worker.scoring.pulse import Pulse
 
 log = get_logger(__name__)
 
-SIDES = {"scoring": "worker.scoring", "callbacks": "worker.delivery"}
+SIDES = {"scoring": "riskline.worker.scoring.composition", "callbacks": "riskline.worker.delivery.composition"}
 """What `--queue` names, and what it takes; imported when it is known which: a worker that scores needs no HTTP client.
 One queue a process: a stock RQ worker on two queues can lose jobs (rq issues 381 and 1716)."""
 

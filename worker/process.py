@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from redis import Redis
 
-from shared.jobs import Tickets
-from worker.pulse import Pulse
-from worker.sweeper import Rounds
+from riskline.shared.process.jobs import Tickets
+from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.scoring.sweeper import Rounds
 
 
 class Side(NamedTuple):

@@ -17,12 +17,12 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from shared.errors import StoreUnavailableError
-from shared.log import get_logger
-from shared.outage import Outage
-from shared.store.connection import redis_faults_named
-from worker.pulse import Pulse, end_this_process
-from worker.rq_job import TicketJob
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.outage import Outage
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.worker.scoring.pulse import Pulse, end_this_process
+from riskline.worker.scoring.rq_job import TicketJob
 
 log = get_logger(__name__)
 

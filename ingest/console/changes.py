@@ -5,11 +5,11 @@ from typing import Protocol
 
 import falcon.asgi
 
-from ingest.console.guard import ConsolePage
-from ingest.console.rendering import Renderer
-from shared.clock import utc_now
-from shared.log import get_logger
-from shared.store.decisions import Cursor
+from riskline.ingest.console.frame.guard import ConsolePage
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.shared.clock import utc_now
+from riskline.shared.log import get_logger
+from riskline.shared.store.feed import Cursor
 
 log = get_logger(__name__)
 

@@ -8,42 +8,42 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from ingest.auth import Gate
-from ingest.console.assets import Assets
-from ingest.console.changes import Changes, ChangesPage
-from ingest.console.columns import columns_of, shown_fields
-from ingest.console.decisions import DecisionsPage
-from ingest.console.errors import Serializer, with_pages
-from ingest.console.exports import DecisionsFile
-from ingest.console.failed import AgainPage, FailedPage
-from ingest.console.finding import FindPage, Place
-from ingest.console.guard import Guard
-from ingest.console.kinds import DeadLetters, FailedTransactions, Retries
-from ingest.console.models import ModelsPage, ReportPage, SwitchPage
-from ingest.console.neighbours import NewPage
-from ingest.console.overview import Overview, OverviewPage
-from ingest.console.periods import Periods
-from ingest.console.rendering import Renderer
-from ingest.console.search import Search
-from ingest.console.sessions import Sessions
-from ingest.console.shown_values import ValuesPage
-from ingest.console.signing import SignIn, SignOut
-from ingest.console.transaction import TransactionPage
-from ingest.console.trying import TryPage
-from ingest.console.verdict import badges_of
-from ingest.fleet import Fleet
-from ingest.history import History
-from ingest.store_watch import StoreWatch
-from shared.model.registry import Registry
-from shared.model.serving import Serving
-from shared.store.console import ConsoleStore
-from shared.store.history import RedisHistory
-from shared.store.interfaces import TransactionIntake
-from shared.store.listing import Listings
-from shared.store.safety import Facts
-from shared.store.search import DecisionSearch
-from shared.store.upkeep import AllCallbacks, AllFailures
-from shared.transaction import TransactionModel
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.recent_counts import History
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.console.changes import Changes, ChangesPage
+from riskline.ingest.console.decisions.columns import columns_of, shown_fields
+from riskline.ingest.console.decisions.decisions import DecisionsPage
+from riskline.ingest.console.decisions.exports import DecisionsFile
+from riskline.ingest.console.decisions.neighbours import NewPage
+from riskline.ingest.console.failed.failed import AgainPage, FailedPage
+from riskline.ingest.console.failed.kinds import DeadLetters, FailedTransactions, Retries
+from riskline.ingest.console.frame.assets import Assets
+from riskline.ingest.console.frame.errors import Serializer, with_pages
+from riskline.ingest.console.frame.guard import Guard
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.frame.sessions import Sessions
+from riskline.ingest.console.frame.shown_values import ValuesPage
+from riskline.ingest.console.frame.signing import SignIn, SignOut
+from riskline.ingest.console.models import ModelsPage, ReportPage, SwitchPage
+from riskline.ingest.console.overview.overview import Overview, OverviewPage
+from riskline.ingest.console.overview.periods import Periods
+from riskline.ingest.console.overview.verdict import badges_of
+from riskline.ingest.console.transaction.finding import FindPage, Place
+from riskline.ingest.console.transaction.search import Search
+from riskline.ingest.console.transaction.transaction import TransactionPage
+from riskline.ingest.console.trying.trying import TryPage
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.serving import Serving
+from riskline.shared.store.console import ConsoleStore
+from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.listing import Listings
+from riskline.shared.store.operations import AllCallbacks, AllFailures
+from riskline.shared.store.search import DecisionSearch
+from riskline.shared.store.status.minute_counts import RedisHistory
+from riskline.shared.store.status.safety import Facts
 
 
 @dataclass(frozen=True, kw_only=True)

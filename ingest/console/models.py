@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 import falcon
 import falcon.asgi
 
-from ingest.console.changes import ACTIVATION, Changes
-from ingest.console.guard import ConsolePage, read_form
-from ingest.console.rendering import Renderer
-from ingest.fleet import Fleet
-from shared.errors import BundleError
-from shared.model.registry import Registry
-from shared.store.processes import ProcessState, by_version, refusing
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.console.changes import ACTIVATION, Changes
+from riskline.ingest.console.frame.guard import ConsolePage, read_form
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.shared.errors import BundleError
+from riskline.shared.model.registry import Registry
+from riskline.shared.store.status.processes import ProcessState, by_version, refusing
 
 FIGURES = (
     ("roc_auc", "ROC-AUC"),

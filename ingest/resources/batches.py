@@ -9,11 +9,10 @@ import falcon
 import falcon.asgi
 import orjson
 
-from ingest.auth import check_still_admitted, sender_of
-from ingest.bodies import explain_wanted
-from ingest.callbacks import Submissions
-from ingest.limiting import Limiter
-from ingest.problems import (
+from riskline.ingest.auth.authentication import check_still_admitted, sender_of
+from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.edge.bodies import explain_wanted
+from riskline.ingest.problems.table import (
     NO_MORE,
     SOME_NOT_KNOWN,
     Problem,
@@ -27,13 +26,14 @@ from ingest.problems import (
     too_many_rows,
     undescribed,
 )
-from ingest.resources.transactions import TransactionResource
-from ingest.rows import PART_BYTES, Array, Lines, Reader, Row
-from ingest.submission import Submitter, own_record
-from shared.clock import utc_now
-from shared.errors import ConflictError, OutcomeUnknownError, QueueFullError, StoreUnavailableError
-from shared.store.interfaces import ACCEPTED
-from shared.store.records import Queueing
+from riskline.ingest.resources.transactions import TransactionResource
+from riskline.ingest.submission.batch_rows import PART_BYTES, Array, Lines, Reader, Row
+from riskline.ingest.submission.callback_field import Submissions
+from riskline.ingest.submission.submissions import Submitter, own_record
+from riskline.shared.clock import utc_now
+from riskline.shared.errors import ConflictError, OutcomeUnknownError, QueueFullError, StoreUnavailableError
+from riskline.shared.store.interfaces import ACCEPTED
+from riskline.shared.store.records import Queueing
 
 READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import falcon.asgi
 
-from ingest.bodies import wait_parameter_seconds
-from ingest.feed import Feed
-from ingest.problems import bad_parameter, cursor_expired
-from shared.store.decisions import MAX_PAGE, Place
+from riskline.ingest.edge.bodies import wait_parameter_seconds
+from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.problems.table import bad_parameter, cursor_expired
+from riskline.shared.store.feed import MAX_PAGE, Place
 
 NO_PLACE_SECONDS = 1
 """What Retry-After tells a client that was not let wait, and would ask again at once."""

@@ -8,9 +8,9 @@ import falcon
 import falcon.asgi
 import orjson
 
-from ingest.assets import Asset, send_asset
-from ingest.problem_pages import ADVICE, all_pages, page
-from ingest.problems import PAGES_PATH
+from riskline.ingest.problems.pages import ADVICE, all_pages, page
+from riskline.ingest.problems.table import PAGES_PATH
+from riskline.ingest.resources.static_files import Asset, send_asset
 
 STATIC_DIR = Path(__file__).parent.parent / "static"
 UI_PACKAGE = "offapi"

@@ -9,20 +9,20 @@ import falcon.asgi
 import orjson
 from redis.asyncio import Redis
 
-from ingest.access import READ
-from ingest.auth import Gate
-from ingest.backlog import Backlog
-from ingest.departure import Departure
-from ingest.fleet import Fleet
-from ingest.kept import Kept
-from ingest.recording import AnyRecorder
-from ingest.redis_watch import redis_info
-from ingest.store_watch import StoreWatch
-from shared.errors import StoreUnavailableError
-from shared.metrics import exposition
-from shared.model.serving import Serving
-from shared.store.connection import redis_faults_named
-from shared.store.processes import by_version, refusing
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.scopes import READ
+from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.redis_status import redis_info
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.edge.departure import Departure
+from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.model.serving import Serving
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.status.processes import by_version, refusing
+from riskline.shared.telemetry.metrics import exposition
 
 ANSWER_SECONDS = 1.0
 """After which Redis is taken for away: what asks for readiness does not wait for longer."""

@@ -3,18 +3,18 @@
 import falcon.asgi
 import orjson
 
-from ingest.bodies import explain_wanted, read_json_body
-from ingest.recording import AnyRecorder
-from ingest.refusals import too_busy
-from ingest.strict import StrictRecorder
-from ingest.turns import Turns
-from shared.assessment import assess_one
-from shared.clock import utc_now
-from shared.decision import Decision
-from shared.metrics import DECISIONS, PROBABILITY, PROBABILITY_BUCKETS, Tally
-from shared.model.serving import Serving
-from shared.policy import Action
-from shared.transaction import TransactionModel
+from riskline.ingest.edge.bodies import explain_wanted, read_json_body
+from riskline.ingest.edge.turns import Turns
+from riskline.ingest.problems.refusals import too_busy
+from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.ingest.recording.strict import StrictRecorder
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.decision import Decision
+from riskline.shared.domain.policy import Action
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.serving import Serving
+from riskline.shared.telemetry.metrics import DECISIONS, PROBABILITY, PROBABILITY_BUCKETS, Tally
 
 
 class ScoreResource:

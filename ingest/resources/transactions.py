@@ -6,22 +6,22 @@ import falcon
 import falcon.asgi
 import orjson
 
-from ingest.auth import sees_callback, sender_of
-from ingest.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
-from ingest.callbacks import Submissions
-from ingest.commits import COMMITTED, Answer
-from ingest.problems import erased, not_decided_yet, not_found
-from ingest.recording import AnyRecorder
-from ingest.submission import Submitter, own_record
-from ingest.waiting import Waiting
-from shared.callback import callback_url_of
-from shared.clock import utc_now
-from shared.errors import StoreUnavailableError, UnreadableStateError
-from shared.lifecycle import Status
-from shared.log import get_logger
-from shared.store.console import ConsoleStore
-from shared.store.interfaces import Erasure, TransactionIntake
-from shared.store.records import Record, Submission, queued_record, state_of
+from riskline.ingest.auth.authentication import sees_callback, sender_of
+from riskline.ingest.edge.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
+from riskline.ingest.long_polls.waiters import Waiting
+from riskline.ingest.problems.table import erased, not_decided_yet, not_found
+from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.ingest.submission.callback_field import Submissions
+from riskline.ingest.submission.group_commit import COMMITTED, Answer
+from riskline.ingest.submission.submissions import Submitter, own_record
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.lifecycle import Status
+from riskline.shared.errors import StoreUnavailableError, UnreadableStateError
+from riskline.shared.log import get_logger
+from riskline.shared.store.console import ConsoleStore
+from riskline.shared.store.interfaces import Erasure, TransactionIntake
+from riskline.shared.store.records import Record, Submission, queued_record, state_of
+from riskline.shared.webhooks.event import callback_url_of
 
 log = get_logger(__name__)
 

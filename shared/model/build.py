@@ -1,4 +1,4 @@
-"""Compiles the scoring kernel: `python -m shared.model.build`, once for each installation."""
+"""Compiles the scoring kernel: `python -m riskline.shared.model.build`, once for each installation."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from shared.errors import InstallationError
+from riskline.shared.errors import InstallationError
 
 SOURCE = Path(__file__).with_name("kernel.c")
 LIBRARY = Path(__file__).with_name("_kernel.so")

@@ -22,13 +22,13 @@ import numpy as np
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from shared.assessment import Rows
-from shared.errors import BundleError
-from shared.model.engine import Engine
-from shared.model.reasons import Words, quantiles_problem
-from shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
-from shared.model.untrusted import arrays_of, json_of, opened, printable
-from shared.policy import Thresholds
+from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.policy import Thresholds
+from riskline.shared.errors import BundleError
+from riskline.shared.model.engine import Engine
+from riskline.shared.model.reasons import Words, quantiles_problem
+from riskline.shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
+from riskline.shared.model.untrusted import arrays_of, json_of, opened, printable
 
 FORMAT = 1
 TREES, MANIFEST, REFERENCE = "trees.npz", "manifest.json", "reference.json"
@@ -71,7 +71,7 @@ class Manifest(BaseModel):
 
 
 class ServingModel:
-    """A model version that can serve: `shared.assessment.Model` over the kernel."""
+    """A model version that can serve: `riskline.shared.domain.assessment.Model` over the kernel."""
 
     def __init__(self, manifest: Manifest, trees: Trees, reference: dict[str, Any]) -> None:
         words = Words(reference.get("features", {}))

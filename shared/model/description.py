@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import orjson
 
-from shared.errors import BundleError
-from shared.model.untrusted import opened
+from riskline.shared.errors import BundleError
+from riskline.shared.model.untrusted import opened
 
 FILE = "description.json"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from shared.assessment import Rows
-from shared.errors import InstallationError
-from shared.model.build import LIBRARY
-from shared.model.trees import LEAF, Isotonic, Scoring, Sigmoid, Trees
+from riskline.shared.domain.assessment import Rows
+from riskline.shared.errors import InstallationError
+from riskline.shared.model.build import LIBRARY
+from riskline.shared.model.trees import LEAF, Isotonic, Scoring, Sigmoid, Trees
 
 NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
 """The kernel's node."""
@@ -130,7 +130,7 @@ def _kernel(path: Path) -> tuple[Any, Any, Any]:
         holding, releasing = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
     except OSError as error:
         raise InstallationError(
-            f"the scoring kernel cannot be loaded ({error}): run `make install`, or `python -m shared.model.build`"
+            f"the scoring kernel cannot be loaded ({error}): run `make install`, or `python -m riskline.shared.model.build`"
         ) from error
     try:
         layout = ctypes.c_int32.in_dll(holding, "riskline_layout").value
@@ -139,7 +139,7 @@ def _kernel(path: Path) -> tuple[Any, Any, Any]:
     if layout != LAYOUT:
         raise InstallationError(
             "the scoring kernel was built from another version's source: run `make install`, or "
-            "`python -m shared.model.build`"
+            "`python -m riskline.shared.model.build`"
         )
     address, count = ctypes.c_void_p, ctypes.c_int64
     score_one, score, explain = holding.riskline_score_one, releasing.riskline_score, releasing.riskline_explain

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from shared.errors import BundleError
-from shared.model.bundle import MANIFEST, Manifest, ServingModel, load_model, read_manifest, sync_directory
-from shared.model.description import Description, describe, description_in
-from shared.model.untrusted import opened
+from riskline.shared.errors import BundleError
+from riskline.shared.model.bundle import MANIFEST, Manifest, ServingModel, load_model, read_manifest, sync_directory
+from riskline.shared.model.description import Description, describe, description_in
+from riskline.shared.model.untrusted import opened
 
 ACTIVE, PREVIOUS = "active", "previous"
 """Files with one version each; replaced by a rename, so that nobody reads half a name."""

@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.assessment import Model
-from shared.clock import utc_now
-from shared.errors import BundleError, OutOfFilesError
-from shared.log import get_logger, tell_model_version
-from shared.metrics import MODEL_INFO
-from shared.model.registry import Registry
-from shared.outage import Outage
-from shared.settings import Settings
-from shared.transaction import TransactionModel
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.assessment import Model
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.errors import BundleError, OutOfFilesError
+from riskline.shared.log import get_logger, tell_model_version
+from riskline.shared.model.registry import Registry
+from riskline.shared.outage import Outage
+from riskline.shared.settings import Settings
+from riskline.shared.telemetry.metrics import MODEL_INFO
 
 log = get_logger(__name__)
 

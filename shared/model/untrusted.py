@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import orjson
 
-from shared.errors import OutOfFilesError
+from riskline.shared.errors import OutOfFilesError
 
 PIECE = 1 << 20
 

@@ -7,12 +7,12 @@ import orjson
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from shared.lifecycle import CallbackEvent
-from shared.store import scripts
-from shared.store.connection import redis_faults_named
-from shared.store.counts import MOST_FAILURES
-from shared.store.keys import FIRST, Keys
-from shared.store.records import id_of, raw_id
+from riskline.shared.domain.lifecycle import CallbackEvent
+from riskline.shared.store import scripts
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.keys import FIRST, Keys
+from riskline.shared.store.records import id_of, raw_id
+from riskline.shared.store.status.counts import MOST_FAILURES
 
 LEASE_SECONDS = 20.0
 """How long a delivery worker has for an attempt: twice what one may take, after which its worker counts as lost."""

@@ -9,10 +9,10 @@ from typing import IO, Any
 
 from redis import Redis
 
-from shared.clock import utc_now
-from shared.store.connection import redis_faults_named
-from shared.store.console import AUDIT_LENGTH
-from shared.store.keys import Keys
+from riskline.shared.clock import utc_now
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.console import AUDIT_LENGTH
+from riskline.shared.store.keys import Keys
 
 BY_COMMAND = "command"
 """What stands for the request where a command did it."""

@@ -7,8 +7,8 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.keys import Keys
 
 AUDIT_LENGTH = 10_000
 """Changes that are kept, and looks: years of them, and a megabyte or two each."""

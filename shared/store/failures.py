@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from shared.errors import LifecycleError
-from shared.lifecycle import Status
-from shared.store import scripts
-from shared.store.connection import redis_faults_named
-from shared.store.keys import FIRST, Keys
-from shared.store.listing import Entry
-from shared.store.records import Record, readable, replayed
+from riskline.shared.domain.lifecycle import Status
+from riskline.shared.errors import LifecycleError
+from riskline.shared.store import scripts
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.keys import FIRST, Keys
+from riskline.shared.store.listing import Entry
+from riskline.shared.store.records import Record, readable, replayed
 
 BATCH = 256
 """Transactions in one call: no call holds up Redis for more than a few milliseconds."""

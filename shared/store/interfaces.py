@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from shared.store.counts import Counts
-from shared.store.records import Outcome, Record, Submission
+from riskline.shared.store.records import Outcome, Record, Submission
+from riskline.shared.store.status.counts import Counts
 
 ACCEPTED: Record = {}
 """What `accept` answers for a transaction that is new: there was no record."""

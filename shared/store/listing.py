@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 
 from redis import Redis
 
-from shared.store.connection import redis_faults_named
-from shared.store.shards import by_shard, shard_of
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.sharding.shards import by_shard, shard_of
 
 _ENTRY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)-(.+)", re.DOTALL)
 

@@ -8,13 +8,13 @@ from itertools import takewhile
 
 import orjson
 
-from shared.errors import StoreUnavailableError
-from shared.lifecycle import CallbackStatus, Status
-from shared.store.counts import TOTALS, Counts
-from shared.store.decisions import OLDEST, Cursor, Page, named
-from shared.store.failures import Replayed
-from shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
-from shared.store.records import Outcome, Record, Submission, decoded, erased, readable, replayed
+from riskline.shared.domain.lifecycle import CallbackStatus, Status
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.store.failures import Replayed
+from riskline.shared.store.feed import OLDEST, Cursor, Page, named
+from riskline.shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from riskline.shared.store.records import Outcome, Record, Submission, decoded, erased, readable, replayed
+from riskline.shared.store.status.counts import TOTALS, Counts
 
 LOOK_AGAIN_SECONDS = 0.001
 """How soon the twin sees a decision that it waits for: an append to a list wakes nobody."""

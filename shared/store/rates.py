@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 
-from shared.store import scripts
-from shared.store.connection import redis_faults_named
-from shared.store.keys import Keys
+from riskline.shared.store import scripts
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.keys import Keys
 
 
 class Spent(NamedTuple):

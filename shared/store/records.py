@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from shared.callback import Callback, callback_of, callback_url_of, shown
-from shared.clock import utc_now
-from shared.decision import Decision
-from shared.errors import LifecycleError
-from shared.lifecycle import Event, Status, next_status
-from shared.transaction import TransactionModel
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.decision import Decision
+from riskline.shared.domain.lifecycle import Event, Status, next_status
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.errors import LifecycleError
+from riskline.shared.webhooks.event import Callback, callback_of, callback_url_of, shown
 
 RECORD_VERSION = 1
 

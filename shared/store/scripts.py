@@ -11,7 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
-from shared.store.keys import Keys
+from riskline.shared.store.keys import Keys
 
 Arg = str | bytes | int
 Call = tuple[str, list[str], list[Arg]]
@@ -20,7 +20,7 @@ Call = tuple[str, list[str], list[Arg]]
 
 @cache
 def _source(name: str) -> tuple[str, str]:
-    source = files("shared.store").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    source = files("riskline.shared.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
     return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 

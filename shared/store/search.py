@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio import Redis
 
-from shared.decision import decision_in
-from shared.store.connection import redis_faults_named
-from shared.store.decisions import Cursor
-from shared.store.keys import FIRST, Keys
-from shared.store.records import Record, readable
-from shared.store.sharded import spread
-from shared.store.shards import all_keys, shard_of
+from riskline.shared.domain.decision import decision_in
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.feed import Cursor
+from riskline.shared.store.keys import FIRST, Keys
+from riskline.shared.store.records import Record, readable
+from riskline.shared.store.sharding.sharded_store import spread
+from riskline.shared.store.sharding.shards import all_keys, shard_of
 
 NEWEST = Cursor(2**64 - 1, 2**64 - 1)
 """After the newest entry."""

@@ -7,16 +7,16 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from shared.errors import OutcomeUnknownError
-from shared.lifecycle import Status
-from shared.store import scripts
-from shared.store.connection import redis_faults_named
-from shared.store.counts import Counts, count_call, counted
-from shared.store.decisions import named
-from shared.store.identity import Witness
-from shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
-from shared.store.keys import FIRST, Keys
-from shared.store.records import Outcome, Record, Submission, decoded, erased, id_of, raw_id, readable
+from riskline.shared.domain.lifecycle import Status
+from riskline.shared.errors import OutcomeUnknownError
+from riskline.shared.store import scripts
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.feed import named
+from riskline.shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from riskline.shared.store.keys import FIRST, Keys
+from riskline.shared.store.records import Outcome, Record, Submission, decoded, erased, id_of, raw_id, readable
+from riskline.shared.store.status.counts import Counts, count_call, counted
+from riskline.shared.store.status.identity import Witness
 
 ACCEPT_BATCH = 512
 ACCEPT_BYTES = 1024 * 1024

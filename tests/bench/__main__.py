@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from shared.errors import RisklineError
+from riskline.shared.errors import RisklineError
 from tests.bench import report
 from tests.bench.environments import about, commit, require_tools
 from tests.bench.processes import BenchError

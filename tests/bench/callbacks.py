@@ -18,12 +18,12 @@ from statistics import median
 import httpx
 from redis import Redis
 
-from shared.store.keys import Keys
-from shared.webhooks import new_secret
-from tests.factories import transaction_json
+from riskline.shared.store.keys import Keys
+from riskline.shared.webhooks.signing import new_secret
 from tests.integration.conftest import write_stump
 from tests.integration.running import RunningUp, eventually
 from tests.integration.servers import free_ports
+from tests.support.factories import transaction_json
 
 ROWS = 10_000
 RECEIVER_SECONDS = 0.2

@@ -18,14 +18,14 @@ from typing import Any
 
 import orjson
 
-from shared.model.registry import Registry
-from shared.settings import load_settings
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
 from tests.bench import service
 from tests.bench.memory import PeakMemory, resident_mb
 from tests.bench.processes import BenchError
 from tests.bench.workspace import ROOT, Workspace
-from tests.factories import transaction_json
 from tests.integration.swapping import write_forests
+from tests.support.factories import transaction_json
 
 CONNECTIONS = 4000
 ROUNDS = 10

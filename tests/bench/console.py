@@ -20,12 +20,12 @@ import orjson
 import typer
 from redis import Redis
 
-from shared.clock import spelled
-from shared.store.keys import Keys
-from tests.factories import transaction_json
+from riskline.shared.clock import spelled
+from riskline.shared.store.keys import Keys
 from tests.integration.conftest import clean_environment
 from tests.integration.running import RunningUp, riskline
 from tests.integration.swapping import write_forests
+from tests.support.factories import transaction_json
 
 FILL_BATCH = 5_000
 ARRIVING = 5_000

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from cli.redis_server import find_server
-from shared.errors import InstallationError
+from riskline.cli.up.redis_server import find_server
+from riskline.shared.errors import InstallationError
 from tests.bench.processes import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]

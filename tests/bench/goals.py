@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest.recording import AHEAD, MOST_AT_ONCE
+from riskline.ingest.recording.recorder import AHEAD, MOST_AT_ONCE
 from tests.bench.results import Results, Rounds, number, ratios
 from tests.bench.scenarios import draining, files, footprint, latency, singles, submitting, sync, workers
 

@@ -21,20 +21,20 @@ import orjson
 import structlog
 from redis import Redis
 
-from cli.redis_server import command, find_server, wait_until_ready
-from shared.assessment import assess, assess_one
-from shared.clock import utc_now
-from shared.model.registry import Registry
-from shared.store.connection import connect_async
-from shared.store.interfaces import Claimed
-from shared.store.records import Queueing, decided, decided_at_once, queued_record
-from shared.store.transactions import RedisIntake, RedisQueue
-from shared.transaction import Transaction
-from tests.unit.api import Api
-from tests.unit.wire import request, serving
-from worker import drain as draining
-from worker.pulse import Pulse
-from worker.training.simulate import simulate
+from riskline.cli.up.redis_server import command, find_server, wait_until_ready
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.assessment import assess, assess_one
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
+from riskline.shared.store.connect.connection import connect_async
+from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.records import Queueing, decided, decided_at_once, queued_record
+from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.worker.scoring import drain as draining
+from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.training.data.simulate import simulate
+from tests.support.api import Api
+from tests.support.wire import request, serving
 
 ROWS = 8192
 BATCH = 256

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import httpx
 from redis import Redis
 
-from shared.store.keys import Keys
-from tests.factories import transaction_json
+from riskline.shared.store.keys import Keys
 from tests.integration.conftest import write_stump
 from tests.integration.running import RunningUp, eventually
 from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
+from tests.support.factories import transaction_json
 
 ROWS = 10_000
 ROUNDS = 5

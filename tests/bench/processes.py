@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cli.supervisor import TETHER
+from riskline.cli.up.supervisor import TETHER
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0

@@ -21,12 +21,12 @@ from typing import Any
 
 import orjson
 
-from ingest.openapi_parts import PROBLEMS, REFUSALS
-from ingest.problems import TYPE_PREFIX
-from tests.factories import transaction_json
+from riskline.ingest.openapi.parts import PROBLEMS, REFUSALS
+from riskline.ingest.problems.table import TYPE_PREFIX
 from tests.integration.apis import RunningApi
 from tests.integration.conftest import write_stump
 from tests.integration.running import OwnRedis
+from tests.support.factories import transaction_json
 
 AT_A_TIME = 32
 ANSWER_SECONDS = 0.05

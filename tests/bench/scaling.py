@@ -14,12 +14,12 @@ from pathlib import Path
 
 import structlog
 
-from shared.model.registry import Registry
-from shared.scaling import Target, pace
-from shared.transaction import Transaction
+from riskline.shared.domain.capacity import Target, pace
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
+from riskline.worker.training.data.simulate import simulate as simulated_rows
 from tests.bench.scaling_measures import Cost, measure, timed
 from tests.bench.scaling_simulation import Redis, Rules, Run, burst, simulate
-from worker.training.simulate import simulate as simulated_rows
 
 ROWS = 8192
 WORKERS = (1, 3, 10, 30, 100, 300, 1_000)

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from cli.redis_server import command, find_server, wait_until_ready
-from shared.clock import utc_now
-from shared.scaling import Timed, size_class
-from shared.store.records import Queueing, Submission
-from shared.store.transactions import RedisIntake, RedisQueue
-from shared.transaction import Transaction
+from riskline.cli.up.redis_server import command, find_server, wait_until_ready
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.capacity import Timed, size_class
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.store.records import Queueing, Submission
+from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.worker.scoring.drain import LEASE_SECONDS, outcomes
 from tests.bench.microseconds import LIMITS, TTL
-from worker.drain import LEASE_SECONDS, outcomes
 
 SIZES = {1: 2_000, 16: 8_000, 64: 16_000, 256: 32_768}
 """How many transactions are measured in batches of each size: seconds of work."""

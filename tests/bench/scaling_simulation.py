@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from shared.scaling import BATCH, Load, Pace, Target, workers_needed
+from riskline.shared.domain.capacity import BATCH, Load, Pace, Target, workers_needed
 
 STEP_SECONDS = 0.5
 
 WINDOW_SECONDS = 10.0
-"""Over which the API counts arrivals (ingest/scaling.py)."""
+"""Over which the API counts arrivals (ingest/background/worker_need.py)."""
 
 SYNC_SECONDS = 15.0
 """How often an HPA looks (--horizontal-pod-autoscaler-sync-period of kube-controller-manager); it asks KEDA, which asks

@@ -18,19 +18,19 @@ from uuid import uuid4
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from cli.installation import Installation
-from cli.redis_server import command, find_server, socket_path, wait_until_ready
-from shared.clock import utc_now
-from shared.jobs import Tickets
-from shared.store.keys import Keys
-from shared.store.records import Queueing, Submission
-from shared.store.transactions import RedisIntake
-from shared.transaction import Transaction, TransactionModel
+from riskline.cli.installation import Installation
+from riskline.cli.up.redis_server import command, find_server, socket_path, wait_until_ready
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.transaction import Transaction, TransactionModel
+from riskline.shared.process.jobs import Tickets
+from riskline.shared.store.keys import Keys
+from riskline.shared.store.records import Queueing, Submission
+from riskline.shared.store.transactions import RedisIntake
 from tests.bench.processes import START_SECONDS, BenchError, answers, exit_status, free_port, running, wait_until
 from tests.bench.workspace import ROOT, Workspace
 
 KEYS = Keys()
-RISKLINE = (sys.executable, "-m", "cli")
+RISKLINE = (sys.executable, "-m", "riskline.cli")
 QUIET = {"RISKLINE_LOG_LEVEL": "ERROR", "RISKLINE_STOP_DELAY": "0", "PYTHONPATH": str(ROOT)}
 FILL_BATCH = 256
 POLL_SECONDS = 0.02

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from cli.installation import Installation
-from cli.redis_server import find_server
-from shared.clock import utc_now
-from shared.errors import RisklineError
+from riskline.cli.installation import Installation
+from riskline.cli.up.redis_server import find_server
+from riskline.shared.clock import utc_now
+from riskline.shared.errors import RisklineError
 from tests.bench import service
 from tests.bench.environments import OURS, commit
 from tests.bench.memory import MEGABYTE, resident_mb

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import uvloop
 
-from shared.model.registry import Registry
-from shared.store.processes import Processes
+from riskline.shared.model.registry import Registry
+from riskline.shared.store.status.processes import Processes
 from tests.bench import service
 from tests.bench.processes import BenchError
 from tests.bench.workspace import ROOT, Workspace

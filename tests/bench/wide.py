@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import create_model
 
-from shared.transaction import TransactionModel
+from riskline.shared.domain.transaction import TransactionModel
 
 WIDTH = 40
 TREES = 1_000
@@ -33,13 +33,13 @@ def transactions(count: int) -> Iterator[TransactionModel]:
 def main(models: str) -> None:
     """Trains by the code of `riskline train`, which has no option for the size of a forest, and activates it."""
     # scikit-learn is wanted by this program only, not by the workers that import the class above
-    from shared.clock import utc_now  # noqa: PLC0415
-    from shared.model.registry import Registry  # noqa: PLC0415
-    from shared.policy import Thresholds  # noqa: PLC0415
-    from worker.training import fit  # noqa: PLC0415
-    from worker.training.labelled import Labelled  # noqa: PLC0415
-    from worker.training.rows import Refusals  # noqa: PLC0415
-    from worker.training.train import train  # noqa: PLC0415
+    from riskline.shared.clock import utc_now  # noqa: PLC0415
+    from riskline.shared.domain.policy import Thresholds  # noqa: PLC0415
+    from riskline.shared.model.registry import Registry  # noqa: PLC0415
+    from riskline.worker.training import fit  # noqa: PLC0415
+    from riskline.worker.training.data.labelled import Labelled  # noqa: PLC0415
+    from riskline.worker.training.data.rows import Refusals  # noqa: PLC0415
+    from riskline.worker.training.train import train  # noqa: PLC0415
 
     fit.FOREST_TREES, fit.FOREST_DEPTH = TREES, DEPTH
     data = rows(TRAINING_ROWS, seed=0)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import polars as pl
 
-from shared.transaction import Transaction
+from riskline.shared.domain.transaction import Transaction
 from tests.bench.environments import make_environment, run
 from tests.bench.processes import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = ROOT / "requirements-bench.txt"
+LOCK = ROOT / "requirements/bench.txt"
 LABEL = "is_fraud"
 SIMULATED_ROWS = 60_000
 MOST_REQUEST_ROWS = 20_000
@@ -136,7 +136,7 @@ class Workspace:
             frame.write_parquet(self.directory / "labelled.parquet")
             shutil.rmtree(self.models, ignore_errors=True)
             words = ["train", self.directory / "labelled.parquet", "--test-from", first_test_day]
-            run([sys.executable, "-m", "cli", *words, "--data", self.directory / "data"])
+            run([sys.executable, "-m", "riskline.cli", *words, "--data", self.directory / "data"])
             tested = pl.col("timestamp") >= first_test_day
             frame.filter(tested).select(Transaction.ID_FIELD, *names).head(MOST_REQUEST_ROWS).write_ndjson(self.rows)
             # the last, so that an interrupted run begins anew
@@ -149,7 +149,7 @@ class Workspace:
         simulated = self.directory / "simulated.csv.gz"
         if not simulated.exists():
             self.say(f"no {self.data}: simulating transactions")
-            run([sys.executable, "-m", "cli", "data", simulated, "--rows", str(SIMULATED_ROWS)])
+            run([sys.executable, "-m", "riskline.cli", "data", simulated, "--rows", str(SIMULATED_ROWS)])
         return simulated
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from shared.store.callbacks import CLOSED_SECONDS, LEASE_SECONDS
+from riskline.shared.store.callbacks import CLOSED_SECONDS, LEASE_SECONDS
 from tests.chaos.answers import FAILED
 from tests.chaos.kept import KeptCallback
 from tests.chaos.ledger import Ledger

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from redis import Redis
 
-from shared.store.keys import Keys
+from riskline.shared.store.keys import Keys
 from tests.chaos.answers import BadAnswerError, checked, checked_state
 
 READ_SECONDS = 10.0
@@ -87,7 +87,7 @@ def _read_one(connection: http.client.HTTPConnection, transaction_id: str) -> di
 
 
 def _audit(environment: Mapping[str, str]) -> str | None:
-    command = [sys.executable, "-P", "-m", "cli", "doctor", "--audit", "--json"]
+    command = [sys.executable, "-P", "-m", "riskline.cli", "doctor", "--audit", "--json"]
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=60, check=False)
     if done.returncode == WRONG_USAGE:
         return None

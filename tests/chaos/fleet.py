@@ -12,9 +12,9 @@ from typing import Any
 
 from redis import Redis
 
-from cli.demo import cli_command
-from cli.redis_server import command, find_server, probe, wait_until_ready
-from shared.webhooks import new_secret
+from riskline.cli.up.demo import cli_command
+from riskline.cli.up.redis_server import command, find_server, probe, wait_until_ready
+from riskline.shared.webhooks.signing import new_secret
 from tests.chaos.faults import DELIVERIES
 from tests.chaos.peer import DATABASE
 from tests.chaos.processes import ChaosError, Service, free_ports, last_lines, processes_with

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 from redis import Redis
 
-from shared.store.keys import Keys
+from riskline.shared.store.keys import Keys
 
 PAGE = 200
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.supervisor import TETHER
+from riskline.cli.up.supervisor import TETHER
 
 RESTART_SECONDS = 0.1
 """Between a death and the next start, as a host's own supervisor has it."""

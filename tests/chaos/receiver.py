@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from shared.webhooks import ID
+from riskline.shared.webhooks.signing import ID
 
 HOST = "127.0.0.1"
 

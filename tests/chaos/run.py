@@ -15,8 +15,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from shared.errors import RisklineError
-from shared.store.keys import Keys
+from riskline.shared.errors import RisklineError
+from riskline.shared.store.keys import Keys
 from tests.chaos.callbacks import CALLBACK_ALLOWED_SECONDS, CallbackEvidence
 from tests.chaos.evidence import gather, read_states, whereabouts
 from tests.chaos.faults import plan

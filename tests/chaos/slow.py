@@ -3,7 +3,7 @@
 import time
 from typing import Any, Self
 
-from shared.transaction import Transaction
+from riskline.shared.domain.transaction import Transaction
 
 SCORING_SECONDS = 0.005
 """As of a model much larger than the one of these runs; RQ's own jobs take as long."""

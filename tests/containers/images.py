@@ -73,7 +73,7 @@ def layers(image: str) -> list[str]:
 
 def layers_after_a_change_of_code(directory: Path) -> list[str]:
     """The API's layers when a line of code is another."""
-    for name in (*IN_CONTEXT, *(path.name for path in ROOT.glob("requirements*.txt")), "Dockerfile.api"):
+    for name in (*IN_CONTEXT, "Dockerfile.api"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, directory / name)
     with (directory / "shared" / "clock.py").open("a") as changed:

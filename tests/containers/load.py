@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from tests.chaos.answers import AGAIN, BadAnswerError, checked, checked_state
-from tests.factories import transaction_json
+from tests.support.factories import transaction_json
 
 PAUSE_SECONDS = 0.1
 GIVE_UP_SECONDS = 60.0

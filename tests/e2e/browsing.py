@@ -16,14 +16,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from redis import Redis
 
-from cli.demo import ensure_model
-from shared.model.registry import Registry
-from shared.settings import load_settings
-from shared.store.keys import Keys
-from shared.webhooks import new_secret
-from tests.factories import transaction_json
+from riskline.cli.up.demo import ensure_model
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
+from riskline.shared.store.keys import Keys
+from riskline.shared.webhooks.signing import new_secret
 from tests.integration.running import RunningUp, eventually, riskline
 from tests.integration.swapping import write_forests
+from tests.support.factories import transaction_json
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

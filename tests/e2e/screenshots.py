@@ -11,10 +11,10 @@ import typer
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from shared.model.registry import Registry
+from riskline.shared.model.registry import Registry
 from tests.e2e.browsing import PAGES, Site, chromium, signed_in, site
-from tests.factories import transaction_json
 from tests.integration.conftest import clean_environment
+from tests.support.factories import transaction_json
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "console"
 WIDTHS = {1440: 900, 390: 844}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.webhooks import Signer, new_secret
+from riskline.shared.webhooks.signing import Signer, new_secret
 from tests.integration.conftest import write_stump
 from tests.integration.running import RunningUp, eventually
 from tests.integration.servers import free_ports

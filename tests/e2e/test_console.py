@@ -14,12 +14,12 @@ import orjson
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from shared.store.keys import Keys
+from riskline.shared.store.keys import Keys
+from riskline.worker.training.data.simulate import simulate
 from tests.e2e.browsing import FAILED, PAGES, Site, chromium, shown_number, signed_in, site
-from tests.factories import transaction_json
 from tests.integration.conftest import clean_environment
 from tests.integration.running import eventually, riskline
-from worker.training.simulate import simulate
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.e2e
 

@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from cli.demo import DEMO_REVIEW_THRESHOLD, example_body
-from ingest.kept import Kept
-from ingest.openapi import build_openapi
-from ingest.openapi_parts import PROBLEMS, REFUSALS
-from ingest.problems import TYPE_PREFIX
-from shared import metrics
-from shared.assessment import assess_one
-from shared.model.registry import Registry
-from shared.policy import Action
-from shared.settings import Settings, variable_name
-from shared.store import keys
-from shared.transaction import Transaction
-from shared.webhooks import new_secret
+from riskline.cli.up.demo import DEMO_REVIEW_THRESHOLD, example_body
+from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.openapi.document import build_openapi
+from riskline.ingest.openapi.parts import PROBLEMS, REFUSALS
+from riskline.ingest.problems.table import TYPE_PREFIX
+from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.policy import Action
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import Settings, variable_name
+from riskline.shared.store import keys
+from riskline.shared.telemetry import metrics
+from riskline.shared.webhooks.signing import new_secret
 from tests.integration.running import RunningUp, eventually, riskline
 from tests.integration.servers import free_ports
 

@@ -28,16 +28,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from cli.main import run
-from shared.assessment import Rows
-from shared.model.bundle import TREES, ServingModel
-from shared.model.registry import Registry
-from shared.model.trees import Trees
-from shared.transaction import Transaction
-from worker.training.convert import depth_unit
-from worker.training.importer import edge_rows
-from worker.training.labelled import Labelled, read_labelled
-from worker.training.simulate import simulate
+from riskline.cli.main import run
+from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.bundle import TREES, ServingModel
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.trees import Trees
+from riskline.worker.training.data.labelled import Labelled, read_labelled
+from riskline.worker.training.data.simulate import simulate
+from riskline.worker.training.imports.convert import depth_unit
+from riskline.worker.training.imports.importer import edge_rows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.manifests import KUBERNETES
+from tests.support.manifests import KUBERNETES
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="`make test-kubernetes` installs it")
 

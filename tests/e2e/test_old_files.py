@@ -13,12 +13,12 @@ import orjson
 import polars as pl
 import pytest
 
-from shared.model.registry import Registry
-from shared.transaction import Transaction
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
+from riskline.worker.training.data.rows import Refusals
+from riskline.worker.training.imports.reference import Reference
 from tests.integration.running import RunningUp, riskline
-from tests.unit.foreign_models import imported
-from worker.training.reference import Reference
-from worker.training.rows import Refusals
+from tests.support.foreign_models import imported
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -71,7 +71,16 @@ def home(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
 
 
 def imports(home: Path, environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cli", "models", "import", "fraud_model.joblib", "--reference", "sample.csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "riskline.cli",
+        "models",
+        "import",
+        "fraud_model.joblib",
+        "--reference",
+        "sample.csv",
+    ]
     options = ["--features", ",".join(FEATURES), "--data", str(home / "data"), "--json", *words]
     # where the package is from, since this starts in another directory
     inherited = {**environment, "PYTHONPATH": str(Path(__file__).parents[2])}

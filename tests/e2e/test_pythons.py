@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from riskline_client import Client
-from tests.factories import transaction_json
 from tests.integration.running import eventually
+from tests.support.factories import transaction_json
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -13,13 +13,13 @@ import numpy as np
 import orjson
 import pytest
 
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
+from riskline.worker.training.data.dataset import read_batches
+from riskline.worker.training.data.labelled import read_labelled, split
+from riskline.worker.training.fit import Algorithm, fit
 from riskline_client import Client
-from shared.model.registry import Registry
-from shared.transaction import Transaction
 from tests.integration.running import RunningUp, riskline
-from worker.training.dataset import read_batches
-from worker.training.fit import Algorithm, fit
-from worker.training.labelled import read_labelled, split
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 

@@ -19,7 +19,7 @@ class RunningApi:
         self.lines: list[str] = []
         self.port = free_port()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "api", "--port", str(self.port)],
+            [sys.executable, "-m", "riskline.cli", "api", "--port", str(self.port)],
             env={**environment, "REDIS_URL": redis_url},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

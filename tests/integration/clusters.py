@@ -8,8 +8,8 @@ from typing import Self
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from cli.redis_server import probe
-from shared.store.shards import SLOTS, all_keys, slot_of
+from riskline.cli.up.redis_server import probe
+from riskline.shared.store.sharding.shards import SLOTS, all_keys, slot_of
 from tests.integration.running import eventually
 from tests.integration.servers import Servers, free_ports
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.model.bundle import write_bundle
-from shared.model.registry import Registry
-from shared.model.trees import LEAF, Scoring, Trees
-from shared.policy import Thresholds
-from shared.transaction import Transaction
+from riskline.shared.domain.policy import Thresholds
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.bundle import write_bundle
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.trees import LEAF, Scoring, Trees
 from tests.integration.running import OwnRedis
 from tests.integration.stores import Store, fake_store, memory_store, real_store, sharded_store
 

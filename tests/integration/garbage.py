@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from tests.factories import transaction_json
 from tests.integration.stores import NOW
+from tests.support.factories import transaction_json
 
 DEEP = b'{"a":' * 400 + b"1" + b"}" * 400
 """JSON that is read, and cannot be written again."""

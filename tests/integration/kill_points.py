@@ -23,35 +23,35 @@ from redis import Redis
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-import shared.store.callbacks
-import worker.callbacks
-import worker.drain
-import worker.jobs
-from shared.callback_url import Allowed, CallbackUrl
-from shared.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, SCORING_QUEUE_KEY, Tickets
-from shared.log import get_logger
-from shared.model.serving import Serving
-from shared.outage import Outage
-from shared.schedule import Schedule
-from shared.store.audit import Audit
-from shared.store.callbacks import CallbackRecords, RedisCallbacks
-from shared.store.connection import connect, connect_async, redis_faults_named
-from shared.store.interfaces import ACCEPTED
-from shared.store.keys import Keys
-from shared.store.records import Record
-from shared.store.transactions import RedisIntake, RedisQueue
-from shared.transaction import Transaction
-from shared.webhooks import Signer, new_secret
-from tests.factories import AmountModel, FixedSource
+import riskline.shared.store.callbacks
+import riskline.worker.delivery.deliverer
+import riskline.worker.scoring.drain
+import riskline.worker.scoring.jobs
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.log import get_logger
+from riskline.shared.model.serving import Serving
+from riskline.shared.outage import Outage
+from riskline.shared.process.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, SCORING_QUEUE_KEY, Tickets
+from riskline.shared.store.callbacks import CallbackRecords, RedisCallbacks
+from riskline.shared.store.connect.connection import connect, connect_async, redis_faults_named
+from riskline.shared.store.interfaces import ACCEPTED
+from riskline.shared.store.keys import Keys
+from riskline.shared.store.records import Record
+from riskline.shared.store.status.consistency import Audit
+from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.shared.webhooks.schedule import Schedule
+from riskline.shared.webhooks.signing import Signer, new_secret
+from riskline.shared.webhooks.url import Allowed, CallbackUrl
+from riskline.worker.delivery.deliverer import Deliverer
+from riskline.worker.delivery.outbound import Answer
+from riskline.worker.main import WORKER_TTL_SECONDS
+from riskline.worker.rq_worker import QueueWorker
+from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.scoring.runtime import Runtime, install
+from riskline.worker.scoring.spans import ProcessSpans
 from tests.integration import doom
 from tests.integration.stores import LIMITS, TTL, a_submission, at_once
-from worker.callbacks import Deliverer
-from worker.main import WORKER_TTL_SECONDS
-from worker.outbound import Answer
-from worker.pulse import Pulse
-from worker.rq_worker import QueueWorker
-from worker.runtime import Runtime, install
-from worker.spans import ProcessSpans
+from tests.support.factories import AmountModel, FixedSource
 
 SECONDS = 0.002
 """A lease, a turn to sweep, a wait for more: nothing else takes what is claimed before it is over."""
@@ -123,7 +123,7 @@ class Parts:
 
     def run(self, acknowledge: Callable[[], None]) -> None:
         """The operation."""
-        worker.drain.WAIT_SECONDS = SECONDS
+        riskline.worker.scoring.drain.WAIT_SECONDS = SECONDS
         if self.operation == "submit":
             asyncio.run(self.submit(acknowledge))
         elif self.operation == "record":
@@ -149,7 +149,7 @@ class Parts:
 
     def drain(self, queue: RedisQueue, name: str) -> None:
         """What a worker does for a ticket, and how it ends."""
-        worker.drain.drain(
+        riskline.worker.scoring.drain.drain(
             queue,
             worker=name,
             pulse=Pulse(),
@@ -199,7 +199,7 @@ class Parts:
             )
         )
         rq_worker = QueueWorker.of_queue(SCORING_QUEUE, connection=redis, worker_ttl_seconds=WORKER_TTL_SECONDS)
-        rq_worker.run, rq_worker.refused = worker.jobs.drain, outage
+        rq_worker.run, rq_worker.refused = riskline.worker.scoring.jobs.drain, outage
         rq_worker.stopping, rq_worker.pulse, rq_worker.outage = threading.Event(), pulse, outage
         rq_worker.work(burst=True, logging_level="CRITICAL")
 
@@ -292,10 +292,10 @@ FEED, UNDECIDED, WORKERS = (f"riskline:{{0}}:{name}" for name in ("decisions", "
 
 def main(operation: str, url: str) -> None:
     """Each n until the operation ends before it comes to its n-th command."""
-    worker.drain.LEASE_SECONDS = shared.store.callbacks.LEASE_SECONDS = SECONDS
-    worker.callbacks.LOOK_SECONDS = 0.01
+    riskline.worker.scoring.drain.LEASE_SECONDS = riskline.shared.store.callbacks.LEASE_SECONDS = SECONDS
+    riskline.worker.delivery.deliverer.LOOK_SECONDS = 0.01
     # Redis looks ten times a second whose wait is over; who comes to the rescue need not wait at all
-    worker.drain.WAIT_SECONDS, worker.drain.HOT_WAITS = 0, 1
+    riskline.worker.scoring.drain.WAIT_SECONDS, riskline.worker.scoring.drain.HOT_WAITS = 0, 1
     logging.disable()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parts = Parts(operation, url)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from redis import Redis
 
-from cli.redis_server import command, find_server, probe, wait_until_ready
+from riskline.cli.up.redis_server import command, find_server, probe, wait_until_ready
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -23,7 +23,7 @@ PAUSE_SECONDS = 0.02
 
 def riskline(*words: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
-    command = [sys.executable, "-m", "cli", *words]
+    command = [sys.executable, "-m", "riskline.cli", *words]
     return subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=180, check=False)
 
 
@@ -52,7 +52,7 @@ class RunningUp:
         self.data = data
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "up", "--port", "0", "--data", str(data), *flags],
+            [sys.executable, "-m", "riskline.cli", "up", "--port", "0", "--data", str(data), *flags],
             env=dict(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,7 +9,7 @@ from typing import Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cli.redis_server import probe, server_candidates
+from riskline.cli.up.redis_server import probe, server_candidates
 from tests.integration.running import eventually
 
 

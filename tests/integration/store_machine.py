@@ -7,9 +7,9 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from shared.store.failures import Replayed
-from shared.store.interfaces import ACCEPTED, NO_ROOM, NOTHING, Swept
-from shared.store.records import Record, replayed
+from riskline.shared.store.failures import Replayed
+from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, NOTHING, Swept
+from riskline.shared.store.records import Record, replayed
 from tests.integration.store_model import StoreModel
 from tests.integration.store_seen import end_turn, expire, seen_in, swept_before
 from tests.integration.stores import QUEUE_LIMIT, a_submission, at_once

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from shared.store.interfaces import NOTHING, Claimed
-from shared.store.records import Outcome, decided, failed
+from riskline.shared.store.interfaces import NOTHING, Claimed
+from riskline.shared.store.records import Outcome, decided, failed
 from tests.integration.store_seen import end_lease, seen_in
 from tests.integration.stores import Store, a_decision
 

@@ -8,18 +8,18 @@ import orjson
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from shared.decision import Decision
-from shared.policy import Action
-from shared.store.counts import Counts
-from shared.store.decisions import RedisDecisions
-from shared.store.memory import MemoryStore
-from shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
-from shared.store.sharded import ShardedIntake
-from shared.store.sharded_queue import Health, ShardedQueue
-from shared.store.shards import all_keys, first_shard
-from shared.store.transactions import RedisIntake, RedisQueue
-from shared.store.upkeep import AllFailures
-from tests.factories import a_transaction
+from riskline.shared.domain.decision import Decision
+from riskline.shared.domain.policy import Action
+from riskline.shared.store.feed import RedisDecisions
+from riskline.shared.store.memory import MemoryStore
+from riskline.shared.store.operations import AllFailures
+from riskline.shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
+from riskline.shared.store.sharding.sharded_queue import Health, ShardedQueue
+from riskline.shared.store.sharding.sharded_store import ShardedIntake
+from riskline.shared.store.sharding.shards import all_keys, first_shard
+from riskline.shared.store.status.counts import Counts
+from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from tests.support.factories import a_transaction
 
 NOW = "2026-11-24T03:15:07.123Z"
 QUEUE_LIMIT = 5

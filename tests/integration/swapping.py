@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from shared.assessment import assess_one
-from shared.model.registry import Registry
-from shared.model.trees import LEAF, Trees
-from shared.transaction import Transaction
-from tests.factories import transaction_json
-from tests.unit.models import SCORING, write_version
+from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.trees import LEAF, Trees
+from tests.support.factories import transaction_json
+from tests.support.models import SCORING, write_version
 
 ANSWER_SECONDS = 20.0
 ROWS = 200

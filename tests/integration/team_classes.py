@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from shared.transaction import Transaction
+from riskline.shared.domain.transaction import Transaction
 
 UNLUCKY_AGE = 113
 RAISING_AGE = 114

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.factories import transaction_json
 from tests.integration.conftest import write_stump
 from tests.integration.running import RunningUp, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 
-from shared.callback import shown_by_itself
-from shared.lifecycle import CALLBACK_TRANSITIONS, CallbackEvent, CallbackStatus
-from shared.store import callbacks as module
-from shared.store.audit import Audit
-from shared.store.callbacks import Attempted, CallbackRecords, Due, RedisCallbacks
-from shared.store.failures import Failures
-from shared.store.keys import Keys
-from shared.store.records import queued_record, state_of
-from shared.store.upkeep import AllCallbacks
-from tests.factories import a_transaction
+from riskline.shared.domain.lifecycle import CALLBACK_TRANSITIONS, CallbackEvent, CallbackStatus
+from riskline.shared.store import callbacks as module
+from riskline.shared.store.callbacks import Attempted, CallbackRecords, Due, RedisCallbacks
+from riskline.shared.store.failures import Failures
+from riskline.shared.store.keys import Keys
+from riskline.shared.store.operations import AllCallbacks
+from riskline.shared.store.records import queued_record, state_of
+from riskline.shared.store.status.consistency import Audit
+from riskline.shared.webhooks.event import shown_by_itself
 from tests.integration.stores import NOW, Store, fake_store, real_store
+from tests.support.factories import a_transaction
 
 pytestmark = pytest.mark.integration
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from shared.webhooks import new_secret
-from tests.factories import transaction_json
+from riskline.shared.webhooks.signing import new_secret
 from tests.integration.receivers import Receiver, Reply, Unaccepting, make_certificate
 from tests.integration.running import RunningUp, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

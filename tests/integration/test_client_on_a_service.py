@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import pytest
 
-from cli.main import run
+from riskline.cli.main import run
+from riskline.shared.webhooks.signing import new_secret
 from riskline_client import Client, ConnectionFailed, Event, Retries, verify_callback
-from shared.webhooks import new_secret
-from tests.factories import a_transaction, transaction_json
 from tests.integration.running import RunningUp, eventually
+from tests.support.factories import a_transaction, transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -257,7 +257,7 @@ def test_what_goes_wrong_half_way_is_told_and_leaves_no_file(
     file: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer, told = REFUSALS[kind]
-    monkeypatch.setattr("cli.scoring_service.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("riskline.cli.files.scoring_service.PATIENCE_SECONDS", 1.0)
     monkeypatch.setenv("RISKLINE_API_KEY", "rk_secret")
     out = file.with_name("out")
 
@@ -288,7 +288,7 @@ def test_the_key_may_be_in_a_file(file: Path) -> None:
 def test_a_key_that_others_can_read_on_its_way_is_warned_of(
     file: Path, url: str, warns: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cli.scoring_service.CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("riskline.cli.files.scoring_service.CHECK_SECONDS", 0.3)
     monkeypatch.setenv("RISKLINE_API_KEY", "rk_secret")
 
     assert run(["score", str(file), "--url", url]) == 1
@@ -326,7 +326,7 @@ def test_a_wrong_use_is_told_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("cli.scoring_service.CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("riskline.cli.files.scoring_service.CHECK_SECONDS", 0.3)
 
     assert run(["score", str(file), *words]) != 0
 

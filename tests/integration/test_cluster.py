@@ -19,23 +19,23 @@ import httpx
 import pytest
 from redis.exceptions import ResponseError
 
-from ingest.store import ApiStore, open_store
-from shared.errors import SettingsError, StoreUnavailableError
-from shared.settings import Settings, load_settings
-from shared.store.connection import connect_store, require_layout
-from shared.store.interfaces import ACCEPTED
-from shared.store.records import decided
-from shared.store.sharded_queue import Health
-from shared.store.shards import all_keys, first_shard, shard_of
-from shared.webhooks import new_secret
-from tests.factories import transaction_json
+from riskline.ingest.store import ApiStore, open_store
+from riskline.shared.errors import SettingsError, StoreUnavailableError
+from riskline.shared.settings import Settings, load_settings
+from riskline.shared.store.connect.connection import connect_store, require_layout
+from riskline.shared.store.interfaces import ACCEPTED
+from riskline.shared.store.records import decided
+from riskline.shared.store.sharding.sharded_queue import Health
+from riskline.shared.store.sharding.shards import all_keys, first_shard, shard_of
+from riskline.shared.webhooks.signing import new_secret
+from riskline.worker.scoring.composition import _queues, _together
 from tests.integration.apis import RunningApi
 from tests.integration.clusters import Cluster
 from tests.integration.receivers import Receiver
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 from tests.integration.servers import server_versions
 from tests.integration.stores import a_decision, a_submission
-from worker.scoring import _queues, _together
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -228,7 +228,7 @@ class Workers:
 
     def __init__(self, count: int, *, environment: Mapping[str, str], log: Path) -> None:
         self._log = log.open("a")
-        command = [sys.executable, "-m", "cli", "worker"]
+        command = [sys.executable, "-m", "riskline.cli", "worker"]
         self.processes = [
             subprocess.Popen(command, env=dict(environment), stdout=self._log, stderr=subprocess.STDOUT)
             for _ in range(count)

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from ingest.console.rendering import duration
-from shared.measures import PROBABILITY
-from shared.model.registry import Registry
-from tests.factories import transaction_json
+from riskline.ingest.console.frame.rendering import duration
+from riskline.shared.model.registry import Registry
+from riskline.shared.telemetry.histograms import PROBABILITY
 from tests.integration.running import RunningUp, eventually
 from tests.integration.swapping import write_forests
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

@@ -13,17 +13,17 @@ import orjson
 import pytest
 from redis import Redis
 
-from shared.policy import Action
-from shared.store.connection import connect_async
-from shared.store.records import Queueing, decided_at_once
-from shared.store.transactions import RedisIntake, RedisQueue
-from shared.transaction import Transaction
-from tests.factories import AmountModel, a_transaction, transaction_json
+from riskline.shared.domain.policy import Action
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.store.connect.connection import connect_async
+from riskline.shared.store.records import Queueing, decided_at_once
+from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.worker.scoring import drain as draining
+from riskline.worker.scoring.pulse import Pulse
 from tests.integration.running import OwnRedis, eventually
-from tests.unit.api import Api
-from tests.unit.wire import request, serving
-from worker import drain as draining
-from worker.pulse import Pulse
+from tests.support.api import Api
+from tests.support.factories import AmountModel, a_transaction, transaction_json
+from tests.support.wire import request, serving
 
 pytestmark = pytest.mark.integration
 

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from shared.store.decisions import OLDEST
-from shared.store.interfaces import ACCEPTED, Erasure
+from riskline.shared.store.feed import OLDEST
+from riskline.shared.store.interfaces import ACCEPTED, Erasure
 from tests.integration.stores import NOW, Store, a_submission, at_once
 
 pytestmark = pytest.mark.integration

@@ -18,14 +18,14 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.redis_server import probe
-from shared.model.registry import Registry
-from shared.store.transactions import RedisQueue
-from tests.factories import transaction_json
+from riskline.cli.up.redis_server import probe
+from riskline.shared.model.registry import Registry
+from riskline.shared.store.transactions import RedisQueue
 from tests.integration.conftest import write_stump
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 from tests.integration.servers import free_ports
 from tests.integration.stores import LIMITS
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -297,7 +297,9 @@ def test_an_api_without_a_model_is_unhealthy_until_there_is_one(
 
 @contextmanager
 def running_api(environment: Mapping[str, str], *, port: int) -> Iterator[httpx.Client]:
-    process = subprocess.Popen([sys.executable, "-m", "cli", "api", "--port", str(port)], env=dict(environment))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "riskline.cli", "api", "--port", str(port)], env=dict(environment)
+    )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             eventually(lambda: answers(client))

@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 import pytest
 
-from ingest.feed import Feed
-from ingest.waiting import Places
-from shared.errors import StoreUnavailableError
-from shared.store.connection import connect_async
-from shared.store.decisions import OLDEST
-from tests.factories import transaction_json
+from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.long_polls.waiters import Places
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.store.connect.connection import connect_async
+from riskline.shared.store.feed import OLDEST
 from tests.integration.running import OwnRedis, RunningUp, eventually
-from tests.unit.decision_logs import RedisLog, names_in
-from tests.unit.test_decisions import (  # noqa: F401  # the contract, which runs here over this `log`
+from tests.support.decision_logs import RedisLog, names_in
+from tests.support.factories import transaction_json
+from tests.unit.store.test_decisions import (  # noqa: F401  # the contract, which runs here over this `log`
     test_a_cursor_has_no_page_when_the_whole_feed_was_lost,
     test_a_cursor_that_was_never_given_has_no_page,
     test_a_cursor_whose_entry_has_left_the_feed_has_no_page,

@@ -9,20 +9,20 @@ import pytest
 from redis.asyncio import Redis as AsyncRedis
 from structlog.testing import capture_logs
 
-from shared.lifecycle import CallbackEvent
-from shared.store.audit import Audit
-from shared.store.callbacks import Attempted, RedisCallbacks
-from shared.store.interfaces import Erasure
-from shared.store.keys import FIRST
-from shared.store.records import STATUSES, readable
-from shared.transaction import Transaction
-from tests.factories import AmountModel
+from riskline.shared.domain.lifecycle import CallbackEvent
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.store.callbacks import Attempted, RedisCallbacks
+from riskline.shared.store.interfaces import Erasure
+from riskline.shared.store.keys import FIRST
+from riskline.shared.store.records import STATUSES, readable
+from riskline.shared.store.status.consistency import Audit
+from riskline.worker.scoring.drain import drain
+from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.scoring.signs import _waited
 from tests.integration.garbage import VALUES, a_record, mangled, records
 from tests.integration.running import OwnRedis
 from tests.integration.stores import Store, a_submission, real_store
-from worker.drain import drain
-from worker.pulse import Pulse
-from worker.signs import _waited
+from tests.support.factories import AmountModel
 
 pytestmark = pytest.mark.integration
 

@@ -33,7 +33,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with the generator, and with what its clients need."""
     home = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    got = run(home / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements-client.txt")
+    got = run(home / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements/client.txt")
     if got.returncode:
         pytest.skip(f"the generator cannot be installed here: {(got.stderr.strip().splitlines() or ['no reason'])[-1]}")
     return home / "bin" / "python"

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.factories import transaction_json
 from tests.integration.running import STOP_SECONDS, OwnRedis, RunningUp, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -80,7 +80,7 @@ def api(tmp_path: Path, demo_environment: dict[str, str], redis: OwnRedis) -> It
     running = Api(environment, tmp_path / "log")
     new_key(environment, "first")
     with running.log.open("wb") as log:
-        command = [sys.executable, "-m", "cli", "api", "--processes", str(PROCESSES)]
+        command = [sys.executable, "-m", "riskline.cli", "api", "--processes", str(PROCESSES)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         eventually(lambda: is_ready(port))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from shared.model.registry import Registry
-from shared.webhooks import new_secret
-from tests.factories import transaction_json
+from riskline.shared.model.registry import Registry
+from riskline.shared.webhooks.signing import new_secret
 from tests.integration.running import RunningUp, eventually
 from tests.integration.swapping import write_forests
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -23,8 +23,12 @@ NEVER = {
     *("sklearn", "scipy", "joblib", "cloudpickle", "dill", "xgboost", "lightgbm"),
     *("polars", "pandas", "pyarrow", "matplotlib"),
     # redis-py loads the SDK's metrics where it finds them; what makes and sends spans only RISKLINE_TRACES does
-    *("shared.otel", "opentelemetry.exporter.otlp.proto.http.trace_exporter", "requests"),
-    *("worker.training.fit", "worker.training.importer", "worker.training.unpickle"),
+    *("riskline.shared.telemetry.otel", "opentelemetry.exporter.otlp.proto.http.trace_exporter", "requests"),
+    *(
+        "riskline.worker.training.fit",
+        "riskline.worker.training.imports.importer",
+        "riskline.worker.training.imports.unpickle",
+    ),
 }
 IMPORTS = re.compile(r"^\s*(?:import|from) _?pickle\b", re.MULTILINE)
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from shared.webhooks import new_secret
+from riskline.shared.webhooks.signing import new_secret
 from tests.bench.processes import free_port
-from tests.factories import transaction_json
 from tests.integration.receivers import Receiver, Reply
 from tests.integration.running import RunningUp, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -13,12 +13,12 @@ import h2.events
 import httpcore
 import pytest
 
-from shared.callback_url import Allowed, parse_callback_url
+from riskline.shared.webhooks.url import Allowed, parse_callback_url
+from riskline.worker.delivery import checked_network, connections
+from riskline.worker.delivery import outbound as under_test
+from riskline.worker.delivery.errors import DeliveryError, RefusedAddressError
+from riskline.worker.delivery.outbound import Answer, Outbound
 from tests.integration.receivers import Certificate, Received, Receiver, Reply, Unaccepting, make_certificate
-from worker import checked_network, connections
-from worker import outbound as under_test
-from worker.delivery_errors import DeliveryError, RefusedAddressError
-from worker.outbound import Answer, Outbound
 
 pytestmark = pytest.mark.integration
 

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.redis_server import probe
-from tests.factories import transaction_json
+from riskline.cli.up.redis_server import probe
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
 from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

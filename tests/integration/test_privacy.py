@@ -8,12 +8,12 @@ import httpx
 import orjson
 import pytest
 
-from cli.redis_server import probe
-from shared.webhooks import new_secret
-from tests.factories import transaction_json
+from riskline.cli.up.redis_server import probe
+from riskline.shared.webhooks.signing import new_secret
 from tests.integration.running import RunningUp, eventually
 from tests.integration.servers import free_ports
 from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

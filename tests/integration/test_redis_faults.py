@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ingest.problems import NOT_KNOWN, REFUSED
-from tests.factories import transaction_json
+from riskline.ingest.problems.table import NOT_KNOWN, REFUSED
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

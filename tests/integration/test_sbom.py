@@ -13,7 +13,7 @@ from tools.sbom import main
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "requirements.txt"
+LOCK = ROOT / "requirements" / "serve.txt"
 
 VALIDATE = """
 import sys
@@ -25,10 +25,10 @@ print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).rea
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands of requirements-audit.txt are."""
+    """Where the commands of requirements/audit.txt are."""
     home = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    words = [str(home / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r", "requirements-audit.txt"]
+    words = [str(home / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r", "requirements/audit.txt"]
     got = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     if got.returncode:
         pytest.skip(f"cyclonedx-bom cannot be installed here: {(got.stderr.strip().splitlines() or ['no reason'])[-1]}")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from shared.scaling import BATCH, Timed
-from shared.store.keys import Keys
-from shared.store.paces import Paces
+from riskline.shared.domain.capacity import BATCH, Timed
+from riskline.shared.store.keys import Keys
+from riskline.shared.store.status.paces import Paces
 from tests.integration.running import OwnRedis, eventually, riskline
 
 pytestmark = pytest.mark.integration

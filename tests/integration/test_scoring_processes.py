@@ -13,30 +13,30 @@ from typing import Any
 import orjson
 import pytest
 
-from cli.main import run
-from cli.scoring import Job
-from cli.scoring_pool import WAITING_BLOCKS, scoring
-from shared.errors import DatasetError, SettingsError
-from shared.model.registry import Registry
-from shared.transaction import Transaction
-from tests.factories import transaction_json
+from riskline.cli.files.scoring import Job
+from riskline.cli.files.scoring_pool import WAITING_BLOCKS, scoring
+from riskline.cli.main import run
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.errors import DatasetError, SettingsError
+from riskline.shared.model.registry import Registry
+from riskline.worker.training.data.dataset import ENDINGS
+from riskline.worker.training.data.rows import Block, Columns, Lines
 from tests.integration.conftest import write_stump
 from tests.integration.running import STOP_SECONDS, eventually, is_alive
 from tests.integration.team_classes import UNLUCKY_AGE
-from tests.unit.files import save
-from worker.training.dataset import ENDINGS
-from worker.training.rows import Block, Columns, Lines
+from tests.support.factories import transaction_json
+from tests.support.files import save
 
 pytestmark = pytest.mark.integration
 
 ROWS = 1_000
-BUILT_IN = "shared.transaction:Transaction"
+BUILT_IN = "riskline.shared.domain.transaction:Transaction"
 
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installation with a small model, and small blocks, so that a small file has many."""
-    monkeypatch.setattr("worker.training.dataset.BATCH_ROWS", 50)
+    monkeypatch.setattr("riskline.worker.training.data.dataset.BATCH_ROWS", 50)
     directory = tmp_path / "installation"
     write_stump(directory / "models")
     for name in ("RISKLINE_DATA", "RISKLINE_MODELS", "RISKLINE_MODEL_VERSION", "RISKLINE_TRANSACTION"):
@@ -220,7 +220,7 @@ def test_what_stands_before_the_damage_of_a_file_is_scored_first(data: Path) -> 
 
 
 def test_a_process_that_scores_loads_nothing_that_only_reading_or_the_command_line_needs() -> None:
-    loaded = "import sys, cli.scoring_process; print({'polars', 'typer', 'rich', 'redis', 'falcon'} & set(sys.modules))"
+    loaded = "import sys, riskline.cli.files.scoring_process; print({'polars', 'typer', 'rich', 'redis', 'falcon'} & set(sys.modules))"
 
     assert subprocess.check_output([sys.executable, "-c", loaded], text=True) == "set()\n"
 
@@ -262,7 +262,9 @@ def test_a_command_that_is_ended_leaves_neither_processes_nor_files(
     begun = data / "begun"
     slow = {"RISKLINE_TRANSACTION": "tests.integration.team_classes:Slow", "BEGUN": str(begun)}
     environment = {**os.environ, **slow}
-    with subprocess.Popen([sys.executable, "-m", "cli", *command], env=environment, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "riskline.cli", *command], env=environment, stderr=subprocess.PIPE
+    ) as process:
         eventually(begun.exists)
         found = children(process.pid)
         assert len(found) == 2

@@ -12,16 +12,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.redis_server import probe, server_candidates
-from shared.errors import OutcomeUnknownError, StoreUnavailableError
-from shared.store.connection import connect, connect_async
-from shared.store.interfaces import ACCEPTED
-from shared.store.records import Submission
-from shared.store.safety import dangers_of
-from shared.store.transactions import RedisIntake, RedisQueue
-from tests.factories import transaction_json
+from riskline.cli.up.redis_server import probe, server_candidates
+from riskline.shared.errors import OutcomeUnknownError, StoreUnavailableError
+from riskline.shared.store.connect.connection import connect, connect_async
+from riskline.shared.store.interfaces import ACCEPTED
+from riskline.shared.store.records import Submission
+from riskline.shared.store.status.safety import dangers_of
+from riskline.shared.store.transactions import RedisIntake, RedisQueue
 from tests.integration.running import RunningUp, eventually, riskline
 from tests.integration.servers import Servers, Watched, answer, server_versions
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import orjson
 import pytest
 
-from tests.factories import transaction_json
 from tests.integration.apis import RunningApi
 from tests.integration.running import OwnRedis
-from tests.unit.wire import request
+from tests.support.factories import transaction_json
+from tests.support.wire import request
 
 pytestmark = pytest.mark.integration
 

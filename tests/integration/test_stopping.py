@@ -12,10 +12,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from cli.up import API_STOP_SECONDS, WORKER_STOP_SECONDS
-from tests.factories import transaction_json
+from riskline.cli.up.up import API_STOP_SECONDS, WORKER_STOP_SECONDS
 from tests.integration.running import OwnRedis, RunningUp, eventually
 from tests.integration.servers import free_ports
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,9 @@ STOP_DELAY = 5
 
 @contextmanager
 def process(*words: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    started = subprocess.Popen([sys.executable, "-m", "cli", *words], env=dict(environment), stderr=subprocess.DEVNULL)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "riskline.cli", *words], env=dict(environment), stderr=subprocess.DEVNULL
+    )
     try:
         yield started
     finally:

@@ -3,22 +3,13 @@
 import orjson
 import pytest
 
-from shared.errors import LifecycleError
-from shared.store.interfaces import ACCEPTED, NO_ROOM
-from shared.store.records import failed, state_of
-from shared.transaction import Transaction
-from tests.factories import AmountModel, a_transaction
-from tests.integration.stores import (
-    NOW,
-    QUEUE_LIMIT,
-    Store,
-    a_decision,
-    a_submission,
-    at_once,
-    fake_store,
-    outcome_of,
-)
-from worker.drain import outcomes
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.errors import LifecycleError
+from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM
+from riskline.shared.store.records import failed, state_of
+from riskline.worker.scoring.drain import outcomes
+from tests.integration.stores import NOW, QUEUE_LIMIT, Store, a_decision, a_submission, at_once, fake_store, outcome_of
+from tests.support.factories import AmountModel, a_transaction
 
 pytestmark = pytest.mark.integration
 

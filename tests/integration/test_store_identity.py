@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import transaction_json
 from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.store.counts import Counts
-from shared.store.interfaces import ACCEPTED
-from shared.store.records import failed, state_of
+from riskline.shared.store.interfaces import ACCEPTED
+from riskline.shared.store.records import failed, state_of
+from riskline.shared.store.status.counts import Counts
 from tests.integration.running import eventually
 from tests.integration.stores import LIMITS, Store, a_submission, outcome_of, real_store
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from shared.store.memory import MemoryStore
+from riskline.shared.store.memory import MemoryStore
 from tests.integration.running import OwnRedis
 from tests.integration.store_machine import StoreMachine
 from tests.integration.stores import QUEUE_LIMIT, Store, fake_store, real_store

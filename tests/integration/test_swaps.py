@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared.model.bundle import TREES
-from shared.model.registry import ACTIVE, Registry
-from shared.store.processes import Processes, ProcessState
-from tests.factories import transaction_json
+from riskline.shared.model.bundle import TREES
+from riskline.shared.model.registry import ACTIVE, Registry
+from riskline.shared.store.status.processes import Processes, ProcessState
 from tests.integration.conftest import write_stump
 from tests.integration.running import RunningUp, eventually, riskline
 from tests.integration.swapping import QUEUE, SCORE, Oracle, Traffic, write_forests
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

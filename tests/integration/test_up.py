@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.factories import transaction_json
 from tests.integration.running import RunningUp, eventually, is_alive, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 

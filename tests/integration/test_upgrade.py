@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.factories import transaction_json
 from tests.integration.apis import RunningApi
 from tests.integration.running import STOP_SECONDS, OwnRedis, eventually, riskline
+from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +43,7 @@ class Releases:
 
     def worker(self, release: str) -> Callable[[], str]:
         """Starts a worker; what is returned stops it, and answers what it said."""
-        words = [sys.executable, "-m", "cli", "worker"]
+        words = [sys.executable, "-m", "riskline.cli", "worker"]
         process = subprocess.Popen(
             words, env=self.environments[release], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

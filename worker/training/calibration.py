@@ -8,11 +8,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
-from shared.assessment import Rows
-from shared.errors import BundleError
-from shared.model.trees import Isotonic, Scoring, Sigmoid
-from worker.training.convert import Curve
-from worker.training.unpickle import calibration_of
+from riskline.shared.domain.assessment import Rows
+from riskline.shared.errors import BundleError
+from riskline.shared.model.trees import Isotonic, Scoring, Sigmoid
+from riskline.worker.training.imports.convert import Curve
+from riskline.worker.training.imports.unpickle import calibration_of
 
 LEAST_RISE = 1e-9
 """From the lowest to the highest score: a curve that rises by less tells nobody apart."""

@@ -11,12 +11,12 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
-from shared.errors import DatasetError
-from shared.model.trees import Scoring, Trees
-from worker.training.calibration import Method, fitted, held, through
-from worker.training.convert import Curve, converted
-from worker.training.labelled import Labelled
-from worker.training.unpickle import describe
+from riskline.shared.errors import DatasetError
+from riskline.shared.model.trees import Scoring, Trees
+from riskline.worker.training.calibration import Method, fitted, held, through
+from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.imports.convert import Curve, converted
+from riskline.worker.training.imports.unpickle import describe
 
 FOREST_TREES = 100
 FOREST_DEPTH = 10

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from shared.errors import BundleError
-from shared.model.bundle import Manifest, quantiles, write_bundle
-from shared.model.engine import Engine
-from shared.policy import Thresholds
-from worker.training.calibration import Method, described
-from worker.training.evaluate import evaluate
-from worker.training.fit import Algorithm, Fitted, fit, libraries
-from worker.training.labelled import Labelled
-from worker.training.sketch import share_known, sketched
+from riskline.shared.domain.policy import Thresholds
+from riskline.shared.errors import BundleError
+from riskline.shared.model.bundle import Manifest, quantiles, write_bundle
+from riskline.shared.model.engine import Engine
+from riskline.worker.training.calibration import Method, described
+from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.evaluation.evaluate import evaluate
+from riskline.worker.training.evaluation.sketch import share_known, sketched
+from riskline.worker.training.fit import Algorithm, Fitted, fit, libraries
 
 MAX_DIFFERENCE = 1e-9
 """Between the kernel and the estimator; a forest has none at all."""

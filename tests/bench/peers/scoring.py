@@ -9,8 +9,8 @@ import joblib
 import numpy as np
 import orjson
 
-from shared.model.registry import Registry
-from shared.transaction import Transaction
+from riskline.shared.domain.transaction import Transaction
+from riskline.shared.model.registry import Registry
 
 REDIS_URL = os.environ["BENCH_REDIS"]
 

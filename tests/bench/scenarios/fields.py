@@ -57,7 +57,7 @@ def _prepare(bench: Workspace, directory: Path, rows: Path) -> None:
     directory.mkdir()
     sample = directory / "payments.csv"
     run([sys.executable, EXAMPLES / "acquiring_sample.py", sample, str(ROWS)])
-    run([sys.executable, "-m", "cli", "train", sample, "--data", directory], TEAM)
+    run([sys.executable, "-m", "riskline.cli", "train", sample, "--data", directory], TEAM)
     flags = [pl.col(name).cast(pl.Boolean) for name in ("is_authenticated", "is_cvc_right")]
     # the last, so that an interrupted run begins anew
     pl.read_csv(sample).drop(LABEL).tail(REQUEST_ROWS).with_columns(flags).write_ndjson(rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shared.transaction import Transaction
+from riskline.shared.domain.transaction import Transaction
 from tests.bench import service
 from tests.bench.memory import PeakMemory
 from tests.bench.processes import BenchError, running

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
-from cli.keys import make
-from shared.api_keys import Scope
-from shared.rate import Rate
+from riskline.cli.operate.keys import make
+from riskline.shared.access.api_keys import Scope
+from riskline.shared.access.rate import Rate
 from tests.bench import service
 from tests.bench.results import Figures
 from tests.bench.scenarios import Case, Scenario

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from shared.store import records
+from riskline.shared.store import records
 
 NEW = 2
 
@@ -45,7 +45,7 @@ records.decoded = lambda raw: wrapped(_decoded(raw))
 records.readable = lambda raw: wrapped(_readable(raw))
 
 # imported only now, so that it takes the above
-from shared.transaction import TransactionModel  # noqa: E402
+from riskline.shared.domain.transaction import TransactionModel  # noqa: E402
 
 _from_row = TransactionModel.from_row.__func__
 

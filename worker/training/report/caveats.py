@@ -8,11 +8,11 @@ import numpy as np
 from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
-from shared.words import counted
-from worker.training.intervals import FEW_CARDS, Marks, share
-from worker.training.labelled import Labelled
-from worker.training.measures import Scored
-from worker.training.simulate import DAYS, START
+from riskline.shared.words import counted
+from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.simulate import DAYS, START
+from riskline.worker.training.evaluation.intervals import FEW_CARDS, Marks, share
+from riskline.worker.training.evaluation.measures import Scored
 
 CHARGEBACK_DAYS = 120
 """For how long a cardholder may dispute a payment under the card schemes' usual rules."""

@@ -11,10 +11,10 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_recall_curve, roc_curve
 
-from worker.training.choosing import CostCurve
-from worker.training.measures import AtThreshold, Bin, Scored
-from worker.training.report.svg import BAD, CHOSEN, GOOD, GRID, INK, PERCENT, chart
-from worker.training.topk import TopK
+from riskline.worker.training.evaluation.choosing import CostCurve
+from riskline.worker.training.evaluation.measures import AtThreshold, Bin, Scored
+from riskline.worker.training.evaluation.topk import TopK
+from riskline.worker.training.report.svg import BAD, CHOSEN, GOOD, GRID, INK, PERCENT, chart
 
 HISTOGRAM_BINS = np.linspace(0, 1, 51).tolist()
 SHAPES = "os^Dv"

@@ -8,16 +8,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shared.model.bundle import Manifest
-from shared.words import counted
-from worker.training.choosing import PROMISE
-from worker.training.labelled import Labelled
-from worker.training.measurement import Measurement
-from worker.training.measures import AtThreshold, at_threshold, calibration
-from worker.training.report import charts
-from worker.training.report.caveats import caveats
-from worker.training.report.words import per, percent, share_words, summary
-from worker.training.topk import TopK
+from riskline.shared.model.bundle import Manifest
+from riskline.shared.words import counted
+from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.evaluation.choosing import PROMISE
+from riskline.worker.training.evaluation.measurement import Measurement
+from riskline.worker.training.evaluation.measures import AtThreshold, at_threshold, calibration
+from riskline.worker.training.evaluation.topk import TopK
+from riskline.worker.training.report import charts
+from riskline.worker.training.report.caveats import caveats
+from riskline.worker.training.report.words import per, percent, share_words, summary
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ def page(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("worker.training.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("riskline.worker.training.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters |= {"percent": percent, "share": share_words, "per": per}
     return environment

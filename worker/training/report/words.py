@@ -2,9 +2,9 @@
 
 from markupsafe import Markup
 
-from shared.words import counted
-from worker.training.intervals import Share
-from worker.training.measurement import Measurement
+from riskline.shared.words import counted
+from riskline.worker.training.evaluation.intervals import Share
+from riskline.worker.training.evaluation.measurement import Measurement
 
 NOTHING = "-"
 TINY_SHARE, SMALL_SHARE, LARGE_NUMBER = 0.001, 0.1, 100

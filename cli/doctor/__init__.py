@@ -1,0 +1,1 @@
+"""`riskline doctor`."""

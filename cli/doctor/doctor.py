@@ -1,0 +1,203 @@
+"""`riskline doctor`: what is wrong with this installation, and what to do about it."""
+
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from riskline.cli.changes import note_change
+from riskline.cli.installation import DataOption, Installation, installation_settings, installation_store
+from riskline.shared.errors import BundleError, InstallationError, RisklineError
+from riskline.shared.model.build import LIBRARY
+from riskline.shared.settings import Settings
+from riskline.shared.words import from_the_clone
+
+OLDEST_PYTHON = (3, 11)
+
+EXTRAS = {
+    "train": (("sklearn", "joblib"), "`riskline train` and `models import`"),
+    "files": (("polars",), "`riskline score`, `train` and `evaluate`"),
+}
+
+
+class Verdict(StrEnum):
+    """How serious a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    *,
+    data: DataOption = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Prove instead that no accepted transaction is lost: reads the whole queue.")
+    ] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Take note that the store has lost data: the alarm ends.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what is wrong with this installation and what to do; exit 1 where something fails."""
+    counts: dict[str, int | None] = {}
+    if accept_loss:
+        # redis-py, as below
+        from riskline.cli.doctor.store import accept_losses  # noqa: PLC0415
+
+        with installation_store(data=data) as store:
+            accepted = accept_losses(installation_settings(data=data), store)
+        note_change(data, "loss of the store accepted", lost="; ".join(accepted) if accepted else "nothing")
+    if audit:
+        # redis-py: `riskline --help` shall not wait for it
+        from riskline.cli.doctor.audit import audit_installation  # noqa: PLC0415
+
+        findings, counts = audit_installation(data=data)
+    else:
+        findings = list(diagnose(data=data))
+    healthy = all(finding.verdict is not Verdict.FAIL for finding in findings)
+    if as_json:
+        shown = {"healthy": healthy, "checks": [asdict(finding) for finding in findings]}
+        typer.echo(json.dumps(shown | ({"counts": counts} if counts else {})))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.verdict:<5}{finding.check:<10}{finding.detail}")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def diagnose(**overrides: object) -> Iterator[Finding]:
+    """The findings, one after another; the settings come first, as all that follows depends on them."""
+    yield _check_python()
+    try:
+        settings = installation_settings(**overrides)
+    except RisklineError as error:
+        yield Finding("settings", Verdict.FAIL, str(error))
+        return
+    yield Finding("settings", Verdict.OK, f"valid; the data directory is {settings.data}")
+    yield _check_data(settings)
+    yield _check_kernel()
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_keys, _check_redis, check_port)
+    for check in checks:
+        yield from check(settings)
+    yield from _check_extras()
+
+
+def _check_python() -> Finding:
+    running = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Finding("python", Verdict.FAIL, f"{running} is too old: install 3.11 or later")
+    return Finding("python", Verdict.OK, running)
+
+
+def _check_data(settings: Settings) -> Finding:
+    directory = settings.data.resolve()
+    while not directory.exists():
+        directory = directory.parent
+    if not os.access(directory, os.W_OK):
+        return Finding("data", Verdict.FAIL, f"{directory} is not writable: name another directory with --data")
+    state = Installation(settings.data).running_state()
+    return Finding("data", Verdict.OK, "writable" + (f"; `riskline up` runs (pid {state.pid})" if state else ""))
+
+
+def _check_kernel() -> Finding:
+    try:
+        ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        advice = "run `make install`, or `python -m riskline.shared.model.build`"
+        return Finding("kernel", Verdict.FAIL, f"cannot be loaded ({error}): {advice}")
+    return Finding("kernel", Verdict.OK, f"built ({LIBRARY})")
+
+
+def _check_model(settings: Settings) -> Iterator[Finding]:
+    # numpy: `riskline --help` shall not wait for it
+    from riskline.shared.domain.transaction import load_transaction_class  # noqa: PLC0415
+    from riskline.shared.model.registry import Registry  # noqa: PLC0415
+
+    registry = Registry(settings.models_dir, pinned_version=settings.model_version)
+    try:
+        model = registry.load_active(load_transaction_class(settings.transaction).feature_names())
+    except BundleError as error:
+        never_made = settings.model_version is None and not registry.versions()
+        hint = "; `riskline up` makes one from simulated transactions" if never_made else ""
+        yield Finding("model", Verdict.WARN if never_made else Verdict.FAIL, f"{error}{hint}")
+    except RisklineError as error:
+        yield Finding("model", Verdict.FAIL, str(error))
+    else:
+        yield Finding("model", Verdict.OK, f"{model.version} serves from {settings.models_dir}")
+
+
+def _check_keys(settings: Settings) -> Iterator[Finding]:
+    # it has its findings from here
+    from riskline.cli.doctor.keys import check_keys  # noqa: PLC0415
+
+    yield from check_keys(settings)
+
+
+def _check_redis(settings: Settings) -> Iterator[Finding]:
+    # redis-py: `riskline --help` shall not wait for it
+    from riskline.cli.doctor.models import check_versions  # noqa: PLC0415
+    from riskline.cli.doctor.redis import check_redis, check_work  # noqa: PLC0415
+
+    # one that does not answer is waited for once, not once more for each question
+    answers = yield from check_redis(settings)
+    if answers:
+        yield from check_versions(settings)
+        yield from check_work(settings)
+
+
+def check_port(settings: Settings) -> Iterator[Finding]:
+    """Whether an API can listen on its port, or is there already, and whether that one is ready."""
+    # redis-py, as above
+    from riskline.cli.up.up import Readiness, free_port  # noqa: PLC0415
+
+    state = Installation(settings.data).running_state()
+    host, port = (settings.host, settings.port) if state is None else (state.host, state.port)
+    if state is None:
+        try:
+            free_port(host, port)
+        except InstallationError as error:
+            problem = str(error)
+        else:
+            yield Finding("port", Verdict.OK, f"{port} on {host} is free")
+            return
+    answered = Readiness(host, port).ask()
+    if answered is not None:
+        verdict = Verdict.OK if answered.is_ready else Verdict.FAIL
+        yield Finding("port", verdict, f"Riskline's API answers on {port} and {answered.sentence}")
+    elif state is None:
+        hangs = "it does not answer as an API of Riskline does; if it is one, it hangs"
+        yield Finding("port", Verdict.FAIL, f"{problem}; {hangs}")
+    else:
+        yield Finding("port", Verdict.FAIL, f"`riskline up` runs, and its API does not answer on {port}: see its log")
+
+
+def _check_extras() -> Iterator[Finding]:
+    for extra, (modules, use) in EXTRAS.items():
+        missing = [name for name in modules if find_spec(name) is None]
+        if missing:
+            detail = f"{', '.join(missing)} not installed; {use} need them: {from_the_clone(extra)}"
+            yield Finding(extra, Verdict.WARN, detail)
+        else:
+            yield Finding(extra, Verdict.OK, f"installed, for {use}")

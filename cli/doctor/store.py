@@ -1,0 +1,148 @@
+"""`riskline doctor`: what it says of a store that is not on the Redis of the tickets."""
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from redis import Redis
+
+from riskline.cli.doctor.doctor import Finding, Verdict
+from riskline.cli.installation import OpenStore, open_store
+from riskline.cli.up.up import without_password, without_redis
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.settings import Settings
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.connect.url import is_cluster_url
+from riskline.shared.store.keys import Keys
+from riskline.shared.store.sharding.layout import OtherLayoutError
+from riskline.shared.store.sharding.shards import all_keys, tags
+from riskline.shared.store.status.identity import Identity, Known, memory_of
+from riskline.shared.store.status.servers import Server, dangers_of_server, servers, uncovered
+
+DOCTOR_SECONDS = 2.0
+"""For each answer of Redis: one that hangs costs the whole diagnosis this once or twice."""
+
+
+def check_store(settings: Settings) -> Generator[Finding, None, bool]:
+    """Whether each of its servers is there, what is dangerous about it, and whether all shards have one.
+
+    Returns whether each shard can be asked more.
+    """
+    url = settings.required_store_url
+    shown = without_password(url)
+    try:
+        found = list(servers(url, timeout_seconds=DOCTOR_SECONDS))
+    except StoreUnavailableError as error:
+        yield Finding("store", Verdict.FAIL, without_redis(shown, error.__cause__, variable="RISKLINE_STORE_URL"))
+        return False
+    for server in found:
+        yield from _of_server(server, settings.shards, shown)
+    if is_cluster_url(url):
+        yield from _of_cluster(url, found, settings.shards)
+    return (yield from check_layout(settings))
+
+
+def check_layout(settings: Settings) -> Generator[Finding, None, bool]:
+    """Whether the store has as many shards as are set; returns whether each of them can be asked more."""
+    keys = all_keys(settings.shards)
+    with (
+        open_store(settings, timeout_seconds=DOCTOR_SECONDS) as store,
+        ThreadPoolExecutor(settings.shards) as threads,
+    ):
+        # at once: those of a node that hangs would wait for it one after another
+        answers = list(threads.map(_layout_of, store.shards, keys))
+    others = [each for each in answers if isinstance(each, OtherLayoutError)]
+    if others:
+        yield Finding("store", Verdict.FAIL, str(others[0]))
+        return False
+    away, made = answers.count(None), all(answers)
+    if settings.shards > 1 and away:
+        yield Finding("store", Verdict.FAIL, f"{away} of {settings.shards} shards do not answer")
+    elif settings.shards > 1:
+        state = "made with" if made else "new; the first process will make it with"
+        yield Finding("store", Verdict.OK, f"{state} {settings.shards} shards, and each answers")
+    return not away
+
+
+def _layout_of(redis: Redis, keys: Keys) -> bool | OtherLayoutError | None:
+    """Whether a shard says how many there are, that it is of another number, or None where it does not answer."""
+    try:
+        with redis_faults_named():
+            return redis.get(keys.shards) is not None
+    except StoreUnavailableError as error:
+        return error.__cause__ if isinstance(error.__cause__, OtherLayoutError) else None
+
+
+def _of_server(server: Server, shards: int, url: str) -> Iterator[Finding]:
+    name = server.name or url
+    serves = _serves(server, shards)
+    if server.facts is None:
+        bad = Verdict.FAIL if server.node is not None and server.node.tags(shards) else Verdict.WARN
+        yield Finding("store", bad, f"{name}{serves} does not answer: {server.problem}")
+        return
+    version = server.facts.version or "one of unknown version"
+    yield Finding("store", Verdict.OK, f"{version} answers at {name}{serves}")
+    for danger in dangers_of_server(server):
+        yield Finding("store", Verdict(danger.severity.value), f"{name}: {danger.sentence}")
+
+
+def _serves(server: Server, shards: int) -> str:
+    if server.node is None:
+        return ""
+    if not server.node.ranges:
+        return " (a replica, or spare)"
+    mine = server.node.tags(shards)
+    return f" (shards tagged {', '.join(mine)})" if mine else " (no shard)"
+
+
+def _of_cluster(url: str, found: list[Server], shards: int) -> Iterator[Finding]:
+    nodes = [server.node for server in found if server.node is not None and server.node.ranges]
+    counts = [len(node.tags(shards)) for node in nodes]
+    served = {tag for node in nodes for tag in node.tags(shards)}
+    missing = [tag for tag in tags(shards) if tag not in served]
+    if missing:
+        advice = "`redis-cli --cluster fix` gives them a node"
+        yield Finding("store", Verdict.FAIL, f"nobody serves the shards tagged {', '.join(missing)}: {advice}")
+    elif (gone := uncovered(url, timeout_seconds=DOCTOR_SECONDS)) > 0:
+        yield Finding("store", Verdict.FAIL, f"{gone} of the cluster's slots have no server that lives")
+    if counts and max(counts) - min(counts) > 1:
+        spread = ", ".join(map(str, counts))
+        advice = "equal parts of the slots, and shards that are a multiple of the nodes, spread them evenly"
+        detail = f"the nodes have {spread} shards: {advice}"
+        yield Finding("store", Verdict.WARN, detail)
+
+
+def check_identity(settings: Settings, store: OpenStore) -> Finding:
+    """Whether the store is still the one that it was, by what it says and what the data directory remembers.
+
+    Raises:
+        StoreUnavailableError: Redis failed.
+    """
+    lost = list(losses(settings, store))
+    if not lost:
+        return Finding("store", Verdict.OK, "it is the one that it was, and has all that it had accepted")
+    advice = "find out why, tell its clients, then `riskline doctor --accept-loss`"
+    return Finding("store", Verdict.FAIL, f"it has lost data: {'; '.join(lost)}: {advice}")
+
+
+def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
+    """What each shard has lost, in words, of which no operator has taken note; raises as above."""
+    remembered = memory_of(settings.data, settings.required_store_url).read()
+    for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
+        look = Identity(redis, keys=keys).look()
+        lost = look.lost or look.differs_from(remembered.get(keys.shard))
+        if lost is not None:
+            since = f" (found {look.lost_at})" if look.lost_at else ""
+            yield (f"shard {keys.shard}: " if settings.shards > 1 else "") + lost + since
+
+
+def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
+    """Takes the store for the right one as it is; answers what it has lost, in words; raises as above."""
+    known, lost = {}, list(losses(settings, store))
+    for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
+        identity = Identity(redis, keys=keys)
+        identity.accept_loss()
+        look = identity.look()
+        if look.identity is not None:
+            known[keys.shard] = Known(look.identity, look.accepted)
+    memory_of(settings.data, settings.required_store_url).write(known)
+    return lost

@@ -1,0 +1,148 @@
+"""Scoring in several processes: a bounded number of blocks is under way, and answers come in the blocks' order.
+
+A thread for each process hands it a block and waits for the answer. The processes know their end of a socket and
+nothing else: it closes when this process ends, even killed without a word, and then so do they.
+"""
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import Pipe
+from queue import SimpleQueue
+from signal import Signals
+from typing import Any
+
+from riskline.cli.files.scoring import Job, Score, Scored, Scorer
+from riskline.shared.errors import InstallationError, RisklineError
+from riskline.worker.training.data.rows import Block
+
+STANDARD_ERROR = 2
+"""Where what a team's class prints goes: standard output is for decisions."""
+
+WAITING_BLOCKS = 2
+"""Beyond those that are being scored: so that no process waits for the next, nor for its turn to be written."""
+
+END_SECONDS = 5.0
+"""A process that was killed is gone in less."""
+
+
+@contextmanager
+def scoring(job: Job, *, processes: int) -> Iterator[Score]:
+    """What scores blocks: in this process if it is to be one, else in others that are gone when this is left.
+
+    Raises:
+        RisklineError: the model or the class cannot be loaded, or a process ended before its work.
+    """
+    if processes == 1:
+        yield partial(map, Scorer(job).score)
+        return
+    children: list[_Child] = []
+    threads = ThreadPoolExecutor(processes)
+    try:
+        children.extend(_Child(job) for _ in range(processes))
+        idle: SimpleQueue[_Child] = SimpleQueue()
+        for child in children:
+            idle.put(child)
+        yield partial(
+            _in_order,
+            submit=lambda block: threads.submit(_score_by_any, idle, block),
+            under_way=processes + WAITING_BLOCKS,
+        )
+    finally:
+        for child in children:
+            child.process.kill()
+        # no answer will come any more, so no thread waits for one
+        threads.shutdown(cancel_futures=True)
+        for child in children:
+            child.close()
+
+
+class _Child:
+    """A process that scores, and this end of the socket to it."""
+
+    def __init__(self, job: Job) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "riskline.cli.files.scoring_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+                stdout=STANDARD_ERROR,
+                # a terminal's Ctrl-C is for this process, which ends the others
+                start_new_session=True,
+            )
+        self._is_ready = False
+        # where it is gone already, the first answer is missed
+        with suppress(ConnectionError):
+            self._connection.send(job)
+
+    def score(self, block: Block) -> Scored:
+        """Has a block scored; the first call waits until the process is ready."""
+        try:
+            if not self._is_ready:
+                self._answer()
+                self._is_ready = True
+            self._connection.send(block)
+            scored: Scored = self._answer()
+        except (EOFError, ConnectionError) as error:
+            raise InstallationError(f"a process that scores {self._end()}; score the file again") from error
+        return scored
+
+    def close(self) -> None:
+        """Takes leave of a process that was killed."""
+        self.process.wait(END_SECONDS)
+        self._connection.close()
+
+    def _answer(self) -> Any:
+        answer = self._connection.recv()
+        if isinstance(answer, RisklineError):
+            raise answer
+        return answer
+
+    def _end(self) -> str:
+        try:
+            status = self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "no longer answers"
+        if status < 0:
+            return f"was ended by {Signals(-status).name} (the system does so where memory runs out)"
+        return f"ended with status {status}"
+
+
+def _score_by_any(idle: "SimpleQueue[_Child]", block: Block) -> Scored:
+    """As there are as many processes as threads, one of them is idle."""
+    child = idle.get()
+    try:
+        return child.score(block)
+    finally:
+        idle.put(child)
+
+
+def _in_order(
+    blocks: Iterable[Block], *, submit: Callable[[Block], Future[Scored]], under_way: int
+) -> Iterator[Scored]:
+    """The answers in the blocks' order; no more blocks are read than may be under way."""
+    waiting: deque[Future[Scored]] = deque()
+    problems: list[RisklineError] = []
+    for block in _readable(blocks, problems):
+        waiting.append(submit(block))
+        if len(waiting) == under_way:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+    if problems:
+        raise problems[0]
+
+
+def _readable(blocks: Iterable[Block], problems: list[RisklineError]) -> Iterator[Block]:
+    """The blocks before the one that cannot be read: what they hold is told first, as when nothing is read ahead."""
+    try:
+        yield from blocks
+    except RisklineError as error:
+        problems.append(error)

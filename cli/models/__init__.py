@@ -1,0 +1,1 @@
+"""`riskline models`, `train` and `evaluate`."""

@@ -1,0 +1,151 @@
+"""`riskline evaluate`: how good a model version is on a labelled file, and which thresholds to take.
+
+What it needs (polars, scikit-learn, matplotlib) takes a second to import and is not there where Riskline only serves,
+so it is imported when it runs.
+"""
+
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from riskline.cli.installation import DataOption
+from riskline.cli.models.training import (
+    NEEDS,
+    FileArgument,
+    JsonOption,
+    LabelOption,
+    SkipOption,
+    labelled_rows,
+    list_refusals,
+    metrics_lines,
+    note_untimed,
+)
+from riskline.cli.output import written
+from riskline.cli.terminal import rows_progress, stderr, working
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.policy import Thresholds
+from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.errors import InstallationError
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
+
+if TYPE_CHECKING:
+    from riskline.worker.training.evaluation.measurement import Measurement
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    *,
+    file: FileArgument,
+    model: Annotated[str | None, typer.Option("--model", help="A version (default: the one that serves).")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write a report with charts: one HTML file.")] = None,
+    keep_report: Annotated[
+        bool, typer.Option("--keep-report", help="Keep the report with the version, where the console shows it.")
+    ] = False,
+    cost_fn: Annotated[
+        str | None, typer.Option("--cost-fn", help="What a missed fraud costs: a number, or the name of a feature.")
+    ] = None,
+    cost_fp: Annotated[
+        float | None, typer.Option("--cost-fp", min=0, help="What it costs to decline a good one: a number.")
+    ] = None,
+    alerts_per_day: Annotated[
+        int | None, typer.Option("--alerts-per-day", min=1, help="How many reviews a day there is time for.")
+    ] = None,
+    card_column: Annotated[
+        str | None, typer.Option("--card-column", help="The column of the card (default: card_id, if any).")
+    ] = None,
+    skip_bad_rows: SkipOption = False,
+    label: LabelOption = "is_fraud",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model version on a labelled file, choose thresholds, write a report."""
+    with working("loading scikit-learn"):
+        try:
+            from riskline.worker.training.evaluation.measurement import costs_of, measure  # noqa: PLC0415  # see the top of the file
+
+            if report is not None or keep_report:
+                from riskline.worker.training.report.page import page  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
+    if (cost_fn is None) != (cost_fp is None):
+        raise typer.BadParameter("needs the other cost too", param_hint="--cost-fn, --cost-fp")
+    if report is not None and report.resolve() == file.resolve():
+        raise typer.BadParameter("would replace the file that is measured", param_hint="--report")
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
+    serving = registry.load_active(transaction_class.feature_names())
+    reports = [] if report is None else [report]
+    if keep_report:
+        reports.append(registry.report_path(serving.version))
+    with ExitStack() as files, rows_progress() as progress:
+        outs = [files.enter_context(written(each)) for each in reports]
+        labelled = labelled_rows(
+            file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows, card_column=card_column
+        )
+        progress.add_task(f"measuring on {len(labelled.rows):,} rows")
+        costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
+        measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)
+        command = _command(measured, serving.version, serving.thresholds, data)
+        if outs:
+            progress.add_task("writing the report")
+            text = page(measured, labelled, serving.manifest, file_name=file.name, command=command, made_at=utc_now())
+            for out in outs:
+                out.write(text.encode())
+    list_refusals(labelled.refusals)
+    note_untimed(labelled)
+    stderr.print(f"{'warning' if measured.known.is_warning else 'note'}: {measured.known.text}", markup=False)
+    if as_json:
+        shown = {"model_version": serving.version, **measured.described()}
+        told = {"command": command, "report": str(reports[0]) if reports else None}
+        shown |= {name: value for name, value in told.items() if value is not None}
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    typer.echo(f"model {serving.version} on {file.name}")
+    typer.echo(metrics_lines(measured.metrics, review=serving.thresholds.review))
+    typer.echo(_intervals(measured))
+    _say_chosen(measured, command)
+    for each in reports:
+        stderr.print(f"report: {each}", markup=False, soft_wrap=True)
+
+
+def _intervals(measured: "Measurement") -> str:
+    """What chance leaves of the two figures at the threshold, and by what that is told."""
+    cards = measured.scored.by_card
+    how = "rows taken for independent"
+    if cards is not None:
+        how = f"by card: frauds on {cards.with_fraud:,} of {cards.number:,}"
+    shares = {"precision": measured.now.precision, "recall": measured.now.recall}
+    told = [f"{name} {each.low:.3f} to {each.high:.3f}" for name, each in shares.items() if each.low is not None]
+    return f"  95 % intervals at {measured.now.threshold:g}: {', '.join(told)} ({how})"
+
+
+def _command(measured: "Measurement", version: str, now: Thresholds, data: Path | None) -> str | None:
+    """What makes a version with the chosen thresholds; None where nothing else than now was chosen."""
+    if measured.chosen is None or measured.chosen.thresholds == now:
+        return None
+    chosen = measured.chosen.thresholds
+    review = ["--no-review"] if chosen.review is None else ["--review", str(chosen.review)]
+    where = [] if data is None else ["--data", str(data)]
+    return shlex.join(["riskline", "models", "thresholds", version, "--decline", str(chosen.decline), *review, *where])
+
+
+def _say_chosen(measured: "Measurement", command: str | None) -> None:
+    if measured.chosen is None:
+        return
+    # scikit-learn, which is there now
+    from riskline.worker.training.evaluation.choosing import PROMISE  # noqa: PLC0415
+
+    for sentence in measured.chosen.because:
+        typer.echo(sentence)
+    typer.echo(f"({PROMISE})")
+    typer.echo("the model has these thresholds" if command is None else f"To apply it: {command}")

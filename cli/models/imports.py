@@ -1,0 +1,172 @@
+"""`riskline models import`: a team's own trained model becomes a version."""
+
+import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from riskline.cli.installation import DataOption
+from riskline.cli.models.training import (
+    NEEDS,
+    CalibrationOption,
+    NameOption,
+    NoteOption,
+    SkipOption,
+    ThresholdOption,
+    activate_if_wanted,
+    approved_frauds,
+    checked_description,
+    keep_description,
+    list_refusals,
+    method_named,
+    metrics_lines,
+)
+from riskline.cli.terminal import rows_progress, stderr, working
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
+from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.errors import InstallationError
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
+
+
+def import_model(
+    *,
+    file: Annotated[
+        Path, typer.Argument(help="What joblib or pickle wrote; XGBoost's .json or .ubj; LightGBM's .txt.")
+    ],
+    reference: Annotated[
+        Path, typer.Option("--reference", help="Transactions like those to come (.csv, .csv.gz, .ndjson, .parquet).")
+    ],
+    features: Annotated[
+        str | None, typer.Option("--features", help="The model's columns in its order, a,b,c, where it has no names.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option("--sha256", help="Open the file only if it has this sha256.")] = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", help="A Python with the libraries that wrote the file (default: this one)."),
+    ] = None,
+    skip_bad_rows: SkipOption = False,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="The column that is 1 for fraud and 0 otherwise (default: is_fraud, if any)."),
+    ] = None,
+    decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
+    review_threshold: Annotated[
+        float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
+    ] = None,
+    calibration: CalibrationOption = None,
+    activate: Annotated[
+        bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
+    ] = None,
+    name: NameOption = "",
+    note: NoteOption = "",
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Make a version of a model that was trained elsewhere, after proof that it scores the same here."""
+    with working("loading scikit-learn"):
+        try:
+            from riskline.worker.training.imports.importer import import_model as make_version  # noqa: PLC0415  # slow to import
+            from riskline.worker.training.imports.reference import read_reference  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline models import` {NEEDS} ({error})") from error
+    if review_threshold is not None and review_threshold > decline_threshold:
+        raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
+    method = method_named(calibration)
+    description = checked_description(name, note)
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    with rows_progress() as progress, _ended_in_order():
+        reading = progress.add_task(f"reading {reference.name}")
+        rows = read_reference(
+            reference,
+            transaction_class,
+            label=label,
+            skip_bad_rows=skip_bad_rows,
+            progress=partial(progress.advance, reading),
+        )
+        if 0 < rows.labelled < len(rows.rows):
+            stderr.print(
+                f"note: only {rows.labelled:,} of {len(rows.rows):,} rows of {reference.name} have "
+                f"{label or 'is_fraud'}, so no labels are used",
+                markup=False,
+            )
+        progress.add_task(f"importing {file.name}")
+        manifest = make_version(
+            file,
+            rows,
+            features=transaction_class.feature_names(),
+            named=None if features is None else [name.strip() for name in features.split(",")],
+            thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
+            calibration=method,
+            python=python,
+            sha256=sha256,
+            warn=lambda message: stderr.print(f"warning: {message}", markup=False),
+            created_at=utc_now(),
+            models_dir=settings.models_dir,
+        )
+    keep_description(Registry(settings.models_dir), manifest.version, description)
+    active = activate_if_wanted(settings, manifest.version, wanted=activate)
+    list_refusals(rows.refusals)
+    facts = manifest.training
+    if as_json:
+        told = {name: facts[name] for name in ("imported_from", "sha256", "rows", "edge_rows", "max_difference")}
+        shown = {
+            "model_version": manifest.version,
+            "estimator": manifest.estimator,
+            "features": manifest.features,
+            **told,
+            "metrics": manifest.metrics,
+            "active": active,
+        }
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    stderr.print(
+        f"{manifest.estimator} of {file.name}: scores within {facts['max_difference']:.2g} of its own on "
+        f"{facts['rows']:,} rows and on {facts['edge_rows']:,} at its thresholds; "
+        f"{'it serves now' if active else 'it does not serve yet'}",
+        markup=False,
+    )
+    if "average_precision" in manifest.metrics:
+        figures = metrics_lines(manifest.metrics, review=manifest.thresholds.review)
+        where = "" if data is None else f" --data {shlex.quote(str(data))}"
+        advice = approved_frauds(manifest.metrics, version=manifest.version, where=where)
+        for line in (f"on the labels of {reference.name}:", figures, _guess(manifest.metrics), advice):
+            if line is not None:
+                stderr.print(line, markup=False, highlight=False)
+    typer.echo(manifest.version)
+
+
+def _guess(metrics: dict[str, Any]) -> str:
+    """What the figures are measured by: those of a model that knows nothing."""
+    share = metrics["frauds"] / metrics["rows"]
+    return f"  (a model that guesses has ROC-AUC 0.5 and average precision {share:.4f}, the share of frauds)"
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A signal that ends this process is an exception meanwhile, so that no process and no file is left behind."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        # one that is ignored, as under nohup, stays so
+        taken = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    try:
+        for number in taken:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

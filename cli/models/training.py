@@ -1,0 +1,319 @@
+"""`riskline data` and `train`: from a labelled file to a model version.
+
+What they need (polars, scikit-learn) takes a second to import and is not there where Riskline only serves, so it is
+imported when they run.
+"""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from rich.progress import Progress
+
+from riskline.cli.changes import note_change
+from riskline.cli.installation import DataOption
+from riskline.cli.output import written
+from riskline.cli.terminal import rows_progress, stderr, working
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
+from riskline.shared.domain.transaction import Transaction, TransactionModel, load_transaction_class
+from riskline.shared.errors import BundleError, InstallationError
+from riskline.shared.model.bundle import Manifest
+from riskline.shared.model.description import Description
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import Settings, load_settings
+from riskline.shared.words import counted, from_the_clone, no_transactions
+
+if TYPE_CHECKING:
+    from riskline.worker.training.calibration import Method
+    from riskline.worker.training.data.labelled import Labelled
+    from riskline.worker.training.data.rows import Refusals
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]
+LabelOption = Annotated[str, typer.Option("--label", help="The column that is 1 for fraud and 0 otherwise.")]
+SkipOption = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that are no transactions.")]
+CalibrationOption = Annotated[
+    str | None, typer.Option("--calibration", help="Make scores probabilities by labels: sigmoid or isotonic.")
+]
+ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, max=1, help="Decline strictly above it.")]
+NEEDS = f"needs packages that only serving does not: {from_the_clone('train,files')}"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("data")(data)
+    app.command("train")(train)
+
+
+def data(
+    *,
+    out: Annotated[Path, typer.Argument(help="The file to write: .csv, .csv.gz, .ndjson or .parquet.")] = Path(
+        "transactions.csv.gz"
+    ),
+    rows: Annotated[int, typer.Option("--rows", min=1000, help="How many transactions.")] = 60_000,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
+) -> None:
+    """Write a labelled sample: simulated card payments, or made-up rows of your own class (not bank data)."""
+    with working("loading polars"):
+        try:
+            from riskline.worker.training.data.dataset import ENDINGS, write_frame  # noqa: PLC0415  # see the top of the file
+            from riskline.worker.training.data.invent import invent  # noqa: PLC0415  # same
+            from riskline.worker.training.data.simulate import simulate  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline data` {NEEDS} ({error})") from error
+    if not out.name.endswith(ENDINGS):
+        raise typer.BadParameter(f"the name must end in {', '.join(ENDINGS)}", param_hint="OUT")
+    transaction_class = load_transaction_class(load_settings().transaction)
+    is_own = transaction_class is not Transaction
+    with working(f"making {rows:,} transactions"):
+        frame = invent(transaction_class, rows=rows, seed=seed) if is_own else simulate(rows=rows, seed=seed)
+        write_frame(frame, out)
+    frauds = int(frame[frame.columns[-1]].sum())
+    what = f"made-up rows of {transaction_class.__name__}" if is_own else "simulated transactions"
+    said = f"{out}: {rows:,} {what}, {frauds:,} of them fraud ({frauds / rows:.2%})"
+    stderr.print(said, highlight=False, soft_wrap=True)
+
+
+NameOption = Annotated[
+    str, typer.Option("--name", help="What people call this version, in lists and in the console.", show_default=False)
+]
+NoteOption = Annotated[str, typer.Option("--note", help="Why it was made, in a sentence.", show_default=False)]
+
+
+def checked_description(name: str, note: str) -> Description:
+    """What `--name` and `--note` say.
+
+    Raises:
+        typer.BadParameter: it cannot be kept.
+    """
+    description = Description(name.strip(), note.strip())
+    if problem := description.problem():
+        raise typer.BadParameter(problem, param_hint="--name, --note")
+    return description
+
+
+def keep_description(registry: Registry, version: str, description: Description) -> None:
+    """Keeps a name and a note with a version; where that fails it is a version all the same."""
+    if not any(description):
+        return
+    try:
+        registry.describe(version, description)
+    except BundleError as error:
+        stderr.print(f"its name and note were not kept: {error}", markup=False, soft_wrap=True)
+
+
+def train(
+    *,
+    file: FileArgument,
+    algorithm: Annotated[
+        str, typer.Option("--algorithm", help="random-forest, hist-gradient-boosting or isolation-forest.")
+    ] = "random-forest",
+    test_from: Annotated[
+        datetime | None,
+        typer.Option("--test-from", formats=["%Y-%m-%d"], help="Test on rows from this day, train on those before."),
+    ] = None,
+    skip_bad_rows: SkipOption = False,
+    label: LabelOption = "is_fraud",
+    decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
+    review_threshold: Annotated[
+        float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
+    ] = None,
+    calibration: CalibrationOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed and file give the same trees.")] = 0,
+    activate: Annotated[
+        bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Keep a report with the version, where the console shows it.")
+    ] = True,
+    name: NameOption = "",
+    note: NoteOption = "",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on a labelled file, print how good it is, and keep it as a version."""
+    with working("loading scikit-learn"):
+        try:
+            from riskline.worker.training.data.labelled import split  # noqa: PLC0415  # same
+            from riskline.worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
+            from riskline.worker.training.train import train as train_model  # noqa: PLC0415  # same
+        except ImportError as error:
+            raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
+    if algorithm not in list(Algorithm):
+        raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
+    method = method_named(calibration)
+    description = checked_description(name, note)
+    if review_threshold is not None and review_threshold > decline_threshold:
+        raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
+    settings = load_settings(data=data)
+    transaction_class = load_transaction_class(settings.transaction)
+    with rows_progress() as progress:
+        labelled = labelled_rows(file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
+        training, test = split(labelled, test_from=None if test_from is None else test_from.date(), seed=seed)
+        progress.add_task(f"fitting {algorithm} on {len(training.rows):,} rows")
+        manifest = train_model(
+            training,
+            test,
+            features=transaction_class.feature_names(),
+            algorithm=Algorithm(algorithm),
+            thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
+            calibration=method,
+            seed=seed,
+            created_at=utc_now(),
+            models_dir=settings.models_dir,
+        )
+        keep_description(Registry(settings.models_dir), manifest.version, description)
+        if report:
+            progress.add_task("writing its report")
+            keep_report(Registry(settings.models_dir), manifest.version, test, file_name=file.name)
+    active = activate_if_wanted(settings, manifest.version, wanted=activate)
+    list_refusals(labelled.refusals)
+    note_untimed(labelled)
+    if as_json:
+        shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    typer.echo(_report(manifest))
+    where = "" if data is None else f" --data {shlex.quote(str(data))}"
+    typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
+    if advice := approved_frauds(manifest.metrics, version=manifest.version, where=where):
+        typer.echo(advice)
+
+
+def keep_report(registry: Registry, version: str, test: "Labelled", *, file_name: str) -> None:
+    """Keeps with a version how good it is on the rows held out; where that fails it is a version all the same."""
+    # see the top of the file
+    from riskline.worker.training.evaluation.measurement import measure  # noqa: PLC0415
+    from riskline.worker.training.report.page import page  # noqa: PLC0415
+
+    model = registry.load(version)
+    named = f"the rows of {file_name} that were held out"
+    text = page(measure(test, model), test, model.manifest, file_name=named, command=None, made_at=utc_now())
+    try:
+        with written(registry.report_path(version)) as out:
+            out.write(text.encode())
+    except (InstallationError, OSError) as error:
+        stderr.print(f"its report was not kept: {error}", markup=False, soft_wrap=True)
+
+
+def method_named(calibration: str | None) -> "Method | None":
+    """The kind of curve that an option names; None where it names none.
+
+    Raises:
+        typer.BadParameter: there is no such kind.
+    """
+    from riskline.worker.training.calibration import Method  # noqa: PLC0415  # see the top of the file
+
+    if calibration is not None and calibration not in list(Method):
+        raise typer.BadParameter(f"choose one of {', '.join(Method)}", param_hint="--calibration")
+    return None if calibration is None else Method(calibration)
+
+
+def labelled_rows(
+    file: Path,
+    transaction_class: type[TransactionModel],
+    progress: Progress,
+    *,
+    label: str,
+    skip_bad_rows: bool,
+    card_column: str | None = None,
+) -> "Labelled":
+    """Reads a labelled file and shows how far it is; raises as `read_labelled` does."""
+    from riskline.worker.training.data.labelled import read_labelled  # noqa: PLC0415  # see the top of the file
+
+    reading = progress.add_task(f"reading {file.name}")
+    return read_labelled(
+        file,
+        transaction_class,
+        label=label,
+        skip_bad_rows=skip_bad_rows,
+        progress=partial(progress.advance, reading),
+        card_column=card_column,
+    )
+
+
+def list_refusals(refusals: "Refusals") -> None:
+    """Says on standard error which rows were left out."""
+    if refusals.total:
+        stderr.print(f"left out {no_transactions(refusals.total)}:")
+        for reason, count in refusals.by_reason.most_common():
+            stderr.print(f"  {count:,} x {reason}")
+        stderr.print(refusals.listed())
+    if refusals.first_repeated is not None:
+        row, transaction_id = refusals.first_repeated
+        stderr.print(
+            f"note: {counted(refusals.repeated, 'row')} with a transaction_id that an earlier row has "
+            f"(first: row {row}, {transaction_id}); each counts as a row of its own",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def note_untimed(labelled: "Labelled") -> None:
+    """Says on standard error that the times of the file were not used, where it has some that cannot be read."""
+    if labelled.untimed:
+        stderr.print(
+            f"no time was used: in {counted(labelled.untimed, 'row')} the timestamp is not written as in ISO 8601, "
+            "for example 2026-11-24T03:15:07Z"
+        )
+
+
+def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None) -> bool:
+    """Activates a version, where nothing was said if no other one serves; answers whether it is active now."""
+    registry = Registry(settings.models_dir)
+    if wanted is None:
+        wanted = registry.active_version() is None
+    note_change(settings.data, "model made", version=version)
+    if wanted:
+        registry.activate(version)
+        note_change(settings.data, "model activated", version=version)
+    return wanted
+
+
+def _report(manifest: Manifest) -> str:
+    training, test = manifest.training, manifest.training["test"]
+    return (
+        f"model {manifest.version}: {manifest.estimator}\n"
+        f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud), "
+        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n"
+        + metrics_lines(manifest.metrics, review=manifest.thresholds.review)
+    )
+
+
+def approved_frauds(metrics: dict[str, Any], *, version: str, where: str) -> str | None:
+    """How many frauds pass at the version's thresholds, and how to choose others; None where none does."""
+    approved, frauds = metrics["frauds_approved"], metrics["frauds"]
+    if not approved:
+        return None
+    return (
+        f"At these thresholds {approved:,} of {counted(frauds, 'fraud')} ({approved / frauds:.0%}) are approved. "
+        "Choose others by what a missed fraud and a wrong decline cost you, on rows that it was not trained on:\n"
+        f"  riskline evaluate FILE --model {version}{where} --cost-fn COST --cost-fp COST"
+    )
+
+
+def metrics_lines(metrics: dict[str, Any], *, review: float | None) -> str:
+    """How good a model is, for people."""
+    precision = "-" if metrics["precision"] is None else f"{metrics['precision']:.4f}"
+    passed = counted(metrics["false_negatives"], "fraud")
+    return "\n".join(
+        (
+            f"  ROC-AUC            {metrics['roc_auc']:.4f}",
+            f"  average precision  {metrics['average_precision']:.4f}",
+            f"  above {metrics['threshold']:g} (declined)",
+            f"    precision        {precision}  ({counted(metrics['false_positives'], 'good one')} declined)",
+            f"    recall           {metrics['recall']:.4f}  ({passed} not declined)",
+            *(() if review is None else _reviewed(metrics, review)),
+        )
+    )
+
+
+def _reviewed(metrics: dict[str, Any], review: float) -> Iterator[str]:
+    yield f"  above {review:g} (reviewed)"
+    yield f"    {counted(metrics['reviewed'], 'row')}, {metrics['frauds_reviewed']:,} of them fraud"

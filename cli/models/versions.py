@@ -1,0 +1,189 @@
+"""`riskline models`: the versions that are here, and which one serves."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from riskline.cli.changes import note_change
+from riskline.cli.help import WholeSentences
+from riskline.cli.installation import DataOption
+from riskline.cli.models.imports import import_model
+from riskline.cli.models.thresholds import thresholds
+from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.errors import BundleError
+from riskline.shared.model.bundle import Manifest
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
+from riskline.shared.words import counted
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="See that all processes serve it; by default for some seconds.")
+]
+VersionArgument = Annotated[str, typer.Argument(help="A model version.")]
+
+IMPORTED = (
+    "the figures of an imported version are from the rows of its import: if it was trained on these, they are "
+    "too good. Measure it on others: riskline evaluate FILE --model VERSION"
+)
+
+models = typer.Typer(cls=WholeSentences, help="The model versions of this installation.", no_args_is_help=True)
+models.command("import")(import_model)
+models.command("thresholds")(thresholds)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(models, name="models")
+
+
+@models.command("list")
+def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the versions; the one that serves is marked."""
+    settings = load_settings(data=data)
+    registry = Registry(settings.models_dir)
+    unpinned = _active(registry)
+    active = unpinned if settings.model_version is None else settings.model_version
+    shown = [_described(registry, version, is_active=version == active) for version in registry.versions()]
+    # redis-py: `riskline --help` shall not wait for it
+    from riskline.cli.models.serving import cell, known_living, pinned_note, remarks, with_processes  # noqa: PLC0415
+
+    states = known_living(data=data)
+    shown = with_processes(shown, states)
+    if as_json:
+        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        return
+    table = Table(box=None)
+    for heading in (
+        "",
+        "version",
+        "serves in",
+        "estimator",
+        "made with",
+        "ROC-AUC",
+        "average precision",
+        "measured on",
+    ):
+        table.add_column(heading, no_wrap=True)
+    for each in shown:
+        mark = "*" if each["active"] else ""
+        if "problem" in each:
+            table.add_row(mark, each["version"] or "-", cell(each["serves_in"]), _short(each["problem"]))
+            continue
+        figures = (_figure(each[name]) for name in ("roc_auc", "average_precision"))
+        named = f"{each['version']}  {each['name']}" if each["name"] else each["version"]
+        serves = (escape(named), cell(each["serves_in"]))
+        table.add_row(mark, *serves, escape(each["estimator"]), _made_with(each), *figures, each["measured_on"] or "-")
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    for line in remarks(states or []):
+        typer.echo(line, err=True)
+    if any(each.get("imported") and each.get("measured_on") for each in shown):
+        typer.echo(IMPORTED, err=True)
+    if note := pinned_note(settings, active=unpinned):
+        typer.echo(note, err=True)
+    if not shown:
+        typer.echo(f"no model in {settings.models_dir}: make one by `riskline train FILE`", err=True)
+
+
+def _described(registry: Registry, version: str, *, is_active: bool) -> dict[str, Any]:
+    """What a list says of a version, or why it cannot be read."""
+    try:
+        manifest = registry.manifest(version)
+    except BundleError as error:
+        return {"version": version, "active": is_active, "problem": str(error)}
+    return {
+        "version": version,
+        "active": is_active,
+        **registry.description(version)._asdict(),
+        "estimator": manifest.estimator,
+        "rows": manifest.training.get("rows"),
+        "imported": "imported_from" in manifest.training,
+        "roc_auc": manifest.metrics.get("roc_auc"),
+        "average_precision": manifest.metrics.get("average_precision"),
+        "measured_on": measured_on(manifest),
+    }
+
+
+def _active(registry: Registry) -> str | None:
+    """The active version; None where there is none, or what names it is damaged, which is said."""
+    try:
+        return registry.active_version()
+    except BundleError as error:
+        typer.echo(str(error), err=True)
+        return None
+
+
+@models.command("show")
+def show(*, version: VersionArgument, data: DataOption = None) -> None:
+    """Print a version's manifest: features, thresholds, training data, figures."""
+    manifest = Registry(load_settings(data=data).models_dir).manifest(version)
+    typer.echo(orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2))
+
+
+@models.command("activate")
+def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOption = True) -> None:
+    """Serve a version; API and workers take it up within seconds, without a restart."""
+
+    def change(registry: Registry, features: tuple[str, ...]) -> str:
+        registry.activate(version, features)
+        return version
+
+    _switch(change, "model activated", data=data, wait=wait)
+
+
+@models.command("rollback")
+def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
+    """Serve the version again that was active before."""
+    _switch(Registry.rollback, "model rolled back", data=data, wait=wait)
+
+
+def _switch(change: Callable[[Registry, tuple[str, ...]], str], what: str, *, data: Path | None, wait: bool) -> None:
+    """Changes which version is active, and says who serves it."""
+    # redis-py: `riskline --help` shall not wait for it
+    from riskline.cli.models.serving import known_living, pinned_note, say_active  # noqa: PLC0415
+
+    settings = load_settings(data=data)
+    before = known_living(data=data) if wait else None
+    active = change(Registry(settings.models_dir), load_transaction_class(settings.transaction).feature_names())
+    note_change(data, what, version=active)
+    if note := pinned_note(settings, active=active):
+        typer.echo(note, err=True)
+    say_active(active, wait=wait, before=before, data=data)
+
+
+def _short(problem: str) -> str:
+    """What the table says of a version without figures."""
+    here = ("not in this directory", "no model serves")
+    return problem if problem in here else "unreadable: `riskline models verify` says why"
+
+
+@models.command("verify")
+def verify(*, version: VersionArgument, data: DataOption = None) -> None:
+    """Check every byte of a version."""
+    Registry(load_settings(data=data).models_dir).load(version)
+    typer.echo(f"{version} is whole", err=True)
+
+
+def _made_with(version: dict[str, Any]) -> str:
+    rows = version["rows"] if isinstance(version["rows"], int) else 0
+    return f"{rows:,} rows{', imported' if version['imported'] else ''}"
+
+
+def measured_on(manifest: Manifest) -> str | None:
+    """Which rows a version's figures are from; None where it has none."""
+    if manifest.metrics.get("roc_auc") is None:
+        return None
+    rows = manifest.metrics.get("rows")
+    count = counted(rows, "row") if isinstance(rows, int) else "rows"
+    return f"{count} of its import" if "imported_from" in manifest.training else f"{count} held out"
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else "-"

@@ -1,0 +1,1 @@
+"""Commands of an operator: callbacks, transactions, keys, scale."""

@@ -1,0 +1,1 @@
+"""`riskline up`, `api` and `worker`."""

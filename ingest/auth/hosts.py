@@ -1,0 +1,70 @@
+"""The names that an API answers to which asks for no key.
+
+Any page in a browser may have the name of its own site lead to this machine (DNS rebinding), and could then read
+decisions and erase them. What the browser sends as `Host` it cannot choose: that is the name of the site. No site is
+called by an address or by a name of this machine.
+"""
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+import falcon.asgi
+
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.problems.refusals import host_not_allowed
+
+ANY = "*"
+LOOPBACK_NAMES = ("localhost", "*.localhost")
+
+AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9_.-]{1,255}))(?::[0-9]{0,5})?")
+
+
+class Hosts:
+    """Which values of the header `Host` are taken."""
+
+    def __init__(self, gate: Gate, allowed: Iterable[str] = ()) -> None:
+        """`allowed` are names, and `*.` before one for all below it; `*` for any."""
+        self._gate = gate
+        names = {each.lower() for each in (*LOOPBACK_NAMES, *allowed)}
+        self._any = ANY in names
+        self._names = frozenset(name for name in names if not name.startswith("*."))
+        self._endings = tuple(name[1:] for name in names if name.startswith("*."))
+
+    def admit(self, host: str | None) -> bool:
+        """Whether a request passes that has this header; one without it is of no browser."""
+        if self._gate.asks or self._any or not host:
+            return True
+        name = name_in(host)
+        return name in self._names or name.endswith(self._endings) or _is_address(name)
+
+
+def name_in(host: str) -> str:
+    """The name or address of a `Host`, without its port; empty where it is none."""
+    found = AUTHORITY.fullmatch(host.lower())
+    return "" if found is None else (found["v6"] or found["name"]).removesuffix(".")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+class HostMiddleware:
+    """Refuses requests that were sent to another name, before anything is done for them."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+
+    async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
+        """Looks at `Host`; several come joined by a comma, which no name has.
+
+        Raises:
+            Problem: 421.
+        """
+        host = req.get_header("Host")
+        if not self._hosts.admit(host):
+            raise host_not_allowed(name_in(str(host)))

@@ -1,0 +1,250 @@
+"""How fast each key may send: counted in this process and told to Redis ten times a second; no request waits for that.
+
+A key's account is a leaky bucket of its rate's quota. Each process lets through what the account has room for, as all
+processes together stood a tenth of a second ago; what they let through too much is paid back, for the account has it.
+Of an account that Redis has not told of lately a process lets a little through before it asks; while Redis is away it
+keeps to its share.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import ceil
+from typing import Any, Protocol
+
+from riskline.ingest.problems.table import rate_limited
+from riskline.shared.access.api_keys import ApiKey
+from riskline.shared.access.rate import UNLIMITED, Rate
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.rates import Spent
+from riskline.shared.telemetry.metrics import RATE_LIMITED
+
+log = get_logger(__name__)
+
+TELL_SECONDS = 0.1
+"""For how long processes know nothing of each other: what a key sends in that time it can have too much, and owes."""
+
+FRESH_SECONDS = 0.3
+"""How old an answer of Redis may be before a process keeps to its share: an account in use has one each tenth."""
+
+UNHEARD = 0.1
+"""The part of its share that a process lets through of an account that Redis has not told of lately, before it asks."""
+
+ASK_SECONDS = 0.5
+"""How long a request waits for an answer of Redis that may let it through."""
+
+NOBODY = "-"
+"""The account of all who call without a key where none is asked for; no key can be called so."""
+
+POLICY = '"key"'
+
+
+class Accounts(Protocol):
+    """Where processes tell what keys have spent; raises StoreUnavailableError where Redis fails."""
+
+    async def spend(self, spent: Sequence[Spent]) -> list[float]:
+        """Adds what was spent; answers the level of each account."""
+
+
+class Account:
+    """What a key has spent of its rate, as this process knows it."""
+
+    __slots__ = (
+        *("_at", "_freed_per_second", "_is_alone", "_level", "_share", "_told_at", "_unheard"),
+        *("name", "policy", "rate", "untold"),
+    )
+
+    def __init__(self, name: str, rate: Rate, *, now: float, sharers: int) -> None:
+        self.name = name
+        self.untold = 0.0
+        self._is_alone = False
+        self._level, self._at = 0.0, now
+        self._told_at = now - 2 * FRESH_SECONDS
+        self.change(rate, sharers)
+
+    def change(self, rate: Rate, sharers: int) -> None:
+        """Takes another rate, or another number of processes that share it; what is spent stays so."""
+        self.rate = rate
+        self.policy = f"{POLICY};q={rate.quota};w={rate.window_seconds}"
+        self._share = max(1.0, rate.quota / sharers)
+        self._unheard = rate.quota if sharers == 1 else max(1.0, self._share * UNHEARD)
+        self._freed_per_second = rate.per_second
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether Redis has told lately what all processes have spent of it."""
+        return now - self._told_at <= FRESH_SECONDS
+
+    def allowed(self, now: float) -> float:
+        """How much may be spent at a time."""
+        if self.is_fresh(now):
+            return self.rate.quota
+        return self._share if self._is_alone else self._unheard
+
+    def level(self, now: float) -> float:
+        """How much of the quota is spent and not free again; over the quota where several processes let it be."""
+        level = self._level - (now - self._at) * self._freed_per_second
+        return max(0.0, level)
+
+    def take(self, now: float) -> bool:
+        """Spends one, if there is one."""
+        level = self.level(now) + 1.0
+        if level > self.allowed(now):
+            return False
+        self._level, self._at = level, now
+        self.untold += 1.0
+        return True
+
+    def charge(self, units: int, now: float) -> None:
+        """Spends so many, whether or not they are there: a batch is counted once its rows are; -1 gives one back."""
+        self._level, self._at = max(0.0, self.level(now) + units), now
+        self.untold += units
+
+    def owes(self, now: float) -> float:
+        """What was spent beyond the quota."""
+        return max(0.0, self.level(now) - self.rate.quota)
+
+    def tell(self) -> Spent:
+        """What Redis is to be told."""
+        spent, self.untold = self.untold, 0.0
+        return Spent(self.name, spent, self.rate.per_second)
+
+    def told(self, level: float, now: float) -> None:
+        """Takes the level of all processes, to which comes what was spent since it was asked for."""
+        self._level, self._at, self._told_at = level + self.untold, now, now
+        self._freed_per_second, self._is_alone = self.rate.per_second, False
+
+    def alone(self, spent: float, sharers: int, now: float) -> None:
+        """Keeps to a share where Redis has not heard what was spent; of that, what is free again need not be told."""
+        level = self.level(now)
+        self.untold = min(self.untold + spent, level)
+        self.change(self.rate, sharers)
+        self._is_alone = True
+        if not self.is_fresh(now):
+            self._level, self._at, self._freed_per_second = level, now, self.rate.per_second / sharers
+
+    def standing(self, now: float) -> str:
+        """What a client reads of it in the field RateLimit: how much is left, and in how many seconds all is."""
+        level = self.level(now)
+        left = int(self.allowed(now) - level)
+        return f"{POLICY};r={max(0, left)};t={ceil(level / self._freed_per_second)}"
+
+    def lines(self, now: float) -> bytes:
+        """The lines of an answer's head that say so."""
+        return f"ratelimit-policy: {self.policy}\r\nratelimit: {self.standing(now)}\r\n".encode()
+
+    def free_in_seconds(self, now: float) -> int:
+        """After how many whole seconds there is one to spend."""
+        return max(1, ceil((self.level(now) + 1.0 - self.allowed(now)) / self._freed_per_second))
+
+
+class Limiter:
+    """The accounts of the keys that have a rate."""
+
+    def __init__(
+        self,
+        default: Rate | None = None,
+        *,
+        accounts: Accounts | None = None,
+        sharers: Callable[[], int] = lambda: 1,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._default = default
+        self._accounts = accounts
+        self._sharers = sharers
+        self.clock = clock
+        self._known: dict[str, Account] = {}
+        self._exchange = asyncio.Lock()
+        self._is_away = False
+
+    def account(self, key: ApiKey | None) -> Account | None:
+        """The account of a key, or of all who have none; None where there is no rate."""
+        rate = self._default if key is None or key.rate is None else key.rate
+        if rate is None or rate == UNLIMITED:
+            return None
+        name = NOBODY if key is None else key.name
+        account = self._known.get(name)
+        if account is None:
+            account = self._known[name] = Account(name, rate, now=self.clock(), sharers=self._sharers())
+        elif account.rate != rate:
+            account.change(rate, self._sharers())
+        return account
+
+    async def admit(self, account: Account) -> None:
+        """Spends one.
+
+        Raises:
+            Problem: 429, there is none.
+        """
+        if account.take(self.clock()):
+            return
+        if not account.is_fresh(self.clock()) and not self._is_away:
+            await self._ask(account)
+            if account.take(self.clock()):
+                return
+        RATE_LIMITED.labels(account.name).inc()
+        raise rate_limited(str(account.rate), account.free_in_seconds(self.clock()))
+
+    async def _ask(self, account: Account) -> None:
+        """Hears from Redis what others have spent, in the same exchange as all who ask meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ASK_SECONDS), self._exchange:
+                if not account.is_fresh(self.clock()):
+                    await self._tell([account])
+
+    def spend(self, account: Account | None, units: int) -> None:
+        """Counts what a request turned out to have more than one of, whether or not it is there."""
+        if account is not None and units:
+            account.charge(units, self.clock())
+
+    def check_debt(self, account: Account | None, most: int, **members: Any) -> None:
+        """Sees that no more was spent beyond the quota than one request may; `members` are told where it was.
+
+        Raises:
+            Problem: 429.
+        """
+        if account is not None and account.owes(self.clock()) > most:
+            RATE_LIMITED.labels(account.name).inc()
+            raise rate_limited(str(account.rate), account.free_in_seconds(self.clock()), **members)
+
+    async def run(self) -> None:
+        """Tells Redis, and hears of other processes, until cancelled."""
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            try:
+                await self.tell()
+            except Exception:
+                log.exception("telling what keys have spent failed")
+
+    async def tell(self) -> None:
+        """One exchange with Redis; where it fails, this process keeps to its share before long."""
+        now = self.clock()
+        active = [each for each in self._known.values() if each.untold or each.level(now)]
+        if active:
+            async with self._exchange:
+                await self._tell(active)
+
+    async def _tell(self, active: Sequence[Account]) -> None:
+        if self._accounts is None:
+            for account in active:
+                account.told(account.level(self.clock()) - account.untold, self.clock())
+            return
+        spent = [account.tell() for account in active]
+        try:
+            levels = await self._accounts.spend(spent)
+        except StoreUnavailableError:
+            levels = None
+        except asyncio.CancelledError:
+            # whether Redis has heard it is not known
+            for account, each in zip(active, spent, strict=True):
+                account.untold += each.units
+            raise
+        self._is_away = levels is None
+        now = self.clock()
+        if levels is None:
+            for account, each in zip(active, spent, strict=True):
+                account.alone(each.units, self._sharers(), now)
+            return
+        for account, level in zip(active, levels, strict=True):
+            account.told(level, now)

@@ -1,0 +1,1 @@
+"""What an API process looks at beside its requests, once a second."""

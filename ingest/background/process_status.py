@@ -1,0 +1,104 @@
+"""Which processes serve which model version: told and looked at once a second, so that readiness asks nobody."""
+
+import asyncio
+from typing import Protocol
+
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.process.heartbeats import Presence
+from riskline.shared.store.status.processes import ProcessState, by_version, refusing
+from riskline.shared.store.status.tallies import Measured, Tallied
+from riskline.shared.telemetry.metrics import MODEL_PROCESSES, MODEL_REFUSALS
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 1.0
+
+
+class Signs(Protocol):
+    """Where processes tell and see what they serve; all raise StoreUnavailableError where Redis fails."""
+
+    async def announce(self, state: ProcessState) -> list[ProcessState]:
+        """Says what a process serves; answers what all say that live."""
+
+    async def living(self) -> list[ProcessState]:
+        """What all say that live."""
+
+    async def leave(self, process: str) -> None:
+        """Forgets a process that ends."""
+
+
+class Decided(Protocol):
+    """Where the workers tell what they decide and measure; both raise StoreUnavailableError where Redis fails."""
+
+    async def read(self) -> Tallied:
+        """Decisions by model version and action, or bucket of their probability."""
+
+    async def read_measured(self) -> Measured:
+        """What was measured."""
+
+
+class Fleet:
+    """The last look at all processes; an outage of Redis costs the look and no more: the queue's look tells of it."""
+
+    def __init__(self, presence: Presence, signs: Signs, decided: Decided) -> None:
+        self._presence = presence
+        self._signs = signs
+        self._tallies = decided
+        self._shown: set[tuple[str, str]] = set()
+        self.states: list[ProcessState] | None = None
+        """What they said at the last look; None where there was none, or Redis failed it."""
+        self.api_processes = 1
+        """How many API processes there were when Redis last told."""
+        self.decided: Tallied | None = None
+        """What the workers have decided, as of then."""
+        self.measured: Measured | None = None
+        """And measured."""
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except StoreUnavailableError:
+                self.states = self.decided = self.measured = None
+            except Exception:
+                log.exception("looking at the processes failed")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Tells what there is to tell, and looks once.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        news = self._presence.news()
+        if news is None:
+            self.states = await self._signs.living()
+        else:
+            self.states = await self._signs.announce(news)
+            self._presence.told(news)
+        self.api_processes = max(1, sum(state.kind == "api" for state in self.states))
+        self._show(self.states)
+        self.decided = await self._tallies.read()
+        self.measured = await self._tallies.read_measured()
+
+    async def leave(self) -> None:
+        """Says that this process ends; where Redis fails it is forgotten by itself."""
+        try:
+            await self._signs.leave(self._presence.process)
+        except StoreUnavailableError as error:
+            log.debug("Redis was not told that this process ends", problem=str(error))
+
+    def _show(self, states: list[ProcessState]) -> None:
+        counts = {
+            (kind, each.version): count
+            for each in by_version(states)
+            if each.version is not None
+            for kind, count in (("api", each.api), ("worker", each.workers))
+        }
+        # a version that nobody serves any more is shown once with 0: with several processes nothing can be taken back
+        for labels in self._shown | counts.keys():
+            MODEL_PROCESSES.labels(*labels).set(counts.get(labels, 0))
+        self._shown = set(counts)
+        MODEL_REFUSALS.set(len(refusing(states)))

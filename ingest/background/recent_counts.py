@@ -1,0 +1,160 @@
+"""The last minutes and the last hour of the whole installation, for the console.
+
+Workers tell Redis what they count; the API's processes tell it here what they have answered, once a second. From the
+sums, each process keeps the last looks by itself, and one of them writes a snapshot a minute, which survives restarts.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.process_status import Fleet
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.status.counts import TOTALS, Counts
+from riskline.shared.store.status.minute_counts import Snapshot
+from riskline.shared.store.status.tallies import SCORE, Field, Measured
+from riskline.shared.telemetry.histograms import INFINITE
+from riskline.shared.telemetry.metrics import DECISIONS, PROBABILITY, REQUEST_SECONDS
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 1.0
+
+LOOKS = 61
+"""Of the last minute, one a second."""
+
+HOUR_SECONDS = 3600
+
+DOORS = {"/score-transaction": "sync_seconds", "/transactions": "submit_seconds"}
+"""Under which name the time is told that answers of a route took."""
+
+
+class Kept(Protocol):
+    """Where snapshots are; both methods raise StoreUnavailableError where Redis fails."""
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """Keeps the snapshot of its minute, unless there is one."""
+
+    async def since(self, at: float) -> list[Snapshot]:
+        """The snapshots from a time on, oldest first."""
+
+
+class Sums(Protocol):
+    """Where processes add what they have counted; raises StoreUnavailableError where Redis fails."""
+
+    async def add_measured(self, counts: Measured) -> None:
+        """Adds it."""
+
+
+class History:
+    """What the console knows of the past; None and empty where Redis has not told it."""
+
+    def __init__(
+        self, backlog: Backlog, fleet: Fleet, *, sums: Sums, kept: Kept, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._backlog = backlog
+        self._fleet = fleet
+        self._sums = sums
+        self._kept = kept
+        self._clock = clock
+        self._told: Measured = Counter()
+        self._written_minute = 0
+        self.looks: deque[Snapshot] = deque(maxlen=LOOKS)
+        self.minutes: list[Snapshot] = []
+        """Of the last hour, oldest first."""
+
+    @property
+    def counts(self) -> Counts | None:
+        """What there was at the last look at the queue; None where Redis failed it."""
+        return self._backlog.counts
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except StoreUnavailableError as error:
+                # the queue's look tells of it
+                log.debug("Redis was not told what was answered", problem=str(error))
+            except Exception:
+                log.exception("keeping the history failed")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Tells what this process has answered, and keeps what all have.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        await self.tell()
+        now = self._clock()
+        numbers = self._numbers()
+        if numbers is None:
+            self.looks.clear()
+            return
+        self.looks.append(Snapshot(now, numbers))
+        await self._keep_minute(self.looks[-1])
+
+    async def tell(self) -> None:
+        """Tells what this process has answered since it told so last.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        own = Counter(dict(_answered()))
+        news = Counter({field: number - self._told[field] for field, number in own.items()})
+        news = Counter({field: number for field, number in news.items() if number})
+        if news:
+            await self._sums.add_measured(news)
+            self._told = own
+
+    async def _keep_minute(self, snapshot: Snapshot) -> None:
+        minute = int(snapshot.at // 60)
+        if minute == self._written_minute:
+            return
+        await self._kept.keep(snapshot)
+        self.minutes = await self._kept.since(snapshot.at - HOUR_SECONDS)
+        self._written_minute = minute
+
+    def _numbers(self) -> dict[str, float] | None:
+        counts, decided, measured = self._backlog.counts, self._fleet.decided, self._fleet.measured
+        if counts is None or decided is None or measured is None:
+            return None
+        numbers: Counter[str] = Counter({name: getattr(counts, name) for name in TOTALS})
+        for (_, what), number in decided.items():
+            scored = what.startswith(SCORE)
+            numbers[f"queue_score  {what.removeprefix(SCORE)}" if scored else f"queue {what} number"] += number
+        numbers.update({" ".join(field): number for field, number in measured.items()})
+        return {**numbers, "undecided": counts.undecided, "oldest_seconds": (counts.oldest_ms or 0) / 1000}
+
+
+def _answered() -> Iterator[tuple[Field, int]]:
+    """What this process has answered at once, by its own metrics."""
+    actions: Counter[str] = Counter()
+    for sample in next(iter(DECISIONS.collect())).samples:
+        if sample.name.endswith("_total"):
+            actions[sample.labels["action"]] += int(sample.value)
+    yield from ((Field("sync", action, "number"), number) for action, number in actions.items())
+    scores = [sample for sample in next(iter(PROBABILITY.collect())).samples if sample.name.endswith("_bucket")]
+    yield from _each_bucket("sync_score", [(sample.labels["le"], int(sample.value)) for sample in scores])
+    for route, name in DOORS.items():
+        samples = [
+            (sample.labels["le"], int(sample.value))
+            for sample in next(iter(REQUEST_SECONDS.collect())).samples
+            if sample.name.endswith("_bucket") and sample.labels["route"] == route and sample.labels["waits"] == "no"
+        ]
+        yield from _each_bucket(name, samples)
+
+
+def _each_bucket(measure: str, below: list[tuple[str, int]]) -> Iterator[tuple[Field, int]]:
+    """From the numbers at or below each bound, one series after the other, to those of each bucket."""
+    found: Counter[str] = Counter()
+    before = 0
+    for bound, number in below:
+        found[bound] += number - before
+        before = 0 if bound == INFINITE else number
+    yield from ((Field(measure, "", bound), number) for bound, number in found.items())

@@ -1,0 +1,71 @@
+"""Whether Redis answers, and how much of its memory is taken, for the metrics: looked at now and then."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.telemetry.metrics import REDIS_MEMORY, REDIS_MEMORY_LIMIT, REDIS_UP
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 5.0
+"""Shorter than Prometheus's usual interval; what an outage costs clients is seen at once by other metrics."""
+
+
+async def redis_info(redis: Redis) -> dict[str, Any]:
+    """What Redis says of its role and its memory; empty where it only may be asked whether it is there.
+
+    Raises:
+        redis.RedisError: it is not.
+    """
+    try:
+        return {**await redis.info("replication"), **await redis.info("memory")}
+    except ResponseError:
+        # where INFO is not allowed it is enough that there is an answer
+        await redis.ping()
+        return {}
+
+
+class RedisWatch:
+    """The look at each shard of the store; an outage costs the look and no more: others tell of it."""
+
+    def __init__(self, shards: Sequence[Redis]) -> None:
+        self._shards = shards
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at Redis failed")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Looks once."""
+        infos = []
+        try:
+            with redis_faults_named():
+                for redis in self._shards:
+                    infos.append(await redis_info(redis))  # noqa: PERF401  # one after another, as nothing is urgent
+        except StoreUnavailableError:
+            REDIS_UP.set(0)
+            return
+        REDIS_UP.set(1)
+        told = [info for info in infos if "used_memory" in info]
+        if told:
+            # of several servers the one that is full first
+            fullest = max(told, key=_part_used)
+            REDIS_MEMORY.set(fullest["used_memory"])
+            REDIS_MEMORY_LIMIT.set(fullest.get("maxmemory", 0))
+
+
+def _part_used(info: dict[str, Any]) -> tuple[float, float]:
+    limit = info.get("maxmemory", 0)
+    return (info["used_memory"] / limit if limit else 0.0, info["used_memory"])

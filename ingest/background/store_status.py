@@ -1,0 +1,171 @@
+"""Whether the store is still the one that it was, and its clock is right: looked at now and then, and noted in it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from riskline.shared.clock import utc_now
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.status.identity import AsyncIdentity, Known, Look, Memory, Witness, went_back
+from riskline.shared.telemetry.metrics import REDIS_CLOCK_AHEAD, STORE_LOSSES
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 5.0
+
+CLOCK_SECONDS = 60.0
+"""How far Redis's clock may be from ours, or jump: machines that are set by NTP differ by less than a second."""
+
+LONGEST_LOOK_SECONDS = 5.0
+"""A process that was stopped in the midst of a look does not know when Redis told the time."""
+
+STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME)
+"""It is never set, and goes on while the machine sleeps. Without one a jump of this machine's own clock is not seen."""
+
+ACCEPT_LOSS = "`riskline doctor --accept-loss` ends this alarm."
+
+
+def steady_seconds() -> float:
+    """The time by the steady clock."""
+    return time.clock_gettime(STEADY_CLOCK)
+
+
+class ShardWatch:
+    """What is seen of one shard."""
+
+    def __init__(
+        self, identity: AsyncIdentity, witness: Witness, *, clock: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self.identity = identity
+        self._witness = witness
+        self._clock = clock
+        self._wall = wall
+        self.known: Known | None = None
+        self.lost: str | None = None
+        """What was lost, in words, while no operator has taken note."""
+        self.ahead_seconds = 0.0
+        """By how much Redis's clock is ahead of ours."""
+        self._ours_at_zero: float | None = None
+        """Our steady clock when Redis's said 0, as of the last look."""
+
+    async def look(self) -> None:
+        """Looks once, and notes what was lost.
+
+        Raises:
+            StoreUnavailableError: Redis failed; the next look finds it.
+        """
+        # first: what is accepted while this looks is more than it knows, not less
+        accepted, unseen = self._witness.accepted, self._witness.lost
+        began = self._clock()
+        look = await self.identity.look()
+        lost = self._lost(look, accepted, unseen) or self._jumped(look, began, self._clock())
+        if look.identity is None:
+            await self.identity.make(uuid4().hex, made_at=utc_now())
+            look = (await self.identity.look())._replace(accepted=look.accepted)
+        if lost is not None:
+            before = None if self.known is None or self.known.identity == look.identity else self.known.identity
+            log.error("the store has lost data", shard=self.identity.shard, problem=lost, remedy=ACCEPT_LOSS)
+            await self.identity.note_loss(lost, lost_at=utc_now(), before=before)
+        self.lost = look.lost if lost is None else lost
+        self._witness.lost -= unseen
+        if lost is not None:
+            self._witness.accepted = min(self._witness.accepted, look.accepted)
+        if look.identity is not None:
+            self.known = Known(look.identity, look.accepted)
+
+    def _lost(self, look: Look, accepted: int, unseen: int) -> str | None:
+        known = self.known
+        if unseen and (known is None or known.identity == look.identity):
+            return went_back(unseen)
+        return look.differs_from(None if known is None else known._replace(accepted=max(accepted, known.accepted)))
+
+    def _jumped(self, look: Look, began: float, ended: float) -> str | None:
+        """What is said where Redis's clock has jumped ahead since the last look: what was to be kept longer is gone."""
+        if ended - began > LONGEST_LOOK_SECONDS:
+            return None
+        ours = (began + ended) / 2
+        self.ahead_seconds = look.at_seconds - self._wall()
+        before, self._ours_at_zero = self._ours_at_zero, ours - look.at_seconds
+        ahead = 0.0 if before is None else before - self._ours_at_zero
+        if ahead < CLOCK_SECONDS:
+            return None
+        return (
+            f"its clock jumped ahead by {ahead:.0f} s: what was to be kept for less than that longer is "
+            "forgotten, so that an id which was decided may be decided again"
+        )
+
+
+class StoreWatch:
+    """The look at each shard; an outage costs the look and no more: others tell of it."""
+
+    def __init__(
+        self,
+        shards: Sequence[tuple[AsyncIdentity, Witness]],
+        *,
+        memory: Memory | None,
+        clock: Callable[[], float] = steady_seconds,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Without a memory only this process remembers."""
+        self.shards = [ShardWatch(identity, witness, clock=clock, wall=wall) for identity, witness in shards]
+        self._memory = memory
+        self._written: dict[str, Known] = {}
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        self.recall()
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at the store failed")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    def recall(self) -> None:
+        """Takes up what processes before this one knew."""
+        kept = {} if self._memory is None else self._memory.read()
+        for shard in self.shards:
+            shard.known = kept.get(shard.identity.shard)
+
+    async def look(self) -> None:
+        """Looks once at each shard, at once: none waits for one that hangs."""
+        answers = await asyncio.gather(*(each.look() for each in self.shards), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, StoreUnavailableError):
+                raise answer
+        STORE_LOSSES.set(sum(each.lost is not None for each in self.shards))
+        REDIS_CLOCK_AHEAD.set(max((each.ahead_seconds for each in self.shards), key=abs, default=0.0))
+        self._remember()
+
+    def problems(self) -> dict[str, str]:
+        """What of the store is amiss though it answers: a name, and what to do."""
+        found = {}
+        lost = {each.identity.shard: each.lost for each in self.shards if each.lost is not None}
+        if lost:
+            told = "; ".join(f"shard {tag}: {each}" if len(self.shards) > 1 else each for tag, each in lost.items())
+            found["store"] = f"The store has lost data: {told}. {ACCEPT_LOSS}"
+        ahead = max((each.ahead_seconds for each in self.shards), key=abs, default=0.0)
+        if abs(ahead) >= CLOCK_SECONDS:
+            found["clock"] = (
+                f"Redis's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's: set "
+                "both by NTP. By a clock that is ahead what is kept is forgotten too early."
+            )
+        return found
+
+    def _remember(self) -> None:
+        known = {each.identity.shard: each.known for each in self.shards if each.known is not None}
+        if self._memory is None or known == self._written:
+            return
+        try:
+            self._memory.write(known)
+        except OSError as error:
+            log.warning(
+                "what the store was is not remembered beyond this process",
+                problem=str(error),
+                remedy="let RISKLINE_DATA name a directory that can be written",
+            )
+            # said once: a container without a disk is a choice
+            self._memory = None
+        self._written = known

@@ -1,0 +1,95 @@
+"""How many workers the present load needs: reckoned once a second from what all processes have told Redis."""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from riskline.ingest.background.backlog import Backlog
+from riskline.shared.domain.capacity import Load, Target, pace, workers_needed
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.status.counts import Counts
+from riskline.shared.store.status.paces import Measured
+from riskline.shared.telemetry.metrics import WORKER_PACE, WORKERS_NEEDED
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 1.0
+
+LOOKS = 10
+"""Arrivals are those of the last so many seconds: thousands in one request are no burst, and a burst shows soon."""
+
+QUEUE = "scoring"
+
+
+class Measurements(Protocol):
+    """Where the workers tell how fast they are; raises StoreUnavailableError where Redis fails."""
+
+    async def read(self) -> Measured:
+        """What they have measured."""
+
+
+class Scaling:
+    """The metrics for an autoscaler.
+
+    They come from Redis alone, so that each process of each machine says the same. While Redis is away they stay as
+    they were: no more workers would help, and fewer would be too few when it is back.
+    """
+
+    def __init__(self, backlog: Backlog, measurements: Measurements, target: Target) -> None:
+        self._backlog = backlog
+        self._measurements = measurements
+        self._target = target
+        self.busy_seconds: float | None = None
+        """What all workers have ever spent on batches, as of the last look; None where Redis failed it."""
+        self._seen: deque[tuple[float, Counts]] = deque(maxlen=LOOKS + 1)
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except StoreUnavailableError as error:
+                self.busy_seconds = None
+                # the queue's look tells of it
+                log.debug("Redis was not asked how fast the workers are", problem=str(error))
+            except Exception:
+                log.exception("reckoning the workers needed failed")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Reckons once; says nothing before two looks at the queue have told how fast transactions arrive.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        last = self._backlog.last
+        if last is None:
+            # what arrived during an outage did not arrive in the second after it
+            self._seen.clear()
+            return
+        if not last[1].whole:
+            # neither did all that a shard has ever taken arrive when it was first seen
+            self._seen.clear()
+        elif not self._seen or last[0] != self._seen[-1][0]:
+            self._seen.append(last)
+        measured = await self._measurements.read()
+        self.busy_seconds = measured.busy_seconds
+        how_fast = pace(measured.timed)
+        if how_fast is not None:
+            WORKER_PACE.labels(QUEUE).set(how_fast.per_second)
+        per_second = self._arrivals_per_second()
+        if per_second is not None:
+            counts = last[1]
+            load = Load(per_second, counts.undecided, counts.workers, how_fast)
+            WORKERS_NEEDED.labels(QUEUE).set(workers_needed(load, self._target))
+
+    def _arrivals_per_second(self) -> float | None:
+        if len(self._seen) < 2:  # noqa: PLR2004  # a difference has two ends
+            return None
+        (then, before), (now, counts) = self._seen[0], self._seen[-1]
+        if counts.arrived < before.arrived:
+            # Redis lost what it counted, or was replaced
+            self._seen.clear()
+            return None
+        return (counts.arrived - before.arrived) / (now - then)

@@ -1,0 +1,209 @@
+"""What failed and what could not be delivered: why, when, how often; and another try for one, for some, for all."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode
+
+import falcon
+import falcon.asgi
+
+from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.failed.kinds import Kind
+from riskline.ingest.console.failed.looking import (
+    COUNT_SECONDS,
+    LOOK_SECONDS,
+    ROWS,
+    Group,
+    View,
+    look,
+    number,
+    survey,
+    wanted_by,
+)
+from riskline.ingest.console.frame.guard import ConsolePage, parameters, read_form
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.frame.sessions import Session
+from riskline.shared.store.callbacks import PausedReceiver
+from riskline.shared.store.failures import BATCH
+from riskline.shared.store.listing import Entry
+
+AT_A_TIME = 20 * BATCH
+"""How many one request replays: half a second at the most, after which the page shows how far it is, and goes on."""
+
+MOST_DIGITS = 12
+
+PART_SECONDS = 0.5
+"""How long one request looks for them."""
+
+
+class FailedPage(ConsolePage):
+    """GET /console/failed: all kinds, filtered by what their reasons have in them, each page by page."""
+
+    def __init__(
+        self, renderer: Renderer, kinds: Sequence[Kind], *, paused: Callable[[], list[PausedReceiver]]
+    ) -> None:
+        """`paused` says which receivers of callbacks are left alone."""
+        self._renderer = renderer
+        self._paused = paused
+        self._kinds = {kind.name: kind for kind in kinds}
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """A page of each kind; with `confirm`, the question whether to try again; with `of`, what became of that."""
+        params = parameters(req)
+        view = View.read(params, self._kinds)
+        sections = [
+            await asyncio.to_thread(
+                _section, kind, view, asked=params.get("confirm") == kind.name, does=_verb(kind, params)
+            )
+            for kind in self._kinds.values()
+        ]
+        self._renderer.page(
+            req,
+            resp,
+            "failed.html",
+            session=req.context.session,
+            view=view,
+            sections=sections,
+            paused=await asyncio.to_thread(self._paused),
+            done=await asyncio.to_thread(self._done, params, req.context.session),
+        )
+
+    def _done(self, params: Mapping[str, str], session: Session) -> dict[str, Any] | None:
+        """What was tried again by the request that led here, and how many are left to be looked through for it.
+
+        Only what follows on a form of ours goes on by itself: a link can say anything.
+        """
+        kind = self._kinds.get(params.get("of", ""))
+        done = _count(params.get("done", ""))
+        if kind is None or done is None:
+            return None
+        go = Entry.parse(params.get("go", ""))
+        left = 0 if go is None else max(0, kind.listing.count() - kind.listing.rank(go))
+        does, wanted = _verb(kind, params), wanted_by(params)
+        told = (kind.name, does.name, wanted.reason, wanted.is_whole, done, params.get("go", ""))
+        return {
+            "kind": kind,
+            "does": does,
+            "number": done,
+            "id": params.get("id", ""),
+            "go": go,
+            "left": left,
+            "goes_on": session.may_change and session.has_signed(params.get("run", ""), *told),
+        }
+
+
+class Verb(NamedTuple):
+    """What can be done with what failed: its name in a form, and in words what is being done and was done."""
+
+    name: str
+    asks: str
+    done: str
+    change: str
+
+
+DISCARD = Verb("discard", "Discard", "discarded", "discarded")
+
+
+def _verb(kind: Kind, params: Mapping[str, str]) -> Verb:
+    """What a form or a link asks for: another try, unless it says otherwise."""
+    if kind.may_be_discarded and params.get("do") == DISCARD.name:
+        return DISCARD
+    return Verb("", "Try", f"tried {kind.how}", f"tried {kind.how}")
+
+
+class AgainPage(ConsolePage):
+    """POST /console/failed/{kind}: another try for one, for those of a filter or for all, or off the list with them."""
+
+    def __init__(self, kinds: Sequence[Kind], changes: Changes) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._changes = changes
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, kind: str) -> None:
+        """Does it, or a part of it, and shows how far it is."""
+        if kind not in self._kinds:
+            raise falcon.HTTPNotFound
+        form = await read_form(req)
+        does = self._one if form.get("id") else self._part
+        resp.status = falcon.HTTP_303
+        resp.location = f"{req.root_path}/console/{await does(req, self._kinds[kind], form)}"
+
+    async def _one(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
+        transaction_id = form["id"]
+        done = 0
+        does = _verb(kind, form)
+        if await asyncio.to_thread(kind.has, transaction_id):
+            await self._changes.note(req, f"{kind.noun}s {does.change}", transaction=transaction_id)
+            done = await asyncio.to_thread(_done_by(kind, does), [transaction_id])
+        told = {"of": kind.name, **({"do": does.name} if does.name else {}), "done": done}
+        if form.get("back") == "transaction":
+            # where to is ours to say: what a form says would be anybody's
+            return f"transactions/{quote(transaction_id, safe='')}?{urlencode(told)}"
+        view = View.read(dict(parse_qsl(form.get("page", ""))), self._kinds)
+        return f"failed?{view.query(**told, id=transaction_id)}"
+
+    async def _part(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
+        view, does = View(wanted_by(form)), _verb(kind, form)
+        # from the newest back, so that what fails once more meanwhile is not met again
+        go = Entry.parse(form.get("go", ""))
+        found = await asyncio.to_thread(look, kind, view.wanted, go, most=AT_A_TIME, seconds=PART_SECONDS)
+        done = 0
+        if found.rows:
+            about = {"number": len(found.rows), "reason": view.reason or "any"}
+            await self._changes.note(req, f"{kind.noun}s {does.change}", **about)
+            ids = [row.transaction_id for row in reversed(found.rows)]
+            done = await asyncio.to_thread(_done_by(kind, does), ids)
+        done += _count(form.get("done", "")) or 0
+        session, run = req.context.session, None
+        if found.before is not None:
+            run = session.signature(kind.name, does.name, view.reason, view.wanted.is_whole, done, found.before)
+        return f"failed?{view.query(of=kind.name, do=does.name, done=done, go=found.before, run=run)}"
+
+
+def _count(text: str) -> int | None:
+    """The number that a parameter says; None where it says none that there can be."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
+def _done_by(kind: Kind, does: Verb) -> Callable[[Sequence[str]], int]:
+    return kind.discard if does == DISCARD else kind.again
+
+
+def _section(kind: Kind, view: View, *, asked: bool, does: Verb) -> dict[str, Any]:
+    place = view.places.get(kind.name)
+    if place is None:
+        found, groups, looked_at = survey(kind, view.wanted, most=ROWS, seconds=LOOK_SECONDS)
+    else:
+        found, groups, looked_at = look(kind, view.wanted, place, most=ROWS, seconds=LOOK_SECONDS), [], 0
+    count = kind.listing.count()
+    before = found.before
+    return {
+        "kind": kind,
+        "rows": found.rows,
+        "groups": [_group(kind, view, each) for each in groups],
+        "looked_at": looked_at,
+        "count": count,
+        "first": 0 if place is None else kind.listing.rank(place),
+        "to": count if before is None else kind.listing.rank(before),
+        "back_to": None if before is None else before.score / kind.per_second,
+        "is_whole": place is None and before is None,
+        "is_filtered": bool(view.reason) or not kind.is_all_of_its_listing,
+        "is_full": len(found.rows) == ROWS,
+        "newest": None if place is None else view.query(**{kind.name: None}),
+        "older": None if before is None else view.query(**{kind.name: before}),
+        "does": does,
+        "asked": number(kind, view.wanted, seconds=COUNT_SECONDS) if asked else None,
+    }
+
+
+def _group(kind: Kind, view: View, group: Group) -> dict[str, Any]:
+    """It with the queries that show its rows, and that ask what is to be done with them."""
+    of_group = {"reason": group.why, "whole": "1"}
+    return {
+        **group._asdict(),
+        "first_at": group.first.score / kind.per_second,
+        "last_at": group.last.score / kind.per_second,
+        "rows": view.query(**of_group),
+        "again": view.query(**of_group, confirm=kind.name),
+        "discard": view.query(**of_group, confirm=kind.name, do=DISCARD.name) if kind.may_be_discarded else None,
+    }

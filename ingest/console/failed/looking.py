@@ -1,0 +1,175 @@
+"""Looks for what can be tried again, the newest first: bounded in time, on from where the last look ended."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+from urllib.parse import urlencode
+
+from riskline.ingest.console.failed.kinds import Kind, Row
+from riskline.shared.store.failures import BATCH
+from riskline.shared.store.listing import Entry
+
+ROWS = 50
+
+LOOK_SECONDS = 0.045
+"""How long a page looks for each kind: what is rare is found over several pages, and each says how far it looked."""
+
+COUNT_SECONDS = 2.0
+"""How long the number is counted that a question is about: tens of thousands; of more it says "at least"."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the reasons are of what is looked for: all, those that have a text in them, or those of one group."""
+
+    reason: str = ""
+    is_whole: bool = False
+    """Whether the text is all that a group shares."""
+
+    def admits(self, row: Row) -> bool:
+        """Whether this is one of them."""
+        if self.is_whole:
+            return row.why == self.reason
+        return self.reason.lower() in f"{row.where}: {row.reason}".lower()
+
+
+ALL = Wanted()
+
+
+class Group(NamedTuple):
+    """What failed for the same reason: how many, and where the first and the last of them are in their listing."""
+
+    why: str
+    number: int
+    first: Entry
+    last: Entry
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page's URL says of what is shown: what reasons have in them, and of which kinds an older page."""
+
+    wanted: Wanted = ALL
+    places: Mapping[str, Entry] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, params: Mapping[str, str], kinds: Iterable[str]) -> Self:
+        """The view of a page's parameters; what is wrong among them is left out."""
+        places = {kind: Entry.parse(params.get(kind, "")) for kind in kinds}
+        return cls(wanted_by(params), {kind: each for kind, each in places.items() if each is not None})
+
+    @property
+    def reason(self) -> str:
+        """What reasons have in them, or what a group shares."""
+        return self.wanted.reason
+
+    def query(self, **others: object) -> str:
+        """The part of a URL behind the `?` that is this view, with other values where they are given."""
+        whole = "1" if self.wanted.is_whole else None
+        values = {"reason": self.reason, "whole": whole, **self.places, **others}
+        return urlencode({name: str(value) for name, value in values.items() if value not in (None, "")})
+
+
+class Found(NamedTuple):
+    """What a look found, and after which entry to go on; None where there are no more."""
+
+    rows: list[Row]
+    before: Entry | None
+
+
+class Survey(NamedTuple):
+    """What a first look found: the newest, the groups of all that there was time for, and how many these were."""
+
+    found: Found
+    groups: list[Group]
+    looked_at: int
+
+
+def wanted_by(params: Mapping[str, str]) -> Wanted:
+    """What a page's parameters or a form's fields ask for."""
+    reason, is_whole = params.get("reason", ""), params.get("whole") == "1"
+    return Wanted(reason if is_whole else reason.strip(), is_whole=is_whole)
+
+
+def look(
+    kind: Kind, wanted: Wanted, before: Entry | None, *, most: int, seconds: float, clock: Clock = time.perf_counter
+) -> Found:
+    """Up to `most` that are wanted.
+
+    Raises:
+        StoreUnavailableError: Redis failed.
+    """
+    end = clock() + seconds
+    rows: list[Row] = []
+    for part in _parts(kind, before):
+        for entry, row in part:
+            if row is not None and wanted.admits(row):
+                rows.append(row)
+            if len(rows) == most:
+                return Found(rows, entry if kind.listing.back(entry, 1) else None)
+        if clock() >= end:
+            last = part[-1][0]
+            return Found(rows, last if kind.listing.back(last, 1) else None)
+    return Found(rows, None)
+
+
+def survey(kind: Kind, wanted: Wanted, *, most: int, seconds: float, clock: Clock = time.perf_counter) -> Survey:
+    """The newest that are wanted, and by their reasons all that there is time for.
+
+    Raises:
+        StoreUnavailableError: Redis failed.
+    """
+    end = clock() + seconds
+    rows: list[Row] = []
+    groups: dict[str, Group] = {}
+    last_row = last_seen = None
+    looked_at = 0
+    for part in _parts(kind, None):
+        looked_at += len(part)
+        last_seen = part[-1][0]
+        for entry, row in part:
+            if row is None or not wanted.admits(row):
+                continue
+            known = groups.get(row.why, Group(row.why, 0, entry, entry))
+            groups[row.why] = known._replace(number=known.number + 1, first=entry)
+            if len(rows) < most:
+                rows.append(row)
+                last_row = entry
+        if clock() >= end:
+            break
+    # fewer than a page: what was looked through for the groups was looked through for the rows, too
+    before = last_row if len(rows) == most else last_seen
+    if before is not None and not kind.listing.back(before, 1):
+        before = None
+    return Survey(Found(rows, before), sorted(groups.values(), key=lambda group: -group.number), looked_at)
+
+
+def number(kind: Kind, wanted: Wanted, *, seconds: float, clock: Clock = time.perf_counter) -> tuple[int, bool]:
+    """How many there are that are wanted, and whether these are all: there was time to count them.
+
+    Raises:
+        StoreUnavailableError: Redis failed.
+    """
+    if kind.is_all_of_its_listing and wanted == ALL:
+        return kind.listing.count(), True
+    end = clock() + seconds
+    found = 0
+    for part in _parts(kind, None):
+        found += sum(row is not None and wanted.admits(row) for _, row in part)
+        if clock() >= end:
+            return found, not kind.listing.back(part[-1][0], 1)
+    return found, True
+
+
+def _parts(kind: Kind, before: Entry | None) -> Iterator[list[tuple[Entry, Row | None]]]:
+    """What is listed after an entry: few at first, as a page may need no more."""
+    size = ROWS
+    while entries := kind.listing.back(before, size):
+        yield list(zip(entries, kind.rows(entries), strict=True))
+        if len(entries) < size:
+            return
+        before = entries[-1]
+        size = min(2 * size, BATCH)

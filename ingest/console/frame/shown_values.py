@@ -1,0 +1,37 @@
+"""Whether a session sees transactions' values on every page: asked for once, and kept under Changes."""
+
+import falcon
+import falcon.asgi
+
+from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.frame.guard import ConsolePage, give_cookie, own_page, read_form
+from riskline.ingest.console.frame.sessions import Session
+
+COOKIE = "riskline_console_values"
+
+SIGNED = "values are shown"
+"""What the cookie's value is the session's signature of: the cookie of another session shows nothing."""
+
+
+def shows_values(req: falcon.asgi.Request) -> bool:
+    """Whether whoever asks wants to see values without asking on each page."""
+    session: Session = req.context.session
+    return any(session.has_signed(each, SIGNED) for each in req.get_cookie_values(COOKIE) or ())
+
+
+class ValuesPage(ConsolePage):
+    """POST /console/values: shows values on every page from now on, or hides them again."""
+
+    looking_only = True
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Keeps who asked, and leads back to the page that asked."""
+        form = await read_form(req)
+        shown = form.get("shown") == "1"
+        await self._changes.note_look(req, "values shown on every page" if shown else "values hidden again")
+        give_cookie(req, resp, COOKIE, req.context.session.signature(SIGNED) if shown else "")
+        resp.status = falcon.HTTP_303
+        resp.location = own_page(req, form.get("back", ""))

@@ -1,0 +1,238 @@
+"""The overview: is it keeping up, what is it deciding, and what is wrong."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import falcon.asgi
+from redis.asyncio import Redis
+
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.recent_counts import History
+from riskline.ingest.background.redis_status import redis_info
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.console.frame.guard import ConsolePage
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.overview.charts import actions_of, doors_of, scores_of
+from riskline.ingest.console.overview.figures import QUEUE, SYNC, Between, actions, last
+from riskline.ingest.console.overview.periods import PERIODS, Period, Periods, Spans, period_named
+from riskline.ingest.console.overview.verdict import Finding, all_well, findings_of
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.model.serving import Serving
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.status.counts import Counts
+from riskline.shared.store.status.minute_counts import Snapshot
+from riskline.shared.store.status.processes import refusing
+from riskline.shared.store.status.safety import Facts, dangers
+
+log = get_logger(__name__)
+
+NOW_SECONDS = 10
+"""Rates are those of the last so many seconds, as `riskline scale` has them."""
+
+RECENT_SECONDS = 60
+"""Latencies are those of the last minute: in ten seconds there may be too few for a 99th percentile."""
+
+FACTS_SECONDS = 30.0
+"""How Redis is set up changes seldom, and to ask takes some ten commands."""
+
+PATIENCE_SECONDS = 1.0
+"""For what Redis is asked about now: one that hangs is told of sooner than its clients give it up."""
+
+FRESH_SECONDS = 0.5
+"""For how long all who look get the same: with the second after which they ask again, less than two in all."""
+
+
+MOST_PARTS = 20
+"""That are kept rendered: a few periods, below the one or two addresses that proxies have for us."""
+
+
+class Overview:
+    """Gathers what the overview shows; at most once a second, for however many look."""
+
+    def __init__(
+        self,
+        *,
+        history: History,
+        periods: Periods,
+        fleet: Fleet,
+        serving: Serving,
+        gate: Gate,
+        redis: Redis,
+        count: Callable[[], Awaitable[Counts]],
+        redis_facts: Callable[[], Facts],
+        unrecorded: Callable[[], int],
+        store_watch: StoreWatch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._history = history
+        self._periods = periods
+        self._fleet = fleet
+        self._serving = serving
+        self._gate = gate
+        self._redis = redis
+        self._count = count
+        self._redis_facts = redis_facts
+        self._unrecorded = unrecorded
+        self._store_watch = store_watch
+        self._clock = clock
+        self._facts: Facts | None = None
+        self._facts_at = -FACTS_SECONDS
+
+    async def gathered(self, period: Period) -> dict[str, Any]:
+        """What there is to show now, and of a period."""
+        counts = await self._counted()
+        findings = await self._findings(counts)
+        looks = list(self._history.looks)
+        now, recent = last(looks, NOW_SECONDS), last(looks, RECENT_SECONDS)
+        redis = await self._redis_memory()
+        return {
+            "counts": counts,
+            "now": now,
+            "doors": _doors(now, recent),
+            "states": self._fleet.states,
+            "redis": redis,
+            "persistence": _persistence(self._facts if redis is not None else None),
+            "findings": findings,
+            "all_well": "" if findings or counts is None else all_well(counts),
+            "looked_at": datetime.now(UTC),
+            **self._of_period(period, await self._periods.spans(period), counts),
+        }
+
+    def _of_period(self, period: Period, spans: Spans | None, counts: Counts | None) -> dict[str, Any]:
+        found: dict[str, Any] = {"period": period, "periods": PERIODS, "spans": spans}
+        if spans is None:
+            return {**found, "decided": None}
+        whole, model = spans.whole, self._serving.model
+        return {
+            **found,
+            "decided": None if counts is None else _decided(whole, spans.last, counts),
+            "actions": actions(whole),
+            "acting": actions_of(spans),
+            "deciding": doors_of(spans),
+            "scoring": scores_of(whole, None if model is None else model.thresholds),
+        }
+
+    async def _counted(self) -> Counts | None:
+        """Counted now: what processes tell once a second comes too late for who waits for a decision."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._count()
+        except (StoreUnavailableError, TimeoutError):
+            return None
+
+    async def _redis_memory(self) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with redis_faults_named():
+                    return await redis_info(self._redis)
+        except (StoreUnavailableError, TimeoutError):
+            return None
+
+    async def _findings(self, counts: Counts | None) -> list[Finding]:
+        """What somebody has to do something about, the worst first."""
+        found = [] if counts is not None else [Finding(self._without_redis())]
+        found += [Finding(self._gate.problem)] if self._gate.problem else []
+        if self._serving.model is None:
+            found.append(Finding(f"No model serves in this process: {self._serving.problem}", "/models", "Models"))
+        found += [
+            Finding(f"{each.kind} {each.host}: {each.problem}", "/models", "Models")
+            for each in refusing(self._fleet.states or [])
+        ]
+        if counts is None:
+            return found
+        found += findings_of(counts)
+        found += map(Finding, self._store_watch.problems().values())
+        await self._look_at_redis()
+        return found + [Finding(f"Redis: {each.sentence}") for each in (dangers(self._facts) if self._facts else ())]
+
+    def _without_redis(self) -> str:
+        said = "Redis does not answer: nothing is known of the queue, the decisions and the last hour."
+        if self._serving.model is None:
+            return said
+        return (
+            f"{said} Transactions are decided at once as before, and recorded when it is back (by this process so far: "
+            f"{self._unrecorded():,}); none is accepted into the queue."
+        )
+
+    async def _look_at_redis(self) -> None:
+        if self._clock() - self._facts_at >= FACTS_SECONDS:
+            try:
+                self._facts = await asyncio.to_thread(self._redis_facts)
+                self._facts_at = self._clock()
+            except StoreUnavailableError as error:
+                log.debug("Redis was not asked how it is set up", problem=str(error))
+
+
+def _persistence(facts: Facts | None) -> str:
+    """How what Redis has gets to the disk, in a few words."""
+    settings = {} if facts is None else facts.settings
+    if settings.get("appendonly") == "yes":
+        fsync = settings.get("appendfsync")
+        return "append-only file" + (f", fsync {fsync}" if fsync else "")
+    if settings.get("save"):
+        return "snapshots alone"
+    return "nothing" if "appendonly" in settings and "save" in settings else "–"  # noqa: RUF001  # it is read
+
+
+def _decided(whole: Between, until: Snapshot, counts: Counts) -> float:
+    """By both doors, until now."""
+    since = counts.decided + counts.recorded - until.numbers.get("decided", 0) - until.numbers.get("recorded", 0)
+    return whole.count("decided", "recorded") + max(0, since)
+
+
+def _doors(now: Between | None, recent: Between | None) -> list[dict[str, Any]]:
+    """What came in and went out by each door, and how long it took."""
+    doors = (
+        ("At once", SYNC, (), (), "sync_seconds"),
+        ("Queue: submitted", (), ("accepted",), (), "submit_seconds"),
+        ("Queue: decided", QUEUE, (), ("failed",), "queue_seconds"),
+    )
+    return [
+        {
+            "name": name,
+            "decided": None if now is None or not decided else now.rate(*decided),
+            "accepted": None if now is None or not accepted else now.rate(*accepted),
+            "failed": None if now is None or not failed else now.rate(*failed),
+            "quantiles": [None if recent is None else recent.quantile(measure, part) for part in (0.5, 0.95, 0.99)],
+        }
+        for name, decided, accepted, failed, measure in doors
+    ]
+
+
+class OverviewPage(ConsolePage):
+    """GET /console, and its part that is asked for each second."""
+
+    def __init__(self, renderer: Renderer, overview: Overview, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._renderer = renderer
+        self._overview = overview
+        self._clock = clock
+        self._parts: dict[tuple[str, str], tuple[float, str]] = {}
+        self._rendering = asyncio.Lock()
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The page."""
+        period = period_named(req.get_param("period") or "")
+        part = await self._current(req, period)
+        self._renderer.page(req, resp, "overview.html", session=req.context.session, part=part, period=period)
+
+    async def on_get_live(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The part that changes."""
+        self._renderer.fragment(resp, await self._current(req, period_named(req.get_param("period") or "")))
+
+    async def _current(self, req: falcon.asgi.Request, period: Period) -> str:
+        """Rendered once a second for all who look at a period."""
+        base = f"{req.root_path}/console"
+        async with self._rendering:
+            at, part = self._parts.get((base, period.name), (-1.0, ""))
+            if not part or self._clock() - at >= FRESH_SECONDS:
+                values = await self._overview.gathered(period)
+                part = self._renderer.text("overview_live.html", {"base": base, **values})
+                if len(self._parts) > MOST_PARTS:
+                    self._parts.clear()
+                self._parts[base, period.name] = (self._clock(), part)
+            return part

@@ -1,0 +1,138 @@
+"""The overview's period: an hour, a day or a week, as a row of spans of about equal length."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from riskline.ingest.background.recent_counts import History
+from riskline.ingest.console.overview.figures import Between, between
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.status.minute_counts import Snapshot
+
+log = get_logger(__name__)
+
+MOST_SPANS = 60
+"""Of a picture: about as many as it has room for."""
+
+FRESH_SECONDS = 60.0
+"""For how long what Redis has of a day or a week is not asked for again: it grows once in a quarter of an hour."""
+
+
+PATIENCE_SECONDS = 1.0
+"""For Redis to say it, which may hang."""
+
+
+class Period(NamedTuple):
+    """One that can be chosen: its name in the URL, in words, and how long it is."""
+
+    name: str
+    words: str
+    seconds: int
+
+
+PERIODS = (Period("1h", "1 hour", 3_600), Period("24h", "24 hours", 86_400), Period("7d", "7 days", 604_800))
+
+
+def period_named(name: str) -> Period:
+    """The period of this name; the first where there is none."""
+    return next((each for each in PERIODS if each.name == name), PERIODS[0])
+
+
+class Kept(Protocol):
+    """Where the snapshots of days are; raises StoreUnavailableError where Redis fails."""
+
+    async def of_the_week(self, at: float, *, apart_seconds: float) -> list[Snapshot]:
+        """Those of quarters of an hour from a time on, oldest first, and no closer to each other than this."""
+
+
+class Span(NamedTuple):
+    """A part of a period, in seconds since 1970; without numbers where Redis lost what it had counted."""
+
+    start: float
+    end: float
+    numbers: Between | None
+
+
+@dataclass(frozen=True)
+class Spans:
+    """What is known of a period; it begins when that does, not before."""
+
+    parts: Sequence[Span]
+    last: Snapshot
+
+    @property
+    def start(self) -> float:
+        """When the first one begins."""
+        return self.parts[0].start
+
+    @property
+    def end(self) -> float:
+        """When the last one ends."""
+        return self.parts[-1].end
+
+    @property
+    def whole(self) -> Between:
+        """All of it together."""
+        known = [each.numbers for each in self.parts if each.numbers is not None]
+        numbers: Counter[str] = Counter()
+        for each in known:
+            numbers.update(each.numbers)
+        return Between(sum(each.seconds for each in known), numbers)
+
+
+class Periods:
+    """The spans of each period, from what this process knows of the last hour and Redis of the week."""
+
+    def __init__(self, history: History, kept: Kept, *, clock: Callable[[], float] = time.time) -> None:
+        self._history = history
+        self._kept = kept
+        self._clock = clock
+        self._older: dict[str, tuple[float, list[Snapshot]]] = {}
+        self._asking = asyncio.Lock()
+
+    async def spans(self, period: Period) -> Spans | None:
+        """What is known of a period; None before there are two looks. Where Redis is away, what was known then."""
+        now = self._clock()
+        recent = [*self._history.minutes, *list(self._history.looks)[-1:]]
+        if period.seconds > PERIODS[0].seconds:
+            older = await self._older_of(period, now)
+            recent = [*older, *(each for each in recent if not older or each.at > older[-1].at)]
+        return spans_of(thinned([each for each in recent if each.at >= now - period.seconds]))
+
+    async def _older_of(self, period: Period, now: float) -> list[Snapshot]:
+        async with self._asking:
+            asked_at, older = self._older.get(period.name, (-FRESH_SECONDS, []))
+            if now - asked_at >= FRESH_SECONDS:
+                apart_seconds = period.seconds / MOST_SPANS
+                try:
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        older = await self._kept.of_the_week(now - period.seconds, apart_seconds=apart_seconds)
+                except (StoreUnavailableError, TimeoutError) as error:
+                    log.debug("Redis was not asked for the last days", problem=str(error))
+                else:
+                    self._older[period.name] = (now, older)
+            return older
+
+
+def thinned(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    """The first, the last, and of those between as many as a picture has room for."""
+    if len(snapshots) < 2:  # noqa: PLR2004  # a span has two ends
+        return list(snapshots)
+    apart = (snapshots[-1].at - snapshots[0].at) / MOST_SPANS
+    kept = [snapshots[0]]
+    for each in snapshots[1:-1]:
+        # a snapshot may come a moment sooner after its minute than the one before
+        if each.at - kept[-1].at >= 0.9 * apart and snapshots[-1].at - each.at >= 0.9 * apart:
+            kept.append(each)
+    return [*kept, snapshots[-1]]
+
+
+def spans_of(snapshots: Sequence[Snapshot]) -> Spans | None:
+    """The time between each two; None where there are no two."""
+    parts = [Span(one.at, other.at, between(one, other)) for one, other in pairwise(snapshots) if other.at > one.at]
+    return Spans(parts, snapshots[-1]) if parts else None

@@ -1,0 +1,98 @@
+"""One transaction in whatever state, by its id or by how its id begins."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+import falcon
+import falcon.asgi
+
+from riskline.ingest.console.decisions.filters import ANY_END, Filter
+from riskline.ingest.console.frame.guard import ConsolePage
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.transaction.search import Search
+from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.listing import Entry, Listings
+
+MOST = 50
+"""Of one state."""
+
+PART = 1_000
+"""Ids that are read at a time: a millisecond of Redis, and one of ours."""
+
+LOOK_SECONDS = 0.03
+"""How long each list is looked through, which has its transactions by time: some tens of thousands."""
+
+
+class Place(NamedTuple):
+    """A list of the store in which transactions of one state are."""
+
+    state: str
+    listing: Listings
+
+
+class Hits(NamedTuple):
+    """Ids that begin so in one state, and whether all of that state were looked through."""
+
+    state: str
+    ids: list[str]
+    is_whole: bool
+
+
+class FindPage(ConsolePage):
+    """GET /console/find."""
+
+    def __init__(
+        self, renderer: Renderer, search: Search, *, intake: TransactionIntake, places: Sequence[Place]
+    ) -> None:
+        self._renderer = renderer
+        self._search = search
+        self._intake = intake
+        self._places = places
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Leads to the transaction of this id, or to the only one whose id begins so; else shows what there is."""
+        sought = (req.get_param("q") or "").strip()
+        begins = sought.removesuffix(ANY_END)
+        if not begins:
+            raise _to(req, "decisions")
+        if sought == begins and (await self._intake.get([sought]))[0] is not None:
+            raise _to_one(req, sought)
+        found = await self._found(begins)
+        ids = {each for hits in found for each in hits.ids}
+        if len(ids) == 1 and all(hits.is_whole for hits in found):
+            raise _to_one(req, ids.pop())
+        self._renderer.page(
+            req, resp, "find.html", session=req.context.session, sought=sought, begins=begins, found=found, most=MOST
+        )
+
+    async def _found(self, begins: str) -> list[Hits]:
+        rows, before, _ = await self._search.page(Filter(transaction_id=begins + ANY_END))
+        decided = Hits("decided", [str(each.decision["transaction_id"]) for each in rows], before is None)
+        others = [await asyncio.to_thread(_look, place, begins) for place in self._places]
+        return [decided, *others]
+
+
+def _look(place: Place, begins: str, clock: Callable[[], float] = time.perf_counter) -> Hits:
+    """Those in one list, the newest first."""
+    end = clock() + LOOK_SECONDS
+    ids: list[str] = []
+    before: Entry | None = None
+    while entries := place.listing.back(before, PART):
+        ids += [each.transaction_id for each in entries if each.transaction_id.startswith(begins)]
+        if len(entries) < PART and len(ids) <= MOST:
+            break
+        if len(ids) > MOST or clock() >= end:
+            return Hits(place.state, ids[:MOST], is_whole=False)
+        before = entries[-1]
+    return Hits(place.state, ids, is_whole=True)
+
+
+def _to_one(req: falcon.asgi.Request, transaction_id: str) -> falcon.HTTPStatus:
+    return _to(req, f"transactions/{quote(transaction_id, safe='')}")
+
+
+def _to(req: falcon.asgi.Request, page: str) -> falcon.HTTPStatus:
+    return falcon.HTTPStatus(falcon.HTTP_303, headers={"Location": f"{req.root_path}/console/{page}"})

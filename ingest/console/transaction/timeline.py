@@ -1,0 +1,60 @@
+"""What happened to one transaction and when, and its values, as its page shows them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from riskline.ingest.console.frame.rendering import moment
+from riskline.shared.domain.lifecycle import CallbackStatus, Status
+from riskline.shared.store.records import Record
+
+
+class Step(NamedTuple):
+    """Something that happened: when (None where nobody knows), what, and more about it."""
+
+    at: str | float | None
+    what: str
+    about: str = ""
+
+
+def steps_of(
+    record: Record, callback: Mapping[str, Any] | None, *, failed_at: float | None, given_up_at: float | None
+) -> list[Step]:
+    """All that is known, the first that happened first; times as the sorted sets have them, in s."""
+    steps = [*_steps(record, callback, failed_at, given_up_at)]
+    # by what is shown: they come in the order of what happens within a second
+    return sorted(steps, key=lambda step: "~" if step.at is None else moment(step.at))
+
+
+def _steps(
+    record: Record, callback: Mapping[str, Any] | None, failed_at: float | None, given_up_at: float | None
+) -> Iterator[Step]:
+    decision = record.get("decision")
+    if decision and decision["scored_at"] == record["submitted_at"]:
+        yield Step(decision["scored_at"], "decided", f"{decision['action']}, at once: by the synchronous door")
+    else:
+        yield Step(record["submitted_at"], "submitted", "" if record["status"] == Status.ERASED else "to the queue")
+        if decision:
+            yield Step(decision["scored_at"], "decided", decision["action"])
+    if record["status"] == Status.FAILED:
+        yield Step(failed_at, "failed", record.get("error", ""))
+    for attempt in () if callback is None else callback["attempts"]:
+        answer = attempt["error"] if attempt.get("status") is None else f"status {attempt['status']}"
+        took = "" if attempt.get("latency_ms") is None else f" after {attempt['latency_ms']:.0f} ms"
+        yield Step(attempt["at"], "callback tried", f"{answer}{took}")
+    if callback is not None and callback["status"] == CallbackStatus.DEAD:
+        yield Step(given_up_at, "callback given up")
+    if "erased_at" in record:
+        yield Step(record["erased_at"], "erased")
+
+
+def values_of(transaction: Mapping[str, Any]) -> dict[str, str]:
+    """Each field's value as one reads it, or would type it in: nested ones as JSON; nothing for null."""
+    return {name: _text(value) for name, value in transaction.items()}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,180 @@
+"""One transaction: what became of it and when, its score, what moved it, and its callback."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import falcon.asgi
+import orjson
+
+from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.decisions.columns import shown_fields
+from riskline.ingest.console.decisions.neighbours import neighbours
+from riskline.ingest.console.failed.kinds import is_retrying
+from riskline.ingest.console.frame.guard import ConsolePage, parameters
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.frame.sessions import Session
+from riskline.ingest.console.frame.shown_values import shows_values
+from riskline.ingest.console.transaction.callback_view import without_secrets, without_urls
+from riskline.ingest.console.transaction.search import Search
+from riskline.ingest.console.transaction.sums import added_up
+from riskline.ingest.console.transaction.timeline import steps_of, values_of
+from riskline.ingest.console.transaction.why import why
+from riskline.shared.domain.assessment import Model
+from riskline.shared.domain.decision import is_decision
+from riskline.shared.domain.lifecycle import CallbackStatus, Status
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.errors import BundleError
+from riskline.shared.model.bundle import Manifest
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.serving import Serving
+from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.operations import AllCallbacks, AllFailures
+from riskline.shared.store.records import Record
+from riskline.shared.webhooks.event import of_others, shown_by_itself
+
+
+class TransactionPage(ConsolePage):
+    """GET and POST /console/transactions/{transaction_id}; POST shows the values, too, which is kept."""
+
+    looking_only = True
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        changes: Changes,
+        *,
+        search: Search,
+        intake: TransactionIntake,
+        failures: AllFailures,
+        callbacks: AllCallbacks,
+        serving: Serving,
+        registry: Registry,
+        transaction_class: type[TransactionModel],
+    ) -> None:
+        self._renderer = renderer
+        self._changes = changes
+        self._search = search
+        self._fields = shown_fields(transaction_class)
+        self._intake = intake
+        self._failures = failures
+        self._callbacks = callbacks
+        self._serving = serving
+        self._registry = registry
+        self._id_field = transaction_class.ID_FIELD
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
+        """All but its values, which a session that asked for them on every page sees, too."""
+        await self._show(req, resp, transaction_id, with_values=shows_values(req))
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
+        """All of it."""
+        await self._show(req, resp, transaction_id, with_values=True)
+
+    async def _show(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str, *, with_values: bool
+    ) -> None:
+        (record,) = await self._intake.get([transaction_id])
+        if record is None:
+            raise falcon.HTTPNotFound(
+                title="Unknown transaction",
+                description="No transaction with this id was submitted, or its result has expired.",
+            )
+        if with_values:
+            await self._changes.note_look(req, "values looked at", transaction=transaction_id)
+        session: Session = req.context.session
+        callback = await self._callback(transaction_id, with_values=with_values)
+        if not (session.may_change or record.get("callback_by", "") == session.sender):
+            record, callback = without_urls(record), None if callback is None else of_others(callback)
+        decision = record.get("decision")
+        if not is_decision(decision):
+            # it may be anybody's who can write to Redis
+            record, decision = {**record, "decision": None}, None
+        explained = self._explained(decision)
+        failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)
+        self._renderer.page(
+            req,
+            resp,
+            "transaction.html",
+            session=session,
+            transaction_id=transaction_id,
+            record=record,
+            decision=decision,
+            **explained,
+            why="" if decision is None else why(decision, explained["thresholds"], with_values=with_values),
+            steps=steps_of(record, callback, failed_at=failed_at, given_up_at=given_up_at),
+            callback=callback,
+            resend=_resend(callback),
+            done=parameters(req),
+            beside=await neighbours(self._search, parameters(req), self._fields),
+            with_values=with_values,
+            always_with_values=shows_values(req),
+            **self._values(record if with_values else None),
+        )
+
+    async def _callback(self, transaction_id: str, *, with_values: bool) -> dict[str, Any] | None:
+        kept = await self._intake.callback(transaction_id)
+        if kept is None:
+            return None
+        callback = shown_by_itself(kept)
+        return callback if with_values else without_secrets(callback)
+
+    def _ended_at(
+        self, transaction_id: str, record: Record, callback: Mapping[str, Any] | None
+    ) -> tuple[float | None, float | None]:
+        """When it failed, and when its callback was given up, in s; None where it did not, or nobody knows."""
+        failed_at = given_up_ms = None
+        if record["status"] == Status.FAILED:
+            failed_at = self._failures.listing.score(transaction_id)
+        if callback is not None and callback["status"] == CallbackStatus.DEAD:
+            given_up_ms = self._callbacks.dead_listing.score(transaction_id)
+        return failed_at, None if given_up_ms is None else given_up_ms / 1000
+
+    def _values(self, record: Record | None) -> dict[str, Any]:
+        """What was sent, what of it can be tried, and all that is kept."""
+        if record is None:
+            return {"values": {}, "to_try": {}, "raw": ""}
+        transaction = record["transaction"]
+        values = values_of(transaction if isinstance(transaction, dict) else {})
+        to_try = {name: value for name, value in values.items() if name != self._id_field}
+        raw = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
+        return {"values": values, "to_try": to_try, "raw": raw}
+
+    def _explained(self, decision: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The thresholds that the decision was taken by, its reasons, and what they add up to."""
+        if decision is None:
+            return {"thresholds": None, "reasons": None, "sum": None}
+        by = self._model(decision["model_version"])
+        reasons = decision.get("reasons")
+        total = None
+        if by is not None and reasons:
+            contributions = [reason["contribution"] for reason in reasons]
+            total = added_up(by.scoring, contributions, decision["fraud_probability"])
+        return {"thresholds": None if by is None else by.thresholds, "reasons": _bars(reasons), "sum": total}
+
+    def _model(self, version: str) -> Model | Manifest | None:
+        """What is known of a version, where it is here."""
+        model = self._serving.model
+        if model is not None and model.version == version:
+            return model
+        try:
+            return self._registry.manifest(version)
+        except BundleError:
+            return None
+
+
+def _bars(reasons: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The reasons, each with the length of its bar in percent of the longest."""
+    if not reasons:
+        return None
+    longest = max(abs(reason["contribution"]) for reason in reasons)
+    return [{**reason, "percent": round(50 * abs(reason["contribution"]) / longest, 1)} for reason in reasons]
+
+
+def _resend(callback: Mapping[str, Any] | None) -> str | None:
+    """Of which kind a callback is of those that can be sent again."""
+    if callback is None:
+        return None
+    if callback["status"] == CallbackStatus.DEAD:
+        return "callbacks"
+    return "retries" if is_retrying(callback) else None

@@ -1,0 +1,207 @@
+"""Pictures of how a score varies: steps or points for a quantity, bars for codes and choices."""
+
+import math
+from typing import NamedTuple
+
+from riskline.ingest.console.overview.pictures import Scale, Tick, short
+from riskline.ingest.console.trying.inputs import written
+from riskline.ingest.console.trying.varying import Choices, Line
+from riskline.shared.domain.policy import Action, Thresholds
+
+WIDTH = 320
+"""As wide as a telephone's screen has room for, and a third of a large one's, so that words keep their size."""
+
+LEFT, RIGHT, TOP, BOTTOM = 44, 308, 30, 180
+"""The corners of what is drawn in."""
+
+BARS_TOP, BARS_RIGHT, BAR = 44, 272, 26
+"""Where bars begin and end, with room for words, and how far it is from one to the next."""
+
+MOST_BARS, MOST_POINTS, MOST_TICKS = 12, 25, 5
+
+LETTERS = 12
+"""Of a choice's name, that fit beside a bar."""
+
+LETTER, LETTER_WIDE, APART, WORDS = 14, 8, 18, 126
+"""How high and wide letters are, how far it is from one line of words to the next, and a threshold's words' width."""
+
+
+Places = list[tuple[float, float | None]]
+"""Of a curve on the paper; without a height where there is no score."""
+
+
+class Mark(NamedTuple):
+    """A threshold: its words, where its line is, and where the words are."""
+
+    text: str
+    at: float
+    text_x: float
+    text_at: float
+
+
+class Bar(NamedTuple):
+    """One choice's score."""
+
+    name: str
+    y: float
+    wide: float
+    score: float
+    action: Action
+    is_now: bool
+
+
+class Curve(NamedTuple):
+    """The score as one field that is a quantity varies."""
+
+    name: str
+    summary: str
+    line: str
+    points: str
+    x_ticks: list[Tick]
+    x_label: str
+    y_ticks: list[Tick]
+    marks: list[Mark]
+    at: float
+    """Where the value is that it has."""
+
+
+class Bars(NamedTuple):
+    """The score with each of a field's choices."""
+
+    name: str
+    summary: str
+    bars: list[Bar]
+    hidden: int
+    """How many more there are than are shown."""
+    left: float
+    """Where the bars begin."""
+    ticks: list[Tick]
+    marks: list[Mark]
+    bottom: float
+
+
+def picture_of(varied: Line | Choices, thresholds: Thresholds) -> Curve | Bars:
+    """The picture of one field."""
+    return _curve(varied, thresholds) if isinstance(varied, Line) else _bars(varied, thresholds)
+
+
+def _curve(line: Line, thresholds: Thresholds) -> Curve:
+    low, high = line.values[0], line.values[-1]
+    x_scale, y_scale = Scale(low, high, LEFT, RIGHT), Scale(0, 1, BOTTOM, TOP)
+    is_whole = line.steps.are_whole
+    few = is_whole and len(line.values) <= MOST_POINTS and high - low < MOST_POINTS
+    places = [
+        (x_scale.at(value), None if score is None else y_scale.at(score))
+        for value, score in zip(line.values, line.scores, strict=True)
+    ]
+    scores = [score for score in line.scores if score is not None]
+    usual = "" if line.usual is None else f"usual: {short(line.usual[0])} to {short(line.usual[1])}"
+    return Curve(
+        name=line.field.name,
+        summary=f"Score by {line.field.name}: from {min(scores):.2f} to {max(scores):.2f} while it goes from "
+        f"{short(low)} to {short(high)}",
+        line="" if few else stairs(places),
+        points="".join(f"M{x} {y}h0" for x, y in places if y is not None) if few else "",
+        x_ticks=[Tick(x_scale.at(value), short(value)) for value in round_values(low, high, is_whole=is_whole)],
+        x_label=usual,
+        y_ticks=[Tick(y_scale.at(value), f"{value:g}") for value in (0, 0.5, 1)],
+        marks=_marks(thresholds, y_scale, places),
+        at=x_scale.at(line.now),
+    )
+
+
+def stairs(places: Places) -> str:
+    """A path of level lines, each as far as its height stays: between two places it changes in the middle."""
+    parts: list[str] = []
+    height: float | None = None
+    before = 0.0
+    for x, y in places:
+        if y != height:
+            middle = round((before + x) / 2, 1)
+            if height is None:
+                parts.append(f"M{x} {y}")
+            elif y is None:
+                parts.append(f"H{before}")
+            else:
+                parts.append(f"H{middle}V{y}")
+            height = y
+        before = x
+    return "".join(parts) + ("" if height is None else f"H{before}")
+
+
+def round_values(low: float, high: float, *, is_whole: bool) -> list[float]:
+    """A few round numbers of a range: those at 1, 2 or 5 times a power of ten; of whole ones no others."""
+    if not high > low:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / MOST_TICKS))
+    steps = [step * power for step in (1, 2, 5, 10, 20)]
+    step = next(each for each in steps if (high - low) / each < MOST_TICKS and (each >= 1 or not is_whole))
+    first = math.ceil(low / step)
+    return [count * step for count in range(first, first + MOST_TICKS + 1) if count * step <= high]
+
+
+def _marks(thresholds: Thresholds, scale: Scale, places: Places) -> list[Mark]:
+    """The thresholds, the words of each at that end of its line, and on that side, where they hide least."""
+    named = _named(thresholds)
+    lines = {name: scale.at(value) for name, value in named.items()}
+    marks: list[Mark] = []
+    for name, line in lines.items():
+        corners = [(x, line + side) for side in (-5, 15) for x in (RIGHT - 2 - WORDS, LEFT + 4)]
+        busy = [
+            *marks,
+            *(Mark("", other, x, other) for other in lines.values() if other != line for x in (LEFT, RIGHT)),
+        ]
+        x, y = min(corners, key=lambda corner: _hidden(corner[0], corner[1], places, busy))
+        marks.append(Mark(f"{name} above {named[name]:g}", line, x, y))
+    return marks
+
+
+def _hidden(x: float, y: float, places: Places, busy: list[Mark]) -> int:
+    """How much words would hide that begin at a place: points of the curve, and what is worse, other words or lines."""
+    points = sum(height is not None and x <= at <= x + WORDS and y - LETTER <= height <= y + 4 for at, height in places)
+    others = sum(abs(each.text_at - y) < APART and abs(each.text_x - x) < WORDS for each in busy)
+    return points + len(places) * (others + (y - LETTER < TOP or y > BOTTOM))
+
+
+def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
+    scored = [(value, score) for value, score in zip(choices.values, choices.scores, strict=True) if score is not None]
+    # the one that it has is among those that are shown, whichever it is
+    shown = sorted(sorted(range(len(scored)), key=lambda at: scored[at][0] != choices.now)[:MOST_BARS])
+    names = {at: _fitting(written(scored[at][0])) for at in shown}
+    left = LETTER + LETTER_WIDE * max(map(len, names.values()))
+    scale = Scale(0, 1, left, BARS_RIGHT)
+    bars = [
+        Bar(
+            name=names[at],
+            y=BARS_TOP + number * BAR,
+            wide=max(1.0, round(scale.at(scored[at][1]) - left, 1)),
+            score=scored[at][1],
+            action=thresholds.action_for(scored[at][1]),
+            is_now=scored[at][0] == choices.now,
+        )
+        for number, at in enumerate(shown)
+    ]
+    return Bars(
+        name=choices.field.name,
+        summary=f"Score by {choices.field.name}: "
+        + ", ".join(f"{bar.name} {bar.score:.2f}{' as it is' if bar.is_now else ''}" for bar in bars),
+        bars=bars,
+        hidden=len(scored) - len(bars),
+        left=left,
+        ticks=[Tick(scale.at(value), f"{value:g}") for value in (0, 0.5, 1)],
+        marks=[
+            Mark(f"{name} above {value:g}", at := scale.at(value), min(max(at, WORDS / 2), WIDTH - WORDS / 2), y)
+            for (name, value), y in zip(_named(thresholds).items(), (LETTER, LETTER + APART), strict=False)
+        ],
+        bottom=BARS_TOP + len(bars) * BAR,
+    )
+
+
+def _named(thresholds: Thresholds) -> dict[str, float]:
+    """Those that there are."""
+    named = {"decline": thresholds.decline, "review": thresholds.review}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _fitting(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"

@@ -1,0 +1,169 @@
+"""What would change a decision: for each field the nearest value with which the action is another."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from riskline.ingest.console.trying.inputs import written
+from riskline.ingest.console.trying.varying import Choices, Line, Steps, Variation
+from riskline.shared.domain.policy import Action
+
+MOST_NAMED = 5
+"""Of several choices that have the same action."""
+
+LARGE = 1e15
+"""From here on a number has more digits than are read."""
+
+ActionFor = Callable[[float], Action]
+
+
+class Turn(NamedTuple):
+    """Which values of a field have another action."""
+
+    words: str
+    action: Action
+
+
+class Change(NamedTuple):
+    """A field that can change the action by itself."""
+
+    name: str
+    now: str
+    turns: list[Turn]
+    distance: float
+    """To the nearest such value, by the width of the field's usual range."""
+
+
+class _Edge:
+    """Two values of a field with others between them: one has an action, the other has not."""
+
+    def __init__(self, line: Line, inside: int, outside: int, action: Action) -> None:
+        """`inside` and `outside` are places among the field's values."""
+        self.name = line.field.name
+        self.action = action
+        self._steps = line.steps
+        is_rising = inside > outside
+        self._inside = _count(line.steps, line.values[inside], above=not is_rising)
+        self._outside = _count(line.steps, line.values[outside], above=not is_rising)
+
+    @property
+    def middle(self) -> float | None:
+        """The next to look at; None where there is none between the two any more."""
+        return self._steps.at(self._half) if abs(self._inside - self._outside) > 1 else None
+
+    def narrow(self, *, has_action: bool) -> None:
+        """Says whether the one in the middle has the action."""
+        if has_action:
+            self._inside = self._half
+        else:
+            self._outside = self._half
+
+    @property
+    def value(self) -> float:
+        """The last one that has the action."""
+        return self._steps.at(self._inside)
+
+    @property
+    def _half(self) -> int:
+        return (self._inside + self._outside) // 2
+
+
+class _Run:
+    """Neighbouring values with one action that is not the transaction's own: from the nearest to the farthest."""
+
+    def __init__(self, line: Line, action: Action, near: int, far: int) -> None:
+        """`near` and `far` are places among the field's values, on one side of what it is now."""
+        self._line = line
+        self._action = action
+        self._is_above = line.values[near] > line.now
+        on = 1 if self._is_above else -1
+        self._near = _Edge(line, near, near - on, action)
+        # what goes on to the end of the range may go on beyond it
+        self._far = _Edge(line, far, far + on, action) if 0 <= far + on < len(line.values) else None
+        self.edges = [self._near] if self._far is None else [self._near, self._far]
+
+    @property
+    def distance(self) -> float:
+        """From what it is now to the nearest, by the width of the usual range."""
+        low, high = self._line.usual or (self._line.values[0], self._line.values[-1])
+        return abs(self._near.value - self._line.now) / (high - low if high > low else 1)
+
+    @property
+    def turn(self) -> Turn:
+        """It in words."""
+        digits = self._line.steps.digits
+        near = spelled(self._near.value, digits)
+        if self._far is None:
+            return Turn(f"{near} or {'more' if self._is_above else 'less'}", self._action)
+        ends = sorted([self._near.value, self._far.value])
+        return Turn(" to ".join(dict.fromkeys(spelled(end, digits) for end in ends)), self._action)
+
+
+def changes_of(variation: Variation, action_for: ActionFor, action: Action) -> list[Change]:
+    """The fields that can change the action, the one that has to change least first."""
+    lines = [(each, _runs(each, action_for, action)) for each in variation.fields if isinstance(each, Line)]
+    _refine(variation, [edge for _, runs in lines for run in runs for edge in run.edges], action_for)
+    changes = [_of_line(line, runs) for line, runs in lines if runs]
+    choices = [each for each in variation.fields if isinstance(each, Choices)]
+    changes += [found for each in choices if (found := _of_choices(each, action_for, action)) is not None]
+    return sorted(changes, key=lambda change: change.distance)
+
+
+def spelled(value: float, digits: int) -> str:
+    """A number as a person reads it."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    plain = f"{value:,.{digits}f}"
+    # what was typed in may be finer than what is looked at
+    return plain if abs(value) < LARGE and float(plain.replace(",", "")) == value else str(value)
+
+
+def _runs(line: Line, action_for: ActionFor, action: Action) -> list[_Run]:
+    """For each other action the nearest values that have it."""
+    actions = [None if score is None else action_for(score) for score in line.scores]
+    here = line.values.index(line.now)
+    runs = []
+    for other in {each for each in actions if each is not None} - {action}:
+        places = [at for at, found in enumerate(actions) if found is other]
+        near = far = min(places, key=lambda at: abs(line.values[at] - line.now))
+        on = 1 if near > here else -1
+        while 0 <= far + on < len(actions) and actions[far + on] is other:
+            far += on
+        runs.append(_Run(line, other, near, far))
+    return runs
+
+
+def _refine(variation: Variation, edges: list[_Edge], action_for: ActionFor) -> None:
+    """Halves what is between, of all edges at once, until each has its neighbour beside it."""
+    while halves := [(edge, middle) for edge in edges if (middle := edge.middle) is not None]:
+        scores = variation.scores([(edge.name, middle) for edge, middle in halves])
+        for (edge, _), score in zip(halves, scores, strict=True):
+            edge.narrow(has_action=score is not None and action_for(score) is edge.action)
+
+
+def _of_line(line: Line, runs: list[_Run]) -> Change:
+    runs = sorted(runs, key=lambda run: run.distance)
+    now = spelled(line.now, line.steps.digits)
+    return Change(line.field.name, now, [run.turn for run in runs], runs[0].distance)
+
+
+def _of_choices(choices: Choices, action_for: ActionFor, action: Action) -> Change | None:
+    found: dict[Action, list[str]] = {}
+    for value, score in zip(choices.values, choices.scores, strict=True):
+        if score is not None and (other := action_for(score)) is not action:
+            found.setdefault(other, []).append(written(value))
+    turns = [Turn(_listed(names), other) for other, names in found.items()]
+    # one choice is not nearer than another: each is as far as all of a range
+    return Change(choices.field.name, written(choices.now) or "left out", turns, 1.0) if turns else None
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(names[:MOST_NAMED])} or {len(names) - MOST_NAMED} others"
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _count(steps: Steps, value: float, *, above: bool) -> int:
+    """Which step a value is; where it lies between two, the one below or above."""
+    count = steps.within(value)
+    nearest = next((each for each in (count, count + 1) if steps.at(each) == value), None)
+    return count + above if nearest is None else nearest

@@ -1,0 +1,106 @@
+"""Try one: a transaction typed in, scored, explained, and its score as each field varies; none of it is kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import falcon.asgi
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from riskline.ingest.console.decisions.columns import plain
+from riskline.ingest.console.frame.guard import ConsolePage, parameters, read_form
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.transaction.sums import added_up
+from riskline.ingest.console.trying.curves import picture_of
+from riskline.ingest.console.trying.inputs import Input, inputs_of, row_of
+from riskline.ingest.console.trying.nearest_change import changes_of
+from riskline.ingest.console.trying.varying import Variation
+from riskline.ingest.problems.table import invalid_transaction
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.assessment import Model, assess_one
+from riskline.shared.domain.columns import raised_at, raised_in
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.serving import Serving
+
+TYPED_ID = "tried-in-the-console"
+
+
+class TryPage(ConsolePage):
+    """GET and POST /console/try."""
+
+    looking_only = True
+
+    def __init__(self, renderer: Renderer, serving: Serving, transaction_class: type[TransactionModel]) -> None:
+        self._renderer = renderer
+        self._serving = serving
+        self._class = transaction_class
+        self._inputs = inputs_of(transaction_class)
+        self._unfilled = [each.name for each in self._inputs if _is_unfilled(each)]
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The form with an example in it, and what becomes of that."""
+        typed = {each.name: each.example for each in self._inputs}
+        self._show(req, resp, typed, {"unfilled": self._unfilled} if self._unfilled else self._found(typed))
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """What is wrong with what was typed in, or what becomes of it; what is no field of ours is not looked at."""
+        form = await read_form(req)
+        typed = {each.name: form.get(each.name, "") for each in self._inputs}
+        self._show(req, resp, typed, self._found(typed))
+
+    def _found(self, typed: Mapping[str, str]) -> dict[str, Any]:
+        row = {**row_of(self._inputs, typed), self._class.ID_FIELD: TYPED_ID}
+        try:
+            transaction = self._class.parse(to_json(row))
+        except ValidationError as error:
+            if raised := raised_in(error):
+                return {"problems": [("", f"The transaction class raised {raised_at(each)}.") for each in raised]}
+            problems = invalid_transaction(error).errors or []
+            return {"problems": [(each["pointer"][1:], each["detail"]) for each in problems]}
+        if self._serving.model is None:
+            return {"no_model": self._serving.problem}
+        return result_of(transaction, self._inputs, self._serving.model)
+
+    def _show(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, typed: Mapping[str, str], found: Mapping[str, Any]
+    ) -> None:
+        self._renderer.page(
+            req,
+            resp,
+            "try.html",
+            session=req.context.session,
+            inputs=self._inputs,
+            known=self._known(),
+            of=parameters(req).get("of", ""),
+            typed=typed,
+            found=found,
+        )
+
+    def _known(self) -> dict[str, list[str]]:
+        """Of each code some values that there are: the example, and those that are common in the model's rows."""
+        model = self._serving.model
+        codes = [each for each in self._inputs if each.is_code and not each.choices and not each.is_flag]
+        common = {each.name: () if model is None else model.common(each.name) for each in codes}
+        return {
+            each.name: [*dict.fromkeys(filter(None, [each.example, *map(plain, common[each.name])]))] for each in codes
+        }
+
+
+def result_of(transaction: TransactionModel, inputs: list[Input], model: Model) -> dict[str, Any]:
+    """A transaction's decision, how it came about, what would change it, and the pictures of that."""
+    decision = assess_one(transaction, model, scored_at=utc_now(), explain=True)
+    reasons = decision.reasons or ()
+    variation = Variation(transaction, inputs, model)
+    thresholds = model.thresholds
+    return {
+        "decision": decision,
+        "thresholds": thresholds,
+        "sum": added_up(model.scoring, [each.contribution for each in reasons], decision.fraud_probability),
+        "changes": changes_of(variation, thresholds.action_for, decision.action),
+        "pictures": [picture_of(each, thresholds) for each in variation.fields],
+        "left_out": variation.left_out,
+    }
+
+
+def _is_unfilled(field: Input) -> bool:
+    return field.is_needed and not field.may_be_null and not field.example

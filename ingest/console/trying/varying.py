@@ -1,0 +1,177 @@
+"""The score of a transaction as one of its fields varies and all others stay: all values of all fields in one batch."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from riskline.ingest.console.trying.inputs import NUMBERS, Input, value_of
+from riskline.shared.domain.assessment import Model
+from riskline.shared.domain.transaction import TransactionModel
+
+MOST_POINTS, LEAST_POINTS, MOST_ROWS = 240, 40, 800
+"""Of a line where usual values are, and of all lines: about as many as a picture is wide, and of many fields fewer, so
+that these take about the time of a few."""
+
+LEAST_FIGURES, MOST_FIGURES, CENTS = 3, 5, -2
+"""By which the numbers of a field's range differ: cents, as long as these are neither too few nor too many."""
+
+MOST_DIGITS = 12
+"""After the point."""
+
+MOST_CODES = 8
+"""Of a code without a list of its own."""
+
+BEYOND = 4
+"""A quarter of the range lies on either side of what was typed in, where the field's limits let it."""
+
+LARGEST = 1e300
+"""A number about the largest there is, whose range can still be computed with."""
+
+
+class Steps(NamedTuple):
+    """Round numbers: the whole multiples of a unit."""
+
+    unit: Fraction
+    are_whole: bool
+
+    def at(self, count: int) -> float:
+        """So many units."""
+        units = count * self.unit.numerator
+        return units // self.unit.denominator if self.are_whole else units / self.unit.denominator
+
+    def within(self, value: float) -> int:
+        """The last one that is not above a value."""
+        return math.floor(Fraction(value) / self.unit)
+
+    def spread(self, low: float, high: float, parts: int) -> set[int]:
+        """Some from the one to the other, at about equal distances."""
+        first, last = -self.within(-low), self.within(high)
+        return {first + (last - first) * part // parts for part in range(parts + 1)} if first <= last else set()
+
+    @property
+    def digits(self) -> int:
+        """After the point."""
+        return next((digits for digits in range(MOST_DIGITS) if not self.unit * 10**digits % 1), MOST_DIGITS)
+
+
+class Line(NamedTuple):
+    """Values of a quantity from the least to the most, and the score with each; None where the class refuses it."""
+
+    field: Input
+    now: float
+    values: tuple[float, ...]
+    scores: tuple[float | None, ...]
+    steps: Steps
+    usual: tuple[float, float] | None
+
+
+class Choices(NamedTuple):
+    """Values of what is no quantity, and the score with each; `now` is None where it is left out."""
+
+    field: Input
+    now: Any
+    values: tuple[Any, ...]
+    scores: tuple[float | None, ...]
+
+
+class Variation:
+    """A transaction's fields, each varied by itself."""
+
+    def __init__(self, transaction: TransactionModel, inputs: Sequence[Input], model: Model) -> None:
+        self._class = type(transaction)
+        # with what holds where a field was left out
+        self._row = row = from_json(transaction.to_json())
+        self._model = model
+        given = [each for each in inputs if each.choices or row.get(each.name) is not None]
+        quantities = sum(each.is_quantity for each in given)
+        points = min(MOST_POINTS, max(LEAST_POINTS, MOST_ROWS // max(1, quantities)))
+        drafts = [
+            self._line(each, points) if each.is_quantity else self._choices(each)
+            for each in given
+            if each.kind in NUMBERS or each.choices
+        ]
+        scores = iter(self.scores([(each.field.name, value) for each in drafts for value in each.values]))
+        scored = [each._replace(scores=tuple(next(scores) for _ in each.values)) for each in drafts]
+        self.fields = [kept for each in scored if (kept := _valid(each)) is not None]
+        shown = {each.field.name for each in self.fields}
+        self.left_out = [(each.name, self._why_not(each)) for each in inputs if each.name not in shown]
+
+    def _why_not(self, field: Input) -> str:
+        if self._row.get(field.name) is None:
+            return "left empty"
+        return "no other value is known" if field.kind in NUMBERS or field.choices else "no number, no list of values"
+
+    def scores(self, changes: Sequence[tuple[str, Any]]) -> list[float | None]:
+        """The score with each change by itself; None where the class refuses it."""
+        vectors = [self._features(name, value) for name, value in changes]
+        good = [vector for vector in vectors if vector is not None]
+        scores = iter(self._model.score(np.array(good, dtype=np.float64)).tolist() if good else ())
+        return [None if vector is None else next(scores) for vector in vectors]
+
+    def _features(self, name: str, value: Any) -> tuple[float, ...] | None:
+        try:
+            return tuple(self._class.from_row({**self._row, name: value}).features())
+        except ValidationError:
+            return None
+
+    def _line(self, field: Input, points: int) -> Line:
+        now = self._row[field.name]
+        # a Decimal's JSON is a text
+        value = now if isinstance(now, int) else float(now)
+        usual = self._model.usual(field.name)
+        low, high = _range(field, value, usual)
+        near, far = usual or (low, high)
+        steps = _steps(field, min(far - near if far > near else high - low, LARGEST))
+        # what is typed in may lie so far out that of all points hardly any would be where usual values are
+        counts = steps.spread(low, high, points // 2) | steps.spread(near, far, points)
+        values = sorted({each for count in counts if low <= (each := steps.at(count)) <= high} | {value})
+        return Line(field, value, tuple(values), (), steps, usual)
+
+    def _choices(self, field: Input) -> Choices:
+        """All there are to choose from; of a code those that are worth a look."""
+        now = self._row.get(field.name)
+        values = list(field.values)
+        if not values and (field.least, field.most) == (0, 1):
+            values = [0, 1]
+        if not values:
+            example = [value_of(field, field.example)] if field.example else []
+            common = [int(each) if each.is_integer() else each for each in self._model.common(field.name)]
+            values = sorted([*dict.fromkeys([now, *example, *common])][:MOST_CODES])
+        return Choices(field, now, tuple(values if now is None or now in values else [*values, now]), ())
+
+
+def _range(field: Input, value: float, usual: tuple[float, float] | None) -> tuple[float, float]:
+    """Where nearly all rows of the model's are, and some way beyond what was typed in, within the field's limits."""
+    low, high = usual if usual is not None else (field.least, field.most)
+    low = min(value, low if low is not None else min(0.0, 2.0 * value))
+    high = max(value, high if high is not None else max(1.0, 2.0 * value))
+    margin = max((high - low) / BEYOND, 1.0) if field.kind == "integer" or low == high else (high - low) / BEYOND
+    low, high = min(low, value - margin), max(high, value + margin)
+    low = max(low, -LARGEST if field.least is None else field.least)
+    high = min(high, LARGEST if field.most is None else field.most)
+    return min(value, low), max(value, high)
+
+
+def _steps(field: Input, wide: float) -> Steps:
+    whole = field.kind == "integer"
+    if field.step is not None:
+        return Steps(field.step, are_whole=whole)
+    if whole:
+        return Steps(Fraction(1), are_whole=True)
+    power = math.floor(math.log10(wide)) if wide > 0 else 0
+    fine = max(power - MOST_FIGURES, min(CENTS, power - LEAST_FIGURES))
+    return Steps(Fraction(10) ** fine, are_whole=False)
+
+
+def _valid(varied: Line | Choices) -> Line | Choices | None:
+    """Without what the class refuses, at the ends of a line and among choices; None where too little is left."""
+    good = [at for at, score in enumerate(varied.scores) if score is not None]
+    kept = range(good[0], good[-1] + 1) if good and isinstance(varied, Line) else good
+    values, scores = tuple(varied.values[at] for at in kept), tuple(varied.scores[at] for at in kept)
+    is_there = varied.now in values or (varied.now is None and isinstance(varied, Choices))
+    return varied._replace(values=values, scores=scores) if is_there and len(values) > 1 else None

@@ -1,0 +1,1 @@
+"""The HTTP edge: limits that hold before a request is understood."""

@@ -1,0 +1,112 @@
+"""How a connection ends: without a reset for a client that still sends, and soon for one that does not read."""
+
+import asyncio
+import fcntl
+import struct
+import termios
+from typing import Any
+
+from riskline.ingest.edge.limits import TICK_SECONDS
+from riskline.ingest.edge.pieces import PiecesProtocol
+
+MAX_UNREAD_BYTES = 16 * 1024 * 1024
+"""How much of a request is read that nobody wants: most clients look for an answer only once they have sent it all."""
+
+SLOW_BYTES = 1000
+"""A second in which fewer come of a request, while we would read more, counts as one in which its client does not send.
+
+So a large batch may take as long as it needs over any line, and a client that sends a byte now and then may not. The
+same holds for a client that reads its answer."""
+
+COUNT = struct.Struct("i")
+
+
+class EndingProtocol(PiecesProtocol):
+    """uvicorn's connection, whose end a client can see, and cannot put off."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended = False
+        self._unread = self._unsent = 0
+        self._ending_seconds = self._unsent_seconds = 0.0
+        self._answers = Answers(self)
+
+    def end(self) -> None:
+        """Ends the connection, and reads on for a while.
+
+        To close it while its client sends would reset it, and most clients would not see the answer.
+        """
+        if not self._ended and not self.transport.is_closing():
+            self.transport.write_eof()
+            self.flow.let_go()
+        self._ended, self._between_requests = True, False
+        self._unread = 0
+        self.drop_held()
+
+    def answered_last(self) -> None:
+        """Ends the connection after an answer that says so."""
+        if self._between_requests:
+            self.transport.close()
+        else:
+            self.end()
+
+    def pass_over(self, size: int) -> None:
+        """Counts what nobody wants, and lets the client go that sends too much of it."""
+        self._unread += size
+        if self._unread > MAX_UNREAD_BYTES:
+            self.transport.abort()
+
+    def let_go_of_the_idle(self, *, ending: bool) -> None:
+        """Lets the client go that does not read, or that does not come to an end; called once a second."""
+        unsent = unsent_bytes(self.transport)
+        is_stuck = unsent > 0 and 0 < self._unsent < unsent + SLOW_BYTES
+        self._unsent = unsent
+        self._unsent_seconds = self._unsent_seconds + TICK_SECONDS if is_stuck else 0.0
+        self._ending_seconds = self._ending_seconds + TICK_SECONDS if ending else 0.0
+        if max(self._unsent_seconds, self._ending_seconds) >= self._edge.limits.request_seconds:
+            self.transport.abort()
+
+    def resume_writing(self) -> None:
+        """The client has read most of what waited for it."""
+        super().resume_writing()
+        self._unsent = 0
+
+    def on_response_complete(self) -> None:
+        """An answer is out; after the last there is nothing to go on with."""
+        if self._ended:
+            self.server_state.total_requests += 1
+        else:
+            super().on_response_complete()
+
+
+class Answers(asyncio.Transport):
+    """The transport that uvicorn answers on, which leaves it to the connection how that ends."""
+
+    def __init__(self, connection: EndingProtocol) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def write(self, data: Any) -> None:
+        """Sends a part of an answer."""
+        self._connection.transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether it is to no purpose to send more."""
+        return self._connection.transport.is_closing()
+
+    def close(self) -> None:
+        """Ends the connection after this answer."""
+        self._connection.answered_last()
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """What the client has not taken yet of its answers, where more waits than its line holds."""
+    waiting = transport.get_write_buffer_size()
+    if not waiting:
+        return 0
+    try:
+        # what waits here moves only when much of what the kernel has was taken
+        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(COUNT.size))
+    except OSError:
+        return waiting
+    return waiting + int(COUNT.unpack(queued)[0])

@@ -1,0 +1,73 @@
+"""What the connections of an API process share at the HTTP edge: its limits, and the timer that looks after them."""
+
+import asyncio
+import resource
+from typing import Any, NamedTuple
+
+from riskline.ingest.edge.turns import Turns
+from riskline.ingest.recording.pressure import Pressure
+from riskline.shared.log import get_logger
+
+log = get_logger(__name__)
+
+STATE = "edge"
+"""Where the lifespan's state has the Edge, for each connection to find."""
+
+TICK_SECONDS = 1.0
+
+TURNED_AWAY_AT_A_TIME = 256
+"""Connections beyond the limit that are told so; any further is closed without a word."""
+
+
+OWN_FILES = 256
+"""Files and connections of the process itself, at most."""
+
+
+class Limits(NamedTuple):
+    """What an operator may set."""
+
+    connections: int = 10_000
+    request_seconds: float = 15.0
+    in_flight: int = 4_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def allow_files(connections: int) -> None:
+    """Raises this process's limit of open files, as far as it may, to what so many connections need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + TURNED_AWAY_AT_A_TIME + OWN_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        log.warning("fewer connections than set: raise the limit of open files", open_files=hard, connections=wanted)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class Edge:
+    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
+
+    def __init__(self, limits: Limits, *, pressure: Pressure) -> None:
+        self.limits = limits
+        self.turns = Turns(in_flight=limits.in_flight, pressure=pressure)
+        self.held_bytes = 0
+        self._connections: set[Any] = set()
+        self._ticking: asyncio.TimerHandle | None = None
+
+    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Makes itself known to the server's connections."""
+        scope.get("state", {})[STATE] = self
+
+    def watch(self, connections: set[Any]) -> None:
+        """Looks after these from now on: one timer for all, so that a request costs none."""
+        self._connections = connections
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        for each in list(self._connections):
+            each.second_passed()
+        if self._connections:
+            self.watch(self._connections)

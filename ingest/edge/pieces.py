@@ -1,0 +1,172 @@
+"""How the bytes of a connection are read: one request after the other, in bounded pieces, and in turns with others.
+
+A client may send many requests before it has an answer (pipelining), which uvicorn reads as they come, each with all
+that it needs in memory. Here the next is read once the one before it is answered; until then no more is taken from
+the client than has come already.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from riskline.ingest.edge.limits import STATE, Edge
+
+HEAD_END = b"\r\n\r\n"
+"""Ends each head and each chunked body; the parser takes no other line break."""
+
+EMPTY_LINES = re.compile(rb"[\r\n]*")
+"""What may stand before a request, and says nothing."""
+
+PIECES_AT_A_TIME = 64
+"""Of one connection, before others have their turn."""
+
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Of all connections of a process together, read and not yet looked at: 256 KB of each at the most are."""
+
+
+class HeldFlow(FlowControl):
+    """The flow control of a connection that reads no further while it holds what it has not looked at."""
+
+    held = False
+
+    def hold(self) -> None:
+        """Reads no more until `let_go`, whatever an application that answers meanwhile would like to read."""
+        self.pause_reading()
+        self.held = True
+
+    def let_go(self) -> None:
+        """Reads on."""
+        self.held = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Reads on, where nothing is held."""
+        if not self.held:
+            super().resume_reading()
+
+
+class PiecesProtocol(HttpToolsProtocol):
+    """uvicorn's connection, fed with pieces of which none has parts of two requests."""
+
+    flow: HeldFlow
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._edge: Edge = self.app_state[STATE]
+        self._between_requests = True
+        self._body_left = 0
+        self._tail = b""
+        self._held = b""
+        self._held_from = 0
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request is here, or a request, or several."""
+        if self._held:
+            self.flow.hold()
+            self.hold(self._held[self._held_from :] + data)
+        elif self._between_requests and self.is_answering():
+            self.flow.hold()
+            self.hold(data)
+        elif self._edge.turns.take(len(self.connections)):
+            self.read(data)
+        else:
+            self.wait_for_turn(data)
+
+    def wait_for_turn(self, data: bytes) -> None:
+        """Keeps what came until its turn."""
+        self.hold(data)
+        self._edge.turns.join(self)
+
+    def hold(self, data: bytes, start: int = 0) -> None:
+        """Keeps what came from `start` on."""
+        self._edge.held_bytes += len(data) - len(self._held)
+        self._held, self._held_from = data, start
+        if self._edge.held_bytes > MAX_HELD_BYTES:
+            self.too_much_held()
+
+    def go_on(self) -> None:
+        """Reads what is held: its turn has come."""
+        data, start = self._held, self._held_from
+        self.drop_held()
+        if data:
+            self.read_on(data, start)
+        if self.flow.held and not self._held:
+            self.flow.let_go()
+
+    def go_on_later(self) -> None:
+        """Reads what is held in a later turn."""
+        if self._held and not self.is_answering():
+            self._edge.turns.join(self)
+
+    def drop_held(self) -> None:
+        """Forgets what is held."""
+        self._edge.held_bytes -= len(self._held)
+        self._held, self._held_from = b"", 0
+
+    def read_on(self, data: bytes, start: int) -> None:
+        """Reads what was held."""
+        self.read(data, start)
+
+    def read(self, data: bytes, start: int = 0) -> None:
+        """Feeds the parser, up to where a request is to be answered before the next is read."""
+        for _ in range(PIECES_AT_A_TIME):
+            if self._between_requests:
+                start = EMPTY_LINES.match(data, start).end()  # type: ignore[union-attr]  # it matches anything
+            if start == len(data) or self.transport.is_closing():
+                return
+            if self._between_requests and self.is_answering():
+                self.flow.hold()
+                self.hold(data, start)
+                return
+            end = self._end(data, start)
+            piece = data[start:end]
+            start = end
+            if not self.feed(piece):
+                return
+            seen = self._tail + piece[-4:]
+            self._tail = b"" if self._between_requests or seen.endswith(HEAD_END) else seen[-3:]
+        if start < len(data):
+            self.flow.hold()
+            self.hold(data, start)
+            self._edge.turns.join(self)
+
+    def _end(self, data: bytes, start: int) -> int:
+        """Where a piece ends that begins here: with its body, a head, or what may be the end of a chunked body."""
+        if self._body_left:
+            return min(start + self._body_left, len(data))
+        # the four bytes may have come in two parts
+        end = (self._tail + data[start : start + 3]).find(HEAD_END)
+        if end >= 0:
+            return start + end + 4 - len(self._tail)
+        end = data.find(HEAD_END, start)
+        return len(data) if end < 0 else end + 4
+
+    def feed(self, piece: bytes) -> bool:
+        """Hands a piece to the parser; False where nothing after it is to be read."""
+        raise NotImplementedError
+
+    def too_much_held(self) -> None:
+        """Lets the client go: the process holds as much as it may."""
+        raise NotImplementedError
+
+    def is_answering(self) -> bool:
+        """Whether a request is here that has no answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is here."""
+        super().connection_made(transport)
+        self.flow = HeldFlow(transport)
+
+    def on_response_complete(self) -> None:
+        """An answer is out; what came meanwhile is read."""
+        super().on_response_complete()
+        self.go_on_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, and with it what it sent."""
+        self.drop_held()
+        super().connection_lost(exc)

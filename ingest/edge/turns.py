@@ -1,0 +1,82 @@
+"""The turns of the event loop: how much of what has come is answered in each, and how much may wait for one.
+
+libuv hands out all that can be read before it lets anything else run, for hundreds of busy connections again and again:
+no connection is accepted meanwhile, no answer of Redis is read, and no timer fires.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from riskline.ingest.recording.pressure import Pressure
+
+PIECES_A_TURN = 256
+"""Some ten milliseconds of work: so long does anything else wait at the most. A turn costs a few microseconds."""
+
+
+class Waiting(Protocol):
+    """A connection that has more to read."""
+
+    def go_on(self) -> None:
+        """Its turn has come."""
+
+
+class Turns:
+    """Which connection is read when; its clock is the event loop's own turn."""
+
+    def __init__(self, *, in_flight: int, pressure: Pressure) -> None:
+        """`in_flight` are the requests that may be unanswered before further ones are to be refused."""
+        self._in_flight = in_flight
+        self._pressure = pressure
+        self._waiting: deque[Waiting] = deque()
+        self._left = PIECES_A_TURN
+        self._comes = False
+        self._scoring = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests are unanswered as may be: those that wait for a turn, and then for the recorder."""
+        return len(self._waiting) + self._scoring + self._pressure.waiting >= self._in_flight
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """While a request is decided in more than one turn."""
+        self._scoring += 1
+        try:
+            yield
+        finally:
+            self._scoring -= 1
+
+    def take(self, connections: int) -> bool:
+        """Whether one of so many connections may be read at once; where they are few, a turn cannot take long."""
+        if connections <= PIECES_A_TURN:
+            return True
+        if not self._left:
+            return False
+        self._left -= 1
+        self._come()
+        return True
+
+    def join(self, connection: Waiting) -> None:
+        """Lets a connection go on in a later turn, after those that came before it."""
+        self._waiting.append(connection)
+        self._come()
+
+    def _come(self) -> None:
+        if not self._comes:
+            self._comes = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._comes = False
+        now = min(len(self._waiting), PIECES_A_TURN)
+        # what comes in this turn stands behind those that wait
+        self._left = PIECES_A_TURN - now
+        try:
+            for _ in range(now):
+                self._waiting.popleft().go_on()
+        finally:
+            if self._waiting:
+                self._come()

@@ -1,0 +1,140 @@
+"""What the connections of an API process share for the fast path: its doors, known heads, and the work behind them."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.hosts import Hosts
+from riskline.ingest.auth.rate_limits import Account, Limiter
+from riskline.ingest.auth.scopes import ACCESS, Access
+from riskline.ingest.problems.refusals import too_busy
+from riskline.ingest.problems.table import described, help_link
+from riskline.ingest.recording.pressure import Pressure
+from riskline.ingest.resources.score import ScoreResource
+from riskline.ingest.resources.transactions import TransactionsResource
+from riskline.ingest.submission.submissions import Submitter
+from riskline.shared.telemetry.metrics import REQUEST_SECONDS, REQUESTS, Tally
+
+STATE = "fast_path"
+"""Where the lifespan's state has the FastPath, for each connection to find."""
+
+KNOWN_HEADS = 1024
+"""Heads that are known at a time: a client has one for each length that its bodies have."""
+
+KNOWN_HEAD_BYTES = 2048
+"""The largest head that is kept: bounds what a client can fill memory with."""
+
+
+class Door(NamedTuple):
+    """What a URL asks for."""
+
+    queued: bool
+    explain: bool
+    access: Access
+
+
+DOORS = {
+    path.encode() + query: Door(queued=queued, explain=explain, access=ACCESS["POST", path])
+    for path, queued in (("/score-transaction", False), ("/transactions", True))
+    for query, explain in ((b"", False), (b"?explain=true", True), (b"?explain=false", False))
+}
+
+
+class Plain(NamedTuple):
+    """A request that may go the fast way, by its head."""
+
+    door: Door
+    length: int
+    request_id: str | None
+    traceparent: str | None
+    sender: str | None
+    account: Account | None
+
+
+class FastPath:
+    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
+
+    def __init__(
+        self,
+        *,
+        score: ScoreResource,
+        transactions: TransactionsResource,
+        submitter: Submitter,
+        pressure: Pressure,
+        gate: Gate,
+        hosts: Hosts,
+        limiter: Limiter,
+        end_waits: Callable[[], None],
+        strict: bool,
+        max_body_bytes: int,
+        traced: bool = False,
+    ) -> None:
+        """`traced` requests all go the ordinary way, where their spans are made."""
+        self.doors = {} if traced else DOORS
+        self.end_waits = end_waits
+        self.strict = strict
+        self.decide = score.decide
+        self.submission = transactions.submission
+        self.enqueue = submitter.enqueue
+        self.pressure = pressure
+        self.max_body_bytes = max_body_bytes
+        self.scored = Tally(
+            REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction", "no")
+        )
+        self.accepted = Tally(
+            REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions", "no")
+        )
+        self.refused = REQUESTS.labels("/score-transaction", "POST", "503")
+        self.gate = gate
+        self.hosts = hosts
+        self._limiter = limiter
+        self.clock = limiter.clock
+        self.heads: dict[bytes, Plain] = {}
+        # a head that is known was admitted: with other keys each has to be admitted anew
+        gate.on_change(self.heads.clear)
+        self._defaults: list[tuple[bytes, bytes]] = []
+        self._first_lines: dict[bytes, bytes] = {}
+
+    async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Makes itself known to the server's connections."""
+        scope.get("state", {})[STATE] = self
+
+    def close_doors(self) -> None:
+        """Sends all requests the ordinary way from now on."""
+        self.doors = {}
+        self.heads.clear()
+
+    def sender_and_account(self, authorization: str | None) -> tuple[str | None, Account | None]:
+        """The identity of an admitted request's key, and what the request is counted on."""
+        key = self.gate.holder(authorization) if self.gate.asks else None
+        return None if key is None else key.identity, self._limiter.account(key)
+
+    def learn(self, head: bytes, plain: Plain) -> None:
+        """Keeps what a head says, in the very call that admitted it; only where another request may have the same."""
+        if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
+            if len(self.heads) >= KNOWN_HEADS:
+                self.heads.clear()
+            self.heads[head] = plain
+
+    def first_lines(self, status: bytes, defaults: list[tuple[bytes, bytes]], media_type: bytes) -> bytes:
+        """An answer's first lines with the server's own headers, which change once a second."""
+        if defaults is not self._defaults:
+            self._defaults, self._first_lines = defaults, {}
+        lines = self._first_lines.get(status)
+        if lines is None:
+            own = b"".join(name + b": " + value + b"\r\n" for name, value in defaults)
+            lines = b"HTTP/1.1 " + status + b"\r\n" + own + b"content-type: " + media_type + b"\r\n"
+            self._first_lines[status] = lines
+        return lines
+
+
+@cache
+def busy(root_path: str) -> tuple[bytes, bytes]:
+    """The body and the headers of the answer that too many requests wait."""
+    problem = too_busy()
+    body = orjson.dumps({**described(problem), "instance": "/score-transaction"})
+    headers = {**(dict(problem.headers or {})), "link": help_link(problem.name, root_path=root_path)}
+    return body, "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()

@@ -1,0 +1,1 @@
+"""Reads that wait: for one transaction's decision and for the feed."""

@@ -1,0 +1,234 @@
+"""Long-polls: one subscription for the whole process, one future for each client that waits."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import orjson
+from redis.asyncio import Redis
+
+from riskline.ingest.long_polls.shared_reads import Read, Reads, in_batches
+from riskline.shared.domain.lifecycle import Status
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.outage import Outage
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.keys import FIRST
+from riskline.shared.store.records import Record
+from riskline.shared.store.sharding.sharded_store import Route, ShardedIntake
+from riskline.shared.store.sharding.shards import by_shard
+
+log = get_logger(__name__)
+
+RECHECK_SECONDS = 1.0
+"""How often the records of all waited-for transactions are looked at: a wake-up may be lost with Redis."""
+
+SILENCE_SECONDS = 4.0
+"""After which a server that is listened to is taken for lost: it is asked for a sign of life at each look."""
+
+NOT_YET: Record = {}
+"""What a wait gives that ended without a decision."""
+
+CHANNELS = (FIRST.decided_channel,)
+
+
+class Places:
+    """How many clients may wait at a time, at all doors of a process; who finds no place is answered at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody else may wait."""
+        return self._free <= 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place for as long as this lasts."""
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+class Waiting:
+    """Reads transactions for clients, and wakes those that wait for a decision."""
+
+    def __init__(self, intake: TransactionIntake, places: Places, *, channels: Sequence[str] = CHANNELS) -> None:
+        """Decisions are heard of on the channels, one for each shard of the store."""
+        self.places = places
+        parts = intake.parts if isinstance(intake, ShardedIntake) else (intake,)
+        self._reads = [Reads(part) for part in parts]
+        self._route: Route = intake.route if isinstance(intake, ShardedIntake) else _the_only_one
+        self._rechecks: dict[int, asyncio.Task[None]] = {}
+        self._heard_meanwhile: defaultdict[int, set[str]] = defaultdict(set)
+        self._channels = channels
+        self._waiters: defaultdict[str, set[Read]] = defaultdict(set)
+        self._ending = False
+        self._outage = Outage(log, failing="the subscription is lost", back="the subscription works again")
+
+    async def for_decision(self, transaction_id: str, *, timeout_seconds: float) -> Record | None:
+        """The record as soon as it is decided, or as it is when the time is over; None where there is none.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        with self.watching(transaction_id) as decided:
+            record = await self.read(transaction_id)
+            if record is None or record["status"] != Status.QUEUED or timeout_seconds <= 0:
+                return record
+            return await self.until(decided, transaction_id, timeout_seconds=timeout_seconds)
+
+    @contextmanager
+    def watching(self, transaction_id: str) -> Iterator[Read]:
+        """A future that has the record once it is decided; to be had before the decision can be made."""
+        decided: Read = asyncio.get_running_loop().create_future()
+        self._waiters[transaction_id].add(decided)
+        try:
+            yield decided
+        finally:
+            waiters = self._waiters[transaction_id]
+            waiters.discard(decided)
+            if not waiters:
+                del self._waiters[transaction_id]
+
+    async def until(self, decided: Read, transaction_id: str, *, timeout_seconds: float) -> Record | None:
+        """The record as soon as it is decided, or as it is when the time is over.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        record: Record | None = NOT_YET
+        if self._ending or self.places.full:
+            timeout_seconds = 0
+        with suppress(TimeoutError), self.places.one():
+            record = await asyncio.wait_for(decided, timeout_seconds)
+        return await self.read(transaction_id) if record is NOT_YET else record
+
+    def end_waits(self) -> None:
+        """Answers all who wait, and lets nobody wait any more: the server stops, and would have to cut them off."""
+        self._ending = True
+        for waiters in self._waiters.values():
+            for decided in waiters:
+                if not decided.done():
+                    decided.set_result(NOT_YET)
+
+    async def read(self, transaction_id: str) -> Record | None:
+        """The record as it is; None where there is none.
+
+        Raises:
+            StoreUnavailableError: Redis failed.
+        """
+        return await self._reads[self._route(transaction_id)].read(transaction_id)
+
+    async def wake(self, transaction_ids: Collection[str]) -> None:
+        """Gives those who wait for any of these their records, where they are decided.
+
+        Raises:
+            StoreUnavailableError: Redis failed; they go on waiting.
+        """
+        for shard, ids in self._by_shard(transaction_ids).items():
+            await self._wake(shard, ids)
+
+    def _by_shard(self, transaction_ids: Collection[str]) -> Mapping[int, list[str]]:
+        return by_shard((each for each in transaction_ids if each in self._waiters), self._route)
+
+    async def _wake(self, shard: int, transaction_ids: Sequence[str]) -> None:
+        for ids in in_batches(transaction_ids):
+            self.tell(dict(zip(ids, await self._reads[shard].intake.get(ids), strict=True)))
+
+    def tell(self, records: Mapping[str, Record | None]) -> None:
+        """Gives those who wait for any of these their records, where they are decided.
+
+        One that is not there is no reason to stop: who submits waits from before the commit on.
+        """
+        for transaction_id, record in records.items():
+            if record is not None and record["status"] != Status.QUEUED:
+                for decided in self._waiters.get(transaction_id, ()):
+                    if not decided.done():
+                        decided.set_result(record)
+
+    async def listen(self, redis: Redis) -> None:
+        """Hears of decisions until cancelled; an outage of Redis is waited out."""
+        while True:
+            try:
+                with redis_faults_named():
+                    await self._hear(redis)
+            except StoreUnavailableError as error:
+                self._outage.failed(error)
+            except Exception:
+                # whatever somebody else publishes there must not leave every client waiting
+                log.exception("subscription failed")
+            await asyncio.sleep(RECHECK_SECONDS)
+
+    async def _hear(self, redis: Redis) -> None:
+        async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(*self._channels)
+            await self.recheck()
+            self._outage.over()
+            time = asyncio.get_running_loop().time
+            next_recheck = time() + RECHECK_SECONDS
+            heard_at = time()
+            while True:
+                message = await subscription.get_message(timeout=RECHECK_SECONDS)
+                if message is not None:
+                    heard_at = time()
+                    if self._waiters and message["type"] == "message":
+                        await self._heard(orjson.loads(message["data"]))
+                if time() >= next_recheck:
+                    await self.recheck()
+                    if len(self._reads) > 1:
+                        # what is read is elsewhere: nothing else tells whether the server that is listened to lives
+                        if time() - heard_at > SILENCE_SECONDS:
+                            raise StoreUnavailableError("Redis: the subscription is silent")
+                        await subscription.ping()
+                    next_recheck = time() + RECHECK_SECONDS
+
+    async def _heard(self, decided: dict[str, Record] | list[str]) -> None:
+        """Takes the records that came with the message, or reads them where there were many."""
+        if isinstance(decided, dict):
+            self.tell(decided)
+        elif len(self._reads) == 1:
+            await self.wake(decided)
+        else:
+            self._look_at(self._by_shard(decided))
+
+    async def recheck(self) -> None:
+        """Wakes who waits for a transaction that was decided unheard.
+
+        Raises:
+            StoreUnavailableError: Redis failed, which is all that there is.
+        """
+        if len(self._reads) == 1:
+            await self.wake(list(self._waiters))
+            return
+        self._look_at(self._by_shard(self._waiters))
+
+    def _look_at(self, wanted: Mapping[int, Sequence[str]]) -> None:
+        """Of several, one that is slow or away must not keep the subscription from those of the others."""
+        for shard, ids in wanted.items():
+            if shard in self._rechecks:
+                self._heard_meanwhile[shard].update(ids)
+            else:
+                self._rechecks[shard] = asyncio.create_task(self._recheck(shard, ids))
+
+    async def _recheck(self, shard: int, transaction_ids: Sequence[str]) -> None:
+        try:
+            with suppress(StoreUnavailableError):
+                await self._wake(shard, transaction_ids)
+                while meanwhile := self._heard_meanwhile.pop(shard, None):
+                    await self._wake(shard, [each for each in meanwhile if each in self._waiters])
+        except Exception:
+            log.exception("looking at what is waited for failed")
+        finally:
+            # where it failed, the next look at all comes in a second
+            self._heard_meanwhile.pop(shard, None)
+            del self._rechecks[shard]
+
+
+def _the_only_one(_transaction_id: str) -> int:
+    return 0

@@ -1,0 +1,271 @@
+"""What the operations of the OpenAPI document are put together from: schemas, headers, parameters, examples."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema, from_json
+
+from riskline.ingest.edge.bodies import MAX_WAIT_SECONDS
+from riskline.ingest.openapi.schemas import (
+    Accepted,
+    BatchResult,
+    DecisionPage,
+    Health,
+    Liveness,
+    Problem,
+    Readiness,
+    TransactionEvent,
+    TransactionState,
+)
+from riskline.ingest.problems.table import TYPE_PREFIX
+from riskline.ingest.submission.callback_field import SCHEMA, Submitted
+from riskline.shared.domain.class_check import of_examples
+from riskline.shared.domain.columns import NUMBERS
+from riskline.shared.domain.decision import Decision, Reason
+from riskline.shared.domain.lifecycle import CallbackStatus, Status
+from riskline.shared.domain.policy import Action
+from riskline.shared.domain.transaction import BESIDE, TransactionModel
+from riskline.shared.model.reasons import pointed
+from riskline.shared.store.feed import MAX_PAGE
+
+Json = dict[str, Any]
+
+SCHEMA_PATH = "#/components/schemas/{model}"
+ANSWERS = (
+    *(Accepted, BatchResult, Decision, DecisionPage, Health, Liveness, Problem, Readiness),
+    *(TransactionEvent, TransactionState),
+)
+
+SUBMITTED_AT = "2026-11-24T03:15:07.098Z"
+SCORED_AT = "2026-11-24T03:15:07.123Z"
+MODEL_VERSION = "20261124T031500-3f9a2c1b"
+
+PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "not-json": (400, "The body is not JSON", "The body cannot be read as JSON: EOF while parsing a value."),
+    "key-needed": (401, "A valid API key is needed", "Send the header Authorization: Bearer KEY."),
+    "forbidden": (403, "The API key may not do this", "This takes a key with another scope."),
+    "unknown-transaction": (404, "Unknown transaction", "No transaction with this id was submitted, or it expired."),
+    "conflict": (409, "The transaction_id is taken by another transaction", "It was submitted with another body."),
+    "not-decided-yet": (409, "The transaction is not decided yet", "It waits for its decision."),
+    "transaction-erased": (410, "The transaction was erased", "Nothing of it is kept."),
+    "cursor-expired": (410, "The feed no longer has this cursor", "Start again with after=0 or after=latest."),
+    "body-too-large": (413, "The body is too large", "A body may have up to 65536 bytes."),
+    "too-many-rows": (413, "The batch has too many rows", "A batch may have up to 10000 rows."),
+    "unsupported-media-type": (415, "The body must be JSON", "Send the header Content-Type: application/json."),
+    "invalid-transaction": (422, "The transaction is not valid", "2 fields are not as they must be; see errors."),
+    "empty-batch": (422, "The batch has no rows", "Send at least one transaction."),
+    "no-row-accepted": (422, "No row of the batch is accepted", "Each of its rows has a problem; see rows."),
+    "invalid-parameter": (422, "A query parameter is not valid", "A query parameter has a value it cannot have."),
+    "rate-limited": (
+        429,
+        "The API key sends too fast",
+        "Its rate is 100/s. Nothing was accepted; send it again later.",
+    ),
+    "no-model": (503, "No model serves", "No usable model is active; riskline doctor says why."),
+    "store-unavailable": (
+        503,
+        "Redis is away or takes no writes",
+        "Nothing was accepted. Repeat the request: the same transaction_id is never taken twice.",
+    ),
+    "queue-full": (503, "Too many transactions wait for a decision", "The queue limit is reached."),
+}
+"""Status, title and an example's detail of each problem that an operation names."""
+
+REFUSALS: dict[str, tuple[int, str, str]] = {
+    "bad-request": (400, "The request is not valid HTTP", "The parser says: Invalid header token."),
+    "not-acceptable": (406, "The client takes no JSON", "Send Accept: application/json."),
+    "request-timeout": (408, "The request came too slowly", "A request may take 15 seconds."),
+    "uri-too-long": (414, "The URI is too long", "It may have up to 8192 bytes."),
+    "expectation-failed": (417, "The expectation is not known", "The only one is Expect: 100-continue."),
+    "host-not-allowed": (421, "The service is not known by this name", "Add it to RISKLINE_ALLOWED_HOSTS."),
+    "head-too-large": (431, "The headers are too large", "They may be 100 fields and 32768 bytes in all."),
+    "too-busy": (503, "Too many requests wait for this process", "Nothing was accepted. Send it again later."),
+    "too-many-connections": (503, "All connections are taken", "Nothing was accepted. Come again."),
+}
+"""The same of those that any request may have for an answer, whatever it asks for."""
+
+HEADERS: dict[str, Json] = {
+    "X-Request-ID": {
+        "description": "The request's own `X-Request-ID` where it sent a sane one, else a new id.",
+        "schema": {"type": "string"},
+    },
+    "Link": {
+        "description": "Where the page of this type of problem is, with the relation `help` (RFC 8288).",
+        "schema": {"type": "string"},
+    },
+    "Location": {
+        "description": "Where the transaction's state is.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 0}},
+    "RateLimit": {
+        "description": "What is left of the rate of this API key, and the seconds until all of it is there again "
+        "(draft-ietf-httpapi-ratelimit-headers); where there is a rate.",
+        "schema": {"type": "string"},
+        "example": '"key";r=99;t=1',
+    },
+    "RateLimit-Policy": {
+        "description": "The rate: how many requests or rows of a batch in how many seconds.",
+        "schema": {"type": "string"},
+        "example": '"key";q=100;w=1',
+    },
+    "WWW-Authenticate": {
+        "description": "What to send, and what is wrong with what was sent (RFC 6750).",
+        "schema": {"type": "string"},
+    },
+    "Preference-Applied": {
+        "description": "The wait that was granted (RFC 7240), where one was asked for.",
+        "schema": {"type": "string"},
+    },
+}
+
+SECURITY_SCHEME = "apiKey"
+SECURITY_SCHEMES: dict[str, Json] = {
+    SECURITY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`Authorization: Bearer rk_…`, a key that `riskline keys new` made. Each operation names the "
+        "scope that the key must have; `admin` has all. An API on loopback that was given no keys asks for none.",
+    }
+}
+
+EXPLAIN: Json = {
+    "name": "explain",
+    "in": "query",
+    "description": "Give reasons whatever the action; without it an APPROVE has none.",
+    "schema": {"type": "boolean", "default": False},
+}
+PREFER: Json = {
+    "name": "Prefer",
+    "in": "header",
+    "description": f"`wait=N` (RFC 7240) waits N seconds, at most {MAX_WAIT_SECONDS:.0f}, for the decision.",
+    "schema": {"type": "string"},
+    "examples": {"wait": {"value": "wait=10"}},
+}
+WAIT: Json = {
+    "name": "wait",
+    "in": "query",
+    "description": "Seconds to wait for the decision before answering with what is known.",
+    "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
+}
+
+AFTER: Json = {
+    "name": "after",
+    "in": "query",
+    "description": "The `next` of an earlier page; `0` for the oldest decision kept, `latest` for what comes from now.",
+    "schema": {"type": "string", "pattern": "^(0|latest|[0-9]{1,19}-[0-9]{1,19})$", "default": "0"},
+}
+LIMIT: Json = {
+    "name": "limit",
+    "in": "query",
+    "description": "How many decisions the page may have.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE},
+}
+FEED_WAIT: Json = {**WAIT, "description": "Seconds to wait for a decision where none comes after the cursor."}
+
+
+CALLBACK: Json = {
+    "url": "https://shop.example/hooks/riskline",
+    "status": CallbackStatus.DELIVERED.value,
+    "event": "transaction.scored",
+    "webhook_id": "msg_6f2c5e0d9a7b4c3f8e1d2a3b4c5d6e7f",
+    "attempts": [
+        {"at": "2026-11-24T03:15:07.131Z", "status": 503, "latency_ms": 41.2, "answer": "later", "error": None},
+        {"at": "2026-11-24T03:15:12.702Z", "status": 204, "latency_ms": 38.9, "answer": "", "error": None},
+    ],
+    "next_attempt_at": None,
+}
+
+
+class _WireSchema(GenerateJsonSchema):
+    """JSON Schema of what is sent: no title that repeats a name, nothing null that is left out of answers instead."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """A field's name says as much as a title made of it."""
+        del schema
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """An answer's field that defaults to None is there with a value, or is not there."""
+        inner = schema["schema"]
+        if self.mode == "serialization" and inner["type"] == "nullable" and schema.get("default", ...) is None:
+            return self.generate_inner(inner["schema"])
+        return super().default_schema(schema)
+
+
+def schemas_of(transaction_class: type[TransactionModel]) -> tuple[dict[type, Json], Json]:
+    """A reference to each class's schema, and the schemas; pydantic renames classes that share a name."""
+    references, document = TypeAdapter.json_schemas(
+        [
+            (transaction_class, "validation", TypeAdapter(transaction_class)),
+            *[(answer, "serialization", TypeAdapter(answer)) for answer in ANSWERS],
+        ],
+        ref_template=SCHEMA_PATH,
+        schema_generator=_WireSchema,
+    )
+    by_class = {key: reference for (key, _mode), reference in references.items()}
+    schemas = document["$defs"]
+    name = by_class[transaction_class]["$ref"].removeprefix(SCHEMA_PATH.format(model=""))
+    transaction = schemas[name]
+    submitted = f"{name}Submission"
+    schemas[submitted] = {
+        **transaction,
+        "title": submitted,
+        "properties": {**transaction["properties"], BESIDE: SCHEMA},
+    }
+    return {**by_class, Submitted: {"$ref": SCHEMA_PATH.format(model=submitted)}}, schemas
+
+
+class Samples:
+    """Example bodies for one transaction class."""
+
+    def __init__(self, transaction_class: type[TransactionModel]) -> None:
+        self._id = {"transaction_id": "TXN-99827364"}
+        self._features = transaction_class.feature_names()
+        fields = transaction_class.model_fields.items()
+        self._number = next((name for name, field in fields if field.annotation in NUMBERS), self._features[0])
+        self.transaction = _first_examples(transaction_class)
+        feature = self._features[0]
+        shown = None if self.transaction is None else transaction_class.from_row(self.transaction).shown_values()[0]
+        value = shown if isinstance(shown, str) else float(1 if shown is None else shown)
+        said = value if isinstance(value, str) else f"{value:,.2f}"
+        moved = 0.3127
+        self.decision = Decision(
+            **self._id,
+            fraud_probability=0.9214,
+            action=Action.DECLINE,
+            model_version=MODEL_VERSION,
+            scored_at=SCORED_AT,
+            reasons=(Reason(feature, value, moved, pointed(f"{feature} {said} is far above usual", moved)),),
+        ).to_dict()
+        bad_row = {"index": 1, **self.problem("invalid-transaction", "")}
+        del bad_row["instance"]
+        self.batch: Json = {"accepted": 1, "known": 0, "refused": 1, "rows": [bad_row]}
+        self.page: Json = {"decisions": [self.decision], "next": "1795490107123-0"}
+        self.accepted: Json = {**self._id, "status": Status.QUEUED.value, "submitted_at": SUBMITTED_AT}
+        self.queued: Json = {**self.accepted, "decision": None, "callback": None}
+        self.scored: Json = {**self.queued, "status": Status.SCORED.value, "decision": self.decision}
+        self.event: Json = {"type": "transaction.scored", "timestamp": SCORED_AT, "data": dict(self.scored)}
+        del self.event["data"]["callback"]
+        self.called_back: Json = {**self.scored, "callback": CALLBACK}
+        self.failed: Json = {**self.queued, "status": Status.FAILED.value, "error": "The worker died on it 3 times."}
+
+    def problem(self, name: str, instance: str) -> Json:
+        """The problem of this name, at this path."""
+        status, title, detail = {**PROBLEMS, **REFUSALS}[name]
+        problem: Json = {"type": TYPE_PREFIX + name, "title": title, "status": status, "detail": detail}
+        problem["instance"] = instance.replace("{transaction_id}", self._id["transaction_id"])
+        if name == "invalid-transaction":
+            problem["errors"] = [
+                {"pointer": f"/{self._number}", "detail": "Input should be a valid number"},
+                {"pointer": "/no_such_field", "detail": "Unknown field"},
+            ]
+        return problem
+
+
+def _first_examples(transaction_class: type[TransactionModel]) -> Json | None:
+    """A transaction of the fields' first examples; None where they do not make a valid one."""
+    built = of_examples(transaction_class)
+    shown: Json | None = None if built is None else from_json(built.to_json())
+    return shown

@@ -1,0 +1,1 @@
+"""Every error answer, and the page of each type."""

@@ -1,0 +1,198 @@
+"""The rows of a batch as its body arrives: a JSON array or lines, never more of it held than a part and a row."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from riskline.ingest.problems.table import Problem, body_too_large, internal_error, invalid_transaction
+from riskline.ingest.submission.callback_field import Submissions, Submitted, is_mentioned
+from riskline.shared.domain.transaction import many
+from riskline.shared.domain.wrong_fields import is_not_json
+from riskline.shared.log import get_logger
+
+log = get_logger(__name__)
+
+PART_BYTES = 65_536
+"""How much of a body is taken at once: some hundred rows, a millisecond of the event loop's time."""
+
+BLANKS = b" \t\r\n"
+"""What JSON takes for white space (RFC 8259): Python's own idea of it has more."""
+
+BRACES_TRIED = 16
+"""Braces before the last one that may be inside of a row until more of the body is awaited."""
+
+Row = Submitted | Problem
+"""What became of a row: a submission, or what is wrong with it."""
+
+
+class Reader(Protocol):
+    """Takes a body piece by piece and gives its rows in their order."""
+
+    def feed(self, data: bytes) -> Iterable[Row]:
+        """The rows that are complete with this piece, to be read before the next; what is wrong with each is said late.
+
+        Raises:
+            Problem: the body cannot go on like this.
+        """
+
+    def end(self) -> Iterable[Row]:
+        """The last rows; raises Problem where the body must not end here."""
+
+
+class Lines:
+    """Reads newline-delimited JSON: a line that is none is that row's problem alone."""
+
+    def __init__(self, submissions: Submissions, *, max_row_bytes: int) -> None:
+        self._submissions = submissions
+        self._max_row_bytes = max_row_bytes
+        self._rest = b""
+        self._too_long = False
+
+    def feed(self, data: bytes) -> Iterable[Row]:
+        """See Reader."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        rows = self._rows(lines, first_is_too_long=self._too_long)
+        self._too_long = self._too_long and not lines
+        if len(rest) > self._max_row_bytes:
+            self._too_long, rest = True, b""
+        self._rest = rest
+        return rows
+
+    def end(self) -> Iterable[Row]:
+        """See Reader."""
+        return self._rows([self._rest], first_is_too_long=self._too_long)
+
+    def _rows(self, lines: Sequence[bytes], *, first_is_too_long: bool) -> Iterator[Row]:
+        for number, line in enumerate(lines):
+            if (first_is_too_long and number == 0) or len(line) > self._max_row_bytes:
+                yield body_too_large(self._max_row_bytes)
+            elif line.strip(BLANKS):
+                yield read_row(self._submissions, line)
+
+
+class Array:
+    """Reads a JSON array.
+
+    It is cut behind a brace. Whether a row ends there the JSON parser says: what stands before it, put into brackets,
+    is an array, or the brace was one inside of a row and more has to come.
+    """
+
+    def __init__(self, submissions: Submissions, *, max_row_bytes: int) -> None:
+        self._submissions = submissions
+        self._max_row_bytes = max_row_bytes
+        self._rest = b""
+        self._at = _At.START
+        self._try_at = PART_BYTES
+
+    def feed(self, data: bytes) -> Iterable[Row]:
+        """See Reader."""
+        self._rest += data
+        self._step()
+        if self._at not in (_At.FIRST_ROW, _At.ROW) or len(self._rest) < self._try_at:
+            return []
+        rows, cut = self._rows_to_a_brace()
+        if rows is None:
+            if len(self._rest) > self._max_row_bytes + PART_BYTES:
+                raise _broken("a row is too large, or is not JSON")
+            self._try_at = len(self._rest) + PART_BYTES
+            return []
+        self._rest, self._at, self._try_at = self._rest[cut:], _At.BEHIND_ROW, PART_BYTES
+        self._step()
+        return rows
+
+    def _rows_to_a_brace(self) -> tuple[Iterable[Row] | None, int]:
+        """The rows up to one of the last braces, and where that is; bad rows may have braces of their own."""
+        cut = len(self._rest)
+        for _ in range(BRACES_TRIED):
+            cut = self._rest.rfind(b"}", 0, cut)
+            if cut < 0:
+                break
+            rows = self._parsed(self._rest[: cut + 1] + b"]")
+            if rows is not None:
+                return rows, cut + 1
+        return None, 0
+
+    def end(self) -> Iterable[Row]:
+        """See Reader."""
+        rest = self._rest.strip(BLANKS)
+        if self._at is _At.END or (self._at is _At.FIRST_ROW and rest == b"]"):
+            return []
+        rows = self._parsed(rest) if self._at in (_At.FIRST_ROW, _At.ROW) else None
+        if rows is None:
+            raise _broken("it is no JSON array, or does not end")
+        return rows
+
+    def _step(self) -> None:
+        """Takes the brackets and commas between rows as far as they are here."""
+        while self._at not in (_At.FIRST_ROW, _At.ROW):
+            self._rest = self._rest.lstrip(BLANKS)
+            if not self._rest:
+                return
+            sign, self._rest = self._rest[:1], self._rest[1:]
+            try:
+                self._at = _SIGNS[self._at, sign]
+            except KeyError:
+                raise _broken("it is no JSON array") from None
+
+    def _parsed(self, inside: bytes) -> Iterable[Row] | None:
+        """The rows between the brackets, of which the first is left out; None where none are, or it is not JSON."""
+        if is_mentioned(inside):
+            return self._parsed_one_by_one(inside)
+        try:
+            rows = many(self._submissions.transaction_class).validate_json(b"[" + inside)
+            return [Submitted(row, None) for row in rows] or None
+        except ValidationError as error:
+            if is_not_json(error):
+                return None
+        except Exception:  # noqa: BLE001  # a team's own class: one row must not take the others with it
+            log.debug("a part of a batch is read row by row")
+        return self._parsed_one_by_one(inside)
+
+    def _parsed_one_by_one(self, inside: bytes) -> Iterable[Row] | None:
+        try:
+            values = from_json(b"[" + inside)
+        except ValueError:
+            return None
+        # one after the other as they are wanted: a part of nothing but bad ones takes long
+        return (read_row(self._submissions, to_json(value)) for value in values) if values else None
+
+
+class _At(Enum):
+    """Where in an array the rest begins."""
+
+    START = auto()
+    FIRST_ROW = auto()
+    ROW = auto()
+    BEHIND_ROW = auto()
+    END = auto()
+
+
+_SIGNS = {
+    (_At.START, b"["): _At.FIRST_ROW,
+    (_At.BEHIND_ROW, b","): _At.ROW,
+    (_At.BEHIND_ROW, b"]"): _At.END,
+}
+
+
+def read_row(submissions: Submissions, row: bytes) -> Row:
+    """A row as the door for single transactions would take it, or refuse it."""
+    try:
+        return submissions.parse(row)
+    except ValidationError as error:
+        return invalid_transaction(error)
+    except Exception as error:
+        log.exception("a row failed", error=type(error).__name__)
+        return internal_error()
+
+
+def _broken(what: str) -> Problem:
+    return Problem(
+        status=400,
+        name="not-json",
+        title="The body is not JSON",
+        detail=f"The body cannot be read as a batch: {what}. Rows before it may have been accepted; to send them again "
+        "is safe.",
+    )

@@ -1,0 +1,135 @@
+"""What a transaction class must keep to, so that each of its transactions is the same row wherever it is built."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, PlainSerializer, SerializeAsAny, WrapSerializer
+from pydantic.fields import FieldInfo
+
+from riskline.shared.domain.columns import NUMBERS, derived_features, layout
+from riskline.shared.domain.features import InputOnly, encoding, says
+
+CLOCK = frozenset({"now", "utcnow", "today"})
+"""What the day of a model's training is asked by, which is the same day however often a transaction is built."""
+
+MAX_COLUMNS, MAX_NAME = 4096, 200
+"""What the manifest of a model takes."""
+
+CONFIG = {"strict": True, "frozen": True, "allow_inf_nan": False}
+"""What a class may not set otherwise: a worker would take another transaction than was sent."""
+
+ENGINE = "rust-regex"
+"""The engine of patterns; of Python's the `$` also stands before a line break, which would pass into an id."""
+
+
+def problem_of(cls: type[BaseModel], id_field: str) -> str | None:
+    """Why a class cannot be used; None where it can."""
+    return next(_problems(cls, id_field), None)
+
+
+def _problems(cls: type[BaseModel], id_field: str) -> Iterator[str]:
+    for name, wanted in CONFIG.items():
+        if cls.model_config.get(name) is not wanted:
+            yield f"sets {name} in its model_config, which has to be {wanted}: leave it out there"
+    if wrong := _problem_of_id(id_field, cls):
+        yield wrong
+    serialized = _serialized(cls)
+    if serialized is None:
+        yield "has a model_serializer: a worker reads what pydantic itself writes, so leave it out"
+    for name, field in cls.model_fields.items():
+        if wrong := _problem_of_field(name, field, cls, is_column=name != id_field, serialized=serialized or set()):
+            yield f"field {name} {wrong}"
+    for name in cls.model_computed_fields:
+        yield f"{name} is a computed field, which would be sent with the transaction: make it a @feature"
+    for name, method in derived_features(cls).items():
+        if wrong := _problem_of_feature(method, cls):
+            yield f"feature {name} {wrong}"
+    yield from _problems_of_columns(layout(cls, id_field).columns, id_field)
+
+
+def _problems_of_columns(columns: tuple[str, ...], id_field: str) -> Iterator[str]:
+    if not columns:
+        yield f"has no field besides {id_field} that is a column"
+    if len(columns) > MAX_COLUMNS:
+        yield f"has {len(columns)} columns; a model takes up to {MAX_COLUMNS}"
+    seen = set()
+    for name in columns:
+        if name in seen:
+            yield f"has two columns of the name {name}"
+        seen.add(name)
+        if len(name) > MAX_NAME or not name.isprintable():
+            yield f"has a column {name[:MAX_NAME]!r}; a name may have {MAX_NAME} characters that can be shown"
+
+
+def _problem_of_id(id_field: str, cls: type[BaseModel]) -> str | None:
+    """What lets other ids pass than those that URLs, headers and keys can be made of."""
+    if cls.model_config.get("regex_engine", ENGINE) != ENGINE:
+        return "sets regex_engine in its model_config, by which an id may end in a line break: leave it out there"
+    bases = (base for base in reversed(cls.__mro__) if issubclass(base, BaseModel))
+    rule = next(base.model_fields[id_field] for base in bases if id_field in base.model_fields)
+    field = cls.model_fields[id_field]
+    if (field.annotation, field.metadata, field.is_required()) != (rule.annotation, rule.metadata, rule.is_required()):
+        return (
+            f"redefines {id_field}, which URLs, headers and keys are made of: leave it out, and refuse what else you "
+            "do not take in a model_validator"
+        )
+    validators = cls.__pydantic_decorators__.field_validators.items()
+    for name, each in validators:
+        if each.info.mode != "before" and {id_field, "*"} & set(each.info.fields):
+            return (
+                f"validator {name} comes after the check of {id_field} and could make another of it: have it name the "
+                "other fields, or give it mode='before'"
+            )
+    return None
+
+
+def _problem_of_field(
+    name: str, field: FieldInfo, cls: type[BaseModel], *, is_column: bool, serialized: set[str]
+) -> str | None:
+    if any(name in vars(base) for base in cls.__mro__):
+        return "has the name of a method or an attribute of the class: give it another"
+    if field.alias or field.validation_alias or field.serialization_alias:
+        return "has an alias, by which a worker would not know it: name the field as clients send it"
+    if field.exclude or field.exclude_if is not None:
+        return "is excluded from the JSON that a worker reads: leave exclude out"
+    if any(getattr(each, "allow_inf_nan", None) for each in field.metadata):
+        return "allows numbers that JSON does not have: leave allow_inf_nan out"
+    if not is_column:
+        return None
+    return _problem_of_encoding(field) if says(field, InputOnly) else _problem_of_column(name, field, serialized)
+
+
+def _problem_of_encoding(field: FieldInfo) -> str | None:
+    return None if encoding(field) is None else "is InputOnly and has an encoding: choose one"
+
+
+def _problem_of_column(name: str, field: FieldInfo, serialized: set[str]) -> str | None:
+    written = any(isinstance(each, PlainSerializer | WrapSerializer | SerializeAsAny) for each in field.metadata)
+    if written or serialized & {name, "*"}:
+        return "has a serializer: a worker reads what pydantic itself writes, so leave it out"
+    if encoding(field) is not None:
+        return None if field.annotation is str else "has an encoding, so it must be a str"
+    if field.annotation in NUMBERS:
+        return None
+    return "must be an int, a float or a bool, a str with an encoding (Encoded, OneHot), or InputOnly"
+
+
+def _serialized(cls: type[BaseModel]) -> set[str] | None:
+    """The fields that have a serializer of the class; None where the class itself has one."""
+    decorators = cls.__pydantic_decorators__
+    if decorators.model_serializers:
+        return None
+    return {name for each in decorators.field_serializers.values() for name in each.info.fields}
+
+
+def _problem_of_feature(method: Callable[[Any], Any], cls: type[BaseModel]) -> str | None:
+    if not inspect.isfunction(method):
+        return "must be a plain method: leave out what stands above @feature (property, staticmethod and the like)"
+    if len(inspect.signature(method).parameters) != 1:
+        return "must be a method that takes self and nothing else"
+    if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
+        return "must return a number; it is a coroutine or a generator"
+    own = {name for name in CLOCK if name in cls.model_fields or hasattr(cls, name)}
+    asked = sorted(CLOCK.intersection(method.__code__.co_names) - own)
+    return f"asks {', '.join(asked)}(), but must follow from the transaction alone" if asked else None

@@ -1,0 +1,266 @@
+"""The columns of a transaction class: their names, and how one transaction's fields and methods become them."""
+
+import dataclasses
+import math
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from functools import cached_property
+from numbers import Real
+from operator import attrgetter
+from pathlib import PurePath
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from pydantic import AwareDatetime, BaseModel, NaiveDatetime, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from riskline.shared.domain.features import MARK, Columns, Encoded, InputOnly, Nominal, OneHot, encoding, says
+from riskline.shared.domain.wrong_fields import first_errors
+
+NUMBERS = (int, float, bool)
+"""The types of fields that are columns as they are."""
+
+LARGEST_FLOAT = int(sys.float_info.max)
+LARGEST_KEPT = 2**63 - 1
+"""Of the integers that every JSON reader keeps to the last digit, of which a derived feature may make something."""
+
+CARRIED = (str, bool, float, datetime, date, time, AwareDatetime, NaiveDatetime, NoneType)
+"""The types whose values, once they are validated, have no number in them that JSON does not carry."""
+
+TOO_LARGE, NOT_FINITE = "Input is too large a number", "Input should be a finite number"
+
+COLUMN, CLASS_RAISED = "column", "class_raised"
+RAISING = frozenset({COLUMN, CLASS_RAISED})
+"""The types of errors that are a class's own; none of another type stands beside them."""
+
+RAISED = "raised"
+"""Where the context of a validation error has what a team's own code raised."""
+
+
+class Layout(NamedTuple):
+    """How a class's fields and methods become columns."""
+
+    columns: tuple[str, ...]
+    nominal: frozenset[str]
+    derived: dict[str, Callable[[Any], Any]]
+    unbounded: tuple[str, ...]
+    """The int fields that may be too large."""
+    integers: Callable[[Any], Columns]
+    """Their values."""
+    largest: int
+    """The largest that they may be, whatever the sign."""
+    of_fields: Callable[[Any], Columns]
+    """The columns of the fields, without the derived ones."""
+    texts: tuple[tuple[int, str], ...]
+    """The columns that stand for a text: where, and of which field."""
+    beside: tuple[str, ...]
+    """The fields that are no column, and may have a number in them that JSON does not carry."""
+
+
+def layout(cls: type[BaseModel], id_field: str) -> Layout:
+    """The columns of a class: those of its fields in their order, then the derived ones in theirs."""
+    fields = {n: f for n, f in cls.model_fields.items() if n != id_field and not says(f, InputOnly)}
+    encoded = {name: found for name, field in fields.items() if (found := encoding(field)) is not None}
+    columns: list[str] = []
+    texts: list[tuple[int, str]] = []
+    for name in fields:
+        if name in encoded and not isinstance(encoded[name], OneHot):
+            texts.append((len(columns), name))
+        columns += encoded[name].columns(name) if name in encoded else (name,)
+    derived = derived_features(cls)
+    unbounded = tuple(n for n, field in fields.items() if field.annotation is int and not _is_bounded(field))
+    return Layout(
+        columns=(*columns, *derived),
+        nominal=frozenset(
+            [column for name, each in encoded.items() for column in each.columns(name)]
+            + [name for name, field in fields.items() if _is_nominal(field)]
+            + [name for name, method in derived.items() if _gives_nominal(method)]
+        ),
+        derived=derived,
+        unbounded=unbounded,
+        integers=_getter(unbounded, {}),
+        largest=LARGEST_KEPT if derived else LARGEST_FLOAT,
+        of_fields=_getter(tuple(fields), encoded),
+        texts=tuple(texts),
+        beside=tuple(n for n, field in cls.model_fields.items() if _may_not_be_carried(field)),
+    )
+
+
+def derived_features(cls: type) -> dict[str, Callable[[Any], Any]]:
+    """The derived features by name, those of a base first; in the order of their definition."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for each in reversed(cls.__mro__):
+        for name, value in vars(each).items():
+            # what pydantic keeps in a class may build the class anew when it is asked for anything
+            if not name.startswith("__") and (name in found or MARK in getattr(_beneath(value), "__dict__", ())):
+                # what overrides a feature is the feature
+                found[name] = value
+    return found
+
+
+def _beneath(value: Any) -> Any:
+    """The function of a property and the like, which no column can be made of: found, so that it can be said."""
+    if isinstance(value, property):
+        return value.fget
+    if isinstance(value, cached_property):
+        return value.func
+    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
+def _may_not_be_carried(field: FieldInfo) -> bool:
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else [field.annotation]
+    return says(field, InputOnly) and any(kind not in CARRIED for kind in kinds)
+
+
+def _getter(names: tuple[str, ...], encoded: Mapping[str, Encoded]) -> Callable[[Any], Columns]:
+    if not names:
+        return lambda _transaction: ()
+    get = attrgetter(*names) if len(names) > 1 else lambda transaction: (getattr(transaction, names[0]),)
+    if not encoded:
+        return get
+    # from the last to the first: a field that becomes several columns moves those behind it
+    vectors = [(at, encoded[name].vector) for at, name in reversed(list(enumerate(names))) if name in encoded]
+
+    def encode(transaction: Any) -> Columns:
+        values = list(get(transaction))
+        for at, vector in vectors:
+            values[at : at + 1] = vector(values[at])
+        return tuple(values)
+
+    return encode
+
+
+def _is_bounded(field: FieldInfo) -> bool:
+    sides = [{"gt", "ge"}, {"lt", "le"}]
+    return all(any(getattr(each, name, None) is not None for each in field.metadata for name in side) for side in sides)
+
+
+def _is_nominal(field: FieldInfo) -> bool:
+    if field.annotation is bool or says(field, Nominal):
+        return True
+    bounds = {name: getattr(each, name) for each in field.metadata for name in ("ge", "le") if hasattr(each, name)}
+    return field.annotation is int and bounds == {"ge": 0, "le": 1}
+
+
+def _gives_nominal(method: Callable[[Any], Any]) -> bool:
+    try:
+        told = get_type_hints(method, include_extras=True).get("return")
+    except NameError:
+        # of a type that is imported for the type checker only
+        return False
+    return told is bool or Nominal in getattr(told, "__metadata__", ())
+
+
+def needs_computing(cls: type[BaseModel]) -> bool:
+    """Whether columns of the class may turn out to be none, or a field not to be carried, which only a look shows."""
+    fields = cls.model_fields.values()
+    if any(map(_may_not_be_carried, fields)):
+        return True
+    # a name that is not known yet may stand for any type
+    maybe_int = (field for field in fields if field.annotation is int or not isinstance(field.annotation, type))
+    return bool(derived_features(cls)) or any(
+        not says(field, InputOnly) and not _is_bounded(field) for field in maybe_int
+    )
+
+
+def computed(transaction: BaseModel, laid: Layout) -> Columns:
+    """The columns, each a number that a float can be.
+
+    Raises:
+        pydantic.ValidationError: it names the columns that are none, and the numbers that JSON does not carry.
+    """
+    problems = [_problem(wrong, *at) for name in laid.beside for wrong, at in _lost(getattr(transaction, name), name)]
+    if max(map(abs, laid.integers(transaction)), default=0) > laid.largest:
+        numbers = zip(laid.unbounded, laid.integers(transaction), strict=True)
+        problems += [_problem(TOO_LARGE, name) for name, n in numbers if abs(n) > laid.largest]
+    derived: list[float] = []
+    for name, method in laid.derived.items():
+        try:
+            result = method(transaction)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a team's own code may raise anything
+            problems.append(_problem(f"The derived feature raised {type(error).__name__}", name, raised=error))
+            continue
+        value, wrong = _number(result)
+        derived.append(value)
+        if wrong:
+            problems.append(_problem(f"The derived feature {wrong}", name))
+    if problems:
+        raise ValidationError.from_exception_data(type(transaction).__name__, problems)
+    return (*laid.of_fields(transaction), *derived)
+
+
+def _number(result: Any) -> tuple[float, str]:
+    """The result as a column has it, and what is wrong with it."""
+    # the first is true of nearly all, and fifty times as fast
+    if type(result) not in NUMBERS and not isinstance(result, Real):
+        return 0.0, f"is not a number but a {type(result).__name__}"
+    try:
+        value = float(result)
+    except OverflowError:
+        return 0.0, "is too large a number"
+    if not math.isfinite(value):
+        return 0.0, "is not finite"
+    return (result if isinstance(result, int) else value), ""
+
+
+def _lost(value: Any, *at: int | str) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    """The numbers in a value that a reader of its JSON would make others of, or refuse: what is wrong, and where."""
+    if isinstance(value, int):
+        if abs(value) > LARGEST_KEPT:
+            yield TOO_LARGE, at
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield NOT_FINITE, at
+    elif not isinstance(value, str | bytes):
+        for name, each in _inside(value):
+            yield from _lost(each, *at, name if isinstance(name, int) else str(name))
+
+
+def _inside(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, Collection):
+        return enumerate(value)
+    if isinstance(value, BaseModel):
+        return value
+    return (
+        [(each.name, getattr(value, each.name)) for each in dataclasses.fields(value)]
+        if dataclasses.is_dataclass(value)
+        else []
+    )
+
+
+def _problem(message: str, *at: int | str, raised: Exception | None = None) -> InitErrorDetails:
+    # without the input: what is wrong is not what a client sent in a field of that name
+    context = {} if raised is None else {RAISED: raised}
+    return {"type": PydanticCustomError(COLUMN, message, context), "loc": at, "input": None}
+
+
+def raised_by_class(cls: type[BaseModel], error: Exception) -> ValidationError:
+    """What a team's own validator raised, though it is no verdict on the transaction, as one."""
+    problem = PydanticCustomError(CLASS_RAISED, f"The transaction class raised {type(error).__name__}", {RAISED: error})
+    return ValidationError.from_exception_data(cls.__name__, [{"type": problem, "loc": (), "input": None}])
+
+
+def raised_in(error: ValidationError) -> list[Exception]:
+    """What a team's own code raised, with its traceback, where that is why a transaction was refused."""
+    if first_errors(error)[0]["type"] not in RAISING:
+        return []
+    details = error.errors(include_url=False, include_input=False)
+    return [each["ctx"][RAISED] for each in details if RAISED in each.get("ctx", ())]
+
+
+def where(raised: BaseException) -> str:
+    """The line of code that raised, without what it said: that may name a value of the transaction."""
+    frames = traceback.extract_tb(raised.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "a line that is not known"
+
+
+def raised_at(raised: BaseException) -> str:
+    """What was raised and where, for a record: by the file's name, since clients are shown that, too."""
+    return f"{type(raised).__name__} at {PurePath(where(raised)).name}"

@@ -1,0 +1,83 @@
+"""What this process says of itself: who it is, which model version it serves, and when to say so again."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+from riskline.shared.clock import utc_now
+from riskline.shared.model.serving import Serving
+from riskline.shared.store.status.processes import LIFETIME_SECONDS, MAX_PROBLEM, Kind, Lately, ProcessState
+
+REPEAT_SECONDS = 3.0
+"""Between two signs of life that say the same: each is a write that Redis puts on disk. A change is told at once."""
+
+assert REPEAT_SECONDS * 3 < LIFETIME_SECONDS  # noqa: S101  # two may be missed
+
+
+def process_name() -> str:
+    """A name that no other process has, also not one that gets the same id later."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+
+
+class Presence:
+    """One process and the model that it serves."""
+
+    def __init__(
+        self, *, serving: Serving, process: str, kind: Kind, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.process = process
+        self._serving = serving
+        self._kind = kind
+        self._host = socket.gethostname()
+        self._pid = os.getpid()
+        self._clock = clock
+        self._told: ProcessState | None = None
+        self._told_at = clock()
+        self._done = (0, 0)
+        self._done_before = (0, 0)
+        """Transactions and batches: as of now, and of the last sign."""
+
+    def did(self, transactions: int) -> None:
+        """A batch was decided; of one thread alone."""
+        self._done = (self._done[0] + transactions, self._done[1] + 1)
+
+    def state(self) -> ProcessState:
+        """What there is to say now."""
+        serving = self._serving
+        return ProcessState(
+            process=self.process,
+            kind=self._kind,
+            host=self._host,
+            pid=self._pid,
+            version=None if serving.model is None else serving.model.version,
+            since=serving.since,
+            wanted=serving.wanted,
+            pinned=serving.pinned,
+            problem=serving.problem[:MAX_PROBLEM] or None,
+        )
+
+    def news(self) -> ProcessState | None:
+        """What is to be said now; None where it was said a moment ago."""
+        state = self.state()
+        if state == self._told and self._clock() - self._told_at < REPEAT_SECONDS:
+            return None
+        return state.model_copy(update={"said_at": utc_now(), "lately": self._lately()})
+
+    def _lately(self) -> Lately | None:
+        if self._kind != "worker":
+            return None
+        (transactions, batches), (transactions_before, batches_before) = self._done, self._done_before
+        return Lately(
+            seconds=round(self._clock() - self._told_at, 3),
+            transactions=transactions - transactions_before,
+            batches=batches - batches_before,
+        )
+
+    def told(self, state: ProcessState) -> None:
+        """It was said."""
+        self._told, self._told_at = state.bare, self._clock()
+        if state.lately is not None:
+            transactions, batches = self._done_before
+            self._done_before = (transactions + state.lately.transactions, batches + state.lately.batches)

@@ -1,0 +1,50 @@
+"""The RQ jobs: their queues, functions by path, and limits. RQ carries tickets only: "there is work"."""
+
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from riskline.shared.store.connect.connection import redis_faults_named
+
+SCORING_QUEUE = "riskline-scoring"
+SCORING_QUEUE_KEY = f"rq:queue:{SCORING_QUEUE}"
+"""RQ's own list of the tickets that wait."""
+
+CALLBACKS_QUEUE = "riskline-callbacks"
+
+TICKET_TIMEOUT_SECONDS = 120
+"""RQ's own limit on a ticket's job: far above its time slice, so that it only ends a worker that hangs."""
+
+TICKET_FAILURE_TTL_SECONDS = 86_400
+"""How long RQ shows a ticket whose job failed."""
+
+
+JOBS = {
+    SCORING_QUEUE: ("riskline.worker.scoring.jobs.drain", "drain the waiting transactions"),
+    CALLBACKS_QUEUE: ("riskline.worker.delivery.composition.deliver", "deliver the callbacks that are due"),
+}
+"""The one job of each queue, and what RQ's own tools show of it."""
+
+
+class Tickets:
+    """Makes sure that a ticket waits where there is work, so that some worker comes for it."""
+
+    def __init__(self, redis: Redis, queue: str = SCORING_QUEUE) -> None:
+        self._queue = Queue(queue, connection=redis, serializer=JSONSerializer)
+        self._job, self._description = JOBS[queue]
+
+    def ensure(self) -> None:
+        """Enqueues a ticket unless one waits already: a ticket that waits will claim whatever waits by then.
+
+        Raises:
+            StoreUnavailableError: Redis failed; the sweep of any worker will make up for it.
+        """
+        with redis_faults_named():
+            if self._queue.count == 0:
+                self._queue.enqueue_call(
+                    self._job,
+                    timeout=TICKET_TIMEOUT_SECONDS,
+                    result_ttl=0,
+                    failure_ttl=TICKET_FAILURE_TTL_SECONDS,
+                    description=self._description,
+                )

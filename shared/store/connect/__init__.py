@@ -1,0 +1,1 @@
+"""Redis found and reached: one server, Sentinel or a Cluster."""

@@ -1,0 +1,163 @@
+"""The nodes of a Redis Cluster: which of them serves a slot, and what they say of themselves."""
+
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from riskline.shared.store.connect.sentinel import Address, shown, tls_connection_options
+from riskline.shared.store.connect.url import ClusterUrl
+
+LONGEST_WAIT_SECONDS = 0.5
+"""For a node that is asked who serves a slot: one on a machine that has just died must not cost the answer."""
+
+
+class Inquiry:
+    """One question to the nodes, one after another, first to the one that is likely to know."""
+
+    def __init__(self, url: ClusterUrl, *, timeout_seconds: float) -> None:
+        wait_seconds = min(timeout_seconds, LONGEST_WAIT_SECONDS)
+        self._named = url.nodes
+        self._nodes = url.nodes
+        self._options: dict[str, Any] = {
+            "username": url.username,
+            "password": url.password,
+            "socket_timeout": wait_seconds,
+            "socket_connect_timeout": wait_seconds,
+            "ssl": url.tls,
+            **tls_connection_options(url.tls_options),
+        }
+
+    def ask_first(self, node: Address) -> None:
+        """This one has just said that another serves a slot, so it knows which."""
+        self._nodes = (node, *(each for each in self._nodes if each != node))
+
+    def ask_last(self, node: Address) -> None:
+        """This one has just failed."""
+        self._nodes = (*(each for each in self._nodes if each != node), node)
+
+    def _learn(self, slot: int | None, asked: Address, ranges: Any, problems: list[str]) -> Address | None:
+        """Who serves the slot, by what a node has answered; the node itself where it is to be any."""
+        owner, known = None, dict.fromkeys((asked, *self._nodes))
+        nodes = set(self._named)
+        for first, last, *servers in ranges:
+            # a node that does not know its own name means the one by which it was reached
+            addresses = [((host or asked[0].encode()).decode(), port) for host, port, *_ in servers]
+            nodes.update(addresses)
+            if slot is not None and first <= slot <= last:
+                owner = addresses[0]
+        # one assignment of all of them: whoever asks at the same time must not lose one
+        self._nodes = (*(each for each in known if each in nodes or each == asked), *(nodes - known.keys()))
+        if slot is None:
+            return asked
+        if owner is None:
+            problems.append(f"{shown(asked)}: nobody serves it")
+        return owner
+
+
+class Nodes(Inquiry):
+    """Who serves a slot."""
+
+    def owner(self, slot: int | None) -> Address:
+        """Its server now, or any node that answers.
+
+        Raises:
+            redis.exceptions.ConnectionError: none of them knows; says what each answered.
+        """
+        problems: list[str] = []
+        for node in self._nodes:
+            try:
+                # not kept: they are asked when a connection is made, which is seldom
+                with Redis(host=node[0], port=node[1], retry=Retry(NoBackoff(), 0), **self._options) as redis:
+                    ranges = redis.execute_command("CLUSTER SLOTS")
+            except (RedisError, OSError) as error:
+                problems.append(f"{shown(node)}: {error}")
+                continue
+            found = self._learn(slot, node, ranges, problems)
+            if found is not None:
+                return found
+        raise _unknown(slot, problems)
+
+
+class AsyncNodes(Inquiry):
+    """Who serves a slot, for the event loop."""
+
+    async def owner(self, slot: int | None) -> Address:
+        """Its server now, or any node that answers.
+
+        Raises:
+            redis.exceptions.ConnectionError: none of them knows; says what each answered.
+        """
+        problems: list[str] = []
+        for node in self._nodes:
+            try:
+                # not kept, as above
+                async with AsyncRedis(
+                    host=node[0], port=node[1], retry=AsyncRetry(NoBackoff(), 0), **self._options
+                ) as redis:
+                    ranges = await redis.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # redis-py has no types
+            except (RedisError, OSError) as error:
+                problems.append(f"{shown(node)}: {error}")
+                continue
+            found = self._learn(slot, node, ranges, problems)
+            if found is not None:
+                return found
+        raise _unknown(slot, problems)
+
+
+def nodes_of(url: ClusterUrl, *, timeout_seconds: float) -> list[tuple[Address, list[tuple[int, int]]]]:
+    """The servers of the cluster and the ranges of slots that each serves: none, where it is a replica.
+
+    Raises:
+        redis.exceptions.ConnectionError: no node that is named answers.
+    """
+    host, port = Nodes(url, timeout_seconds=timeout_seconds).owner(None)
+    with node_client(url, (host, port), timeout_seconds=timeout_seconds) as redis:
+        ranges: Any = redis.execute_command("CLUSTER SLOTS")
+    served: dict[Address, list[tuple[int, int]]] = {}
+    for first, last, *servers in ranges:
+        for number, (name, server_port, *_) in enumerate(servers):
+            parts = served.setdefault(((name or host.encode()).decode(), server_port), [])
+            if number == 0:
+                parts.append((first, last))
+    return sorted(served.items())
+
+
+def cluster_facts(url: ClusterUrl, *, timeout_seconds: float) -> dict[str, str]:
+    """What a node that answers says of the cluster as a whole.
+
+    Raises:
+        redis.exceptions.ConnectionError: no node that is named answers.
+    """
+    node = Nodes(url, timeout_seconds=timeout_seconds).owner(None)
+    with node_client(url, node, timeout_seconds=timeout_seconds) as redis:
+        facts: dict[str, str] = redis.execute_command("CLUSTER INFO")
+    return facts
+
+
+def node_client(url: ClusterUrl, node: Address, *, timeout_seconds: float) -> Redis:
+    """A client of one node, for what it says of itself."""
+    return Redis(
+        host=node[0],
+        port=node[1],
+        ssl=url.tls,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        **connection_options(url),
+    )
+
+
+def connection_options(url: ClusterUrl) -> dict[str, Any]:
+    """What all connections to the cluster have in common."""
+    return {"username": url.username, "password": url.password, **tls_connection_options(url.tls_options)}
+
+
+def _unknown(slot: int | None, problems: list[str]) -> RedisConnectionError:
+    what = "answers" if slot is None else f"says who serves slot {slot}"
+    return RedisConnectionError(f"no node of the cluster {what} ({'; '.join(problems)})")

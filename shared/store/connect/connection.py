@@ -1,0 +1,202 @@
+"""How Redis is reached, and what its faults are called here."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+
+from redis import Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from riskline.shared.errors import OutcomeUnknownError, SettingsError, StoreUnavailableError
+from riskline.shared.store.connect.cluster import cluster_clients, cluster_clients_async
+from riskline.shared.store.connect.failover import follow
+from riskline.shared.store.connect.outcomes import NotingRetry, changed_nothing
+from riskline.shared.store.connect.sentinel import sentinel_client, sentinel_client_async
+from riskline.shared.store.connect.url import is_cluster_url, is_sentinel_url, parse_cluster_url, parse_sentinel_url
+from riskline.shared.store.keys import FIRST
+from riskline.shared.store.sharding.layout import Confirmation, OtherLayoutError, check, check_async
+from riskline.shared.store.sharding.shards import all_keys, first_shard, slot_of
+
+API_CONNECTIONS = 50
+"""Of one API process; a command that finds none free waits for one: a thousand clients that poll are no fault."""
+
+API_RETRIES = 1
+"""Enough for a pooled connection that a restart of Redis has closed; more would keep the client waiting for its 503."""
+
+WORKER_RETRIES = 120
+"""At most a second apart: a worker outlives two minutes without Redis, then its supervisor starts another."""
+
+
+@contextmanager
+def redis_faults_named() -> Iterator[None]:
+    """Turns any fault of Redis, or of the way to it, into StoreUnavailableError.
+
+    Also the answers of a Redis that is full, read-only, loading or failing to write its file: the caller's part is
+    the same, to come again later. What was sent and not answered is OutcomeUnknownError: it may have been done.
+    """
+    began = time.monotonic()
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        kind = StoreUnavailableError if changed_nothing(error) else OutcomeUnknownError
+        fault = kind(f"Redis: {error}")
+        fault.began = began
+        raise fault from error
+
+
+def connect_async(url: str, *, timeout_seconds: float, shards: int | None = None) -> AsyncRedis:
+    """A client for the event loop that gives up soon, so that callers get an answer; connects at its first command.
+
+    It follows the master, where the URL names sentinels and where a server that it is connected to is made a replica.
+    With `shards` it sees that the store has as many.
+    """
+    options = _impatient(timeout_seconds)
+    if shards is not None:
+        options["redis_connect_func"] = check_async(shards, FIRST)
+        # in each of several shards somebody may wait for what comes next
+        options["max_connections"] += shards - 1
+    if is_sentinel_url(url):
+        return sentinel_client_async(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
+    pool = BlockingConnectionPool.from_url(url, timeout=timeout_seconds, **options)
+    follow(pool)
+    return AsyncRedis.from_pool(pool)
+
+
+def connect_store_async(url: str, *, shards: int, timeout_seconds: float) -> tuple[AsyncRedis, ...]:
+    """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
+    if not is_cluster_url(url):
+        return (connect_async(url, timeout_seconds=timeout_seconds, shards=shards),) * shards
+    confirmation = Confirmation()
+    slots: dict[int | None, Any] = {
+        slot_of(keys.shard): check_async(shards, keys, confirmation=confirmation) for keys in all_keys(shards)
+    }
+    options = _impatient(timeout_seconds)
+    return tuple(cluster_clients_async(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
+
+
+def connect_anywhere_async(url: str, *, timeout_seconds: float) -> AsyncRedis:
+    """A client for what each server of the store hears: of a Redis Cluster any node that answers."""
+    if not is_cluster_url(url):
+        return connect_async(url, timeout_seconds=timeout_seconds)
+    options = _impatient(timeout_seconds)
+    return cluster_clients_async(parse_cluster_url(url), {None: None}, timeout_seconds=timeout_seconds, **options)[0]
+
+
+def _impatient(timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "max_connections": API_CONNECTIONS,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": NotingRetry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), API_RETRIES),
+    }
+
+
+def connect(
+    url: str,
+    *,
+    timeout_seconds: float = 10.0,
+    retries: int = WORKER_RETRIES,
+    give_up: Callable[[], bool] = lambda: False,
+    shards: int | None = None,
+    makes: bool = True,
+) -> Redis:
+    """A blocking client that outlives an outage, unless it is to give up; connects at its first command.
+
+    It follows the master, as `connect_async` does, and sees to the number of shards as that does; a store that is new
+    is made, unless it only looks.
+    """
+    options = _patient(timeout_seconds, retries, give_up)
+    if shards is not None:
+        options["redis_connect_func"] = check(shards, FIRST, makes=makes)
+    if is_sentinel_url(url):
+        return sentinel_client(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
+    redis = Redis.from_url(url, **options)
+    follow(redis.connection_pool)
+    return redis
+
+
+def connect_store(
+    url: str,
+    *,
+    shards: int,
+    timeout_seconds: float = 10.0,
+    retries: int = WORKER_RETRIES,
+    give_up: Callable[[], bool] = lambda: False,
+    makes: bool = True,
+) -> tuple[Redis, ...]:
+    """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
+    if not is_cluster_url(url):
+        return (
+            connect(url, timeout_seconds=timeout_seconds, retries=retries, give_up=give_up, shards=shards, makes=makes),
+        ) * shards
+    confirmation = Confirmation()
+    slots = {
+        slot_of(keys.shard): check(shards, keys, confirmation=confirmation, makes=makes) for keys in all_keys(shards)
+    }
+    options = _patient(timeout_seconds, retries, give_up)
+    return tuple(cluster_clients(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
+
+
+def _patient(timeout_seconds: float, retries: int, give_up: Callable[[], bool]) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(_UnlessGivenUp(base=0.05, cap=1.0, give_up=give_up), retries),
+    }
+
+
+def require_layout(url: str, *, shards: int, timeout_seconds: float) -> None:
+    """Sees that the store has this number of shards, and makes it have it where it is new.
+
+    One that is away is looked at when it is back: by each connection, which is not used unless it is so.
+
+    Raises:
+        SettingsError: it was made with another number.
+    """
+    clients = connect_store(url, shards=shards, timeout_seconds=timeout_seconds, retries=0)
+    keys = all_keys(shards)
+
+    def see(number: int) -> None:
+        # away, full, without a right to write, or new while the first is away: each connection looks before it is used
+        with suppress(RedisError, OSError):
+            try:
+                clients[number].set(keys[number].shards, shards, nx=True)
+            except OtherLayoutError as error:
+                raise SettingsError(str(error)) from None
+
+    try:
+        # the first shard first: where it says that the store is another one, the others are left as they are
+        first = first_shard(shards)
+        see(first)
+        if shards > 1:
+            # at once: those of a node that hangs would wait for it one after another
+            with ThreadPoolExecutor(shards - 1) as threads:
+                list(threads.map(see, (number for number in range(shards) if number != first)))
+    finally:
+        for client in dict.fromkeys(clients):
+            client.close()
+
+
+class _UnlessGivenUp(ExponentialWithJitterBackoff):
+    """A pause before the next attempt, which there is only while nobody has told the process to stop."""
+
+    def __init__(self, *, base: float, cap: float, give_up: Callable[[], bool]) -> None:
+        super().__init__(base=base, cap=cap)
+        self._give_up = give_up
+
+    def compute(self, failures: int) -> float:
+        """How long to wait after so many failures, in seconds."""
+        if self._give_up():
+            raise RedisConnectionError("Redis is away, and this process stops")
+        return super().compute(failures)
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        # each connection copies its retry, and what says that we stop is the same for all
+        return self

@@ -1,0 +1,198 @@
+"""Clients that ask sentinels for the master whenever they connect, and so follow it through a failover."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from redis import Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio import sentinel as redis_asyncio
+from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import SSLConnection, parse_url
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, SentinelConnectionPool, SentinelManagedConnection
+
+from riskline.shared.store.connect.failover import AsyncFollowing, Following
+from riskline.shared.store.connect.outcomes import before_sending
+from riskline.shared.store.connect.url import SentinelUrl
+
+LONGEST_WAIT_SECONDS = 0.5
+"""For a sentinel, of which all are asked in turn: one on the machine that has just died must not cost the answer."""
+
+Address = tuple[str, int]
+
+
+class _Inquiry:
+    """One question to the sentinels, one after another, first to the one that answered last."""
+
+    def __init__(self, url: SentinelUrl, *, timeout_seconds: float) -> None:
+        wait_seconds = min(timeout_seconds, LONGEST_WAIT_SECONDS)
+        self._addresses = url.sentinels
+        self._options: dict[str, Any] = {
+            "username": url.sentinel_username,
+            "password": url.sentinel_password,
+            "socket_timeout": wait_seconds,
+            "socket_connect_timeout": wait_seconds,
+            "ssl": url.tls,
+            **tls_connection_options(url.tls_options),
+        }
+
+    def _learn(self, address: Address, masters: Mapping[str, Any], master: str, problems: list[str]) -> Address | None:
+        """The master's address if this sentinel knows it and takes it for alive."""
+        state = masters.get(master)
+        if state is None:
+            problems.append(f"{shown(address)}: does not know it")
+            return None
+        if state["is_sdown"] or state["is_odown"] or not state["is_master"]:
+            problems.append(f"{shown(address)}: it is down")
+            return None
+        # one assignment of all of them: whoever asks at the same time must not lose one
+        self._addresses = (address, *(each for each in self._addresses if each != address))
+        return str(state["ip"]), int(state["port"])
+
+
+class Sentinels(_Inquiry):
+    """Where the master is."""
+
+    def discover_master(self, master: str) -> Address:
+        """Its address now.
+
+        Raises:
+            MasterNotFoundError: none of them knows; says what each answered.
+        """
+        problems: list[str] = []
+        for address in self._addresses:
+            host, port = address
+            try:
+                # not kept: sentinels are asked when a connection is made, which is seldom
+                with Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as sentinel:
+                    masters: Any = sentinel.sentinel_masters()
+            except (RedisError, OSError) as error:
+                problems.append(f"{shown(address)}: {error}")
+            else:
+                found = self._learn(address, masters, master, problems)
+                if found is not None:
+                    return found
+        raise _not_found(master, problems)
+
+
+class AsyncSentinels(_Inquiry):
+    """Where the master is, for the event loop."""
+
+    async def discover_master(self, master: str) -> Address:
+        """Its address now.
+
+        Raises:
+            MasterNotFoundError: none of them knows; says what each answered.
+        """
+        problems: list[str] = []
+        for address in self._addresses:
+            host, port = address
+            try:
+                # not kept, as above
+                async with AsyncRedis(
+                    host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options
+                ) as sentinel:
+                    masters: Any = await sentinel.sentinel_masters()
+            except (RedisError, OSError) as error:
+                problems.append(f"{shown(address)}: {error}")
+            else:
+                found = self._learn(address, masters, master, problems)
+                if found is not None:
+                    return found
+        raise _not_found(master, problems)
+
+
+class MasterConnection(Following, SentinelManagedConnection):
+    """A connection to whichever server is the master when it connects."""
+
+    def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's own
+        """Connects; redis-py's own would try the last address again wherever a command finds itself unconnected."""
+        if retry_socket_connect:
+            self._connect_retry()  # type: ignore[no-untyped-call]  # redis-py's has no types
+        else:
+            super().connect_check_health(check_health, retry_socket_connect)
+
+
+class MasterTLSConnection(MasterConnection, SSLConnection):
+    """The same with TLS."""
+
+
+class AsyncMasterConnection(AsyncFollowing, redis_asyncio.SentinelManagedConnection):
+    """A connection to whichever server is the master when it connects."""
+
+    async def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's own
+        """Connects; redis-py's own would try the last address again wherever a command finds itself unconnected."""
+        if not retry_socket_connect:
+            await super().connect_check_health(check_health, retry_socket_connect)
+            return
+        with before_sending():
+            await self._connect_retry()  # type: ignore[no-untyped-call]  # redis-py's has no types
+
+
+class AsyncMasterTLSConnection(AsyncMasterConnection, AsyncSSLConnection):
+    """The same with TLS."""
+
+
+class WaitingSentinelPool(redis_asyncio.SentinelConnectionPool, BlockingConnectionPool):
+    """A pool that follows the master and lets a command wait for a free connection."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's own
+        """Closes connections; the idle ones, when the master has changed, without giving way to other tasks.
+
+        Else one of these might take a connection that is being closed.
+        """
+        if inuse_connections:
+            await super().disconnect(inuse_connections)
+        else:
+            for connection in self._available_connections:
+                await connection.disconnect(nowait=True)
+
+
+def sentinel_client(url: SentinelUrl, *, timeout_seconds: float, **options: Any) -> Redis:
+    """A blocking client of the master; the options are those of redis-py's connections."""
+    pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # redis-py's has no types
+        url.master,
+        Sentinels(url, timeout_seconds=timeout_seconds),
+        connection_class=MasterTLSConnection if url.tls else MasterConnection,
+        **_connection_options(url),
+        **options,
+    )
+    return Redis.from_pool(pool)
+
+
+def sentinel_client_async(url: SentinelUrl, *, timeout_seconds: float, **options: Any) -> AsyncRedis:
+    """A client of the master for the event loop; the options are those of redis-py's waiting pool."""
+    pool = WaitingSentinelPool(  # type: ignore[no-untyped-call]  # redis-py's has no types
+        url.master,
+        AsyncSentinels(url, timeout_seconds=timeout_seconds),
+        connection_class=AsyncMasterTLSConnection if url.tls else AsyncMasterConnection,
+        timeout=timeout_seconds,
+        **_connection_options(url),
+        **options,
+    )
+    return AsyncRedis.from_pool(pool)
+
+
+def _connection_options(url: SentinelUrl) -> dict[str, Any]:
+    return {"username": url.username, "password": url.password, "db": url.db, **tls_connection_options(url.tls_options)}
+
+
+def tls_connection_options(words: Mapping[str, str]) -> dict[str, Any]:
+    """What redis-py's connections take, from the words of a URL's query."""
+    query = urlencode(words)
+    return dict(parse_url(f"redis://?{query}"))  # type: ignore[no-untyped-call]  # redis-py's has no types
+
+
+def shown(address: Address) -> str:
+    """The address in one word."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _not_found(master: str, problems: list[str]) -> MasterNotFoundError:
+    return MasterNotFoundError(f"no sentinel names a master {master!r} that is up ({'; '.join(problems)})")

@@ -1,0 +1,209 @@
+"""The feed: the decisions of all doors in the order in which Redis took them, read in pages."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, Self
+
+from redis.asyncio import Redis
+
+from riskline.shared.domain.decision import decision_in
+from riskline.shared.log import get_logger
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.keys import FIRST, Keys
+
+MAX_PAGE = 1000
+"""Decisions in one page: few milliseconds of Redis and of the event loop, and a few hundred kilobytes."""
+
+log = get_logger(__name__)
+
+_CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_ID_LIMIT = 2**64
+_FIELD = b"d"
+
+
+class Cursor(NamedTuple):
+    """A place in the feed: right after the entry that has this stream id."""
+
+    milliseconds: int
+    sequence: int
+
+    def __str__(self) -> str:
+        """What `parse` takes."""
+        return "0" if self == OLDEST else f"{self.milliseconds}-{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The cursor that this text shows; None where it shows none."""
+        found = _CURSOR.fullmatch("0-0" if text == "0" else text)
+        cursor = None if found is None else cls(int(found[1]), int(found[2]))
+        return None if cursor is None or max(cursor) >= _ID_LIMIT else cursor
+
+    @property
+    def following(self) -> "Cursor":
+        """The next one that there can be."""
+        ends = self.sequence == _ID_LIMIT - 1
+        return Cursor(self.milliseconds + 1, 0) if ends else Cursor(self.milliseconds, self.sequence + 1)
+
+    @property
+    def preceding(self) -> "Cursor":
+        """The last one that there can be before it, of any but the oldest."""
+        begins = self.sequence == 0
+        return Cursor(self.milliseconds - 1, _ID_LIMIT - 1) if begins else Cursor(self.milliseconds, self.sequence - 1)
+
+    def before_both(self, other: Self) -> Self:
+        """The earlier of two."""
+        return min(self, other)
+
+    def misses(self, other: Self) -> bool:
+        """Whether a read from the other on would pass over something that comes after this one."""
+        return self < other
+
+
+OLDEST = Cursor(0, 0)
+"""Before the oldest entry that is kept."""
+
+
+class Place(Protocol):
+    """A place in a feed, of one shard or of several: what a client has of it is its text."""
+
+    def before_both(self, other: Any) -> Self:
+        """The last place that is before neither."""
+
+    def misses(self, other: Any) -> bool:
+        """Whether a read from the other on would pass over something that comes after this one."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Decisions as they are stored, and the cursor after them."""
+
+    decisions: Sequence[bytes]
+    next: Place
+
+    @cached_property
+    def json(self) -> bytes:
+        """The page as clients see it: the stored bytes joined, none of them parsed, once for all who read the page."""
+        return b'{"decisions":[%b],"next":"%b"}' % (b",".join(self.decisions), str(self.next).encode())
+
+
+class Decisions(Protocol):
+    """What the feed asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+
+    async def page(self, after: Any, *, limit: int) -> Page | None:
+        """Up to `limit` decisions after the cursor; None where the entry of the cursor is not kept any more."""
+
+    async def newest(self) -> Place:
+        """The cursor after the newest entry."""
+
+    async def wait_for_more(self, after: Any, *, timeout_seconds: float) -> bool:
+        """Blocks until there is an entry after the cursor; False where none came in time."""
+
+    async def close(self) -> None:
+        """Lets go of what `wait_for_more` holds."""
+
+
+class RedisDecisions:
+    """Decisions over Redis; `blocking` is a client of its own whose timeout is longer than any wait."""
+
+    def __init__(self, redis: Redis, *, blocking: Redis, keys: Keys = FIRST) -> None:
+        # on the same connections, but without the 1,000 dicts that redis-py makes of a page: they take longer than
+        # all the rest of it
+        self._redis = Redis(connection_pool=redis.connection_pool)
+        self._redis.set_response_callback("XRANGE", _as_received)
+        self._redis.set_response_callback("XREVRANGE", _as_received)
+        self._blocking = blocking
+        self._keys = keys
+        self._key = keys.feed
+        self._told = OLDEST
+
+    async def page(self, after: Cursor, *, limit: int) -> Page | None:
+        """See Decisions."""
+        found = await self._after(after, limit)
+        if found is None:
+            return None
+        decisions = [decision for _, decision in self._checked(found) if decision is not None]
+        return Page(decisions, _cursor(found[-1][0]) if found else after)
+
+    async def entries(self, after: Cursor, *, limit: int) -> list[tuple[Cursor, bytes | None]] | None:
+        """The same as `page`, each decision with its place; None instead of one where somebody else has added it.
+
+        The cursor may be right before an entry, too: there is something to read while that entry is kept.
+        """
+        found = await self._after(after, limit, may_be_before=True)
+        if found is None:
+            return None
+        return self._checked(found)
+
+    def _checked(self, entries: list[Any]) -> list[tuple[Cursor, bytes | None]]:
+        """The places of entries, and their decisions; whatever somebody else adds to the stream is passed over."""
+        found = [
+            (_cursor(entry), fields[1] if fields[0] == _FIELD and decision_in(fields[1]) is not None else None)
+            for entry, fields in entries
+        ]
+        strange = [place for place, decision in found if decision is None and place > self._told]
+        if strange:
+            self._told = strange[-1]
+            log.warning("entries of the feed are no decisions, and are passed over", count=len(strange), key=self._key)
+        return found
+
+    async def _after(self, after: Cursor, limit: int, *, may_be_before: bool = False) -> list[Any] | None:
+        # from the cursor's own entry on: if that has gone, so may have entries after it that the client has not seen
+        known = after != OLDEST
+        with redis_faults_named():
+            entries = await self._entries("XRANGE", str(after) if known else "-", "+", limit + known)
+        if known and entries and entries[0][0] == str(after).encode():
+            entries.pop(0)
+        elif known and may_be_before and entries and entries[0][0] == str(after.following).encode():
+            # nothing can be between the two, so nothing has gone
+            pass
+        elif known and not await self._only_erased(after):
+            return None
+        del entries[limit:]
+        return entries
+
+    async def _only_erased(self, after: Cursor) -> bool:
+        """Whether an entry that is not there was erased, and nothing behind it has left the feed since."""
+        with redis_faults_named():
+            if await self._redis.zscore(self._keys.feed_gaps, str(after)) is None:
+                return False
+            oldest = await self._entries("XRANGE", "-", "+", 1)
+        return bool(oldest) and _cursor(oldest[0][0]) < after
+
+    async def newest(self) -> Cursor:
+        """See Decisions."""
+        with redis_faults_named():
+            entries = await self._entries("XREVRANGE", "+", "-", 1)
+        return _cursor(entries[0][0]) if entries else OLDEST
+
+    async def wait_for_more(self, after: Cursor, *, timeout_seconds: float) -> bool:
+        """See Decisions."""
+        milliseconds = max(1, int(timeout_seconds * 1000))  # 0 would be for ever
+        with redis_faults_named():
+            return bool(await self._blocking.xread({self._key: str(after)}, count=1, block=milliseconds))
+
+    async def _entries(self, command: str, start: str, end: str, count: int) -> list[Any]:
+        """Each entry's id and its list of fields and values by turns."""
+        entries: list[Any] = await self._redis.execute_command(  # type: ignore[no-untyped-call]  # redis-py has no types
+            command, self._key, start, end, "COUNT", count
+        )
+        return entries
+
+    async def close(self) -> None:
+        """See Decisions."""
+        await self._blocking.aclose()
+
+
+def named(transaction_id: str) -> bytes:
+    """What an entry has in it that is this transaction's decision, and no other; an id needs no escape."""
+    return b'"transaction_id":"%b"' % transaction_id.encode()
+
+
+def _as_received(response: Any, **_options: Any) -> Any:
+    return response
+
+
+def _cursor(stream_id: bytes) -> Cursor:
+    milliseconds, _, sequence = stream_id.partition(b"-")
+    return Cursor(int(milliseconds), int(sequence))

@@ -1,0 +1,1 @@
+"""A store of several shards behind the interfaces of one."""

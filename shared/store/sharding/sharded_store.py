@@ -1,0 +1,117 @@
+"""A store of several shards, for the HTTP service: calls go where their transaction is, outages stay where they are."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.store.interfaces import Erasure, TransactionIntake
+from riskline.shared.store.records import Outcome, Record, Submission
+from riskline.shared.store.sharding.shards import by_shard
+from riskline.shared.store.status.counts import Counts, PartialCounts, last_seen, together
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+COUNT_SECONDS = 1.5
+"""After which a shard that does not say how it is is taken for away: others are not to wait for it."""
+
+Route = Callable[[str], int]
+"""The number of the shard that has a transaction, by its id."""
+
+
+class ShardedIntake:
+    """TransactionIntake over those of the shards, by their number."""
+
+    def __init__(self, parts: Sequence[TransactionIntake], *, route: Route) -> None:
+        self.parts = tuple(parts)
+        self.route = route
+        self.away: dict[int, str] = {}
+        """The shards that did not answer at the last count, and why."""
+        self._counted: dict[int, Counts] = {}
+
+    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+        """See TransactionIntake; where a shard fails, those of the others are accepted all the same."""
+        return await self._spread(submissions, lambda each: each.transaction_id, lambda part, items: part.accept(items))
+
+    async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
+        """See TransactionIntake."""
+        return await self._spread(transaction_ids, lambda each: each, lambda part, items: part.get(items))
+
+    async def callback(self, transaction_id: str) -> Mapping[bytes, bytes] | None:
+        """See TransactionIntake."""
+        return await self._part(transaction_id).callback(transaction_id)
+
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+        """See TransactionIntake; where a shard fails, those of the others are kept all the same."""
+        return await self._spread(
+            outcomes, lambda each: each.transaction_id, lambda part, items: part.record(items, wanted=wanted)
+        )
+
+    async def decide_queued(self, outcome: Outcome) -> bool:
+        """See TransactionIntake."""
+        return await self._part(outcome.transaction_id).decide_queued(outcome)
+
+    async def erase(self, transaction_id: str, *, erased_at: str) -> Erasure:
+        """See TransactionIntake."""
+        return await self._part(transaction_id).erase(transaction_id, erased_at=erased_at)
+
+    async def count(self) -> Counts:
+        """See TransactionIntake; of a shard that is away it answers what was there when it was last seen.
+
+        While there is one that was never seen these are PartialCounts.
+        """
+        answers = await asyncio.gather(*map(_counted, self.parts), return_exceptions=True)
+        away: dict[int, str] = {}
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Counts):
+                self._counted[number] = answer
+            elif isinstance(answer, StoreUnavailableError):
+                away[number] = str(answer)
+                if number in self._counted:
+                    self._counted[number] = last_seen(self._counted[number])
+            else:
+                raise answer
+        self.away = away
+        if len(away) == len(self.parts):
+            raise StoreUnavailableError(next(iter(away.values())))
+        counts = together(list(self._counted.values()))
+        return counts if len(self._counted) == len(self.parts) else PartialCounts(*counts)
+
+    def _part(self, transaction_id: str) -> TransactionIntake:
+        return self.parts[self.route(transaction_id)]
+
+    async def _spread(
+        self,
+        items: Sequence[Item],
+        id_of: Callable[[Item], str],
+        call: Callable[[TransactionIntake, Sequence[Item]], Awaitable[Sequence[Answer]]],
+    ) -> list[Answer]:
+        return await spread(
+            items, lambda item: self.route(id_of(item)), lambda shard, mine: call(self.parts[shard], mine)
+        )
+
+
+async def spread(
+    items: Sequence[Item],
+    shard: Callable[[Item], int],
+    call: Callable[[int, Sequence[Item]], Awaitable[Sequence[Answer]]],
+) -> list[Answer]:
+    """What the shards answer, each to its own items, in the order of the items; where one fails, after the others."""
+    places = by_shard(range(len(items)), lambda place: shard(items[place]))
+    calls = (call(number, [items[place] for place in mine]) for number, mine in places.items())
+    answered = await asyncio.gather(*calls, return_exceptions=True)
+    answers: dict[int, Answer] = {}
+    for mine, answer in zip(places.values(), answered, strict=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        answers.update(zip(mine, answer, strict=True))
+    return [answers[place] for place in range(len(items))]
+
+
+async def _counted(part: TransactionIntake) -> Counts:
+    try:
+        async with asyncio.timeout(COUNT_SECONDS):
+            return await part.count()
+    except TimeoutError:
+        raise StoreUnavailableError(f"Redis: no answer within {COUNT_SECONDS:g} s") from None

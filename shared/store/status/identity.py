@@ -1,0 +1,190 @@
+"""Whether a shard is still the one that it was: its identity, and what became of what it had accepted.
+
+A Redis that was emptied, came back without its file, or fell back to what a replica had of it looks healthy: nothing in
+it is wrong. So each shard is given an id, which processes and the data directory remember, with the number of
+transactions that it had ever accepted. Whoever finds another id or a smaller number notes it in the shard,
+where it stays until an operator has taken note: `riskline doctor --accept-loss`.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.keys import FIRST, Keys
+
+FIELDS = ("id", "made_at", "before", "lost", "lost_at")
+
+
+class Known(NamedTuple):
+    """What is remembered of a shard."""
+
+    identity: str
+    accepted: int
+    """Transactions that it had ever accepted."""
+
+
+class Look(NamedTuple):
+    """What a shard says of itself."""
+
+    identity: str | None
+    made_at: str | None
+    before: str | None
+    """The id of the store that was here before, where a process noted that it was another."""
+    lost: str | None
+    """What was lost, in words, while no operator has taken note."""
+    lost_at: str | None
+    accepted: int
+    at_seconds: float
+    """The time by Redis's clock, since 1970."""
+
+    def differs_from(self, known: Known | None) -> str | None:
+        """What was lost since it was as is known; None where nothing was, or nothing is known."""
+        if known is None:
+            return None
+        if self.identity != known.identity:
+            if self.before == known.identity:
+                return None
+            return (
+                "it is not the store that was here before: it was emptied, came back without its file, or another "
+                f"Redis answers; {known.accepted} transactions had been accepted there"
+            )
+        if self.accepted < known.accepted:
+            return went_back(known.accepted - self.accepted)
+        return None
+
+
+def went_back(number: int) -> str:
+    """What is said where a store has fallen behind what it had accepted."""
+    return (
+        f"it has fallen back to an earlier state: at least {number} of the transactions that it had accepted are gone"
+    )
+
+
+class Witness:
+    """How many transactions a shard has accepted by its own answers: the last of them may be lost in a failover."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        """The highest number that an answer had."""
+        self.lost = 0
+        """By how much an answer was below that, in all."""
+
+    def saw(self, accepted: int, *, new: int) -> None:
+        """An answer came: that it has ever accepted so many, of which these are new."""
+        self.lost += max(0, self.accepted - (accepted - new))
+        self.accepted = accepted
+
+
+class Identity:
+    """A shard's identity, for commands; every method raises StoreUnavailableError where Redis fails it."""
+
+    def __init__(self, redis: Redis, *, keys: Keys = FIRST) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    def look(self) -> Look:
+        """What it says of itself."""
+        with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(self._keys.identity, FIELDS)
+            pipeline.hget(self._keys.totals, "accepted")
+            pipeline.time()
+            return _look(pipeline.execute())
+
+    def accept_loss(self) -> None:
+        """An operator has taken note."""
+        with redis_faults_named():
+            self._redis.hdel(self._keys.identity, "lost", "lost_at")
+
+
+class AsyncIdentity:
+    """The same for the event loop of an API process, which notes what it finds; raises as above."""
+
+    def __init__(self, redis: AsyncRedis, *, keys: Keys = FIRST) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    @property
+    def shard(self) -> str:
+        """The shard's tag."""
+        return self._keys.shard
+
+    async def look(self) -> Look:
+        """What it says of itself."""
+        with redis_faults_named():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.hmget(self._keys.identity, FIELDS)
+                pipeline.hget(self._keys.totals, "accepted")
+                pipeline.time()
+                return _look(await pipeline.execute())
+
+    async def make(self, identity: str, *, made_at: str) -> None:
+        """Gives it an id, unless it has one."""
+        with redis_faults_named():
+            await self._redis.hsetnx(self._keys.identity, "id", identity)
+            await self._redis.hsetnx(self._keys.identity, "made_at", made_at)
+
+    async def note_loss(self, lost: str, *, lost_at: str, before: str | None) -> None:
+        """Notes what was lost, unless another process has; and which store was here before, where it was another."""
+        with redis_faults_named():
+            await self._redis.hsetnx(self._keys.identity, "lost", lost)
+            await self._redis.hsetnx(self._keys.identity, "lost_at", lost_at)
+            if before is not None:
+                await self._redis.hset(self._keys.identity, "before", before)
+
+
+class Memory:
+    """What is remembered of the shards of a store, in a file of the data directory: it outlives the processes."""
+
+    def __init__(self, path: Path, *, url: str) -> None:
+        """Another URL is another store; of it a hash is kept, as it may have a password."""
+        self._path = path
+        self._url = sha256(url.encode()).hexdigest()
+
+    def read(self) -> dict[str, Known]:
+        """What is known of each shard, by its tag; nothing where there is no file, or one of another store."""
+        try:
+            kept = json.loads(self._path.read_bytes())
+            if kept["url"] != self._url:
+                return {}
+            return {tag: Known(str(each["id"]), int(each["accepted"])) for tag, each in kept["shards"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def write(self, known: Mapping[str, Known]) -> None:
+        """Replaces it in one step.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        shards = {tag: {"id": each.identity, "accepted": each.accepted} for tag, each in known.items()}
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".store-")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({"url": self._url, "shards": shards}, file)
+            Path(name).replace(self._path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def memory_of(data: Path, store_url: str) -> Memory:
+    """The memory of an installation."""
+    return Memory(data / "store.json", url=store_url)
+
+
+def _look(answers: list[Any]) -> Look:
+    fields, accepted, (seconds, microseconds) = answers
+    identity, made_at, before, lost, lost_at = (None if each is None else each.decode() for each in fields)
+    at_seconds = seconds + microseconds / 1_000_000
+    # another program may have made anything of it
+    number = int(accepted) if accepted is not None and accepted.isdigit() else 0
+    return Look(identity, made_at, before, lost, lost_at, number, at_seconds)

@@ -1,0 +1,215 @@
+"""The metrics of an API process, named by Prometheus's conventions; no transaction's value or id is ever a label.
+
+What is counted in Redis, for all processes and restarts together, is in ingest/background/exported_metrics.py.
+"""
+
+import asyncio
+import os
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+from riskline.shared.telemetry.histograms import PROBABILITY as PROBABILITIES
+from riskline.shared.telemetry.histograms import SECONDS
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own variable: set before this module is imported where several processes share a port."""
+
+LATENCY_BUCKETS = SECONDS
+
+REQUESTS = Counter("riskline_http_requests", "HTTP requests answered.", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "riskline_http_request_duration_seconds",
+    "Time to answer a request, by whether it asked to wait for a decision.",
+    ["route", "waits"],
+    buckets=LATENCY_BUCKETS,
+)
+DECISIONS = Counter(
+    "riskline_decisions", "Decisions made, by door, action and model version.", ["door", "action", "model_version"]
+)
+PROBABILITY_BUCKETS = PROBABILITIES.bounds
+PROBABILITY = Histogram(
+    "riskline_fraud_probability",
+    "Fraud probabilities of the decisions made.",
+    ["door", "model_version"],
+    buckets=PROBABILITY_BUCKETS,
+)
+ACCEPTED = Counter("riskline_transactions_accepted", "Transactions accepted into the queue.")
+COMMIT_SIZE = Histogram(
+    "riskline_commit_transactions",
+    "Transactions that shared one accept call.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+RECORDED = Counter("riskline_recordings", "Synchronous decisions recorded in Redis.")
+RECORDINGS_DROPPED = Counter("riskline_recordings_dropped", "Synchronous decisions not recorded: the buffer was full.")
+RECORDINGS_PENDING = Gauge(
+    "riskline_recordings_pending", "Synchronous decisions not yet recorded.", multiprocess_mode="livesum"
+)
+UNDECIDED = Gauge(
+    "riskline_transactions_undecided", "Accepted transactions without a decision.", multiprocess_mode="mostrecent"
+)
+OLDEST_SECONDS = Gauge(
+    "riskline_oldest_undecided_seconds", "Age of the oldest one of them.", multiprocess_mode="mostrecent"
+)
+QUEUE_LIMIT = Gauge(
+    "riskline_queue_limit_transactions",
+    "Undecided transactions beyond which submissions are refused.",
+    multiprocess_mode="mostrecent",
+)
+FAILED = Gauge(
+    "riskline_transactions_failed", "Failed transactions that are kept for replay.", multiprocess_mode="mostrecent"
+)
+WORKERS = Gauge("riskline_workers", "Workers that show signs of life.", multiprocess_mode="mostrecent")
+WORKERS_NEEDED = Gauge(
+    "riskline_workers_needed",
+    "Workers that the present load and backlog need; absent until it is known how fast transactions arrive.",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+WORKER_PACE = Gauge(
+    "riskline_worker_pace_per_second",
+    "Transactions that one worker decides in a second when it is never idle.",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+CALLBACKS_PENDING = Gauge(
+    "riskline_callbacks_pending", "Callbacks that are neither delivered nor given up.", multiprocess_mode="mostrecent"
+)
+CALLBACKS_OVERDUE_SECONDS = Gauge(
+    "riskline_callbacks_overdue_seconds",
+    "For how long one has been due that no delivery worker has taken.",
+    multiprocess_mode="mostrecent",
+)
+CALLBACKS_DEAD = Gauge(
+    "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
+)
+CLASS_ERRORS = Counter(
+    "riskline_transaction_class_errors",
+    "Transactions with which the transaction class raised an error that is no verdict on them, at the HTTP doors.",
+)
+RECEIVERS_PAUSED = Gauge(
+    "riskline_callback_receivers_paused",
+    "Receivers that are left alone but for one attempt now and then, as so many in a row have failed.",
+    multiprocess_mode="mostrecent",
+)
+CALLBACKS_HELD = Gauge("riskline_callbacks_held", "Callbacks that wait for these.", multiprocess_mode="mostrecent")
+RATE_LIMITED = Counter("riskline_rate_limited_requests", "Requests refused for the rate of their API key.", ["key"])
+REDIS_UP = Gauge("riskline_redis_up", "1 where Redis answers each process, else 0.", multiprocess_mode="livemin")
+REDIS_MEMORY = Gauge(
+    "riskline_redis_memory_used_bytes", "Memory that Redis uses, by its own word.", multiprocess_mode="mostrecent"
+)
+REDIS_MEMORY_LIMIT = Gauge(
+    "riskline_redis_memory_limit_bytes",
+    "Redis's maxmemory, at which it takes no more writes; 0 where it has none.",
+    multiprocess_mode="mostrecent",
+)
+STORE_LOSSES = Gauge(
+    "riskline_store_losses",
+    "Shards of the store that have lost data of which no operator has taken note.",
+    multiprocess_mode="mostrecent",
+)
+REDIS_CLOCK_AHEAD = Gauge(
+    "riskline_redis_clock_ahead_seconds",
+    "By how much the clock of Redis is ahead of the API's; negative where it is behind.",
+    multiprocess_mode="mostrecent",
+)
+REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
+MODEL_INFO = Gauge(
+    "riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="livemax"
+)
+MODEL_PROCESSES = Gauge(
+    "riskline_model_processes",
+    "Processes of the installation that serve a model version.",
+    ["kind", "version"],
+    multiprocess_mode="mostrecent",
+)
+MODEL_REFUSALS = Gauge(
+    "riskline_model_refusals",
+    "Processes of the installation that do not serve the version that they should.",
+    multiprocess_mode="mostrecent",
+)
+
+
+class Tally:
+    """Counts and times what happens tens of thousands of times a second, and adds it up once a turn of the event loop.
+
+    A metric of several processes is a file in memory: to write it for each request would cost as much as a score. A
+    turn has a dozen requests where there are many, and is over before a client could ask whether it was counted.
+    """
+
+    def __init__(
+        self, counter: Counter, histogram: Histogram | None = None, buckets: Sequence[float] = LATENCY_BUCKETS
+    ) -> None:
+        """`buckets` are those of the histogram."""
+        self._counter = counter
+        self._histogram = histogram
+        self._bounds = buckets
+        self._count = 0
+        self._sum = 0.0
+        self._buckets: dict[int, int] = {}
+
+    def add(self) -> None:
+        """Counts one."""
+        if self._count == 0:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._count += 1
+
+    def add_observed(self, value: float) -> None:
+        """Counts one with its value for the histogram: how long it took, in seconds, or its probability."""
+        self.add()
+        self._sum += value
+        bucket = bisect_left(self._bounds, value)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+
+    def flush(self) -> None:
+        """Adds what was counted since the last time to the metrics."""
+        self._counter.inc(self._count)
+        if self._histogram is not None:
+            # what Histogram.observe does for one, for all of them
+            self._histogram._sum.inc(self._sum)  # noqa: SLF001  # there is no public way to add many
+            for bucket, count in self._buckets.items():
+                self._histogram._buckets[bucket].inc(count)  # noqa: SLF001  # same
+            self._buckets.clear()
+            self._sum = 0.0
+        self._count = 0
+
+
+def forget_dead_processes() -> None:
+    """Leaves out what processes that share the port and died, and were replaced, said of themselves alone."""
+    directory = os.environ.get(MULTIPROCESS_VARIABLE)
+    if directory is None:
+        return
+    for pid in {int(path.stem.rpartition("_")[2]) for path in Path(directory).glob("gauge_live*_*.db")}:
+        if not _lives(pid):
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def exposition() -> bytes:
+    """All metrics as Prometheus text, summed over the processes that share the port."""
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

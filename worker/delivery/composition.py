@@ -1,0 +1,193 @@
+"""The composition root of a worker that delivers callbacks, and the function that RQ calls for a ticket."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from riskline.shared.errors import SettingsError
+from riskline.shared.log import get_logger
+from riskline.shared.process.jobs import CALLBACKS_QUEUE, Tickets
+from riskline.shared.settings import UNSIGNED, Settings
+from riskline.shared.store.callbacks import CallbackRecords, RedisCallbacks
+from riskline.shared.store.connect.connection import connect_store_async
+from riskline.shared.store.keys import FIRST
+from riskline.shared.store.sharding.shards import all_keys, first_shard, share
+from riskline.shared.store.status.tallies import Tallies
+from riskline.shared.telemetry.tracing import create_tracing
+from riskline.shared.webhooks.schedule import Schedule
+from riskline.shared.webhooks.signing import Signer
+from riskline.worker.delivery.attempt import USER_AGENT
+from riskline.worker.delivery.deliverer import LIMIT, Deliverer, Deliverers
+from riskline.worker.delivery.outbound import Outbound
+from riskline.worker.process import Process, Side
+from riskline.worker.scoring.measuring import Measuring
+from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.scoring.runtime import install, installed
+from riskline.worker.scoring.sweeper import CallbackSweeper, SideBySide
+
+log = get_logger(__name__)
+
+NICENESS = 19
+"""Where a core is scarce, scoring comes first."""
+
+ANSWER_SECONDS = 4.0
+"""After which a connection that does not answer is taken for lost: above what a wait for an event blocks for."""
+
+TIME_SLICE_SECONDS = 60.0
+"""How long one ticket may deliver: RQ's maintenance and heartbeats come between two tickets."""
+
+HOT_SECONDS = 5.0
+"""For how long nothing may have been due before going back to RQ, which costs 7 ms a ticket."""
+
+PAUSE_SECONDS = 0.05
+
+STOP_SECONDS = 7.0
+"""More than the deliverer gives attempts under way, and less than the process has."""
+
+
+class DeliveryRuntime:
+    """A deliverer in a thread with a loop of its own, which takes callbacks while a ticket is worked on.
+
+    Attempts under way go on between two tickets, whoever gets the next one: a loop that only ran within a job would
+    take its own pause for the silence of a receiver.
+    """
+
+    def __init__(self, build: Callable[[], Deliverers], *, stopping: Callable[[], bool], pulse: Pulse) -> None:
+        """`build` is called in the thread."""
+        self._build = build
+        self._stopping = stopping
+        self._pulse = pulse
+        self._active = threading.Event()
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._deliverer: Deliverers | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+        self._ready.wait()
+
+    def close(self) -> None:
+        """Waits until attempts under way are ended, or their time is over; the process was told to stop before."""
+        self._ended.set()
+        self._look()
+        self._thread.join(STOP_SECONDS)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the thread still delivers."""
+        return self._thread.is_alive()
+
+    def deliver(self) -> None:
+        """Delivers until nothing was due for a while, the time slice is over or the process is to stop."""
+        end = time.monotonic() + TIME_SLICE_SECONDS
+        begun = time.monotonic()
+        with self._pulse.holding(give_back=lambda: None):
+            self._active.set()
+            self._look()
+            try:
+                while not self._stopping() and time.monotonic() < end and self.lives:
+                    idle = self._deliverer.idle_seconds if self._deliverer is not None else 0.0
+                    if min(idle, time.monotonic() - begun) >= HOT_SECONDS:
+                        break
+                    time.sleep(PAUSE_SECONDS)
+            finally:
+                self._active.clear()
+
+    def _look(self) -> None:
+        if self._loop is not None and self._deliverer is not None and self.lives:
+            self._loop.call_soon_threadsafe(self._deliverer.look)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except Exception:
+            log.exception("the deliverer ended")
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deliverer = self._build()
+        self._ready.set()
+        await self._deliverer.run(active=self._active.is_set, stopping=lambda: self._ended.is_set() or self._stopping())
+
+
+def create_side(settings: Settings, process: Process) -> Side:
+    """The worker that delivers.
+
+    Raises:
+        SettingsError: nothing is there to sign callbacks with.
+    """
+    if not settings.callback_secrets:
+        raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
+    _give_way()
+    url, shards = settings.required_store_url, settings.shards
+    measuring = Measuring(Tallies(process.sweep_store[first_shard(shards)]))
+    tracing = create_tracing(settings, service="riskline-delivery")
+
+    def build() -> Deliverers:
+        taking, waiting = (connect_store_async(url, shards=shards, timeout_seconds=ANSWER_SECONDS) for _ in range(2))
+        sender = Outbound(allowed=settings.allowed, user_agent=USER_AGENT)
+        return Deliverers(
+            [
+                Deliverer(
+                    RedisCallbacks(
+                        redis,
+                        waiting=its_waiting,
+                        keys=keys,
+                        result_ttl_seconds=settings.result_ttl,
+                        failed_ttl_seconds=settings.failed_ttl,
+                    ),
+                    sender=sender,
+                    signer=Signer(settings.callback_secrets),
+                    allowed=settings.allowed,
+                    schedule=Schedule.parse(settings.callback_schedule),
+                    host_limit=share(settings.callback_host_limit, shards),
+                    limit=share(LIMIT, shards),
+                    measure=measuring.add,
+                    tracing=tracing,
+                )
+                for redis, its_waiting, keys in zip(taking, waiting, all_keys(shards), strict=True)
+            ]
+        )
+
+    runtime = DeliveryRuntime(build, stopping=process.stopping.is_set, pulse=process.pulse)
+    runtime.start()
+    install(runtime)
+    tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
+    sweepers = [
+        # told by the one that asks the same shard: where that is away, the others do not wait for it
+        CallbackSweeper(CallbackRecords(redis, keys=keys), tickets, tell=measuring.tell if keys == FIRST else _nothing)
+        for redis, keys in zip(process.sweep_store, all_keys(shards), strict=True)
+    ]
+    sweeper = sweepers[0] if shards == 1 else SideBySide(sweepers)
+
+    def close() -> None:
+        runtime.close()
+        if tracing is not None:
+            tracing.close()
+
+    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, close, alive=lambda: runtime.lives)
+
+
+def _nothing() -> None:
+    """What the sweeps of the other shards tell."""
+
+
+def _give_way() -> None:
+    """Makes this process one that waits for the others, and does not interrupt them when it wakes (sched(7))."""
+    os.nice(NICENESS)
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def deliver() -> None:
+    """Delivers the callbacks that are due, until none were for a while or the time slice is over."""
+    installed(DeliveryRuntime).deliver()

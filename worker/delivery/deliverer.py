@@ -1,0 +1,212 @@
+"""Delivers callbacks: takes those that are due, many at a time, and keeps what became of each attempt."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.outage import Outage
+from riskline.shared.store.callbacks import Attempted, CallbackQueue, Due
+from riskline.shared.store.status.tallies import Measured
+from riskline.shared.telemetry.trace_context import log_fields
+from riskline.shared.telemetry.tracing import Tracing
+from riskline.shared.webhooks.schedule import Schedule
+from riskline.shared.webhooks.signing import Signer
+from riskline.shared.webhooks.url import Allowed
+from riskline.worker.delivery.attempt import Attempt, Courier, Sender
+from riskline.worker.scoring.measuring import measured_attempt
+
+log = get_logger(__name__)
+
+LIMIT = 500
+"""Attempts under way at a time: as many receivers of 200 ms take 2,500 a second, more than one process can send."""
+
+RESERVED = 5
+"""The part of the limit, one in so many, that is kept for hosts with next to nothing under way."""
+
+GATHER_SECONDS = 0.025
+"""For how long attempts that end are gathered, so that they share a call of Redis, and one write to its disk: those who
+decide wait for each of them."""
+
+LOOK_SECONDS = 1.0
+"""How often it is looked at whether something is due, whatever wakes."""
+
+STOP_SECONDS = 4.0
+"""What attempts under way are given when the worker is to stop; those left are due again at once, for another."""
+
+REDIS_PAUSE_SECONDS = 1.0
+
+
+class Deliverer:
+    """One delivery worker's attempts."""
+
+    def __init__(
+        self,
+        queue: CallbackQueue,
+        *,
+        sender: Sender,
+        signer: Signer,
+        allowed: Allowed,
+        schedule: Schedule,
+        host_limit: int,
+        limit: int = LIMIT,
+        measure: Callable[[Measured], None] = lambda _measured: None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        """`measure` is told of each attempt."""
+        self._queue = queue
+        self._measure = measure
+        self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule, tracing=tracing)
+        self._host_limit = host_limit
+        self._limit = limit
+        self._outage = Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")
+        self._busy: Counter[str] = Counter()
+        self._under_way: dict[asyncio.Task[None], Due] = {}
+        self._ended: list[Attempted] = []
+        self._something = asyncio.Event()
+        self._busy_at = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nothing has been under way or due."""
+        return time.monotonic() - self._busy_at
+
+    async def run(self, *, active: Callable[[], bool], stopping: Callable[[], bool]) -> None:
+        """Delivers what is due while it is active, ends what is under way whether or not, and stops when it is to.
+
+        An outage of Redis is waited out: what became of attempts is kept until it can be written down.
+        """
+        self._busy_at = time.monotonic()
+        waking = asyncio.create_task(self._wake(active, stopping))
+        while not stopping():
+            try:
+                seconds = await self._turn(takes=active())
+            except Exception:
+                # the loop is what delivers for as long as the process lives: it outlives a mistake
+                log.exception("a turn failed")
+                seconds = LOOK_SECONDS
+            await self._until_something(seconds)
+        waking.cancel()
+        await self._end()
+
+    def look(self) -> None:
+        """Ends the present pause; for the loop's own thread."""
+        self._something.set()
+
+    async def _turn(self, *, takes: bool) -> float:
+        """Keeps what has ended, takes what is due; the seconds until there may be more."""
+        if self._under_way or self._ended:
+            self._busy_at = time.monotonic()
+        room = self._limit - len(self._under_way)
+        ended, self._ended = self._ended, []
+        try:
+            if room <= 0 or not takes:
+                if ended:
+                    await self._queue.finish(ended)
+                return LOOK_SECONDS
+            taken = await self._queue.take(
+                room=room,
+                host_limit=self._host_limit,
+                busy=self._busy,
+                reserve=self._limit // RESERVED,
+                finished=ended,
+            )
+            self._outage.over()
+        except StoreUnavailableError as error:
+            self._ended = ended + self._ended
+            self._outage.failed(error)
+            return REDIS_PAUSE_SECONDS
+        for due in taken.due:
+            self._start(due)
+        if taken.due and len(self._under_way) < self._limit:
+            return 0.0
+        # where one is due and was not given out, its host has as many as it may: one that ends wakes us
+        return min(LOOK_SECONDS, taken.next_seconds) if taken.next_seconds else LOOK_SECONDS
+
+    async def _until_something(self, seconds: float) -> None:
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._something.wait()
+        self._something.clear()
+        await asyncio.sleep(GATHER_SECONDS if self._under_way else 0)
+
+    async def _wake(self, active: Callable[[], bool], stopping: Callable[[], bool]) -> None:
+        # redis-py may swallow a cancellation
+        while not stopping():
+            if not active():
+                # what wakes is for who takes
+                await asyncio.sleep(LOOK_SECONDS / 10)
+                continue
+            try:
+                await self._queue.wait(LOOK_SECONDS)
+                self._something.set()
+            except StoreUnavailableError:
+                # the turns meet it, too, and say so
+                await asyncio.sleep(REDIS_PAUSE_SECONDS)
+
+    def _start(self, due: Due) -> None:
+        self._busy[due.host] += 1
+        task = asyncio.create_task(self._attempt(due))
+        self._under_way[task] = due
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        due = self._under_way.pop(task)
+        self._busy[due.host] -= 1
+        if not self._busy[due.host]:
+            del self._busy[due.host]
+        self._something.set()
+
+    async def _attempt(self, due: Due) -> None:
+        try:
+            ended = await self._courier.attempted(due)
+        except asyncio.CancelledError:
+            self._ended.append(Attempted(due, None))
+            raise
+        except Exception:
+            log.exception("a delivery failed", transaction_id=due.transaction_id, **log_fields(due.event))
+            ended = self._courier.failed(due, Attempt(error="the delivery worker failed; its log says why"))
+        # only now: what has ended meanwhile was taken away with its list
+        self._ended.append(ended)
+        if ended.attempt is not None:
+            self._measure(measured_attempt(ended.attempt))
+
+    async def _end(self) -> None:
+        """Gives attempts under way their time, and what is left of them back."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
+        for task in list(self._under_way):
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        try:
+            if self._ended:
+                await self._queue.finish(self._ended)
+        except StoreUnavailableError as error:
+            # their leases end, and they are tried again
+            self._outage.failed(error, lost=len(self._ended))
+
+
+class Deliverers:
+    """One deliverer for each shard of the store, so that one which is away holds up no callbacks of the others."""
+
+    def __init__(self, deliverers: Sequence[Deliverer]) -> None:
+        self._deliverers = tuple(deliverers)
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nothing has been under way or due in any of them."""
+        return min(each.idle_seconds for each in self._deliverers)
+
+    async def run(self, *, active: Callable[[], bool], stopping: Callable[[], bool]) -> None:
+        """See Deliverer."""
+        await asyncio.gather(*(each.run(active=active, stopping=stopping) for each in self._deliverers))
+
+    def look(self) -> None:
+        """See Deliverer."""
+        for each in self._deliverers:
+            each.look()

@@ -1,0 +1,272 @@
+"""Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeGuard
+
+from pydantic import ValidationError
+from rq.exceptions import StopRequested
+from rq.timeouts import BaseTimeoutException
+
+from riskline.shared.clock import utc_now
+from riskline.shared.domain.assessment import Model, assess, assess_one
+from riskline.shared.domain.capacity import BATCH
+from riskline.shared.domain.columns import raised_at, raised_in, where
+from riskline.shared.domain.decision import Decision
+from riskline.shared.domain.lifecycle import Status
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.domain.wrong_fields import first_errors
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.store.interfaces import NOTHING, Claimed, TransactionQueue
+from riskline.shared.store.records import Outcome, Record, decided, failed, flaw, is_later, unreadable
+from riskline.shared.telemetry.trace_context import log_fields
+from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.scoring.spans import ProcessSpans
+from riskline.worker.scoring.trial import outlived
+
+log = get_logger(__name__)
+
+LEASE_SECONDS = 5.0
+"""How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
+
+MAX_LOSSES = 3
+"""Processes that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
+shares; from then on it is tried in a process beside the worker, alone, and bad luck does not come thrice."""
+
+NOT_THE_ROWS = (BaseTimeoutException, StopRequested, MemoryError)
+"""What may be raised while a row is at work and is not its fault: RQ's limit on a job, its signal, a lack of memory.
+Anything else ends that row alone, also what is no Exception, such as a panic of an extension in Rust."""
+
+WAIT_SECONDS = 1.0
+"""How long one wait for more may take: well below the lease, which the claim after it renews."""
+
+STUCK_SECONDS = 1.0
+"""A call of Redis that takes longer is a fault of Redis, and no measure of how fast a worker is."""
+
+HOT_WAITS = 5
+"""Waits in vain before going back to RQ, which costs 7 ms a ticket: nobody pays that who comes more often."""
+
+
+Count = Callable[[Sequence[Record], Sequence[Decision]], None]
+"""Is told the decisions of records that were assessed together."""
+
+
+NO_SPANS = ProcessSpans()
+
+
+def _count_nothing(_records: Sequence[Record], _decisions: Sequence[Decision]) -> None:
+    """Where nobody wants to know."""
+
+
+def drain(
+    queue: TransactionQueue,
+    *,
+    worker: str,
+    pulse: Pulse,
+    model: Callable[[], Model],
+    transaction_class: type[TransactionModel],
+    time_is_over: Callable[[], bool],
+    announce: Callable[[], None] = lambda: None,
+    count: Count = _count_nothing,
+    time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None,
+    spans: ProcessSpans = NO_SPANS,
+    later: Callable[[int], None] = lambda _transactions: None,
+) -> int:
+    """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
+
+    `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed, and
+    `time_batch` with the size of each that was decided and the seconds that it took, the claim of the next included.
+
+    What a later release accepted is left to its workers; `later` is told how many of a batch that were. Where nothing
+    else waits this ends, to look again with another ticket.
+
+    Raises:
+        StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
+    """
+    total = in_vain = met_again = 0
+    met: set[str] = set()
+    with pulse.holding(give_back=lambda: queue.leave(worker)):
+        claimed = NOTHING
+        while max(in_vain, met_again) < HOT_WAITS and not time_is_over():
+            if claimed.rows:
+                claimed, left = _left_to_later(claimed)
+                # once round the line, and all of it is of a later release
+                met_again = met_again + 1 if left and left <= met else 0
+                met |= left
+                began = time.perf_counter()
+                begun = spans.begin(claimed.rows)
+                with pulse.assessing():
+                    tried, failures = _outlived(claimed, model(), transaction_class)
+                    done = outcomes(tried, model=model(), transaction_class=transaction_class, count=count) + failures
+                spans.end(begun, done)
+                assessed = time.perf_counter()
+                decided, claimed = _decide(queue, worker, done, gives_back=bool(left))
+                ended = time.perf_counter()
+                if done and ended - assessed < STUCK_SECONDS:
+                    time_batch(len(done), ended - began)
+                total += decided
+                later(len(left))
+                if any(each.callback is not None for each in done):
+                    # else the delivery workers see for themselves, within a second
+                    with suppress(StoreUnavailableError):
+                        announce()
+            else:
+                claimed = queue.claim(worker, count=BATCH, lease_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS)
+                in_vain = 0 if claimed.rows else in_vain + 1
+    return total
+
+
+def _left_to_later(claimed: Claimed) -> tuple[Claimed, set[str]]:
+    """The claimed rows that this release can read, and the ids of those that it cannot."""
+    left = {transaction_id for transaction_id, record in claimed.rows if record and is_later(record)}
+    if not left:
+        return claimed, left
+    return claimed._replace(rows=[row for row in claimed.rows if row[0] not in left]), left
+
+
+def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gives_back: bool) -> tuple[int, Claimed]:
+    if not gives_back:
+        return queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
+    decided = queue.decide(worker, done) if done else 0
+    # last: what others of this release have accepted shall not wait behind it
+    queue.leave(worker, last=True)
+    return decided, NOTHING
+
+
+def _outlived(
+    claimed: Claimed, model: Model, transaction_class: type[TransactionModel]
+) -> tuple[Claimed, list[Outcome]]:
+    """What of a claim no process is lost with, and the failures of the rest."""
+    if claimed.losses == 1:
+        log.warning("a worker was lost with these; trying them in another process", transactions=len(claimed.rows))
+
+    def attempt(rows: Sequence[tuple[str, Record | None]]) -> None:
+        outcomes(Claimed(list(rows)), model=model, transaction_class=transaction_class)
+
+    left, ended = outlived(claimed, attempt, most_losses=MAX_LOSSES)
+    failures: list[Outcome] = []
+    for transaction_id, record, losses in ended:
+        if _is_queued(record):
+            log.error("transaction failed", transaction_id=transaction_id, losses=losses, **log_fields(record))
+            failures.append(failed(transaction_id, record, f"{losses} processes were lost while they assessed it"))
+        else:
+            failures.append(_undecidable(transaction_id, record))
+    return left, failures
+
+
+def outcomes(
+    claimed: Claimed,
+    *,
+    model: Model,
+    transaction_class: type[TransactionModel],
+    count: Count = _count_nothing,
+) -> list[Outcome]:
+    """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
+    results: list[Outcome] = []
+    transactions: list[TransactionModel] = []
+    records: list[Record] = []
+    for transaction_id, record in claimed.rows:
+        if not _is_queued(record):
+            results.append(_undecidable(transaction_id, record))
+            continue
+        built = _transaction(transaction_id, record, transaction_class)
+        if isinstance(built, Outcome):
+            results.append(built)
+        else:
+            transactions.append(built)
+            records.append(record)
+    scored_at = utc_now()
+    try:
+        explain = [i for i, record in enumerate(records) if record.get("explain")]
+        decisions: list[Decision] = assess(transactions, model, scored_at=scored_at, explain=explain)
+        outcomes_of_all = [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
+    except NOT_THE_ROWS:
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever one row makes the model raise must not keep the others waiting
+        log.warning(
+            "batch failed, deciding one by one", rows=len(transactions), error=type(error).__name__, at=where(error)
+        )
+        return results + [
+            _outcome_alone(transaction, record, model, scored_at, count)
+            for transaction, record in zip(transactions, records, strict=True)
+        ]
+    count(records, decisions)
+    if log.is_enabled_for(logging.DEBUG):
+        for record, decision in zip(records, decisions, strict=True):
+            log.debug("decided", transaction_id=decision.transaction_id, **log_fields(record))
+    return results + outcomes_of_all
+
+
+def _transaction(
+    transaction_id: str, record: Record, transaction_class: type[TransactionModel]
+) -> TransactionModel | Outcome:
+    """The transaction of a record, or its failure."""
+    try:
+        transaction = transaction_class.from_row(record["transaction"])
+    except ValidationError as error:
+        raised = raised_in(error)
+        for each in raised:
+            if isinstance(each, NOT_THE_ROWS):
+                raise each from None
+        names, at = sorted(map(raised_at, raised)), [where(each) for each in raised]
+        fields = sorted({str(detail["loc"][0]) for detail in first_errors(error) if detail["loc"]})
+        # a bug of the team's class is for who watches errors
+        (log.error if raised else log.warning)(
+            "transaction failed",
+            transaction_id=transaction_id,
+            fields=fields,
+            raised=sorted({type(each).__name__ for each in raised}),
+            at=at,
+            **log_fields(record),
+        )
+        reasons = [f"the record does not fit the transaction class in: {', '.join(fields)}"] if fields else []
+        if names or not fields:
+            reasons.append(f"the transaction class {'raised ' + ', '.join(names) if names else 'refuses the record'}")
+        return failed(transaction_id, record, "; ".join(reasons))
+    except NOT_THE_ROWS:
+        raise
+    except BaseException as error:
+        # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
+        log.exception("transaction failed", transaction_id=transaction_id, **log_fields(record))
+        return failed(transaction_id, record, f"the transaction class raised {raised_at(error)}")
+    if transaction.transaction_id != transaction_id:
+        # else that one would be decided by this one's values, and this one never
+        return _unreadable(transaction_id, record, "transaction: it is of another id")
+    return transaction
+
+
+def _outcome_alone(
+    transaction: TransactionModel, record: Record, model: Model, scored_at: str, count: Count
+) -> Outcome:
+    try:
+        decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
+        outcome = decided(record, decision)
+    except NOT_THE_ROWS:
+        raise
+    except BaseException as error:
+        log.exception("transaction failed", transaction_id=transaction.transaction_id, **log_fields(record))
+        return failed(transaction.transaction_id, record, f"deciding it raised {raised_at(error)}")
+    count([record], [decision])
+    return outcome
+
+
+def _undecidable(transaction_id: str, record: Record | None) -> Outcome:
+    """What becomes of one that is not queued: it fails where nobody can read what it is, else it stays as it is."""
+    if record is None:
+        log.error("an accepted transaction has no record", transaction_id=transaction_id)
+    elif (flawed := flaw(record)) is not None:
+        return _unreadable(transaction_id, record, flawed)
+    return Outcome(transaction_id, b"", b"")
+
+
+def _unreadable(transaction_id: str, record: Record, flawed: str) -> Outcome:
+    log.error("the record of an accepted transaction cannot be read", transaction_id=transaction_id, member=flawed)
+    return unreadable(transaction_id, record, flawed=flawed)
+
+
+def _is_queued(record: Record | None) -> TypeGuard[Record]:
+    """Whether it is one to decide: whatever else is in Redis must not keep those behind it waiting."""
+    return record is not None and record.get("status") == Status.QUEUED and flaw(record) is None

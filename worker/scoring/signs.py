@@ -1,0 +1,121 @@
+"""A scoring worker says which model version it serves, what it has decided and how fast, never in its work's way."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from riskline.shared.domain.capacity import Timed, size_class
+from riskline.shared.domain.decision import Decision
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.process.heartbeats import Presence
+from riskline.shared.store.records import Record
+from riskline.shared.store.status.paces import Paces
+from riskline.shared.store.status.processes import Processes
+from riskline.shared.store.status.tallies import Tallied, Tallies, measured, tallied
+from riskline.shared.telemetry.histograms import BATCH, QUEUE_SECONDS
+from riskline.worker.scoring.measuring import Measuring
+
+log = get_logger(__name__)
+
+WARM_UP_BATCHES = 3
+"""The first batches of a process, which may take a hundred times as long as those to come: with a few pods started at
+once they would have all workers seem slow, and still more be started."""
+
+
+class Signs:
+    """Where Redis fails it, nothing is said: the sweep beside it tells of the outage."""
+
+    def __init__(self, presence: Presence, processes: Processes, tallies: Tallies, paces: Paces) -> None:
+        self._presence = presence
+        self._processes = processes
+        self._tallies = tallies
+        self._paces = paces
+        self._measuring = Measuring(tallies)
+        self._lock = threading.Lock()
+        self._decided: Tallied = Counter()
+        self._timed: dict[int, Timed] = {}
+        self._batches = 0
+
+    def count(self, records: Sequence[Record], decisions: Sequence[Decision]) -> None:
+        """Keeps how many were made by which version, and how long they had waited, to be told."""
+        if not decisions:
+            return
+        self._presence.did(len(decisions))
+        counts = tallied(decisions)
+        with self._lock:
+            self._decided.update(counts)
+        self._measuring.add(measured("batch", BATCH.counted([len(decisions)])))
+        self._measuring.add(measured("queue_seconds", QUEUE_SECONDS.counted(_waited(records, decisions))))
+
+    def time_batch(self, transactions: int, seconds: float) -> None:
+        """Keeps how long a batch took, to be told; not of the first ones."""
+        self._batches += 1
+        if self._batches <= WARM_UP_BATCHES:
+            return
+        size = size_class(transactions)
+        with self._lock:
+            before = self._timed.get(size, Timed(0, 0, 0.0))
+            self._timed[size] = Timed(before.batches + 1, before.transactions + transactions, before.seconds + seconds)
+
+    def tell(self) -> None:
+        """Says what there is to say."""
+        self._tell_decided()
+        self._tell_timed()
+        self._measuring.tell()
+        news = self._presence.news()
+        if news is None:
+            return
+        try:
+            self._processes.announce(news)
+        except StoreUnavailableError as error:
+            log.debug("Redis was not told what serves here", problem=str(error))
+        else:
+            self._presence.told(news)
+
+    def _tell_decided(self) -> None:
+        with self._lock:
+            counts, self._decided = self._decided, Counter()
+        if not counts:
+            return
+        try:
+            self._tallies.add(counts)
+        except StoreUnavailableError as error:
+            log.debug("Redis was not told what was decided", problem=str(error))
+            with self._lock:
+                self._decided.update(counts)
+
+    def _tell_timed(self) -> None:
+        with self._lock:
+            timed, self._timed = self._timed, {}
+        if not timed:
+            return
+        try:
+            self._paces.add(timed)
+        except StoreUnavailableError as error:
+            # not told again: what was measured while Redis failed says little
+            log.debug("Redis was not told how long batches took", problem=str(error))
+
+    def leave(self) -> None:
+        """Says that this process ends; where Redis fails, it is forgotten by itself."""
+        self._tell_decided()
+        self._tell_timed()
+        self._measuring.tell()
+        try:
+            self._processes.leave(self._presence.process)
+        except StoreUnavailableError as error:
+            log.debug("Redis was not told that this process ends", problem=str(error))
+
+
+def _waited(records: Sequence[Record], decisions: Sequence[Decision]) -> Iterator[float]:
+    """For how many seconds each had waited; those that came together share a time, which is read once."""
+    decided_at = datetime.fromisoformat(decisions[0].scored_at)
+    for submitted_at, number in Counter(str(record["submitted_at"]) for record in records).items():
+        try:
+            seconds = (decided_at - datetime.fromisoformat(submitted_at)).total_seconds()
+        except (ValueError, TypeError):
+            # a record that something else wrote
+            continue
+        # never below 0, whatever the clocks of two machines say
+        yield from [max(0.0, seconds)] * number

@@ -1,0 +1,267 @@
+"""Once a second, beside the jobs: signs of life, what lost workers held, the active model, a batch that hangs."""
+
+import faulthandler
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.model.serving import Serving
+from riskline.shared.outage import Outage
+from riskline.shared.process.jobs import Tickets
+from riskline.shared.store.callbacks import CallbackRecords
+from riskline.shared.store.interfaces import TransactionQueue
+from riskline.shared.store.sharding.sharded_queue import Health
+from riskline.worker.scoring.drain import LEASE_SECONDS
+from riskline.worker.scoring.pulse import Pulse
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 1.0
+
+TURN_SECONDS = 1.5
+"""How long a worker has the turn to sweep: it keeps it by coming once a second, and another has it soon if it dies."""
+
+HANGS_ROUNDS = 30
+"""Rounds of the sweeper that find the same batch at work, after which it hangs: 256 rows take milliseconds, and a slow
+class of a team's own a few seconds. Rounds, not seconds: a process that was stopped, and goes on, does not hang."""
+
+
+class Rounds:
+    """A thread that does the same once a second; an outage of Redis is waited out."""
+
+    def __init__(self, name: str) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.outage = Outage(log, failing="Redis is away", back="Redis is back")
+        self.sign: Callable[[], None] = lambda: None
+        """Called after each round, whatever became of it: a thread that hangs calls it no more."""
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def end_soon(self) -> None:
+        """Lets the thread end after its round."""
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self.end_soon()
+        self._thread.join()
+
+    def round(self) -> None:
+        """What is done once a second.
+
+        Raises:
+            StoreUnavailableError: Redis failed; the next round tries again.
+        """
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.round()
+                self.outage.over()
+            except StoreUnavailableError as error:
+                self.outage.failed(error)
+            except Exception:
+                # the thread is what brings back what was lost: it outlives a mistake
+                log.exception("a round failed")
+            self._show_life()
+            self._stop.wait(INTERVAL_SECONDS)
+
+    def _show_life(self) -> None:
+        try:
+            self.sign()
+        except OSError as error:
+            # the health check is what complains
+            log.debug("the file that shows life could not be touched", problem=error.strerror)
+
+
+class SideBySide(Rounds):
+    """Several rounds of which none waits for another; they show life together, so not where one of them hangs."""
+
+    def __init__(self, rounds: Sequence[Rounds]) -> None:
+        super().__init__("none")
+        self._rounds = tuple(rounds)
+        self._showing = threading.Lock()
+        self._unseen = set(range(len(self._rounds)))
+
+    def start(self) -> None:
+        """Starts all threads."""
+        for number, each in enumerate(self._rounds):
+            each.sign = partial(self._seen, number)
+            each.start()
+
+    def _seen(self, number: int) -> None:
+        """One has ended a round; where all have since the last sign, there is another."""
+        with self._showing:
+            self._unseen.discard(number)
+            if self._unseen:
+                return
+            self._unseen.update(range(len(self._rounds)))
+        self.sign()
+
+    def end_soon(self) -> None:
+        """Lets all threads end after their rounds."""
+        for each in self._rounds:
+            each.end_soon()
+
+    def stop(self) -> None:
+        """Ends all threads; several that wait for Redis wait at the same time."""
+        self.end_soon()
+        for each in self._rounds:
+            each.stop()
+
+
+class CallbackSweeper(Rounds):
+    """Sees to a ticket where a callback is due, because its time has come or its worker was lost."""
+
+    def __init__(
+        self, callbacks: CallbackRecords, tickets: Tickets, *, tell: Callable[[], None] = lambda: None
+    ) -> None:
+        """`tell` is called once a second and at the end, and raises nothing."""
+        super().__init__("sweeper")
+        self._callbacks = callbacks
+        self._tickets = tickets
+        self._tell = tell
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        super().stop()
+        self._tell()
+
+    def round(self) -> None:
+        """See Rounds."""
+        self._tell()
+        if self._callbacks.overdue():
+            self._tickets.ensure()
+
+
+class ShardSweeper(Rounds):
+    """Gives back what lost workers held in one shard of several, and sees when it works again."""
+
+    def __init__(self, shard: int, *, worker: str, queue: TransactionQueue, tickets: Tickets, health: Health) -> None:
+        super().__init__(f"sweeper {shard}")
+        self.outage = Outage(log, failing=f"shard {shard} is away", back=f"shard {shard} is back")
+        self._shard = shard
+        self._worker = worker
+        self._queue = queue
+        self._tickets = tickets
+        self._health = health
+
+    def round(self) -> None:
+        """See Rounds."""
+        try:
+            # who is gone is gone in each shard: it is said once, and where something is tried again
+            waiting = _swept(self._queue, self._worker, tells_of_none=self._shard == 0)
+        except StoreUnavailableError as error:
+            self._health.failed(self._shard, error)
+            raise
+        self._health.works(self._shard)
+        if waiting:
+            self._tickets.ensure()
+
+
+def _swept(queue: TransactionQueue, worker: str, *, tells_of_none: bool = True) -> int:
+    """Gives back what lost workers held; how many transactions wait, where it was this worker's turn to look."""
+    swept = queue.sweep(worker, lease_seconds=LEASE_SECONDS, turn_seconds=TURN_SECONDS)
+    for name, held in swept.gone.items():
+        if held or tells_of_none:
+            log.warning("a worker is gone; what it held is tried again", worker=name, transactions=held)
+    return swept.waiting
+
+
+class Sweeper(Rounds):
+    """Keeps the promise behind every 202 where a worker, a ticket or Redis is lost."""
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        queue: TransactionQueue,
+        tickets: Tickets,
+        serving: Serving,
+        pulse: Pulse,
+        greet: Callable[[], None] = lambda: None,
+        tell: Callable[[], None] = lambda: None,
+        leave: Callable[[], None] = lambda: None,
+        shards: Sequence[ShardSweeper] = (),
+    ) -> None:
+        """The `shards` of several are swept beside it, each by itself: one that is slow must not cost others a lease.
+
+        `greet` is called when Redis is first reached, again where it fails then; `tell` once a second.
+
+        `leave` is called at the end. Of the three only `greet` may raise StoreUnavailableError.
+        """
+        super().__init__("sweeper")
+        self._worker = worker
+        self._queue = queue
+        self._tickets = tickets
+        self._serving = serving
+        self._pulse = pulse
+        self._greet: Callable[[], None] | None = greet
+        self._tell = tell
+        self._leave = leave
+        self._shards = tuple(shards)
+        self._batch = self._rounds = 0
+
+    def start(self) -> None:
+        """Starts the thread, and those of the shards."""
+        super().start()
+        for shard in self._shards:
+            shard.start()
+
+    def stop(self) -> None:
+        """Ends the threads, and the worker's place among those that live; several that wait do so at the same time."""
+        for shard in self._shards:
+            shard.end_soon()
+        super().stop()
+        for shard in self._shards:
+            shard.stop()
+        try:
+            self._queue.leave(self._worker, ends=True)
+            self._leave()
+        except StoreUnavailableError as error:
+            self.outage.failed(error)
+
+    def round(self) -> None:
+        """See Rounds."""
+        self.watch()
+        try:
+            self._serving.refresh()
+        except Exception:
+            log.exception("following the active model failed")
+        try:
+            self.sweep()
+        finally:
+            # it may be the tickets that fail, and they may be on another Redis
+            self._tell()
+        if self._greet is not None:
+            self._greet()
+            self._greet = None
+
+    def sweep(self) -> None:
+        """Gives back what lost workers held, and sees to a ticket where something waits.
+
+        Raises:
+            StoreUnavailableError: Redis failed; the next round tries again.
+        """
+        waiting = 0 if self._shards else _swept(self._queue, self._worker)
+        if self._pulse.left_behind and not self._pulse.drains and not self._stop.is_set():
+            # the lease of a worker that lives is renewed: nobody else would take it
+            self._pulse.give_back(lambda: self._queue.leave(self._worker))
+        if waiting:
+            self._tickets.ensure()
+
+    def watch(self) -> None:
+        """Ends the process where a batch hangs: its transactions are then tried elsewhere, one by one."""
+        batch = self._pulse.batch
+        self._rounds = self._rounds + 1 if batch and batch == self._batch else 0
+        self._batch = batch
+        if self._rounds >= HANGS_ROUNDS:
+            log.critical("a batch hangs; ending this worker", worker=self._worker, rounds=self._rounds)
+            faulthandler.dump_traceback()
+            self._pulse.end()

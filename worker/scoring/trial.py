@@ -1,0 +1,117 @@
+"""Tries rows in a process of its own, which may end over them; the worker then knows the culprit, and goes on."""
+
+import logging
+import os
+import select
+import signal
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.records import Record
+
+Row = TypeVar("Row")
+Attempt = Callable[[Sequence[Row]], object]
+
+SILENT_SECONDS = 10.0
+"""How long a try may say nothing: a whole batch takes milliseconds, or seconds with a slow class. A try that is longer
+says nothing of its rows: the worker goes on as if there had been none."""
+
+ENDS_SECONDS = 60.0
+"""When a try ends by itself whose worker has ended before."""
+
+WORKS_ON, DONE = b".", b"!"
+
+
+def outlived(
+    claimed: Claimed, attempt: Attempt[tuple[str, Record | None]], *, most_losses: int
+) -> tuple[Claimed, list[tuple[str, Record | None, int]]]:
+    """The claim without the rows that end whoever assesses them, and those, with how many processes were lost.
+
+    Where no worker was lost of late, nothing is tried: what it costs would be paid for nothing.
+    """
+    if not claimed.rows or not (claimed.losses or claimed.lost_of_late):
+        return claimed, []
+    if claimed.losses >= most_losses:
+        ended = dict.fromkeys(range(len(claimed.rows)), claimed.losses)
+    else:
+        found = deadly(claimed.rows, attempt, times=most_losses - claimed.losses)
+        ended = {place: claimed.losses + times for place, times in found.items()}
+    left = [row for place, row in enumerate(claimed.rows) if place not in ended]
+    return claimed._replace(rows=left), [(*claimed.rows[place], losses) for place, losses in ended.items()]
+
+
+def deadly(rows: Sequence[Row], attempt: Attempt[Row], *, times: int) -> dict[int, int]:
+    """The places of rows that end each of so many processes that try them, with how many those were.
+
+    All are tried at once; only where that ends their process are they tried one after another.
+    """
+    found: dict[int, int] = {}
+    if _fatal(rows, attempt, together=True) is None:
+        return found
+    begin = 0
+    while (at := _fatal(rows[begin:], attempt)) is not None:
+        begin += at
+        ended = 1
+        while ended < times and _fatal([rows[begin]], attempt) is not None:
+            ended += 1
+        if ended == times:
+            # else it was chance: another process, or somebody, has ended it
+            found[begin] = ended
+        begin += 1
+    return found
+
+
+def _fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool = False) -> int | None:
+    """The place of the row that ended a process which tried them; None where all were tried, or that cannot be told."""
+    if not rows:
+        return None
+    reads, writes = os.pipe()
+    with warnings.catch_warnings():
+        # of threads that the child does not have: it runs nothing but the model and the class, and ends
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _try_here([rows] if together else [[row] for row in rows], attempt, writes)
+    os.close(writes)
+    try:
+        said = _heard(reads)
+    finally:
+        os.close(reads)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return None if said is None or said.endswith(DONE) else max(0, len(said) - 1)
+
+
+def _heard(reads: int) -> bytes | None:
+    """What the child says until it ends; None where it says nothing for too long."""
+    ready = select.poll()
+    ready.register(reads, select.POLLIN)
+    said = b""
+    while ready.poll(SILENT_SECONDS * 1000):
+        piece = os.read(reads, 1 << 16)
+        if not piece:
+            return said
+        said += piece
+    return None
+
+
+def _try_here(parts: Sequence[Sequence[Row]], attempt: Attempt[Row], writes: int) -> None:
+    """The child's life; what it raises is no end of a process, and the worker will meet it, too."""
+    try:
+        logging.disable(logging.CRITICAL)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, ENDS_SECONDS)
+        for part in parts:
+            os.write(writes, WORKS_ON)
+            attempt(part)
+        os.write(writes, DONE)
+    except BaseException:  # noqa: BLE001  # see above
+        os.write(writes, DONE)
+    finally:
+        os._exit(0)

@@ -1,0 +1,1 @@
+"""Files of transactions, read as rows and arrays."""

@@ -1,0 +1,68 @@
+"""A file of transactions as one array of their features, for who needs all rows at once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.class_check import require_pure
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.errors import DatasetError
+from riskline.shared.words import no_transactions
+from riskline.worker.training.data.dataset import read_batches
+from riskline.worker.training.data.rows import Refusal, Refusals
+
+BUILT_TWICE = 1_000
+"""Transactions of a file that are built again, to see that their features follow from them alone."""
+
+BUILT_TWICE_OF_A_BATCH = 20
+"""So that they come from more than the beginning of the file."""
+
+
+def read_vectors(
+    path: Path,
+    transaction_class: type[TransactionModel],
+    *,
+    take: Callable[[dict[str, Any]], str | None],
+    needed: Sequence[str] = (),
+    kept: Sequence[str] = (),
+    skip_bad_rows: bool,
+    progress: Callable[[int], None],
+) -> tuple[Rows, Refusals]:
+    """The feature vectors, shape (n, features), and what was refused; `progress` is told how many rows came.
+
+    `take` is given what stands beside each transaction, and says why the row is bad, or None where it is good.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks a column, or has no rows, or bad ones that are not to be skipped.
+        SettingsError: a feature does not follow from the transaction alone.
+    """
+    features: list[tuple[float, ...]] = []
+    sample: list[TransactionModel] = []
+    refusals = Refusals()
+    known: set[int] = set()
+    for batch in read_batches(path, transaction_class, needed=needed, kept=kept):
+        refused = list(batch.refused)
+        for row, transaction, extra in zip(batch.rows, batch.transactions, batch.extras, strict=True):
+            reason = take(extra)
+            if reason is None:
+                features.append(transaction.features())
+            else:
+                refused.append(Refusal(row, (reason,)))
+        for row, transaction in zip(batch.rows, batch.transactions, strict=True):
+            refusals.see(known, row, transaction.transaction_id)
+        sample += batch.transactions[: min(BUILT_TWICE_OF_A_BATCH, BUILT_TWICE - len(sample))]
+        refusals.add(sorted(refused, key=lambda refusal: refusal.row))
+        progress(len(batch.rows) + len(batch.refused))
+    if refusals.total and not skip_bad_rows:
+        raise DatasetError(
+            f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by "
+            f"--skip-bad-rows:\n{refusals.listed()}"
+        )
+    if not features:
+        none = "rows that are transactions" if refusals.total else "rows, only the names of its columns"
+        raise DatasetError(f"{path} has no {none}")
+    require_pure(sample)
+    return np.array(features, dtype=np.float64), refusals

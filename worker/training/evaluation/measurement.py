@@ -1,0 +1,123 @@
+"""All that is measured of a model version on a labelled file: for the terminal, for programs and for the report."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import brier_score_loss
+
+from riskline.shared.errors import DatasetError
+from riskline.shared.model.bundle import ServingModel
+from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.evaluation.choosing import Chosen, CostCurve, Costs, choose, cost_curve
+from riskline.worker.training.evaluation.evaluate import evaluate
+from riskline.worker.training.evaluation.measures import AtThreshold, Scored, at_threshold, current, ladder
+from riskline.worker.training.evaluation.overlap import Known, overlap
+from riskline.worker.training.evaluation.topk import TopK, card_precision_top_k, precision_top_k, usual_k
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured, and what was chosen where it was asked for."""
+
+    scored: Scored
+    metrics: dict[str, Any]
+    now: AtThreshold
+    """At the model's decline threshold."""
+    table: list[AtThreshold]
+    by_day: TopK | None
+    cards_by_day: TopK | None
+    costs: Costs | None
+    curve: CostCurve | None
+    chosen: Chosen | None
+    known: Known
+    """Whether the model was trained on these rows."""
+
+    @property
+    def marked(self) -> list[AtThreshold]:
+        """The model's own thresholds and those chosen."""
+        return [each for each in self.table if {"decline", "review", "chosen decline", "chosen review"} & {*each.why}]
+
+    @property
+    def intervals_are(self) -> str:
+        """How intervals are made."""
+        cards = self.scored.by_card
+        return "Wilson" if cards is None else f"by {cards.number:,} cards, never narrower than Wilson's"
+
+    def described(self) -> dict[str, Any]:
+        """The same for programs: intervals as [value, low, high]."""
+        shown: dict[str, Any] = {
+            **self.metrics,
+            "known_rows": self.known._asdict(),
+            "at_thresholds": [each.described() for each in self.table],
+        }
+        for name, top in (("precision_at_k", self.by_day), ("card_precision_at_k", self.cards_by_day)):
+            if top is not None:
+                told = {"k": top.k, "days": len(top.days), "shorter_days": top.shorter_days}
+                shown[name] = {**told, "mean": top.mean, "best": top.best}
+        cards = self.scored.by_card
+        shown["intervals"] = {"by": "row"} if cards is None else cards.described()
+        if self.curve is not None:
+            least = {"threshold": self.curve.threshold, "least_per_1000": float(self.curve.per_1000[self.curve.least])}
+            none = float(self.curve.per_1000[0])
+            at = self.curve.at(self.now.threshold)
+            shown["cost"] = {**least, "now_per_1000": at, "nothing_declined_per_1000": none}
+        if self.chosen is not None:
+            shown["chosen"] = {**self.chosen.thresholds.model_dump(), "because": self.chosen.because}
+            if self.chosen.cost is not None:
+                shown["chosen"]["cost"] = asdict(self.chosen.cost)
+        return shown
+
+
+def measure(
+    data: Labelled, model: ServingModel, *, costs: Costs | None = None, alerts_per_day: int | None = None
+) -> Measurement:
+    """Scores the rows and measures; chooses thresholds where costs or alerts per day are given.
+
+    Raises:
+        DatasetError: the rows are not of both kinds, or alerts per day are asked for without times.
+    """
+    scores = model.score(data.rows)
+    days = None if data.times is None else np.array(data.times, dtype="datetime64[D]")
+    scored = Scored(data.labels.astype(bool), scores, days, data.cards)
+    metrics = evaluate(data.labels, scores, thresholds=model.thresholds)
+    curve = None if costs is None else cost_curve(scored, costs)
+    chosen = None
+    if curve is not None or alerts_per_day is not None:
+        chosen = choose(scored, model.thresholds, curve=curve, costs=costs, alerts_per_day=alerts_per_day)
+    k = 0 if days is None else usual_k(scored) if alerts_per_day is None else alerts_per_day
+    return Measurement(
+        scored=scored,
+        metrics={**metrics, "brier_score": float(brier_score_loss(scored.fraud, scores))},
+        now=at_threshold(scored, model.thresholds.decline),
+        table=ladder(scored, [*current(model.thresholds), *([] if chosen is None else chosen.named)]),
+        by_day=None if days is None else precision_top_k(scored, k),
+        cards_by_day=None if days is None or data.cards is None else card_precision_top_k(scored, k),
+        costs=costs,
+        curve=curve,
+        chosen=chosen,
+        known=overlap(data, model.manifest.training, model.rows_sketch),
+    )
+
+
+def costs_of(data: Labelled, features: tuple[str, ...], *, missed: str | None, declined: float | None) -> Costs | None:
+    """What mistakes cost: a missed fraud a number or the value of a feature, a declined good one a number.
+
+    None where one of them is not said.
+
+    Raises:
+        DatasetError: `missed` is neither, or a cost is below zero.
+    """
+    if missed is None or declined is None:
+        return None
+    words = f"a missed fraud costs {'its ' if missed in features else ''}{missed}, a declined good one {declined:g}"
+    if missed in features:
+        each = data.rows[:, features.index(missed)]
+    else:
+        try:
+            each = np.full(len(data.rows), float(missed))
+        except ValueError:
+            raise DatasetError(f"--cost-fn {missed}: must be a number or a feature ({', '.join(features)})") from None
+    if not np.isfinite(each).all() or each.min() < 0:
+        raise DatasetError(f"--cost-fn {missed}: a cost must be 0 or more")
+    return Costs(each, declined, words)

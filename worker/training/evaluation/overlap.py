@@ -1,0 +1,84 @@
+"""Whether a model knows the rows that it is measured on: figures on training rows are too good."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from riskline.shared.words import counted
+from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.evaluation.sketch import share_known
+
+TELLING = 0.05
+"""Of the rows, beyond what is so by chance: of the rows held out, so many are like a training row too."""
+
+NEARLY_ALL = 0.995
+
+IMPORTED = (
+    "came with the import of the model. Whether it was trained on them is not known here: if it was, every figure is "
+    "too good"
+)
+
+
+class Known(NamedTuple):
+    """What to say of it, and whether it is a warning."""
+
+    text: str
+    is_warning: bool
+
+
+def overlap(data: Labelled, training: dict[str, Any], sketch: object) -> Known:
+    """What the manifest's digest of the training rows, their sketch and their times say of these rows."""
+    share = share_known(data.rows, sketch)
+    return (
+        _as_a_whole(data.described()["sha256"], training)
+        or _by_row(share, training)
+        or _in_time(data.times, training.get("window"), share=None if "imported_from" in training else share)
+    )
+
+
+def _as_a_whole(sha256: str, training: dict[str, Any]) -> Known | None:
+    parts = {name: (training.get(name) or {}) for name in ("test", "reference", "calibration")}
+    if sha256 == training.get("sha256"):
+        told = "These are the very rows that the model was trained on: every figure here is too good."
+        return Known(told, is_warning=True)
+    if sha256 == parts["test"].get("sha256"):
+        return Known("These are the rows that the model was tested on when it was trained.", is_warning=False)
+    if sha256 != parts["reference"].get("sha256"):
+        return None
+    if parts["calibration"].get("fitted_by") == "its labels":
+        told = "The model was calibrated on these very rows: its scores fit them too well."
+        return Known(told, is_warning=True)
+    return Known(f"These rows {IMPORTED}.", is_warning=False)
+
+
+def _by_row(share: float | None, training: dict[str, Any]) -> Known | None:
+    by_chance = (training.get("test") or {}).get("like_training_rows") or 0.0
+    if share is None or share <= by_chance + TELLING:
+        return None
+    some = "All" if share > NEARLY_ALL else f"About {round(100 * share)} of 100"
+    if "imported_from" in training:
+        return Known(f"{some} of these rows {IMPORTED}.", is_warning=False)
+    told = f"{some} of these rows are rows that the model was trained on: every figure here is too good"
+    return Known(f"{told}. Measure on rows that it has not seen, best on later ones.", is_warning=True)
+
+
+def _in_time(times: list[datetime] | None, window: list[str] | None, *, share: float | None) -> Known:
+    """What the times tell of rows that are none of the training rows, or, without a share, may be."""
+    others = f"{'None' if share == 0 else 'Hardly any'} of these rows is one that the model was trained on"
+    if window is None or times is None:
+        missing = "the file has no times" if window is not None else "the version does not say when its rows were from"
+        unknown = f"Whether the model was trained on some of these rows cannot be told: {missing}."
+        return Known(unknown if share is None else f"{others}.", is_warning=False)
+    first, last = (datetime.fromisoformat(each) for each in window)
+    within = sum(first <= time <= last for time in times)
+    if not within:
+        gap = (min(times) - last).days
+        after = f"{counted(gap, 'day')} after" if gap > 0 else "after" if min(times) > last else "before or around"
+        told = f"None of these rows is from the time of the training rows; they are from {after} it."
+        return Known(told, is_warning=False)
+    perhaps = "the same rows, or of the same cards" if share is None else "of the same cards"
+    told = (
+        f"{within:,} of {len(times):,} rows ({within / len(times):.0%}) are from the time of the training rows "
+        f"({first:%Y-%m-%d} to {last:%Y-%m-%d}). If they are {perhaps}, the figures here are too good; measure on "
+        "later rows."
+    )
+    return Known(told if share is None else f"{others}, but {told}", is_warning=True)

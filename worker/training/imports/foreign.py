@@ -1,0 +1,274 @@
+"""Opens a model file from elsewhere, in a child process.
+
+Unpickling runs whatever code the file asks for. The child has no environment to speak of, an end, and where the system
+allows that no network and no sight of other processes; but it is a process of the same user. `unpickle.py` is what runs
+there. Whatever it answers may come from the file's code, too, so all of it is checked, and nothing waits for it longer
+than the time it has.
+"""
+
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from riskline.shared.errors import BundleError
+from riskline.shared.model.untrusted import array_in, opened, printable
+from riskline.worker.training.imports import unpickle
+from riskline.worker.training.imports.confined import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
+from riskline.worker.training.imports.convert import Answer
+from riskline.worker.training.imports.model_file import (
+    MAX_ARRAYS_BYTES,
+    NO_SPACE,
+    arrays_in,
+    copied,
+    missing,
+    of_another_version,
+    of_other_releases,
+    of_the_system,
+)
+
+MEMORY_BYTES = 16 * 1024**3
+TIMEOUT_SECONDS = 900.0
+MAX_ANSWER_BYTES = 10_000_000
+
+REFIT = "`pip install 'numpy<2'` there, where its scikit-learn is older than 1.4"
+
+KEPT_NAMES = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
+KEPT_PREFIXES = ("LC_", "OPENBLAS_")
+"""What the child needs of the environment to start at all; there are no credentials in it."""
+
+
+class Foreign:
+    """A model that lives in a child process; used in a `with`, at whose end that process is gone."""
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        python: str | None,
+        sha256: str | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._file, self._python = file, python
+        self._named = python or "this Python"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._received = b""
+        self._deadline = time.monotonic() + TIMEOUT_SECONDS
+        self._cleanup = ExitStack()
+        try:
+            self._work = Path(tempfile.mkdtemp(prefix="riskline-import-"))
+            self._cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
+            self.looked = copied(file, self._work / "model", wanted_sha256=sha256)
+            self._start(warn)
+        except OSError as error:
+            self.close()
+            raise BundleError(f"{file}: {of_the_system(error.errno, str(error))}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process and what it started, and removes its files; a signal waits until that is done."""
+        with held_back():
+            self._cleanup.close()
+
+    def described(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What `unpickle.describe` says of the model.
+
+        Raises:
+            BundleError: it cannot be opened or is not supported.
+        """
+        facts = self._answer().facts
+        problem = "no facts" if facts is None else facts.problem()
+        if facts is None or problem is not None:
+            raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read ({problem})")
+        try:
+            arrays = arrays_in(self._work / "arrays.npz")
+        except Exception as error:  # the file's own code may have made anything of it
+            raise BundleError(self._not_given("arrays", error)) from error
+        if ("text" in arrays) == (facts.library == "sklearn"):
+            raise BundleError(f"{self._file}: the process that opened it gave back the arrays of another model")
+        return facts.model_dump(), arrays
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """What the estimator itself says of these rows.
+
+        Raises:
+            BundleError: it could not score them.
+        """
+        name = f"rows-{secrets.token_hex(8)}.npy"
+        try:
+            with (self._work / name).open("xb") as file:
+                np.save(file, rows)
+        except OSError as error:
+            raise BundleError(f"{self._file}: {of_the_system(error.errno, str(error))}") from error
+        stdin = self._running().stdin
+        with suppress(BrokenPipeError):  # it ended: what it has to say of that is in its answer
+            if stdin is not None:
+                stdin.write(f"{name}\n".encode())
+                stdin.flush()
+        self._answer()
+        size = 1_000 + 8 * len(rows)
+        try:
+            with opened(self._work / "scores.npy", size) as file:
+                scores = array_in(file, float, size)
+        except Exception as error:  # same
+            raise BundleError(self._not_given("scores", error)) from error
+        if scores.shape != (len(rows),) or not np.isfinite(scores).all():
+            raise BundleError(f"{self._file}: it does not give one finite score for each row")
+        return scores
+
+    def _not_given(self, what: str, error: Exception) -> str:
+        said = printable(f"{type(error).__name__}: {error}")
+        return f"{self._file}: the process that opened it gave back no {what} that can be read ({said})"
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError("the process was never started")
+        return self._process
+
+    def _start(self, warn: Callable[[str], None]) -> None:
+        kept = {name: os.environ[name] for name in os.environ if name in KEPT_NAMES or name.startswith(KEPT_PREFIXES)}
+        request = {"kind": self.looked.kind, "sklearn": self.looked.sklearn, "memory": MEMORY_BYTES}
+        request["file"] = MAX_ARRAYS_BYTES
+        (self._work / "request.json").write_text(json.dumps(request))
+        python = sys.executable if self._python is None else shutil.which(self._python)
+        if python is None:
+            raise BundleError(f"{self._python} is no program: --python takes the path of a Python")
+        # the process starts in another directory; where a link leads is not looked up, it would leave the venv
+        python = str(Path(python).absolute())
+        self._check_version()
+        words, how = confined(self._work, python)
+        if self.looked.kind == "pickle":
+            warn(
+                f"opening {self._file} runs the code in it (sha256 {self.looked.sha256}): import only what comes from "
+                f"people you trust. It runs in a process of its own, without this environment, {how}."
+            )
+        # a copy: where Riskline is, is not shown
+        program = Path(shutil.copy(unpickle.__file__, self._work / "unpickle.py"))
+        self._cleanup.enter_context(environment_hidden())
+        self._errors = self._cleanup.enter_context((self._work / "stderr").open("w+b"))
+        control = prctl()
+        self._process = subprocess.Popen(
+            [*words, python, "-I", str(program), str(self._work)],
+            cwd=self._work,
+            # one thread: the order of a sum, and so its last bit, is not left to chance
+            env={**kept, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+            preexec_fn=None if control is None else partial(control, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0),  # noqa: PLW1509  # one call into the C library, looked up before
+        )
+        self._cleanup.callback(self._end)
+
+    def _check_version(self) -> None:
+        """Nobody is warned of a file that this Python will not open; another Python says itself what it has."""
+        if self._python is None:
+            installed = version("scikit-learn")
+            other = [each for each in self.looked.sklearn if each.split(".")[:2] != installed.split(".")[:2]]
+            if other:
+                raise BundleError(f"{self._file} {of_another_version(other[0], installed, self._named)}")
+
+    def _end(self) -> None:
+        process = self._running()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        process.wait()
+
+    def _answer(self) -> Answer:
+        line = self._line()
+        try:
+            answer = Answer.model_validate_json(line)
+        except (ValidationError, RecursionError) as error:
+            raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read") from error
+        if answer.version is not None:
+            raise BundleError(f"{self._file} {of_another_version(answer.version, answer.installed, self._named)}")
+        if answer.error == "MemoryError":
+            raise BundleError(f"{self._file} takes more memory than there is (or than {MEMORY_BYTES:,} bytes)")
+        if answer.error is not None:
+            raise BundleError(f"{self._file} {self._failed(answer, answer.error)}")
+        if answer.problem is not None:
+            raise BundleError(f"{self._file} {printable(answer.problem, 1_000)}")
+        return answer
+
+    def _line(self) -> bytes:
+        """What it writes up to the end of a line; whoever else may hold the other end of its pipe is not waited for."""
+        process = self._running()
+        stdout = -1 if process.stdout is None else process.stdout.fileno()
+        ready = select.poll()
+        ready.register(stdout, select.POLLIN)
+        pieces = [self._received]
+        while b"\n" not in pieces[-1]:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise BundleError(
+                    f"{self._file}: the process that opened it was ended after {TIMEOUT_SECONDS:g} seconds"
+                )
+            ended = process.poll() is not None
+            if not ready.poll(0 if ended else min(left, 0.2) * 1000):
+                if ended:
+                    raise BundleError(self._ended())
+                continue
+            piece = os.read(stdout, 1 << 16)
+            if not piece:
+                raise BundleError(self._ended())
+            pieces.append(piece)
+            if sum(map(len, pieces)) > MAX_ANSWER_BYTES:
+                raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read")
+        line, _, self._received = b"".join(pieces).partition(b"\n")
+        return line
+
+    def _failed(self, answer: Answer, error: str) -> str:
+        said = f"{error}: {printable(answer.said)}"
+        if error == "ModuleNotFoundError":
+            return missing(answer.module or "", self._named)
+        if "binary incompatibility" in said:
+            return f"cannot be opened: the packages of {self._named} do not fit each other ({said}); {REFIT}"
+        known = of_other_releases(error, said, self._named)
+        if known is not None:
+            return known
+        if answer.errno in NO_SPACE:
+            return f"cannot be opened: {of_the_system(answer.errno, said)}"
+        if answer.scoring:
+            return f"was opened, but its estimator cannot score the rows of the reference ({said})"
+        return f"cannot be used ({said}): it is truncated, damaged or no model; dump it again"
+
+    def _ended(self) -> str:
+        try:
+            code = self._running().wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return f"{self._file}: the process that opened it gave no answer"
+        errors = self._errors.fileno()
+        # not from where it stands: that is where the process writes
+        content = os.pread(errors, 2_000, max(0, os.fstat(errors).st_size - 2_000))
+        said = content.decode(errors="replace").strip().splitlines()
+        ended = f"{self._file}: the process that opened it ended with {code} before it answered"
+        why = f" ({printable(said[-1])})" if said else ""
+        # a library that is written in C++ may fall over a file that is not whole
+        return f"{ended}{why}{': it is truncated, damaged or no model; save it again' if code < 0 else ''}"

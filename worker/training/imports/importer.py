@@ -1,0 +1,264 @@
+"""A model that was trained elsewhere becomes a bundle: read, converted, and proven to score as it did."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.policy import Thresholds
+from riskline.shared.errors import BundleError
+from riskline.shared.model.bundle import Manifest, quantiles, write_bundle
+from riskline.shared.model.engine import Engine
+from riskline.shared.model.trees import LEAF, Scoring, Trees
+from riskline.worker.training.calibration import Method, described, fitted, held, summed, uncalibrated
+from riskline.worker.training.evaluation.evaluate import evaluate
+from riskline.worker.training.evaluation.sketch import sketched
+from riskline.worker.training.imports.convert import Curve, converted
+from riskline.worker.training.imports.dialects import lightgbm_trees, xgboost_trees
+from riskline.worker.training.imports.folding import folded
+from riskline.worker.training.imports.foreign import Foreign
+from riskline.worker.training.imports.reference import Reference, beyond_thresholds, misread, proven
+from riskline.worker.training.imports.unpickle import FORESTS
+
+SHARE_ROUNDING = 1e-9
+"""A share that is a quotient of sums may round to slightly more than 1."""
+
+EDGE_SPLITS = 700
+"""Splits at and beside which rows are made, seven for each."""
+
+
+def import_model(
+    file: Path,
+    reference: Reference,
+    *,
+    features: tuple[str, ...],
+    named: Sequence[str] | None,
+    thresholds: Thresholds,
+    calibration: Method | None = None,
+    python: str | None,
+    sha256: str | None,
+    warn: Callable[[str], None],
+    created_at: str,
+    models_dir: Path,
+) -> Manifest:
+    """Makes a model version of a model file; `named` are the names of its columns where it does not know them itself.
+
+    Raises:
+        BundleError: it cannot be read, is not supported, has other features, or would score otherwise here.
+    """
+    with Foreign(file, python=python, sha256=sha256, warn=warn) as foreign:
+        facts, arrays = foreign.described()
+        try:
+            return _imported(
+                foreign,
+                facts,
+                arrays,
+                reference,
+                features=features,
+                named=named,
+                thresholds=thresholds,
+                calibration=calibration,
+                warn=warn,
+                created_at=created_at,
+                models_dir=models_dir,
+            )
+        except BundleError as error:
+            told = str(error)
+            raise BundleError(told if str(file) in told else f"{file}: {told}") from error
+
+
+def _imported(
+    foreign: Foreign,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    reference: Reference,
+    *,
+    features: tuple[str, ...],
+    named: Sequence[str] | None,
+    thresholds: Thresholds,
+    calibration: Method | None,
+    warn: Callable[[str], None],
+    created_at: str,
+    models_dir: Path,
+) -> Manifest:
+    own = None if facts["calibration"] is None else Curve.model_validate(facts["calibration"])
+    isolated = facts["estimator"] == "IsolationForest"
+    method = Method.SIGMOID if isolated and calibration is None else calibration
+    labels = reference.usable_labels
+    if method is not None and (own is not None or labels is None):
+        raise BundleError(_not_calibratable(isolated=isolated, own=own))
+    columns = columns_of(features, facts["names"], named, width=facts["width"])
+    trees, scoring = _held(facts, arrays, own)
+    problem = trees.problem(len(features))
+    if problem is not None:
+        raise BundleError(f"its trees cannot be held: {problem}")
+    if facts["scaling"]:
+        trees, scoring = folded(trees, scoring, facts["scaling"])
+    trees = _reordered(trees, columns)
+    edges = edge_rows(trees, reference.rows)
+    difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
+    if (other_numbers := beyond_thresholds(trees, reference.rows, features)) is not None:
+        warn(other_numbers)
+    curve = own
+    if method is not None and labels is not None:
+        scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)
+    scores = Engine(trees, scoring, width=len(features)).score(reference.rows)
+    metrics: dict[str, Any] = {"largest_difference_to_estimator": difference}
+    if labels is not None:
+        metrics = {**evaluate(labels, scores, thresholds=thresholds), **metrics}
+    return write_bundle(
+        models_dir,
+        trees=trees,
+        scoring=scoring,
+        features=features,
+        thresholds=thresholds,
+        estimator=facts["estimator"] if facts["estimator"] != "Booster" else f"{facts['library']}.Booster",
+        libraries={str(name): str(version) for name, version in facts["libraries"].items()},
+        created_at=created_at,
+        training={
+            "imported_from": foreign.looked.name,
+            "sha256": foreign.looked.sha256,
+            "max_difference": difference,
+            "rows": len(reference.rows),
+            "edge_rows": len(edges),
+            "columns": [features[column] for column in columns],
+            "reference": reference.described(),
+            "calibration": described(curve, by="the file" if method is None else "its labels"),
+        },
+        metrics=metrics,
+        reference={
+            "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
+            "score": quantiles(scores),
+            "rows_sketch": sketched(reference.rows),
+        },
+    )
+
+
+def columns_of(
+    features: tuple[str, ...], own: Sequence[str] | None, named: Sequence[str] | None, *, width: int
+) -> list[int]:
+    """For each column of the model, which of the transaction's features it is; by name, never by guess.
+
+    Raises:
+        BundleError: the names are not known, contradict each other, or are not the transaction's.
+    """
+    told = f"the transaction class has {', '.join(features)}"
+    names = own or named
+    if width != len(features):
+        known = f" ({', '.join(own)})" if own else ""
+        raise BundleError(
+            f"it has {width} columns{known}; {told}. Name your transaction class in RISKLINE_TRANSACTION, or train the "
+            "model on these columns"
+        )
+    if not names:
+        raise BundleError(
+            f"it does not know the names of its columns; name them in its order by --features a,b,c: {told}"
+        )
+    if own and named and list(own) != list(named):
+        raise BundleError(f"its columns are {', '.join(own)}, --features says {', '.join(named)}: leave that out")
+    if sorted(names) != sorted(features):
+        raise BundleError(
+            f"its columns are {', '.join(names)}; {told}. They must be the same, in whatever order: name your "
+            "transaction class in RISKLINE_TRANSACTION, or train the model on these columns"
+        )
+    return [features.index(name) for name in names]
+
+
+def edge_rows(trees: Trees, others: Rows) -> Rows:
+    """Rows with values at and beside the thresholds of a sample of the splits, in double and in single precision."""
+    splits = np.flatnonzero(trees.feature != LEAF)
+    # what single precision has no number for, the libraries do not take
+    splits = splits[np.abs(trees.threshold[splits]) < np.finfo(np.float32).max]
+    if len(splits) > EDGE_SPLITS:
+        splits = np.sort(np.random.default_rng(0).choice(splits, EDGE_SPLITS, replace=False))
+    thresholds = trees.threshold[splits]
+    single = thresholds.astype(np.float32)
+    values = np.stack(
+        [
+            thresholds,
+            np.nextafter(thresholds, -np.inf),
+            np.nextafter(thresholds, np.inf),
+            single.astype(np.float64),
+            np.nextafter(single, np.float32(-np.inf)).astype(np.float64),
+            np.nextafter(single, np.float32(np.inf)).astype(np.float64),
+            thresholds.round(2),
+        ]
+    )
+    rows = np.tile(others[np.arange(len(splits)) % len(others)], (len(values), 1))
+    rows[np.arange(len(rows)), np.tile(trees.feature[splits], len(values))] = values.ravel()
+    return rows if len(rows) else others[:1]
+
+
+def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Curve | None) -> tuple[Trees, Scoring]:
+    try:
+        if facts["library"] == "xgboost":
+            trees, scoring = xgboost_trees(arrays["text"].tobytes(), initial=facts["initial"])
+        elif facts["library"] == "lightgbm":
+            trees, scoring = lightgbm_trees(arrays["text"].tobytes().decode())
+            if own is not None and own.over == "margin":
+                # which it gives as a sum also where its probability is of their mean
+                scoring = summed(scoring, trees=len(trees.roots))
+        else:
+            trees, scoring = converted(facts, arrays)
+        if facts["estimator"] in FORESTS and not ((trees.value >= 0) & (trees.value <= 1 + SHARE_ROUNDING)).all():
+            raise BundleError(misread("sklearn", f"its trees hold shares of fraud up to {trees.value.max():.3g}"))
+        return trees, scoring if own is None else held(scoring, own)
+    except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
+
+
+def _proven(
+    foreign: Foreign,
+    facts: dict[str, Any],
+    trees: Trees,
+    scoring: Scoring,
+    parts: list[Rows],
+    *,
+    columns: list[int],
+    own: Curve | None,
+) -> float:
+    """The largest difference between the kernel's scores of these rows and the file's own, before we calibrate any."""
+    engine = Engine(trees, scoring, width=int(facts["width"]))
+    largest = 0.0
+    for rows in parts:
+        theirs = foreign.scores(rows[:, columns])
+        if facts["estimator"] == "IsolationForest":
+            with np.errstate(invalid="ignore", divide="ignore"):
+                theirs = np.log2(-theirs)
+        try:
+            largest = max(largest, proven(trees, scoring, rows, engine.score(rows), theirs, library=facts["library"]))
+        except BundleError as error:
+            if own is None or own.method != "isotonic":
+                raise
+            raise BundleError(
+                f"{error}: its isotonic curve has steps narrower than {facts['library']} rounds. Import the model "
+                "that it calibrates (model.calibrated_classifiers_[0].estimator) with --calibration isotonic"
+            ) from error
+    return largest
+
+
+def _not_calibratable(*, isolated: bool, own: Curve | None) -> str:
+    if own is not None:
+        return "it is a CalibratedClassifierCV, calibrated already: leave --calibration out"
+    needed = "add a column is_fraud with both 0 and 1 to the reference (or name yours by --label)"
+    if isolated:
+        return f"an IsolationForest gives anomaly scores, not probabilities: they are made such by labels, so {needed}"
+    return f"a calibration is fitted to labels, so {needed}"
+
+
+def _calibrated(
+    trees: Trees, scoring: Scoring, rows: Rows, labels: np.ndarray, method: Method, *, isolated: bool
+) -> tuple[Scoring, Curve]:
+    """The scoring with a curve fitted to the labels, over what the trees say themselves."""
+    over: Literal["score", "margin"] = "score" if isolated else "margin"
+    plain = scoring if isolated else uncalibrated(scoring)
+    said = Engine(trees, plain, width=rows.shape[1]).score(rows)
+    curve = fitted(method, said, labels, over=over)
+    return held(scoring, curve), curve
+
+
+def _reordered(trees: Trees, columns: list[int]) -> Trees:
+    feature = np.where(trees.feature == LEAF, LEAF, np.array(columns)[trees.feature]).astype(np.int32)
+    return Trees(feature, trees.threshold, trees.left, trees.right, trees.value, trees.roots)
