@@ -215,7 +215,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
 
 
 def application() -> Any:
-    """The app from the environment, for a server that imports it (`uvicorn --factory riskline.ingest.main:application`)."""
+    """The app from the environment, for a server of another: `uvicorn --factory riskline.ingest.main:application`."""
     settings = load_settings()
     configure_logging(settings)
     return build(settings, foreign_server=os.environ.get(SERVER_VARIABLE) != str(os.getppid()))

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         default=None, description="Serve this model version instead of the active one; for bundles baked into an image."
     )
     transaction: str = Field(
-        default="riskline.shared.domain.transaction:Transaction",
+        default="riskline:Transaction",
         description="The transaction class, as `package.module:Class`.",
     )
     host: str = Field(default="127.0.0.1", description="The address on which the API listens.")
@@ -208,7 +208,9 @@ class Settings(BaseSettings):
     )
     alive_file: Path | None = Field(
         default=None,
-        description="A file that a worker touches once a second, for a health check (`python -m riskline.worker.alive FILE`).",
+        description=(
+            "A file that a worker touches once a second, for a health check (`python -m riskline.worker.alive FILE`)."
+        ),
     )
     scale_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.7,

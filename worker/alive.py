@@ -1,7 +1,7 @@
 """A worker's sign of life: a file that it touches once a second, for a health check that asks nobody else.
 
-`python -m riskline.worker.alive FILE` exits 0 where that was done lately, else 1 with a line that says why. It imports nothing
-of the service, since it is started every few seconds.
+`python -m riskline.worker.alive FILE` exits 0 where that was done lately, else 1 with a line that says why. It imports
+nothing of the service, since it is started every few seconds.
 """
 
 import sys

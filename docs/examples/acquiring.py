@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
-from riskline.shared.domain.transaction import TransactionModel
+from riskline import Encoded, InputOnly, Nominal, OneHot, TransactionModel, feature
 
 COUNTRIES = Encoded({"DE": 0, "FR": 1, "NL": 2, "GB": 3, "US": 4, "BR": 5}, other=6)
 

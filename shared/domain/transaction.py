@@ -6,7 +6,6 @@ No other file names a field.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib import import_module
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -17,6 +16,7 @@ from riskline.shared.domain.class_check import of_examples, require_pure
 from riskline.shared.domain.class_rules import problem_of
 from riskline.shared.domain.columns import Layout, computed, layout, needs_computing, raised_by_class
 from riskline.shared.domain.features import Columns, Nominal
+from riskline.shared.domain.former_names import import_with_former_names
 from riskline.shared.domain.wrong_fields import MOST_LISTED
 from riskline.shared.errors import SettingsError
 
@@ -249,16 +249,14 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
     """
     module_name, _, class_name = path.partition(":")
     try:
-        found = getattr(import_module(module_name), class_name)
+        found = getattr(import_with_former_names(module_name), class_name)
     except Exception as error:  # a team's own module may raise anything
         raise SettingsError(
             f"RISKLINE_TRANSACTION={path!r} cannot be imported ({_first_line(error)}); "
-            "write it as package.module:Class (default riskline.shared.domain.transaction:Transaction)"
+            "write it as package.module:Class (default riskline:Transaction)"
         ) from error
     if not (isinstance(found, type) and issubclass(found, TransactionModel)):
-        raise SettingsError(
-            f"RISKLINE_TRANSACTION={path!r} is not a subclass of riskline.shared.domain.transaction.TransactionModel"
-        )
+        raise SettingsError(f"RISKLINE_TRANSACTION={path!r} is not a subclass of riskline.TransactionModel")
     problem = _unfinished(found) or problem_of(found, found.ID_FIELD)
     if BESIDE in found.model_fields:
         problem = f"the name {BESIDE} is taken: it says where a decision is to be sent"

@@ -130,7 +130,8 @@ def _kernel(path: Path) -> tuple[Any, Any, Any]:
         holding, releasing = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
     except OSError as error:
         raise InstallationError(
-            f"the scoring kernel cannot be loaded ({error}): run `make install`, or `python -m riskline.shared.model.build`"
+            f"the scoring kernel cannot be loaded ({error}): run `make install`, or "
+            "`python -m riskline.shared.model.build`"
         ) from error
     try:
         layout = ctypes.c_int32.in_dll(holding, "riskline_layout").value

@@ -26,7 +26,7 @@ KINDS = {"server": SpanKind.SERVER, "consumer": SpanKind.CONSUMER, "client": Spa
 
 
 class OtelSpan:
-    """riskline.shared.telemetry.tracing.Span over one of the SDK's."""
+    """`tracing.Span` over one of the SDK's."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
@@ -49,7 +49,7 @@ class OtelSpan:
 
 
 class OtelTracing:
-    """riskline.shared.telemetry.tracing.Tracing over the SDK: spans wait in a bounded queue, beyond which they are dropped."""
+    """`tracing.Tracing` over the SDK: spans wait in a bounded queue, beyond which they are dropped."""
 
     def __init__(self, *, service: str, exporter: SpanExporter) -> None:
         # what the operator says in OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES outranks our own

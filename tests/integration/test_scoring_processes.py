@@ -30,7 +30,7 @@ from tests.support.files import save
 pytestmark = pytest.mark.integration
 
 ROWS = 1_000
-BUILT_IN = "riskline.shared.domain.transaction:Transaction"
+BUILT_IN = "riskline:Transaction"
 
 
 @pytest.fixture
@@ -220,7 +220,10 @@ def test_what_stands_before_the_damage_of_a_file_is_scored_first(data: Path) -> 
 
 
 def test_a_process_that_scores_loads_nothing_that_only_reading_or_the_command_line_needs() -> None:
-    loaded = "import sys, riskline.cli.files.scoring_process; print({'polars', 'typer', 'rich', 'redis', 'falcon'} & set(sys.modules))"
+    loaded = (
+        "import sys, riskline.cli.files.scoring_process; "
+        "print({'polars', 'typer', 'rich', 'redis', 'falcon'} & set(sys.modules))"
+    )
 
     assert subprocess.check_output([sys.executable, "-c", loaded], text=True) == "set()\n"
 

@@ -1,7 +1,7 @@
 """Bundles by somebody who knows the format: whatever their files say, their hashes and their name are right.
 
-As a program (`python -m tests.support.hostile DIRECTORY SEED FIRST LAST`) it makes such bundles, one a case, and does with
-each what the API does with a version. It prints each case's number before it begins, and what came of it.
+As a program (`python -m tests.support.hostile DIRECTORY SEED FIRST LAST`) it makes such bundles, one a case, and does
+with each what the API does with a version. It prints each case's number before it begins, and what came of it.
 """
 
 import hashlib

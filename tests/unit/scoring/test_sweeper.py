@@ -225,7 +225,8 @@ def test_a_row_that_keeps_all_python_from_running_is_ended_by_the_kernel() -> No
 
 def test_a_batch_in_time_ends_nothing() -> None:
     fine = (
-        "from riskline.worker.scoring.pulse import Pulse\npulse = Pulse(most_cpu_seconds=0.2)\nwith pulse.assessing(): pass\n"
+        "from riskline.worker.scoring.pulse import Pulse\n"
+        "pulse = Pulse(most_cpu_seconds=0.2)\nwith pulse.assessing(): pass\n"
         "sum(range(30_000_000))"
     )
 
