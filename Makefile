@@ -39,7 +39,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .PHONY: help install run test test-slow test-without-cc test-kubernetes parity openapi fuzz chaos soak bench bench-quick
-.PHONY: screenshots images e2e-containers audit sbom lock clean
+.PHONY: screenshots images e2e-containers wheel audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ images: ## Build the container images riskline-api, riskline-worker and riskline
 
 e2e-containers: install ## Build the images, run them with compose, scale and kill them; is anything lost? (needs Docker)
 	$(BIN)/pytest tests/e2e/test_containers.py -m containers -s
+
+wheel: install ## Build the wheel, with the kernel for this platform, and the sdist into dist/
+	$(BIN)/python -m hatchling build -d dist
 
 audit: $(AUDIT)/.installed ## Known vulnerabilities of the locked packages (AUDIT_FLAGS="--service osv"); 3: nobody could be asked
 	@$(BIN)/python -m tools.audit $(AUDIT_LOCKS) --pip-audit $(AUDIT)/bin/pip-audit $(AUDIT_FLAGS)

@@ -15,7 +15,10 @@ BASE = os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm")
 FLAGS = os.environ.get("IMAGE_FLAGS", "--network host")
 """Where the build reaches the package index only as this machine does."""
 
-IN_CONTEXT = ("LICENSE", "README.md", "pyproject.toml", ".dockerignore", "cli", "client", "ingest", "shared", "worker")
+IN_CONTEXT = (
+    *(".dockerignore", "LICENSE", "README.md", "hatch_build.py", "pyproject.toml"),
+    *("cli", "client", "ingest", "requirements", "shared", "src", "worker"),
+)
 
 LOOK = """
 import importlib.metadata, importlib.util, json, os, shutil
@@ -74,8 +77,10 @@ def layers(image: str) -> list[str]:
 def layers_after_a_change_of_code(directory: Path) -> list[str]:
     """The API's layers when a line of code is another."""
     for name in (*IN_CONTEXT, "Dockerfile.api"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, directory / name)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, directory / name, symlinks=True)
+        else:
+            shutil.copy2(ROOT / name, directory / name)
     with (directory / "shared" / "clock.py").open("a") as changed:
         changed.write("\n# changed\n")
     image = f"riskline-api:{TAG}-changed"
