@@ -1,5 +1,7 @@
 """The RQ jobs: their queues, functions by path, and limits. RQ carries tickets only: "there is work"."""
 
+from dataclasses import dataclass
+
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -19,11 +21,27 @@ TICKET_FAILURE_TTL_SECONDS = 86_400
 """How long RQ shows a ticket whose job failed."""
 
 
+@dataclass(frozen=True)
+class TicketWords:
+    """What a ticket of a queue says: the path that it asks for, the paths that are understood, and its description."""
+
+    path: str
+    understood: frozenset[str]
+    description: str
+
+
+def _words(former: str, path: str, description: str) -> TicketWords:
+    # a worker of the release before looks the function up, so this release still asks by the former path
+    return TicketWords(former, frozenset({former, path}), description)
+
+
 JOBS = {
-    SCORING_QUEUE: ("riskline.worker.scoring.jobs.drain", "drain the waiting transactions"),
-    CALLBACKS_QUEUE: ("riskline.worker.delivery.composition.deliver", "deliver the callbacks that are due"),
+    SCORING_QUEUE: _words("worker.jobs.drain", "riskline.worker.scoring.jobs.drain", "drain the waiting transactions"),
+    CALLBACKS_QUEUE: _words(
+        "worker.delivery.deliver", "riskline.worker.delivery.composition.deliver", "deliver the callbacks that are due"
+    ),
 }
-"""The one job of each queue, and what RQ's own tools show of it."""
+"""The one job of each queue. The path names no code to a worker of this release: it runs its own function."""
 
 
 class Tickets:
@@ -31,7 +49,7 @@ class Tickets:
 
     def __init__(self, redis: Redis, queue: str = SCORING_QUEUE) -> None:
         self._queue = Queue(queue, connection=redis, serializer=JSONSerializer)
-        self._job, self._description = JOBS[queue]
+        self._words = JOBS[queue]
 
     def ensure(self) -> None:
         """Enqueues a ticket unless one waits already: a ticket that waits will claim whatever waits by then.
@@ -42,9 +60,9 @@ class Tickets:
         with redis_faults_named():
             if self._queue.count == 0:
                 self._queue.enqueue_call(
-                    self._job,
+                    self._words.path,
                     timeout=TICKET_TIMEOUT_SECONDS,
                     result_ttl=0,
                     failure_ttl=TICKET_FAILURE_TTL_SECONDS,
-                    description=self._description,
+                    description=self._words.description,
                 )

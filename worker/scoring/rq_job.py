@@ -45,7 +45,7 @@ class TicketJob(Job):
 
     def is_ticket_of(self, queue: str) -> bool:
         """Whether it is a ticket of this queue, in the words of this release or of one before."""
-        return self.origin == queue and self.asks_for is not None and self.asks_for == JOBS[queue][0]
+        return self.origin == queue and self.asks_for is not None and self.asks_for in JOBS[queue].understood
 
     def perform(self) -> None:
         """Does what a ticket is for; no function is looked up by a name."""

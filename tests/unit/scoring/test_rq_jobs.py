@@ -22,7 +22,7 @@ from riskline.worker.rq_worker import QueueWorker
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.rq_job import MOST_BYTES
 
-DRAIN = JOBS[SCORING_QUEUE][0]
+DRAIN = JOBS[SCORING_QUEUE].path
 RAN: list[object] = []
 
 
@@ -73,6 +73,20 @@ def rq() -> Iterator[Rq]:
     assert RAN == []
 
 
+@pytest.mark.parametrize("path", ["worker.jobs.drain", "riskline.worker.scoring.jobs.drain"])
+def test_a_ticket_of_the_release_before_and_one_of_the_next_are_tickets(rq: Rq, path: str) -> None:
+    rq.forge(call(path))
+
+    assert (rq.work(), rq.worked) == ([], 1)
+
+
+def test_a_new_ticket_asks_by_the_path_that_a_worker_of_the_release_before_looks_up() -> None:
+    assert [JOBS[queue].path for queue in (SCORING_QUEUE, CALLBACKS_QUEUE)] == [
+        "worker.jobs.drain",
+        "worker.delivery.deliver",
+    ]
+
+
 def call(path: str, *arguments: object, **named: object) -> bytes:
     return json.dumps([path, None, arguments, named]).encode()
 
@@ -95,7 +109,7 @@ def test_a_ticket_runs_the_workers_own_function(rq: Rq) -> None:
         call(DRAIN, "x"),
         call(DRAIN, y=1),
         json.dumps([DRAIN, {"a": 1}, [], {}]).encode(),
-        call(JOBS[CALLBACKS_QUEUE][0]),
+        call(JOBS[CALLBACKS_QUEUE].path),
         call(DRAIN + " "),
         call("riskline.worker.scoring.jobs.Runtime"),
         b"",

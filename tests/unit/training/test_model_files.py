@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 import pytest
 
+import riskline
 from riskline.cli.main import run
 from riskline.shared.errors import BundleError
 from riskline.worker.training.data.simulate import simulate
@@ -330,9 +331,7 @@ for path in ({str(tmp_path / "run" / "redis.sock")!r}, "\\0abstract"):
 
 
 def test_code_in_a_file_sees_a_python_and_the_system_and_changes_neither(tmp_path: Path) -> None:
-    import shared  # noqa: PLC0415  # where the installation is
-
-    secret = Path(shared.__file__).parent.parent / "pyproject.toml"
+    secret = Path(riskline.__file__).parents[2] / "pyproject.toml"
     code = f"""
 import os, sys, sysconfig
 found = dict(top=sorted(os.listdir("/")), tmp=os.listdir("/tmp"), installation=os.path.exists({str(secret)!r}))
