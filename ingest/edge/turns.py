@@ -12,8 +12,8 @@ from typing import Protocol
 
 from riskline.ingest.recording.pressure import Pressure
 
-PIECES_A_TURN = 256
-"""Some ten milliseconds of work: so long does anything else wait at the most. A turn costs a few microseconds."""
+PIECES_A_TURN = 512
+"""Some twenty milliseconds of work: so long does anything else wait at the most. A turn costs a few microseconds."""
 
 
 class Waiting(Protocol):

@@ -118,7 +118,7 @@ async def test_an_offer_of_another_protocol_may_be_made_any_number_of_times(capl
 
 async def test_where_many_connections_are_busy_so_many_are_read_in_a_turn_and_the_others_in_their_order() -> None:
     count = PIECES_A_TURN * 2 + 50
-    async with serving(Api(record_capacity=2000).app) as server:
+    async with serving(Api(record_capacity=4000).app) as server:
         wires = [server.connect(fast=True) for _ in range(count)]
         for wire in wires:
             wire.send(SCORE)
@@ -137,7 +137,7 @@ async def test_where_many_connections_are_busy_so_many_are_read_in_a_turn_and_th
 
 
 async def test_few_connections_wait_for_no_turn() -> None:
-    async with serving(Api(record_capacity=2000).app) as server:
+    async with serving(Api(record_capacity=4000).app) as server:
         wires = [server.connect(fast=True) for _ in range(PIECES_A_TURN)]
         for wire in wires * 3:
             wire.send(SCORE)
@@ -162,7 +162,7 @@ async def busy(api: Api, data: bytes, before: int) -> tuple[list[Wire], Any]:
 
 
 async def test_a_decision_is_refused_where_as_many_requests_wait_as_may() -> None:
-    api = Api(record_capacity=2000, limits=Limits(in_flight=100))
+    api = Api(record_capacity=4000, limits=Limits(in_flight=100))
 
     wires, answer = await busy(api, SCORE, before=PIECES_A_TURN)
 
@@ -175,7 +175,7 @@ async def test_a_decision_is_refused_where_as_many_requests_wait_as_may() -> Non
 
 @pytest.mark.parametrize("data", [GET, request("/transactions", GOOD)], ids=["liveness", "queue"])
 async def test_what_is_no_decision_waits_its_turn_and_is_not_refused(data: bytes) -> None:
-    _, answer = await busy(Api(record_capacity=2000, limits=Limits(in_flight=100)), data, before=PIECES_A_TURN)
+    _, answer = await busy(Api(record_capacity=4000, limits=Limits(in_flight=100)), data, before=PIECES_A_TURN)
 
     assert answer.status in (200, 202)
 
