@@ -49,22 +49,27 @@ install: $(VENV)/.installed $(KERNEL) ## Make .venv with all that running, tests
 run: $(VENV)/.runs $(KERNEL) ## Start everything and show how to try it; Ctrl-C stops it (UP_FLAGS="--port 9000 --workers 2")
 	@exec $(BIN)/riskline up $(UP_FLAGS)
 
-# Each step says its name first, so that a failure shows where it happened. Two files of tests run at a time, as most wait
-# for a process more than they compute.
+# Each step says its name first and runs also where one before it failed; the end names those that did. Two files of
+# tests run at a time, as most wait for a process more than they compute.
 TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
 CHAOS_TEST := tests/integration/test_chaos.py
-test: install ## Lint, types, import rules, then unit, integration and end-to-end tests
-	@set -e; step() { printf '\n== %s\n' "$$*"; "$$@"; }; \
+STEPS := failed=; trap 'exit 130' INT; step() { printf '\n== %s\n' "$$*"; "$$@" || failed="$$failed$$(printf '\n== failed: %s' "$$*")"; }
+END_STEPS := if [ -n "$$failed" ]; then echo "$$failed" >&2; exit 1; fi
+test: install ## Lint, types, import rules, then unit, integration and end-to-end tests (ten minutes on two quiet cores)
+	@$(STEPS); \
 	step $(BIN)/ruff check .; \
 	step $(BIN)/ruff format --check .; \
 	step $(BIN)/mypy; \
 	step $(BIN)/lint-imports; \
 	step $(BIN)/pytest tests/unit $(TWO_AT_A_TIME) -m 'not slow'; \
-	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST)
+	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m 'not slow and not containers' --ignore=tests/unit --ignore=tests/bench --ignore=$(CHAOS_TEST); \
+	$(END_STEPS)
 
-test-slow: install ## Every family of models, a Redis Cluster under faults, a minute of chaos, generated clients and more (12 minutes)
-	$(BIN)/pytest tests $(TWO_AT_A_TIME) -m slow --ignore=tests/bench
-	$(BIN)/pytest $(CHAOS_TEST)
+test-slow: install ## Every family of models, a Redis Cluster under faults, a minute of chaos, generated clients and more (12 minutes on two quiet cores)
+	@$(STEPS); \
+	step $(BIN)/pytest tests $(TWO_AT_A_TIME) -m slow --ignore=tests/bench; \
+	step $(BIN)/pytest $(CHAOS_TEST); \
+	$(END_STEPS)
 
 test-without-cc: install ## Build the kernel as on a machine without a C compiler (downloads the 100 MB ziglang wheel)
 	$(PIP) install --require-hashes -r requirements/zig.txt

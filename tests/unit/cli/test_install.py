@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.running import PATIENCE_SECONDS
 from tools.install import Progress, install
 
 ROOT = Path(__file__).parents[3]
@@ -15,7 +16,35 @@ PINNED = re.compile(r"^([\w.-]+)(?:\[[\w, -]+\])?==(\S+)", re.MULTILINE)
 
 def dry_run(target: str, venv: Path) -> str:
     command = ["make", "--dry-run", target, f"VENV={venv}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    ).stdout
+
+
+def test_every_step_of_make_test_runs_and_the_end_names_those_that_failed(tmp_path: Path) -> None:
+    for name in ("ruff", "mypy", "lint-imports", "pytest"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\necho "{name} $*"\ncase "{name} $*" in "ruff check"*|"pytest tests/unit"*) exit 1; esac\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    # what is there already, as after `make install`
+    command = ["make", "--old-file=install", "test", f"BIN={tmp_path}"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+
+    ran = [line for line in done.stdout.splitlines() if line and not line.startswith("==")]
+    assert [each.split()[:2] for each in ran] == [
+        ["ruff", "check"],
+        ["ruff", "format"],
+        ["mypy"],
+        ["lint-imports"],
+        ["pytest", "tests/unit"],
+        ["pytest", "tests"],
+    ]
+    failed = [line for line in done.stderr.splitlines() if line.startswith("== failed: ")]
+    assert [each.rpartition("/")[2].split()[0] for each in failed[:1]] == ["ruff"]
+    assert ["tests/unit" in each for each in failed] == [False, True]
+    assert done.returncode != 0
 
 
 def pinned(lock: str) -> set[tuple[str, str]]:
