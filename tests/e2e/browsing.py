@@ -21,7 +21,7 @@ from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
 from riskline.shared.store.keys import Keys
 from riskline.shared.webhooks.signing import new_secret
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.integration.swapping import write_forests
 from tests.support.factories import transaction_json
 
@@ -68,7 +68,7 @@ class Site:
         self.redis = Redis.from_url(up.state["redis_url"])
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.up.state["port"], timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.up.state["port"], timeout=PATIENCE_SECONDS)
         headers = {"Authorization": f"Bearer {self.secrets['admin']}", "Content-Type": "application/json"}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse().read()

@@ -16,7 +16,7 @@ import pytest
 
 from riskline.shared.webhooks.signing import Signer, new_secret
 from tests.integration.conftest import write_stump
-from tests.integration.running import RunningUp, eventually
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually
 from tests.integration.servers import free_ports
 
 pytestmark = pytest.mark.e2e
@@ -44,7 +44,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUp]:
 def run(up: RunningUp, command: list[str], example: str, directory: Path) -> str:
     file = directory / "example.mjs"
     file.write_text(example.replace(":8000", f":{up.state['port']}"))
-    done = subprocess.run([*command, str(file)], cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*command, str(file)], cwd=directory, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -89,7 +91,7 @@ def test_the_receiver_takes_what_either_secret_signed(tmp_path: Path) -> None:
         headers = Signer([secret]).headers("msg_1", sent_at=datetime.now(UTC), body=body)
         request = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # our own
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310  # our own
                 return answer.status
         except urllib.error.HTTPError as error:
             error.close()

@@ -18,7 +18,7 @@ from riskline.shared.store.keys import Keys
 from riskline.worker.training.data.simulate import simulate
 from tests.e2e.browsing import FAILED, PAGES, Site, chromium, shown_number, signed_in, site
 from tests.integration.conftest import clean_environment
-from tests.integration.running import eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, eventually, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.e2e
@@ -422,7 +422,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("axe")
     shutil.copytree(ACCESSIBILITY, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
     words = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    got = subprocess.run(words, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    got = subprocess.run(words, cwd=home, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     if got.returncode:
         pytest.skip(f"axe-core cannot be installed here: {(got.stderr.strip().splitlines() or ['no reason'])[-1]}")
     return (home / "node_modules" / "axe-core" / "axe.min.js").read_text()

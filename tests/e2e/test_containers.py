@@ -15,7 +15,7 @@ from tests.containers.load import Load, decision, feed, rows, submit_batch
 from tests.containers.project import Project
 from tests.integration.running import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.containers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.containers, pytest.mark.timeout(1800)]
 
 MOST_MEGABYTES = 250
 """What an image may add to its base."""

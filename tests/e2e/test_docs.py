@@ -29,7 +29,7 @@ from riskline.shared.settings import Settings, variable_name
 from riskline.shared.store import keys
 from riskline.shared.telemetry import metrics
 from riskline.shared.webhooks.signing import new_secret
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.integration.servers import free_ports
 
 pytestmark = pytest.mark.e2e
@@ -75,7 +75,7 @@ def run_block(block: str, *, directory: Path, environment: dict[str, str], port:
         block = MODEL_VERSION.sub(max(versions), block)
     command = ["bash", "-euo", "pipefail", "-c", CURL + block]
     done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180, check=False
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
     assert done.returncode == 0, f"{block}\nexit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout

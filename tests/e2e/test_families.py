@@ -39,7 +39,7 @@ from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.imports.convert import depth_unit
 from riskline.worker.training.imports.importer import edge_rows
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data" / "transactions.csv.gz"
 SAMPLE_ROWS = int(os.environ.get("THREE_DOORS_ROWS", "1500"))

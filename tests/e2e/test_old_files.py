@@ -17,10 +17,10 @@ from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.imports.reference import Reference
-from tests.integration.running import RunningUp, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, riskline
 from tests.support.foreign_models import imported
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OLD = "scikit-learn==1.4.2"
 FEATURES = Transaction.feature_names()
@@ -85,7 +85,13 @@ def imports(home: Path, environment: dict[str, str], *words: str) -> "subprocess
     # where the package is from, since this starts in another directory
     inherited = {**environment, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
-        [*command, *options], cwd=home, env=inherited, capture_output=True, text=True, timeout=120, check=False
+        [*command, *options],
+        cwd=home,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -105,7 +111,7 @@ def told(home: Path, environment: dict[str, str], refusal: str) -> Iterator[list
     if shutil.which(command.split()[0]) is None:
         pytest.skip(f"{command.split()[0]}, which the refusal names, is not on the PATH")
     run = ["bash", "-euo", "pipefail", "-c", command]
-    subprocess.run(run, cwd=home, env=environment, check=True, capture_output=True, timeout=300)
+    subprocess.run(run, cwd=home, env=environment, check=True, capture_output=True, timeout=900)
     yield words.split()
     shutil.rmtree(home / "old")
 

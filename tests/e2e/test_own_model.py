@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.e2e.test_docs import DOCS, blocks, environment, run_block, runnable_blocks
-from tests.integration.running import RunningUp
+from tests.integration.running import PATIENCE_SECONDS, RunningUp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -23,7 +23,12 @@ def test_a_notebooks_model_decides_as_the_tutorial_says(environment: dict[str, s
     (tmp_path / "notebook.py").write_text(notebook)
     (tmp_path / "payments.py").write_text(payments)
     trained = subprocess.run(
-        [sys.executable, "notebook.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "notebook.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
     )
     data = tmp_path / ".riskline-payments"
     own = {

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 
 pytestmark = pytest.mark.e2e
 
@@ -42,7 +42,9 @@ class Team(NamedTuple):
 def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
     data = tmp_path_factory.mktemp("acquiring")
     sample = data / "payments.csv"
-    subprocess.run([sys.executable, EXAMPLES / "acquiring_sample.py", sample, str(ROWS)], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, EXAMPLES / "acquiring_sample.py", sample, str(ROWS)], check=True, timeout=PATIENCE_SECONDS
+    )
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
     own = {"RISKLINE_TRANSACTION": "acquiring:CardPayment", "PYTHONPATH": f"{ROOT}{os.pathsep}{EXAMPLES}"}
     flags = [pl.col(name).cast(pl.Boolean) for name in ("is_authenticated", "is_cvc_right")]

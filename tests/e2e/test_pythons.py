@@ -13,23 +13,24 @@ from pathlib import Path
 import pytest
 
 from riskline_client import Client
-from tests.integration.running import eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 from tests.support.factories import transaction_json
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
 OLDEST = (3, 11)
 GIT, MAKE = (str(shutil.which(name)) for name in ("git", "make"))
 SERVER_NAMES = ("redis-server", "valkey-server")
-START_SECONDS, STOP_SECONDS = 180.0, 30.0
 
 
 def version_of(python: Path) -> tuple[int, int] | None:
     """Of an interpreter that starts and can make environments; of a shim without its Python there is none."""
     says = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
     try:
-        said = subprocess.run([python, "-c", says], capture_output=True, text=True, timeout=30, check=True).stdout
+        said = subprocess.run(
+            [python, "-c", says], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     major, minor = said.split()
@@ -118,7 +119,7 @@ def test_make_run_starts_and_decides_on_it(clone: Path, tmp_path: Path, server: 
             start_new_session=True,
         )
     try:
-        eventually(lambda: "Riskline is ready" in log.read_text() or process.poll() is not None, seconds=START_SECONDS)
+        eventually(lambda: "Riskline is ready" in log.read_text() or process.poll() is not None)
         assert "Riskline is ready" in log.read_text(), log.read_text()
         port = json.loads((tmp_path / "data" / "run" / "state.json").read_bytes())["port"]
         with Client(f"http://127.0.0.1:{port}") as client:
@@ -126,4 +127,4 @@ def test_make_run_starts_and_decides_on_it(clone: Path, tmp_path: Path, server: 
             assert client.submit(transaction_json(transaction_id="queued"), wait=20).decision is not None
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(STOP_SECONDS)
+        process.wait(PATIENCE_SECONDS)

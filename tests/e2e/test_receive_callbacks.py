@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from riskline.shared.webhooks.signing import Signer, new_secret
-from tests.integration.running import eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 from tests.integration.servers import free_ports
 
 pytestmark = pytest.mark.e2e
@@ -42,7 +42,7 @@ class Running:
         self._log = log
 
     def post(self, body: bytes = BODY, headers: Mapping[str, str] | None = None) -> int:
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)) as connection:
             connection.request("POST", "/", body, dict(headers or {}))
             return connection.getresponse().status
 

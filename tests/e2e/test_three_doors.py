@@ -21,7 +21,7 @@ from riskline.worker.training.fit import Algorithm, fit
 from riskline_client import Client
 from tests.integration.running import RunningUp, riskline
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data" / "transactions.csv.gz"
 SAMPLE_ROWS = int(os.environ.get("THREE_DOORS_ROWS", "1500"))

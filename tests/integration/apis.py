@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from tests.bench.processes import answers, free_port
-from tests.integration.running import START_SECONDS, STOP_SECONDS, eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 
 
 class RunningApi:
@@ -30,15 +30,15 @@ class RunningApi:
 
     def __enter__(self) -> Self:
         is_ready = answers(self.port, "/health/ready")
-        eventually(lambda: is_ready() or self.process.poll() is not None, seconds=START_SECONDS)
+        eventually(lambda: is_ready() or self.process.poll() is not None)
         assert self.process.poll() is None, self.said
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(STOP_SECONDS)
-        self._reader.join(STOP_SECONDS)
+        self.process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
         self.process.stdout.close()
 
     def _read(self) -> None:

@@ -50,6 +50,7 @@ from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.runtime import Runtime, install
 from riskline.worker.scoring.spans import ProcessSpans
 from tests.integration import doom
+from tests.integration.running import PATIENCE_SECONDS
 from tests.integration.stores import LIMITS, TTL, a_submission, at_once
 from tests.support.factories import AmountModel, FixedSource
 
@@ -59,7 +60,6 @@ SECONDS = 0.002
 LONG_SECONDS = 60.0
 """Of a turn that is longer than the time between two sweeps: else the second one would spare all, too."""
 
-PATIENCE_SECONDS = 5.0
 
 IDLE_SECONDS = 0.02
 

@@ -15,8 +15,9 @@ from typing import Self
 
 import pytest
 
+from tests.integration.running import PATIENCE_SECONDS
+
 METADATA = "http://169.254.169.254/latest/meta-data/"
-START_SECONDS = 10.0
 PAUSE_SECONDS = 0.005
 
 
@@ -181,12 +182,12 @@ class Receiver:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(START_SECONDS)
+        assert self._ready.wait(PATIENCE_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(START_SECONDS)
+        self._thread.join(PATIENCE_SECONDS)
         self._loop.close()
 
     def _run(self) -> None:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.integration.conftest import write_stump
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -38,7 +38,7 @@ def commands(section: str) -> str:
 
 
 def run(block: str, directory: Path) -> None:
-    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", block], cwd=directory, check=True, timeout=60)
+    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", block], cwd=directory, check=True, timeout=PATIENCE_SECONDS)
 
 
 def submit(up: RunningUp, prefix: str) -> list[str]:

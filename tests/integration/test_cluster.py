@@ -32,7 +32,7 @@ from riskline.worker.scoring.composition import _queues, _together
 from tests.integration.apis import RunningApi
 from tests.integration.clusters import Cluster
 from tests.integration.receivers import Receiver
-from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually, riskline
 from tests.integration.servers import server_versions
 from tests.integration.stores import a_decision, a_submission
 from tests.support.factories import transaction_json
@@ -241,7 +241,7 @@ class Workers:
         for each in self.processes:
             each.terminate()
         for each in self.processes:
-            each.wait(20)
+            each.wait(PATIENCE_SECONDS)
         self._log.close()
 
 
@@ -268,12 +268,12 @@ class Load:
         self._stop.set()
         self._end.set()
         for each in (*self._threads, self._follower):
-            each.join(60)
+            each.join(PATIENCE_SECONDS)
 
     def stop(self) -> None:
         self._stop.set()
         for each in self._threads:
-            each.join(60)
+            each.join(PATIENCE_SECONDS)
             assert not each.is_alive(), "a client's last transaction was never accepted"
 
     def accepted_between(self, shard: int, begin: float, end: float) -> int:
@@ -284,7 +284,7 @@ class Load:
         return max(after - before for before, after in pairwise(at))
 
     def _submit(self, client_number: int) -> None:
-        with httpx.Client(base_url=self.base_url, timeout=30) as client:
+        with httpx.Client(base_url=self.base_url, timeout=PATIENCE_SECONDS) as client:
             number = 0
             while not self._stop.is_set():
                 number += 1
@@ -304,7 +304,7 @@ class Load:
 
     def _follow(self) -> None:
         cursor = "0"
-        with httpx.Client(base_url=self.base_url, timeout=30) as client:
+        with httpx.Client(base_url=self.base_url, timeout=PATIENCE_SECONDS) as client:
             while not self._end.is_set():
                 answer = client.get("/decisions", params={"after": cursor, "wait": 1})
                 if answer.status_code == 503:
@@ -353,9 +353,9 @@ class Installation:
     def ends_well(self) -> None:
         """Everything that was accepted is decided once, and the audit finds nothing."""
         self.load.stop()
-        eventually(self.load.all_are_decided, seconds=30)
+        eventually(self.load.all_are_decided)
         assert sorted(self.load.followed) == sorted(self.load.accepted)
-        with httpx.Client(base_url=self.load.base_url, timeout=30) as client:
+        with httpx.Client(base_url=self.load.base_url, timeout=PATIENCE_SECONDS) as client:
             for name in self.load.accepted[:: max(1, len(self.load.accepted) // 100)]:
                 assert client.get(f"/transactions/{name}").json()["status"] == "scored"
         audit = riskline("doctor", "--audit", "--json", environment=self.environment)
@@ -473,7 +473,7 @@ def test_a_replica_takes_the_place_of_a_master_that_is_killed(
         with Load(installation.api.port, clients=6) as again:
             eventually(lambda: all(len(each) > 50 for each in again.accepted_at.values()))
             again.stop()
-            eventually(lambda: len(set(again.followed)) >= len(set(load.accepted) | set(again.accepted)), seconds=30)
+            eventually(lambda: len(set(again.followed)) >= len(set(load.accepted) | set(again.accepted)))
         assert Counter(again.followed).most_common(1)[0][1] == 1
         audit = riskline("doctor", "--audit", environment=installation.environment)
         assert audit.returncode == 0, audit.stdout
@@ -491,7 +491,7 @@ def test_where_the_redis_of_the_tickets_is_away_what_is_accepted_is_decided_all_
             Workers(1, environment=environment, log=tmp_path / "log"),
             RunningApi(redis.url, environment=environment) as api,
         ):
-            with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", timeout=30) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", timeout=PATIENCE_SECONDS) as client:
                 before = client.post("/transactions", json=transaction_json(transaction_id="before"), headers=wait)
                 redis.stop()
                 after = [
@@ -523,7 +523,7 @@ def test_where_the_redis_of_the_tickets_hangs_what_is_accepted_is_decided_at_onc
 
         asyncio.run(accept())
         began = time.monotonic()
-        eventually(lambda: store.client().zcard(undecided) == 0, seconds=30)
+        eventually(lambda: store.client().zcard(undecided) == 0)
         return time.monotonic() - began
 
     try:
@@ -531,7 +531,7 @@ def test_where_the_redis_of_the_tickets_hangs_what_is_accepted_is_decided_at_onc
             seconds_until_decided("before")
             os.kill(redis.pid, signal.SIGSTOP)
             # that it hangs is found when the drain is idle and RQ is to wait for the next ticket
-            eventually(lambda: "Redis fails RQ" in (tmp_path / "log").read_text(), seconds=40)
+            eventually(lambda: "Redis fails RQ" in (tmp_path / "log").read_text())
             took = [seconds_until_decided(f"after-{number}") for number in range(6)]
             os.kill(redis.pid, signal.SIGCONT)
     finally:

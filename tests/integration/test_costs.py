@@ -20,7 +20,7 @@ from riskline.shared.store.records import Queueing, decided_at_once
 from riskline.shared.store.transactions import RedisIntake, RedisQueue
 from riskline.worker.scoring import drain as draining
 from riskline.worker.scoring.pulse import Pulse
-from tests.integration.running import OwnRedis, eventually
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, eventually
 from tests.support.api import Api
 from tests.support.factories import AmountModel, a_transaction, transaction_json
 from tests.support.wire import request, serving
@@ -136,7 +136,7 @@ def test_a_worker_that_waits_is_woken_and_takes_what_came_in_one_round_trip(clie
         claim = worker.submit(queue.claim, "w1", count=256, lease_seconds=5, wait_seconds=30)
         eventually(lambda: client.info("clients")["blocked_clients"] == 1)
         accept(redis.url, batch=512)
-        claimed = claim.result(5)
+        claimed = claim.result(PATIENCE_SECONDS)
 
     # of the 512 that came with the call that woke it
     assert len(claimed.rows) == 256

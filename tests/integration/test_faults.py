@@ -22,7 +22,7 @@ from riskline.cli.up.redis_server import probe
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.transactions import RedisQueue
 from tests.integration.conftest import write_stump
-from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually, riskline
 from tests.integration.servers import free_ports
 from tests.integration.stores import LIMITS
 from tests.support.factories import transaction_json
@@ -33,7 +33,7 @@ GUIDE = Path(__file__).parents[3] / "shared" / "guide" / "guide.txt"
 
 
 def client_of(up: RunningUp) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35)
+    return httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=PATIENCE_SECONDS)
 
 
 def test_with_redis_down_the_sync_door_answers_and_the_async_door_says_when_to_come_again(
@@ -99,7 +99,7 @@ def test_a_full_redis_is_drained_and_gets_back_what_a_dead_worker_held(
         # what starts next finds Redis full
         os.kill(up.state["children"]["scoring worker 1"], signal.SIGKILL)
 
-        eventually(lambda: store.zcard("riskline:{0}:undecided") == 0, seconds=30)
+        eventually(lambda: store.zcard("riskline:{0}:undecided") == 0)
     store.close()
 
 
@@ -112,7 +112,7 @@ def submit(client: httpx.Client, transaction_id: str) -> httpx.Response:
 def test_many_clients_that_wait_at_once_are_all_answered(tmp_path: Path, demo_environment: dict[str, str]) -> None:
     async def poll_all(base_url: str) -> list[int]:
         limits = httpx.Limits(max_connections=300)
-        async with httpx.AsyncClient(base_url=base_url, timeout=60, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS, limits=limits) as client:
             await client.post("/transactions", json=transaction_json(transaction_id="shared"))
             polls = [client.get("/transactions/shared", params={"wait": 5}) for _ in range(300)]
             return [answer.status_code for answer in await asyncio.gather(*polls)]
@@ -301,12 +301,12 @@ def running_api(environment: Mapping[str, str], *, port: int) -> Iterator[httpx.
         [sys.executable, "-m", "riskline.cli", "api", "--port", str(port)], env=dict(environment)
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
             eventually(lambda: answers(client))
             yield client
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(PATIENCE_SECONDS)
 
 
 def answers(client: httpx.Client) -> bool:

@@ -6,7 +6,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from riskline.ingest.long_polls.waiters import Places
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.connect.connection import connect_async
 from riskline.shared.store.feed import OLDEST
-from tests.integration.running import OwnRedis, RunningUp, eventually
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually
 from tests.support.decision_logs import RedisLog, names_in
 from tests.support.factories import transaction_json
 from tests.unit.store.test_decisions import (  # noqa: F401  # the contract, which runs here over this `log`
@@ -38,8 +37,8 @@ pytestmark = pytest.mark.integration
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "follow-the-feed.md"
 
-SOON_SECONDS = 0.9
-"""Less than a blocking read lasts: who is served later was not woken."""
+WAIT_SECONDS = 2 * PATIENCE_SECONDS
+"""Longer than the test waits: who is served was woken, or found it there already."""
 
 
 @pytest.fixture
@@ -49,14 +48,15 @@ def server(redis: OwnRedis) -> OwnRedis:
 
 @pytest.fixture
 async def log(server: OwnRedis) -> AsyncIterator[RedisLog]:
-    redis, blocking = (connect_async(server.url, timeout_seconds=2) for _ in range(2))
+    redis, blocking = (connect_async(server.url, timeout_seconds=seconds) for seconds in (2, 2 * WAIT_SECONDS))
     opened = RedisLog(redis, blocking, lose_connection=server.stop)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def feed(log: RedisLog) -> AsyncIterator[Feed]:
+async def feed(log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Feed]:
+    monkeypatch.setattr("riskline.ingest.long_polls.feed_reads.BLOCK_SECONDS", WAIT_SECONDS)
     started = Feed(log.decisions, Places(2000))
     task = asyncio.create_task(started.run())
     yield started
@@ -96,41 +96,34 @@ async def test_the_bound_of_the_feed_expires_cursors_and_never_skips_in_silence(
 
 async def test_no_wake_up_is_lost_between_followers_that_come_and_go(log: RedisLog, feed: Feed) -> None:
     chance = random.Random(0)
-    written: dict[str, float] = {}
     total = 300
 
-    async def follow(slowness: float) -> tuple[list[str], float]:
-        cursor, seen, latest = OLDEST, [], 0.0
+    async def follow(slowness: float) -> list[str]:
+        cursor, seen = OLDEST, []
         while len(seen) < total:
-            page = await feed.page(cursor, limit=1000, wait_seconds=10)
-            now = time.monotonic()
-            names = names_in(page)
-            latest = max([latest, *[now - written[name] for name in names if slowness == 0]])
-            seen += names
+            page = await feed.page(cursor, limit=1000, wait_seconds=WAIT_SECONDS)
+            seen += names_in(page)
             cursor = page.next
             await asyncio.sleep(chance.random() * slowness)
-        return seen, latest
+        return seen
 
     followers = [asyncio.create_task(follow(slowness)) for slowness in (0, 0, 0.002, 0.02, 0.1)]
     for number in range(total):
-        written[str(number)] = time.monotonic()
         await log.add(str(number))
         await asyncio.sleep(chance.choice((0, 0, 0.001, 0.003, 0.02)))
 
     for follower in followers:
-        seen, latest = await asyncio.wait_for(follower, 10)
-        assert seen == [str(number) for number in range(total)]
-        assert latest < SOON_SECONDS
+        assert await asyncio.wait_for(follower, PATIENCE_SECONDS) == [str(number) for number in range(total)]
 
 
 async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, feed: Feed) -> None:
-    clients = [asyncio.create_task(feed.page(OLDEST, limit=10, wait_seconds=30)) for _ in range(1000)]
+    clients = [asyncio.create_task(feed.page(OLDEST, limit=10, wait_seconds=WAIT_SECONDS)) for _ in range(1000)]
     await wait_until(lambda: len(feed._waiters) == 1000)
     await asyncio.sleep(0.05)
     connected = await log._redis.info("clients")
     await log.add("a")
 
-    pages = await asyncio.wait_for(asyncio.gather(*clients), SOON_SECONDS)
+    pages = await asyncio.wait_for(asyncio.gather(*clients), PATIENCE_SECONDS)
 
     assert connected["blocked_clients"] == 1
     assert connected["connected_clients"] <= 3
@@ -140,34 +133,34 @@ async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, f
 async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, feed: Feed, server: OwnRedis) -> None:
     await log.add("a")
     end = await log.decisions.newest()
-    client = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
+    client = asyncio.create_task(feed.page(end, limit=10, wait_seconds=WAIT_SECONDS))
     await wait_until(lambda: len(feed._waiters) == 1)
     await asyncio.to_thread(server.stop)
     await wait_until(lambda: feed._outage.lasts)
-    refused = asyncio.create_task(feed.page(end, limit=10, wait_seconds=30))
+    refused = asyncio.create_task(feed.page(end, limit=10, wait_seconds=WAIT_SECONDS))
     with pytest.raises(StoreUnavailableError):
-        await asyncio.wait_for(refused, 5)
+        await asyncio.wait_for(refused, PATIENCE_SECONDS)
     assert not client.done()
 
     await asyncio.to_thread(server.start)
     await log.add("b")
 
-    assert names_in(await asyncio.wait_for(client, 5)) == ["b"]
+    assert names_in(await asyncio.wait_for(client, PATIENCE_SECONDS)) == ["b"]
 
 
 async def test_who_waits_while_redis_loses_its_data_learns_that_the_cursor_has_gone(log: RedisLog, feed: Feed) -> None:
     await log.add("a")
-    client = asyncio.create_task(feed.page(await log.decisions.newest(), limit=10, wait_seconds=30))
+    client = asyncio.create_task(feed.page(await log.decisions.newest(), limit=10, wait_seconds=WAIT_SECONDS))
     await wait_until(lambda: len(feed._waiters) == 1)
 
     await log._redis.flushall()
     await log.add("b")
 
-    assert await asyncio.wait_for(client, SOON_SECONDS) is None
+    assert await asyncio.wait_for(client, PATIENCE_SECONDS) is None
 
 
 async def wait_until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110  # whatever the test waits for
             await asyncio.sleep(0.001)
 
@@ -185,7 +178,10 @@ def test_followers_over_http_get_the_decisions_of_both_doors_in_one_order(
         return seen
 
     async def run(base_url: str) -> list[list[str]]:
-        async with httpx.AsyncClient(base_url=base_url, timeout=35) as client, asyncio.timeout(30):
+        async with (
+            httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS) as client,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
             followers = [asyncio.create_task(follow(client, 60)) for _ in range(20)]
             for number in range(30):
                 for path, door in (("/score-transaction", "sync"), ("/transactions", "async")):
@@ -200,29 +196,21 @@ def test_followers_over_http_get_the_decisions_of_both_doors_in_one_order(
     assert seen == [seen[0]] * 20
 
 
-def test_a_client_that_waits_is_told_of_a_decision_within_moments(
-    tmp_path: Path, demo_environment: dict[str, str]
-) -> None:
-    async def run(base_url: str) -> list[float]:
-        delays = []
-        async with httpx.AsyncClient(base_url=base_url, timeout=35) as client:
+def test_a_client_that_waits_is_told_of_the_next_decision(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    async def run(base_url: str) -> None:
+        async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS) as client:
             cursor = "latest"
             for number in range(20):
                 waiting = asyncio.create_task(client.get("/decisions", params={"after": cursor, "wait": 30}))
                 await asyncio.sleep(0.02)
-                started = time.monotonic()
                 body = transaction_json(transaction_id=str(number))
                 (await client.post("/score-transaction", json=body)).raise_for_status()
                 page = (await waiting).json()
-                delays.append(time.monotonic() - started)
                 assert [decision["transaction_id"] for decision in page["decisions"]] == [str(number)]
                 cursor = page["next"]
-        return delays
 
     with RunningUp(tmp_path, environment=demo_environment) as up:
-        delays = asyncio.run(run(f"http://127.0.0.1:{up.state['port']}"))
-
-    assert max(delays) < SOON_SECONDS
+        asyncio.run(run(f"http://127.0.0.1:{up.state['port']}"))
 
 
 def test_the_client_of_the_how_to_goes_on_where_it_was_killed(tmp_path: Path, demo_environment: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ import pytest
 from riskline.shared.webhooks.signing import new_secret
 from tests.bench.processes import free_port
 from tests.integration.receivers import Receiver, Reply
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -43,7 +43,9 @@ CANNOT_BE: dict[str, str] = {
 
 
 def promtool(*words: str | Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROMTOOL, *words], input=given, capture_output=True, text=True, check=False, timeout=110)
+    return subprocess.run(
+        [PROMTOOL, *words], input=given, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
 
 
 @needs_promtool
@@ -69,7 +71,7 @@ class Client:
         self.stopping = threading.Event()
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
         connection.request(method, path, None if body is None else json.dumps(body), self._headers)
         response = connection.getresponse()
         answer = response.read().decode()
@@ -124,7 +126,7 @@ class Prometheus:
         self.process = subprocess.Popen([PROMETHEUS, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ask(self, path: str, **parameters: str) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
             answer = json.loads(connection.getresponse().read())
@@ -142,7 +144,7 @@ class Prometheus:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_SECONDS)
 
 
 @needs_promtool

@@ -19,6 +19,7 @@ from riskline.worker.delivery import outbound as under_test
 from riskline.worker.delivery.errors import DeliveryError, RefusedAddressError
 from riskline.worker.delivery.outbound import Answer, Outbound
 from tests.integration.receivers import Certificate, Received, Receiver, Reply, Unaccepting, make_certificate
+from tests.integration.running import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -613,6 +614,6 @@ async def test_a_fault_of_our_own_passes(outbound: Outbound) -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 - what is waited for is in another thread
             await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from riskline.cli.up.redis_server import probe
-from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually, riskline
 from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
 from tests.support.factories import transaction_json
 
@@ -28,7 +28,7 @@ class Poisoned:
     def __init__(self, up: RunningUp, environment: dict[str, str]) -> None:
         self.up = up
         self.environment = environment
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=PATIENCE_SECONDS)
 
     def submit(self, *, bad_age: int) -> None:
         rows = [transaction_json(transaction_id=f"good-{i}") for i in range(GOOD)]
@@ -70,10 +70,10 @@ def poisoned(tmp_path: Path, demo_environment: dict[str, str]) -> Iterator[Poiso
 def test_a_transaction_that_makes_the_model_raise_fails_alone_and_at_once(poisoned: Poisoned) -> None:
     poisoned.submit(bad_age=RAISING_AGE)
 
-    eventually(lambda: poisoned.state("bad")["status"] == "failed", seconds=5)
+    eventually(lambda: poisoned.state("bad")["status"] == "failed")
 
     assert poisoned.state("bad")["error"].startswith("deciding it raised RuntimeError at team_classes.py:")
-    eventually(lambda: poisoned.totals() == {"accepted": GOOD + 1, "decided": GOOD, "failed": 1}, seconds=5)
+    eventually(lambda: poisoned.totals() == {"accepted": GOOD + 1, "decided": GOOD, "failed": 1})
 
 
 def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_fails_after_three(
@@ -82,9 +82,9 @@ def test_a_transaction_that_kills_its_workers_delays_the_others_by_seconds_and_f
     began = time.monotonic()
     poisoned.submit(bad_age=UNLUCKY_AGE)
 
-    eventually(lambda: poisoned.queue().get("undecided") in (0, 1), seconds=DELAY_SECONDS)
+    eventually(lambda: poisoned.queue().get("undecided") in (0, 1))
     delayed_seconds = time.monotonic() - began
-    eventually(lambda: poisoned.state("bad")["status"] == "failed", seconds=60)
+    eventually(lambda: poisoned.state("bad")["status"] == "failed")
 
     assert delayed_seconds < DELAY_SECONDS
     assert poisoned.state("bad")["error"] == "3 processes were lost while they assessed it"
@@ -125,7 +125,7 @@ def test_what_is_out_of_line_is_found_by_the_audit_and_put_back(
     environment = {**demo_environment, "REDIS_URL": redis.url}
     with (
         RunningUp(tmp_path, environment=environment) as up,
-        httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=PATIENCE_SECONDS) as client,
     ):
         client.post("/transactions", json=transaction_json(transaction_id="first"), headers={"Prefer": "wait=10"})
         store = redis.client()

@@ -10,7 +10,7 @@ import pytest
 
 from riskline.cli.up.redis_server import probe
 from riskline.shared.webhooks.signing import new_secret
-from tests.integration.running import RunningUp, eventually
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually
 from tests.integration.servers import free_ports
 from tests.integration.team_classes import RAISING_AGE, UNLUCKY_AGE
 from tests.support.factories import transaction_json
@@ -59,7 +59,7 @@ def test_nothing_of_a_transaction_is_logged_or_counted_whatever_becomes_of_it(
     answers = []
     with RunningUp(tmp_path / "data", environment={**demo_environment, **settings}) as up:
         port = up.state["port"]
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=35)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS)
         for door in ("/score-transaction", "/transactions"):
             answers += [client.post(door, json=row) for row in bad_rows(door[1])]
             answers.append(client.post(door, content=orjson.dumps(marked("cut"))[:-5] + TEXT.encode()))

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from riskline.ingest.problems.table import NOT_KNOWN, REFUSED
-from tests.integration.running import OwnRedis, RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
@@ -31,7 +31,7 @@ class Service:
         self.up = up
         self.redis = redis
         self.environment = environment
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=PATIENCE_SECONDS)
         self.accepted: list[str] = []
         self.refused: list[str] = []
         """Of which it was said that nothing was accepted."""
@@ -147,8 +147,8 @@ def test_while_redis_fails_the_api_answers_and_afterwards_all_goes_on_without_a_
         assert ready["missing"] == ["redis"]
         assert len(ready["checks"]["redis"]) > len("Redis: ")
 
-    eventually(lambda: service.submit("after") == httpx.codes.ACCEPTED, seconds=10)
-    assert eventually(service.all_decided, seconds=10)
+    eventually(lambda: service.submit("after") == httpx.codes.ACCEPTED)
+    assert eventually(service.all_decided)
     assert service.nothing_refused_was_accepted()
     assert service.up.pids() == before
     assert_each_said_once(service.up.lines[lines:])
@@ -193,7 +193,7 @@ def fills_up(service: Service, disk: Path) -> None:
     assert service.score("sync") == httpx.codes.OK
     ballast.unlink()
 
-    eventually(lambda: service.submit("after") == httpx.codes.ACCEPTED, seconds=15)
-    assert eventually(service.all_decided, seconds=15)
+    eventually(lambda: service.submit("after") == httpx.codes.ACCEPTED)
+    assert eventually(service.all_decided)
     assert len(service.accepted) > 50
     service.audit()

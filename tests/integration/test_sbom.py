@@ -10,7 +10,7 @@ import pytest
 
 from tools.sbom import main
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "serve.txt"

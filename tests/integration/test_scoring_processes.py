@@ -22,7 +22,7 @@ from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.dataset import ENDINGS
 from riskline.worker.training.data.rows import Block, Columns, Lines
 from tests.integration.conftest import write_stump
-from tests.integration.running import STOP_SECONDS, eventually, is_alive
+from tests.integration.running import PATIENCE_SECONDS, eventually, is_alive
 from tests.integration.team_classes import UNLUCKY_AGE
 from tests.support.factories import transaction_json
 from tests.support.files import save
@@ -277,7 +277,7 @@ def test_a_command_that_is_ended_leaves_neither_processes_nor_files(
 
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
-        assert process.wait(STOP_SECONDS) == code
+        assert process.wait(PATIENCE_SECONDS) == code
     eventually(lambda: not any(map(is_alive, found)))
     assert out.read_text() == "older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decisions.ndjson", "installation", "rows.csv"]

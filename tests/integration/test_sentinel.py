@@ -19,7 +19,7 @@ from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.records import Submission
 from riskline.shared.store.status.safety import dangers_of
 from riskline.shared.store.transactions import RedisIntake, RedisQueue
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.integration.servers import Servers, Watched, answer, server_versions
 from tests.support.factories import transaction_json
 
@@ -46,7 +46,7 @@ def watched(directory: Path) -> Iterator[Watched]:
     if not found:
         pytest.skip("there is no redis-server")
     probed = subprocess.run(
-        [found[0], "--sentinel"], capture_output=True, check=False, text=True, cwd=directory, timeout=10
+        [found[0], "--sentinel"], capture_output=True, check=False, text=True, cwd=directory, timeout=PATIENCE_SECONDS
     )
     if "config file" not in probed.stdout + probed.stderr:
         pytest.skip(f"{found[0]} has no sentinel mode")
@@ -165,7 +165,7 @@ def test_the_service_carries_on_on_the_server_that_sentinel_makes_the_master(
     environment = {**demo_environment, "REDIS_URL": watched.url}
     with (
         RunningUp(tmp_path, environment=environment) as up,
-        httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=35) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{up.state['port']}", timeout=PATIENCE_SECONDS) as client,
     ):
         wait = {"Prefer": "wait=15"}
         before = client.post("/transactions", json=transaction_json(transaction_id="before"), headers=wait)

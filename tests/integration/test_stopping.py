@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from riskline.cli.up.up import API_STOP_SECONDS, WORKER_STOP_SECONDS
-from tests.integration.running import OwnRedis, RunningUp, eventually
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually
 from tests.integration.servers import free_ports
 from tests.support.factories import transaction_json
 
@@ -51,7 +51,7 @@ async def submit_until_it_ends(url: str, started: subprocess.Popen[bytes]) -> tu
     scored: list[str] = []
 
     async def one(number: int) -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=15) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
             for i in range(100_000):
                 name = f"{number}-{i}"
                 door, done = ("/transactions", accepted) if i % 2 else ("/score-transaction", scored)
@@ -63,7 +63,7 @@ async def submit_until_it_ends(url: str, started: subprocess.Popen[bytes]) -> tu
                 done.append(name)
 
     clients = [asyncio.create_task(one(number)) for number in range(CLIENTS)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         # each client has been answered by both doors, and all of them go on
         while min(len(accepted), len(scored)) <= CLIENTS:  # noqa: ASYNC110  # the clients have no more to wait for
             await asyncio.sleep(0.05)
@@ -97,7 +97,7 @@ def test_no_request_fails_where_clients_go_elsewhere_when_they_are_told(
     environment = {**demo_environment, "REDIS_URL": redis.url, "RISKLINE_STOP_DELAY": str(STOP_DELAY)}
     with process("api", "--port", str(port), "--processes", processes, environment=environment) as api:
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: answers(url), seconds=60)
+        eventually(lambda: answers(url))
         unready = asyncio.run(call_until_told_to_go(url, api))
         code = api.wait(STOP_DELAY + API_STOP_SECONDS)
 
@@ -111,7 +111,7 @@ async def call_until_told_to_go(url: str, api: subprocess.Popen[bytes]) -> httpx
     answered = [0] * CLIENTS
 
     async def one(number: int) -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=15) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
             last = False
             while not last:
                 row = transaction_json(transaction_id=f"{number}-{answered[number]}")
@@ -123,7 +123,7 @@ async def call_until_told_to_go(url: str, api: subprocess.Popen[bytes]) -> httpx
                 await asyncio.sleep(0.01 * (number % 4))
 
     clients = [asyncio.create_task(one(number)) for number in range(CLIENTS)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while min(answered) < 2:  # noqa: ASYNC110  # the clients have no more to wait for
             await asyncio.sleep(0.05)
     api.send_signal(signal.SIGTERM)
@@ -139,7 +139,7 @@ def test_ctrl_c_at_a_terminal_waits_for_no_load_balancer(
     with RunningUp(tmp_path_factory.mktemp("up"), environment=environment, flags=("--processes", "2")) as up:
         up.process.send_signal(signal.SIGINT)
         # far from the delay
-        assert up.process.wait(60) == 0
+        assert up.process.wait(PATIENCE_SECONDS) == 0
     assert not up.said("is killed")
 
 
@@ -221,7 +221,9 @@ def test_a_hundred_clients_with_the_same_id_make_one_transaction_and_one_decisio
 
 
 async def post_together(url: str, bodies: list[dict[str, object]]) -> list[int]:
-    async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=100)) as client:
+    async with httpx.AsyncClient(
+        base_url=url, timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=100)
+    ) as client:
         answers = await asyncio.gather(*[client.post("/transactions", json=body) for body in bodies])
     return [answer.status_code for answer in answers]
 

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from riskline.shared.webhooks.signing import new_secret
 from tests.bench.processes import free_port
 from tests.integration.receivers import Receiver, Reply
-from tests.integration.running import RunningUp, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
@@ -43,7 +43,7 @@ def traces_to(port: int, **more: str) -> dict[str, str]:
 
 def submit(up: RunningUp, name: str, traceparent: str, **more: Any) -> tuple[int, float]:
     """The status of a submission, and the seconds until it was answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", up.state["port"], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", up.state["port"], timeout=PATIENCE_SECONDS)
     headers = {"Content-Type": "application/json", "X-Request-ID": f"request-{name}", "traceparent": traceparent}
     body = json.dumps(transaction_json(transaction_id=name, **more))
     began = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.integration.running import RunningUp, eventually, is_alive, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, is_alive, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,9 @@ def up(tmp_path: Path, demo_environment: dict[str, str]) -> Iterator[RunningUp]:
 def test_what_it_prints_can_be_pasted_and_what_it_starts_scores_and_queues(up: RunningUp) -> None:
     pasted = next(line.strip() for line in up.lines if line.strip().startswith("curl"))
 
-    answer = json.loads(subprocess.run(shlex.split(pasted), capture_output=True, timeout=10, check=True).stdout)
+    answer = json.loads(
+        subprocess.run(shlex.split(pasted), capture_output=True, timeout=PATIENCE_SECONDS, check=True).stdout
+    )
     accepted, _ = up.request("POST", "/transactions", json.dumps(transaction_json(transaction_id="q-1")).encode())
     _, waited = up.request("GET", "/transactions/q-1?wait=10")
 
@@ -81,7 +83,7 @@ def test_told_to_stop_it_leaves_no_process_and_no_state(up: RunningUp) -> None:
 
     up.process.send_signal(signal.SIGTERM)
 
-    assert up.process.wait(20) == 0
+    assert up.process.wait(PATIENCE_SECONDS) == 0
     assert not any(map(is_alive, pids))
     assert not (up.data / "run" / "state.json").exists()
 

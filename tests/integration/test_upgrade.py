@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.integration.apis import RunningApi
-from tests.integration.running import STOP_SECONDS, OwnRedis, eventually, riskline
+from tests.integration.running import PATIENCE_SECONDS, OwnRedis, eventually, riskline
 from tests.support.factories import transaction_json
 
 pytestmark = pytest.mark.integration
@@ -38,7 +38,7 @@ class Releases:
 
     def api(self, release: str) -> None:
         running = self._stack.enter_context(RunningApi(self.redis.url, environment=self.environments[release]))
-        client = httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=30)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=PATIENCE_SECONDS)
         self.clients[release] = self._stack.enter_context(client)
 
     def worker(self, release: str) -> Callable[[], str]:
@@ -51,7 +51,7 @@ class Releases:
         def stop() -> str:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            said, _ = process.communicate(timeout=STOP_SECONDS)
+            said, _ = process.communicate(timeout=PATIENCE_SECONDS)
             return said
 
         self._stack.callback(stop)
@@ -102,7 +102,7 @@ def test_apis_and_workers_of_both_releases_work_beside_each_other(releases: Rele
         releases.submit("new", 2 * part * MANY, MANY)
         releases.submit("old", (2 * part + 1) * MANY, MANY)
     total = 8 * MANY
-    eventually(lambda: releases.undecided() == 0, seconds=60)
+    eventually(lambda: releases.undecided() == 0)
 
     counts = audit(releases)
     assert (counts["accepted"], counts["decided"], counts["failed"]) == (total, total, 0)
@@ -120,7 +120,7 @@ def test_a_worker_leaves_what_a_later_release_accepted_to_its_workers_and_decide
 
     releases.submit("new", 0, 600)
     releases.submit("old", 600, 600)
-    eventually(lambda: releases.undecided() == 600, seconds=60)
+    eventually(lambda: releases.undecided() == 600)
 
     assert {state["status"] for state in releases.states("old", range(600, 1200, 50))} == {"scored"}
     assert {state["status"] for state in releases.states("old", range(0, 600, 50))} == {"queued"}
@@ -128,7 +128,7 @@ def test_a_worker_leaves_what_a_later_release_accepted_to_its_workers_and_decide
     assert (again.status_code, again.json()["status"]) == (202, "queued")
     assert "left to its workers" in stop_old()
     releases.worker("new")
-    eventually(lambda: releases.undecided() == 0, seconds=60)
+    eventually(lambda: releases.undecided() == 0)
     counts = audit(releases)
     assert (counts["accepted"], counts["decided"], counts["failed"]) == (1200, 1200, 0)
     for number, state in zip(range(0, 1200, 31), releases.states("old", range(0, 1200, 31)), strict=True):
@@ -141,7 +141,7 @@ def test_a_later_release_decides_what_the_one_before_accepted(releases: Releases
     releases.api("new")
     releases.worker("new")
 
-    eventually(lambda: releases.undecided() == 0, seconds=60)
+    eventually(lambda: releases.undecided() == 0)
 
     assert releases.clients["new"].post("/transactions", json=transaction(1)).json()["status"] == "scored"
     assert releases.clients["new"].post("/transactions", json={**transaction(1), "amount": 1}).status_code == 409

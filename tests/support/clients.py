@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from riskline_client import AsyncClient, Client, Retries
 
@@ -55,6 +56,23 @@ class Async:
     def close(self) -> None:
         self._runner.run(self.client.close())
         self._runner.close()
+
+
+class Clock:
+    """The client's time, which goes on by what it sleeps and by nothing else."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for module in ("reading", "retrying", "waiting"):
+            monkeypatch.setattr(f"riskline_client.{module}.monotonic", lambda: self.now)
+        monkeypatch.setattr("time.sleep", self._sleep)
+        monkeypatch.setattr("asyncio.sleep", self._sleep_async)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def _sleep_async(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class Script:

@@ -12,8 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from riskline.ingest.fastpath.requests import FastPathProtocol
-
-ANSWER_SECONDS = 5.0
+from tests.integration.running import PATIENCE_SECONDS
 
 
 class Answer(NamedTuple):
@@ -89,7 +88,7 @@ class Wire:
         return self
 
     async def answers(self, count: int = 1) -> list[Answer]:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found := parsed(bytes(self.transport.written), count)) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)  # a transport wakes nobody
         return found

@@ -200,7 +200,6 @@ def test_a_file_that_cannot_be_handed_over_is_not_replaced(tmp_path: Path, monke
     assert file.path.read_bytes() == before
 
 
-@pytest.mark.timeout(10)
 def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(HEADER.encode() + b"#" * 1_048_576)

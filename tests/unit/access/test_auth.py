@@ -20,6 +20,7 @@ from riskline.shared.access.api_keys import ApiKey, Scope
 from riskline.shared.access.key_file import HEADER, KeyFile
 from riskline.shared.errors import InstallationError, SettingsError
 from riskline.shared.settings import load_settings
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import transaction_json
 from tests.support.wire import Answer, Wire, request, serving
@@ -446,7 +447,7 @@ async def test_a_look_that_fails_is_not_the_last(file: KeyFile, monkeypatch: pyt
     kept_elsewhere = KeyFile(file.path.with_name("good"))
     kept(kept_elsewhere, "admin")
     kept_elsewhere.path.replace(file.path)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not gate.asks:  # noqa: ASYNC110  # the gate wakes nobody
             await asyncio.sleep(0.001)
     running.cancel()

@@ -11,10 +11,8 @@ from riskline.ingest.long_polls.feed_reads import Feed
 from riskline.ingest.long_polls.waiters import Places
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, Page
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.decision_logs import MemoryLog, fake_log, names_in
-
-SOON_SECONDS = 0.9
-"""Less than a blocking read lasts: who is served later was not woken."""
 
 
 @pytest.fixture(params=[MemoryLog, fake_log], ids=["memory", "fakeredis"])
@@ -70,12 +68,12 @@ class Running:
         self.task = asyncio.create_task(self.feed.run())
 
     def wait(
-        self, after: Cursor | None = OLDEST, *, limit: int = 10, seconds: float = 30
+        self, after: Cursor | None = OLDEST, *, limit: int = 10, seconds: float = 2 * PATIENCE_SECONDS
     ) -> "asyncio.Task[Page | None]":
         return asyncio.create_task(self.feed.page(after, limit=limit, wait_seconds=seconds))
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():  # noqa: ASYNC110  # whatever the test waits for
                 await asyncio.sleep(0.001)
 
@@ -86,6 +84,8 @@ class Running:
 @pytest.fixture
 async def running(log: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     monkeypatch.setattr(riskline.ingest.long_polls.feed_reads, "RETRY_SECONDS", 0.001)
+    # longer than anybody waits: who is served was woken, or found it there already
+    monkeypatch.setattr(riskline.ingest.long_polls.feed_reads, "BLOCK_SECONDS", 2 * PATIENCE_SECONDS)
     started = Running(log)
     yield started
     started.task.cancel()
@@ -96,7 +96,7 @@ async def running(log: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ru
 
 
 async def soon(client: "asyncio.Task[Page | None]") -> Page | None:
-    return await asyncio.wait_for(client, SOON_SECONDS)
+    return await asyncio.wait_for(client, PATIENCE_SECONDS)
 
 
 async def test_who_does_not_wait_is_answered_at_once_and_watches_nothing(running: Running) -> None:

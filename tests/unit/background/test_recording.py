@@ -10,6 +10,7 @@ from riskline.ingest.recording.recorder import AHEAD, AT_ONCE, MOST_AT_ONCE, Rec
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome, Record
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.factories import a_transaction
 
 AT = "2026-11-24T03:15:07.123Z"
@@ -165,7 +166,7 @@ async def test_a_redis_that_does_not_answer_keeps_no_decision_back(monkeypatch: 
     await store.under_way.wait()
 
     assert decide(recorder, 10_000) < 10_000
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await recorder.pressure.low()
 
     # the call is under way yet

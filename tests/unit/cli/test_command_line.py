@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from riskline.cli.main import app
 from riskline.shared.errors import SettingsError
 from riskline.shared.settings import load_settings
+from tests.integration.running import PATIENCE_SECONDS
 
 
 def test_the_version_is_told_without_importing_what_it_does_not_need() -> None:
@@ -17,7 +18,9 @@ def test_the_version_is_told_without_importing_what_it_does_not_need() -> None:
         "import sys; sys.argv = ['riskline', '--version']; from riskline.cli.entry import main; main(); "
         "print(len(sys.modules), sorted({'typer', 'pydantic', 'redis', 'numpy', 'rich'} & set(sys.modules)))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    ).stdout
 
     assert re.match(r"riskline \d+\.\d+\.\d+\n\d+ \[\]\n", told)
 

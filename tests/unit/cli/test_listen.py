@@ -20,7 +20,7 @@ from riskline.cli.operate.listen import MOST_BODY_BYTES, Listener, listen, recei
 from riskline.cli.operate.verify import read_request
 from riskline.shared.errors import InstallationError, SettingsError
 from riskline.shared.webhooks.signing import Signer, check, new_secret
-from tests.integration.running import eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 from tests.integration.servers import free_ports
 
 OLD, NEW = new_secret(), new_secret()
@@ -38,7 +38,7 @@ def headers_of(body: bytes, *, secret: str = OLD, age: float = 0.0) -> dict[str,
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> int:
     parts = urlsplit(url)
-    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_SECONDS)) as connection:
         connection.request("POST", "/", body, headers)
         return connection.getresponse().status
 
@@ -112,7 +112,7 @@ def test_a_body_that_is_not_whole_or_too_large_is_not_taken(
     listener: Listener, capsys: pytest.CaptureFixture[str], length: str | None, status: int
 ) -> None:
     parts = urlsplit(listener.url)
-    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_SECONDS)) as connection:
         connection.putrequest("POST", "/")
         if length is not None:
             connection.putheader("Content-Length", length)
@@ -181,7 +181,7 @@ def test_a_sender_that_does_not_wait_is_no_error(capsys: pytest.CaptureFixture[s
     body = event()
     with Listener([OLD], host="127.0.0.1", port=0, delay_seconds=0.3) as listener:
         parts = urlsplit(listener.url)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_SECONDS)
         connection.request("POST", "/", body, headers_of(body))
         # closed so that the answer meets a reset
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -8,6 +8,7 @@ import pytest
 
 from riskline.cli.output import written
 from riskline.shared.errors import InstallationError
+from tests.integration.running import PATIENCE_SECONDS
 
 
 @pytest.fixture(params=[True, False], ids=["files without a name", "none of them"])
@@ -76,7 +77,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
 
     with written(pipe) as sink:
         sink.write(b"new")
-    reader.join(10)
+    reader.join(PATIENCE_SECONDS)
 
     assert read == [b"new"]
     assert pipe.is_fifo()

@@ -4,7 +4,6 @@ import dataclasses
 import gzip
 import json
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -39,7 +38,8 @@ from riskline_client import (
     Unavailable,
     UnexpectedAnswer,
 )
-from tests.support.clients import Async, Script, Sync, problem
+from riskline_client.retrying import LEAST_ATTEMPT_SECONDS
+from tests.support.clients import Async, Clock, Script, Sync, problem
 from tests.support.factories import a_transaction, transaction_json
 
 DECISION = {
@@ -54,6 +54,11 @@ QUEUED = {"transaction_id": "tx-1", "status": "queued", "submitted_at": "2026-11
 SCORED = {**QUEUED, "status": "scored", "decision": DECISION, "callback": None}
 
 Start = Callable[..., Any]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 @pytest.fixture(params=[Sync, Async])
@@ -356,13 +361,12 @@ def test_what_would_be_answered_alike_is_not_tried_again(start: Start, status: i
     assert len(script.requests) == 1
 
 
-def test_a_retry_after_is_waited(start: Start) -> None:
+def test_a_retry_after_is_waited(start: Start, clock: Clock) -> None:
     script = Script(problem(429, "rate-limited", headers={"Retry-After": "1"}), ok(DECISION))
-    began = time.monotonic()
 
     start(script)("score", transaction_json())
 
-    assert time.monotonic() - began >= 0.99
+    assert clock.now == pytest.approx(1)
 
 
 @pytest.mark.parametrize("zone", [UTC, None], ids=["GMT", "none"])
@@ -383,26 +387,26 @@ def test_a_retry_after_may_be_a_date_or_nothing_that_is_understood(start: Start,
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_who_is_told_to_come_back_after_the_end_of_the_time_does_not_wait_for_it(start: Start, status: int) -> None:
+def test_who_is_told_to_come_back_after_the_end_of_the_time_does_not_wait_for_it(
+    start: Start, clock: Clock, status: int
+) -> None:
     script = Script(problem(status, "queue-full", headers={"Retry-After": "30"}))
-    began = time.monotonic()
 
     with pytest.raises(ProblemError) as refused:
         start(script)("score", transaction_json())
 
-    assert time.monotonic() - began < 1
+    assert clock.now == 0
     assert len(script.requests) == 1
     assert refused.value.retry_after == 30
 
 
-def test_the_wait_between_attempts_ends_the_call_where_its_time_would_be_over(start: Start) -> None:
+def test_the_wait_between_attempts_ends_the_call_where_its_time_would_be_over(start: Start, clock: Clock) -> None:
     script = Script(httpx.ConnectError("refused"))
-    began = time.monotonic()
 
     with pytest.raises(ConnectionFailed, match="cannot be reached: refused"):
-        start(script, retries=Retries(attempts=1000, first_wait=0.05))("score", transaction_json(), timeout=0.3)
+        start(script, retries=Retries(attempts=1000, first_wait=0.05))("score", transaction_json(), timeout=10)
 
-    assert time.monotonic() - began < 0.5
+    assert 0 < clock.now < 10
     assert len(script.requests) > 1
 
 
@@ -533,37 +537,32 @@ def test_rows_that_find_the_queue_full_beside_others_are_sent_again_until_there_
     ]
 
 
-def test_rows_that_find_no_room_in_time_are_an_error_that_says_what_was_taken(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("riskline_client.batching.AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr("riskline_client.batching.LEAST_ATTEMPT_SECONDS", 0.3)
+def test_rows_that_find_no_room_in_time_are_an_error_that_says_what_was_taken(start: Start, clock: Clock) -> None:
     script = Script(
         ok({"accepted": 1, "known": 0, "refused": 2, "rows": [full(1), row(2)]}, 202),
         ok({"accepted": 0, "known": 0, "refused": 1, "rows": [full(0)]}, 202),
     )
 
     with pytest.raises(Unavailable, match="50 transactions wait") as late:
-        start(script)("submit_many", [{}] * 3, timeout=0.5)
+        start(script)("submit_many", [{}] * 3, timeout=30)
 
     assert late.value.request_id == script.requests[-1].headers["x-request-id"]
     assert late.value.submitted.accepted == 1
     assert [refused.index for refused in late.value.submitted.refused] == [2]
     assert len(script.requests) > 3
+    assert 0 < clock.now < 30
 
 
 def test_a_batch_that_is_told_to_come_back_after_its_time_asks_once_more_before_its_end(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, clock: Clock
 ) -> None:
-    monkeypatch.setattr("riskline_client.retrying.LEAST_ATTEMPT_SECONDS", 0.1)
     told = problem(503, "queue-full", headers={"Retry-After": "300"}, rows=[full(0)])
-    began = time.monotonic()
 
     with pytest.raises(Unavailable):
-        start(script := Script(told))("submit_many", [{}], timeout=0.4)
+        start(script := Script(told))("submit_many", [{}], timeout=10)
 
     assert len(script.requests) == 2
-    assert 0.29 <= time.monotonic() - began < 0.4
+    assert clock.now == 10 - LEAST_ATTEMPT_SECONDS
 
 
 def test_who_waits_asks_again_until_it_is_decided_through_outages(start: Start) -> None:
@@ -576,14 +575,13 @@ def test_who_waits_asks_again_until_it_is_decided_through_outages(start: Start) 
     assert 0 < float(script.requests[0].url.params["wait"]) <= 5
 
 
-def test_who_waits_in_vain_is_told_so_without_a_storm_of_requests(start: Start) -> None:
+def test_who_waits_in_vain_is_told_so_without_a_storm_of_requests(start: Start, clock: Clock) -> None:
     script = Script(ok(QUEUED))
-    began = time.monotonic()
 
     with pytest.raises(StillQueued, match=r"tx-1 is not decided after 0.5 s; it is safe") as late:
         start(script)("wait_for", "tx-1", 0.5)
 
-    assert 0.5 <= time.monotonic() - began < 1
+    assert clock.now == 0.5
     assert isinstance(late.value, TimeoutError)
     assert late.value.state.is_queued
     assert len(script.requests) == 2

@@ -28,6 +28,7 @@ from riskline_client import (
     Unauthorized,
     Unavailable,
 )
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import MAX_BATCH_ROWS, Api
 from tests.support.factories import a_transaction, transaction_json
 
@@ -66,7 +67,7 @@ def test_a_submission_is_queued_decided_read_in_the_feed_and_erased() -> None:
         with pytest.raises(StillQueued):
             await client.wait_for(queued.transaction_id, 0.1)
         await asyncio.to_thread(api.work)
-        state = await client.wait_for(queued.transaction_id, 5)
+        state = await client.wait_for(queued.transaction_id, PATIENCE_SECONDS)
         assert state.decision is not None
         assert [each async for each in client.decisions(follow=False)] == [state.decision]
         await client.erase(queued.transaction_id)

@@ -15,6 +15,7 @@ from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome, Record, Submission, decided, queued_record
 from riskline.worker.scoring.drain import drain
 from riskline.worker.scoring.pulse import Pulse
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import AmountModel, a_transaction, transaction_json
 
@@ -218,7 +219,7 @@ async def test_a_read_that_fails_unexpectedly_answers_all_who_share_it_and_the_n
     waiting = Waiting(store, Places(9))
     get, store.get = store.get, AsyncMock(side_effect=RuntimeError)  # type: ignore[method-assign]
 
-    failed = await asyncio.wait_for(asyncio.gather(*map(waiting.read, "aab"), return_exceptions=True), 5)
+    failed = await asyncio.wait_for(asyncio.gather(*map(waiting.read, "aab"), return_exceptions=True), PATIENCE_SECONDS)
     store.get = get  # type: ignore[method-assign]
 
     assert [type(each) for each in failed] == [RisklineError] * 3

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from riskline.ingest.edge.departure import Departure
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import transaction_json
 from tests.support.wire import request, serving
@@ -83,7 +84,7 @@ def server() -> Iterator[uvicorn.Server]:
 
 
 async def begun(departure: Departure) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not departure.has_begun:  # noqa: ASYNC110  # nobody is told
             await asyncio.sleep(0.001)
 
@@ -96,7 +97,7 @@ async def test_the_server_is_told_when_the_time_is_over(server: uvicorn.Server) 
 
     os.kill(os.getpid(), signal.SIGTERM)
     await begun(departure)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not server.should_exit:  # noqa: ASYNC110  # nobody is told
             await asyncio.sleep(0.001)
 

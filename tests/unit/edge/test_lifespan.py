@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from riskline.ingest import lifespan
 from riskline.ingest.lifespan import Background, end
 from riskline.shared.errors import StoreUnavailableError
+from tests.integration.running import PATIENCE_SECONDS
 
 
 async def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
@@ -29,7 +30,7 @@ async def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
     tasks = [asyncio.create_task(misses()), asyncio.create_task(asyncio.sleep(10))]
     await asyncio.sleep(0)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await end(tasks)
 
     assert missed == 2

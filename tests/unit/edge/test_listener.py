@@ -13,6 +13,7 @@ import pytest
 from riskline.ingest.edge.listener import ACCEPTED_A_TURN, Loop
 from riskline.ingest.edge.turns import PIECES_A_TURN
 from riskline.ingest.fastpath.requests import FastPathProtocol
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import transaction_json
 from tests.support.wire import request, serving
@@ -29,7 +30,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 async def turns_until(done: Any) -> int:
     turns = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not done():  # it counts the loop's turns
             await asyncio.sleep(0)
             turns += 1
@@ -134,7 +135,7 @@ def test_a_closed_listener_refuses_connections() -> None:
 def test_a_client_that_sends_ten_megabytes_before_it_reads_sees_why_they_were_refused() -> None:
     def post(port: int, *headers: str) -> bytes:
         head = request("/transactions", b"", *headers).replace(b"Content-Length: 0", b"Content-Length: 10000000")
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
             client.sendall(head + b" " * 10_000_000)
             return client.recv(100)
 

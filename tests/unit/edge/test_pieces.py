@@ -10,6 +10,7 @@ import pytest
 from riskline.ingest.edge.limits import Limits
 from riskline.ingest.edge.pieces import PIECES_AT_A_TIME
 from riskline.ingest.edge.turns import PIECES_A_TURN, Turns
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import transaction_json
 from tests.support.wire import Wire, request, serving
@@ -43,7 +44,7 @@ async def turn() -> None:
 
 
 async def until_decided(wire: Wire, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while decided(wire) < count:  # a transport wakes nobody
             await turn()
 

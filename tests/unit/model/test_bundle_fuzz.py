@@ -23,13 +23,14 @@ import pytest
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, load_model
 from riskline.shared.model.registry import Registry
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.hostile import signed
 from tests.support.models import small_trees, write_version
 
 CASES = int(os.environ.get("BUNDLE_FUZZ_CASES", "400"))
 SEED = int(os.environ.get("BUNDLE_FUZZ_SEED", "1"))
 FLIPS = 400
-MOST_MEGABYTES, MOST_SECONDS = 150, 10.0
+MOST_MEGABYTES, MOST_CPU_SECONDS = 150, 10.0
 MILLION = 1_000_000
 
 LOAD = """
@@ -37,16 +38,17 @@ import re, sys, time
 from pathlib import Path
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import load_model
+from tests.integration.running import PATIENCE_SECONDS
 def peak():
     # not of getrusage: that is at least what the process that started this one had
     return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
-before, began = peak(), time.monotonic()
+before, began = peak(), time.process_time()
 try:
     load_model(Path(sys.argv[1]))
     said = "loaded"
 except BundleError as error:
     said = str(error)
-print((peak() - before) // 1_000, time.monotonic() - began, said)
+print((peak() - before) // 1_000, time.process_time() - began, said)
 """
 
 
@@ -69,7 +71,7 @@ def test_a_file_with_any_bit_flipped_or_its_end_cut_off_is_refused_by_name(bundl
             load_model(bundle)
 
 
-@pytest.mark.timeout(max(60, CASES))
+@pytest.mark.timeout(max(900, 10 * CASES))
 def test_a_bundle_with_right_hashes_is_refused_in_one_line_or_scores_in_probabilities(
     bundle: Path, tmp_path: Path
 ) -> None:
@@ -205,19 +207,19 @@ BOMBS: dict[str, tuple[str, Callable[[Path], Any]]] = {
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what memory a process had at most")
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bundle_that_would_unpack_to_gigabytes_is_refused_in_little_time_and_memory(bundle: Path, bomb: str) -> None:
+def test_a_bundle_that_would_unpack_to_gigabytes_is_refused_for_little_cpu_and_memory(bundle: Path, bomb: str) -> None:
     file, make = BOMBS[bomb]
     make(bundle / file)
     if file != MANIFEST and bomb != "a sparse file":
         bundle = signed(bundle)
 
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(bundle)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", LOAD, str(bundle)], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
     )
 
-    megabytes, seconds, said = done.stdout.strip().split(maxsplit=2)
-    print(f"{bomb}: {megabytes} MB, {float(seconds):.2f} s: {said.partition(bundle.name)[2]}")
+    megabytes, cpu_seconds, said = done.stdout.strip().split(maxsplit=2)
+    print(f"{bomb}: {megabytes} MB, {float(cpu_seconds):.2f} s of CPU: {said.partition(bundle.name)[2]}")
     assert f"{bundle.name}: {file} " in said
     assert len(said) < 1_000
     assert int(megabytes) < MOST_MEGABYTES
-    assert float(seconds) < MOST_SECONDS
+    assert float(cpu_seconds) < MOST_CPU_SECONDS

@@ -13,7 +13,7 @@ from riskline.shared.errors import StoreUnavailableError
 from riskline.worker.alive import STALE_SECONDS, check, main, sign_of_life
 from riskline.worker.scoring import sweeper
 from riskline.worker.scoring.sweeper import Rounds, SideBySide
-from tests.integration.running import eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 
 
 def test_a_worker_that_signed_lately_is_alive_and_one_that_stands_still_is_not(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_round_that_redis_fails_is_a_sign_of_life_too() -> None:
     rounds.sign = signed.set
     rounds.start()
 
-    assert signed.wait(5)
+    assert signed.wait(PATIENCE_SECONDS)
     rounds.stop()
 
 
@@ -83,7 +83,7 @@ def test_rounds_side_by_side_show_life_until_one_of_them_hangs(monkeypatch: pyte
     both.sign = signed.release
     both.start()
 
-    assert all(signed.acquire(timeout=5) for _ in range(3))
+    assert all(signed.acquire(timeout=PATIENCE_SECONDS) for _ in range(3))
     hangs.clear()
     hung_at = parts[0].rounds
     eventually(lambda: parts[0].rounds > hung_at + 10)
@@ -93,7 +93,7 @@ def test_rounds_side_by_side_show_life_until_one_of_them_hangs(monkeypatch: pyte
     assert not signed.acquire(blocking=False)
 
     hangs.set()
-    assert signed.acquire(timeout=5)
+    assert signed.acquire(timeout=PATIENCE_SECONDS)
     both.stop()
 
 

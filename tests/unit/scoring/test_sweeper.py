@@ -18,7 +18,7 @@ from riskline.shared.store.records import queued_record
 from riskline.worker.scoring import drain as draining
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.sweeper import HANGS_ROUNDS, Rounds, SideBySide, Sweeper
-from tests.integration.running import eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 from tests.support.factories import AmountModel, a_transaction
 
 
@@ -218,7 +218,7 @@ def test_a_row_that_keeps_all_python_from_running_is_ended_by_the_kernel() -> No
         "with Pulse(most_cpu_seconds=0.2).assessing(): re.fullmatch('(a+)+b', 'a' * 60)"
     )
 
-    ended = subprocess.run([sys.executable, "-c", hangs], timeout=20, check=False)
+    ended = subprocess.run([sys.executable, "-c", hangs], timeout=PATIENCE_SECONDS, check=False)
 
     assert ended.returncode == -signal.SIGPROF
 
@@ -230,7 +230,7 @@ def test_a_batch_in_time_ends_nothing() -> None:
         "sum(range(30_000_000))"
     )
 
-    assert subprocess.run([sys.executable, "-c", fine], timeout=20, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", fine], timeout=PATIENCE_SECONDS, check=False).returncode == 0
 
 
 def test_a_worker_that_stops_gives_back_what_it_held_once_and_not_before_each_shard_was_asked() -> None:
@@ -272,7 +272,7 @@ def test_rounds_that_wait_for_redis_when_they_are_to_end_wait_at_the_same_time(k
     beside = Sweeper(worker="me", queue=MemoryStore(), tickets=Mock(), serving=Mock(), pulse=Pulse(), shards=parts)
     threads = SideBySide(parts) if kind == "callbacks" else beside
     threads.start()
-    assert all(each.began.wait(5) for each in parts)
+    assert all(each.began.wait(PATIENCE_SECONDS) for each in parts)
 
     threads.stop()
 

@@ -11,7 +11,7 @@ from rq.serializers import JSONSerializer
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.process.jobs import CALLBACKS_QUEUE, Tickets
 from riskline.worker.scoring.tickets import TicketsBeside
-from tests.integration.running import eventually
+from tests.integration.running import PATIENCE_SECONDS, eventually
 
 
 def test_a_ticket_is_there_soon() -> None:
@@ -38,9 +38,9 @@ def test_who_wants_a_ticket_does_not_wait_for_a_redis_that_hangs_or_fails(monkey
     # would not come back from a try of its own
     for _ in range(5):
         tickets.ensure()
-    assert tried.acquire(timeout=5)
+    assert tried.acquire(timeout=PATIENCE_SECONDS)
     tickets.ensure()
     goes_on.set()
-    assert tried.acquire(timeout=5)
+    assert tried.acquire(timeout=PATIENCE_SECONDS)
     tickets.ensure()
-    assert tried.acquire(timeout=5)
+    assert tried.acquire(timeout=PATIENCE_SECONDS)

@@ -9,9 +9,8 @@ import pytest
 
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, Page
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.decision_logs import MemoryLog, fake_log, names_in, shown_decision
-
-SOON_SECONDS = 0.9
 
 
 @pytest.fixture(params=[MemoryLog, fake_log], ids=["memory", "fakeredis"])
@@ -89,16 +88,16 @@ async def test_a_cursor_that_was_never_given_has_no_page(log: Any, cursor: Curso
 async def test_waiting_ends_at_once_when_more_is_there_and_in_time_when_not(log: Any) -> None:
     await log.add("a")
 
-    assert await log.decisions.wait_for_more(OLDEST, timeout_seconds=30) is True
+    assert await log.decisions.wait_for_more(OLDEST, timeout_seconds=2 * PATIENCE_SECONDS) is True
     assert await log.decisions.wait_for_more(await log.decisions.newest(), timeout_seconds=0.01) is False
 
 
 async def test_waiting_ends_when_more_comes(log: Any) -> None:
-    waiting = asyncio.create_task(log.decisions.wait_for_more(OLDEST, timeout_seconds=30))
+    waiting = asyncio.create_task(log.decisions.wait_for_more(OLDEST, timeout_seconds=2 * PATIENCE_SECONDS))
     await asyncio.sleep(0.01)
     await log.add("a")
 
-    assert await asyncio.wait_for(waiting, SOON_SECONDS) is True
+    assert await asyncio.wait_for(waiting, PATIENCE_SECONDS) is True
 
 
 async def test_every_call_names_a_redis_that_is_away(log: Any) -> None:

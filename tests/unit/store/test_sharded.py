@@ -40,6 +40,7 @@ from riskline.shared.store.status.paces import Measured
 from riskline.shared.store.transactions import RedisIntake
 from riskline.shared.telemetry.metrics import WORKERS_NEEDED
 from riskline.worker.scoring.sweeper import ShardSweeper
+from tests.integration.running import PATIENCE_SECONDS, eventually
 from tests.integration.stores import a_decision, a_submission
 from tests.support.decision_logs import shown_decision
 from tests.support.factories import a_transaction
@@ -180,12 +181,12 @@ async def test_a_slow_shard_keeps_no_submission_of_another_waiting() -> None:
     waits = asyncio.create_task(submitter.submit(a_submission(ids_of(1)[0])))
 
     for shard in (0, 2):
-        record = await asyncio.wait_for(submitter.submit(a_submission(ids_of(shard)[0])), 5)
+        record = await asyncio.wait_for(submitter.submit(a_submission(ids_of(shard)[0])), PATIENCE_SECONDS)
         assert record["status"] == "queued"
     assert not waits.done()
 
     slow.let.set()
-    assert (await asyncio.wait_for(waits, 5))["status"] == "queued"
+    assert (await asyncio.wait_for(waits, PATIENCE_SECONDS))["status"] == "queued"
     await submitter.close()
 
 
@@ -194,11 +195,11 @@ async def test_a_slow_shard_keeps_no_read_of_another_waiting() -> None:
     waiting = Waiting(ShardedIntake([MemoryStore(), slow, MemoryStore()], route=route), Places(9))
     waits = asyncio.create_task(waiting.read(ids_of(1)[0]))
 
-    assert await asyncio.wait_for(waiting.read(ids_of(0)[0]), 5) is None
+    assert await asyncio.wait_for(waiting.read(ids_of(0)[0]), PATIENCE_SECONDS) is None
     assert not waits.done()
 
     slow.let.set()
-    assert await asyncio.wait_for(waits, 5) is None
+    assert await asyncio.wait_for(waits, PATIENCE_SECONDS) is None
 
 
 async def test_who_is_told_of_many_decisions_at_once_does_not_wait_for_a_shard_that_hangs() -> None:
@@ -213,13 +214,13 @@ async def test_who_is_told_of_many_decisions_at_once_does_not_wait_for_a_shard_t
     with ExitStack() as stack:
         reads = [stack.enter_context(waiting.watching(name)) for name in (first, second, other)]
         # as the subscription does, between two messages
-        await asyncio.wait_for(waiting._heard([first, other]), 5)
-        await asyncio.wait_for(waiting._heard([second]), 5)
-        assert (await asyncio.wait_for(reads[2], 5))["status"] == "scored"
+        await asyncio.wait_for(waiting._heard([first, other]), PATIENCE_SECONDS)
+        await asyncio.wait_for(waiting._heard([second]), PATIENCE_SECONDS)
+        assert (await asyncio.wait_for(reads[2], PATIENCE_SECONDS))["status"] == "scored"
         assert [each.done() for each in reads] == [False, False, True]
 
         slow.let.set()
-        assert [(await asyncio.wait_for(each, 5))["status"] for each in reads[:2]] == ["scored"] * 2
+        assert [(await asyncio.wait_for(each, PATIENCE_SECONDS))["status"] for each in reads[:2]] == ["scored"] * 2
 
 
 async def test_decisions_of_a_shard_that_is_away_wait_by_themselves() -> None:
@@ -406,16 +407,21 @@ async def test_who_waits_is_woken_by_any_shard_and_by_the_next_one_again() -> No
     feed = Feed()
     after = START
     for number, shard in enumerate((2, 0, 2, 1)):
-        waits = asyncio.create_task(feed.decisions.wait_for_more(after, timeout_seconds=20))
+        waits = asyncio.create_task(feed.decisions.wait_for_more(after, timeout_seconds=2 * PATIENCE_SECONDS))
         await asyncio.sleep(0.02)
         assert not waits.done()
         await feed.add(shard, str(number))
-        assert await asyncio.wait_for(waits, 5) is True
+        assert await asyncio.wait_for(waits, PATIENCE_SECONDS) is True
         _, after = await feed.follow(after, limit=10)
 
     assert await feed.decisions.wait_for_more(after, timeout_seconds=0.05) is False
     # from an earlier place on there is something already
-    assert await asyncio.wait_for(feed.decisions.wait_for_more(START, timeout_seconds=20), 5) is True
+    assert (
+        await asyncio.wait_for(
+            feed.decisions.wait_for_more(START, timeout_seconds=2 * PATIENCE_SECONDS), PATIENCE_SECONDS
+        )
+        is True
+    )
     await feed.decisions.close()
 
 
@@ -467,10 +473,7 @@ class Queue:
 
 
 def until_ready(queue: ShardedQueue, shards: int) -> None:
-    end = time.monotonic() + 5
-    while len(queue._ready._shards) < shards:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    eventually(lambda: len(queue._ready._shards) >= shards)
 
 
 def test_shards_with_work_are_claimed_from_in_turn() -> None:
@@ -557,10 +560,8 @@ def test_what_no_watch_sees_has_its_turn_while_the_other_shards_are_busy(monkeyp
     busy = iter(ids_of(0, 400))
     queue.accept(next(busy))
     claimed = queue.claim(wait_seconds=5)
-    deadline = time.monotonic() + 10
 
     while [route(each) for each, _ in claimed.rows] != [1]:
-        assert time.monotonic() < deadline
         # shard 0 never runs dry
         queue.accept(next(busy))
         claimed = queue.decide_and_claim(claimed)

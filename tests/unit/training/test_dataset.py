@@ -18,6 +18,7 @@ from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.data.dataset import BATCH_ROWS, ENDINGS, estimated_rows, read_batches
 from riskline.worker.training.data.rows import COUNTED_REASONS, Refusal, Refusals
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.factories import transaction_json
 from tests.support.files import rows_of, save
 
@@ -311,7 +312,11 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path, endin
         else:
             {".csv": with_ids.write_csv, ".ndjson": with_ids.write_ndjson}[ending](path)
         found = subprocess.run(
-            [sys.executable, "-c", PEAK_MEGABYTES, path], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", PEAK_MEGABYTES, path],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
         )
         peaks.append(int(found.stdout))
 
@@ -323,6 +328,7 @@ import sys
 from pathlib import Path
 from riskline.shared.domain.transaction import Transaction
 from riskline.worker.training.data.dataset import read_blocks
+from tests.integration.running import PATIENCE_SECONDS
 
 for _ in read_blocks(Path(sys.argv[1]), Transaction):
     pass
