@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskline.shared.domain.policy import Thresholds
@@ -47,6 +47,7 @@ def cost_at(rows: Scored, costs: Costs, threshold: float) -> float:
     ),
     declined=st.integers(1, 20),
 )
+@settings(deadline=None)
 def test_no_threshold_costs_less_than_the_chosen_one(rows: list[tuple[bool, float, int]], declined: int) -> None:
     labels, scores, amounts = (np.array(column) for column in zip(*rows, strict=True))
     labels[:2] = [True, False]
