@@ -8,7 +8,7 @@ from redis import Redis
 from riskline.cli.doctor.doctor import Finding, Verdict
 from riskline.cli.installation import OpenStore, open_store
 from riskline.cli.up.up import without_password, without_redis
-from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.errors import InstallationError, StoreUnavailableError
 from riskline.shared.settings import Settings
 from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.connect.url import is_cluster_url
@@ -136,7 +136,12 @@ def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
 
 
 def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
-    """Takes the store for the right one as it is; answers what it has lost, in words; raises as above."""
+    """Takes the store for the right one as it is; answers what it has lost, in words.
+
+    Raises:
+        InstallationError: the data directory cannot be written.
+        StoreUnavailableError: Redis failed.
+    """
     known, lost = {}, list(losses(settings, store))
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
         identity = Identity(redis, keys=keys)
@@ -144,5 +149,10 @@ def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
         look = identity.look()
         if look.identity is not None:
             known[keys.shard] = Known(look.identity, look.accepted)
-    memory_of(settings.data, settings.required_store_url).write(known)
+    try:
+        memory_of(settings.data, settings.required_store_url).write(known)
+    except OSError as error:
+        raise InstallationError(
+            f"{settings.data} cannot be written ({error}): name the directory with --data"
+        ) from error
     return lost

@@ -11,6 +11,7 @@ from riskline.cli.doctor.doctor import Verdict
 from riskline.cli.doctor.store import accept_losses, check_identity
 from riskline.cli.installation import OpenStore
 from riskline.ingest.background.store_status import StoreWatch
+from riskline.shared.errors import InstallationError
 from riskline.shared.settings import load_settings
 from riskline.shared.store.sharding.shards import all_keys
 from riskline.shared.store.status.identity import AsyncIdentity, Witness, memory_of
@@ -250,6 +251,14 @@ async def test_doctor_and_its_audit_find_an_emptied_store_without_any_process(re
     assert "--accept-loss" in found.detail
     assert check_identity(settings, store).verdict is Verdict.OK
     assert await Process(redis, tmp_path).sees() == {}
+
+
+def test_a_loss_cannot_be_accepted_where_the_data_directory_cannot_be_written(redis: Redis, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = load_settings(data=tmp_path / "file", redis_url=URL)
+
+    with pytest.raises(InstallationError, match="--data"):
+        accept_losses(settings, OpenStore([redis.sync], redis.sync))
 
 
 def test_a_lost_store_is_degraded_and_leaves_the_process_ready() -> None:
