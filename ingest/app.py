@@ -23,7 +23,7 @@ from riskline.ingest.long_polls.waiters import Waiting
 from riskline.ingest.middleware.request_id import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors
 from riskline.ingest.middleware.tracing import TracingMiddleware
 from riskline.ingest.openapi.document import build_openapi
-from riskline.ingest.problems.table import add_problem_handlers, serialize
+from riskline.ingest.problems.problem import add_problem_handlers, serialize
 from riskline.ingest.recording.recorder import AnyRecorder
 from riskline.ingest.recording.strict import StrictRecorder
 from riskline.ingest.resources.batches import BatchesResource

@@ -13,7 +13,7 @@ import falcon.asgi
 
 from riskline.ingest.auth.rate_limits import Limiter
 from riskline.ingest.auth.scopes import BY_SESSION, OPEN, Access, access_to
-from riskline.ingest.problems.table import Problem, forbidden, key_needed
+from riskline.ingest.problems.problem import Problem, forbidden, key_needed
 from riskline.ingest.submission.group_commit import COMMITTED
 from riskline.shared.access.api_keys import ApiKey, Scope, check_distinct, digest_of, found
 from riskline.shared.access.key_file import KeyFile, Look

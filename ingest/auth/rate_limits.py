@@ -13,7 +13,7 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Protocol
 
-from riskline.ingest.problems.table import rate_limited
+from riskline.ingest.problems.problem import rate_limited
 from riskline.shared.access.api_keys import ApiKey
 from riskline.shared.access.rate import UNLIMITED, Rate
 from riskline.shared.errors import StoreUnavailableError

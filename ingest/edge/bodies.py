@@ -4,8 +4,8 @@ import re
 
 import falcon.asgi
 
-from riskline.ingest.problems.refusals import CUT_OFF, body_cut_off
-from riskline.ingest.problems.table import bad_parameter, body_too_large, not_json_content
+from riskline.ingest.problems.problem import Problem, bad_parameter, body_too_large, not_json_content
+from riskline.ingest.problems.refusals import CUT_OFF
 
 MAX_WAIT_SECONDS = 30.0
 WAIT_RULE = f"a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}"
@@ -31,7 +31,7 @@ async def read_json_body(req: falcon.asgi.Request, *, max_body_bytes: int) -> by
         body = await _read_within(max_body_bytes, req)
     if req.scope.get("state", {}).get(CUT_OFF):
         # what is here may be a transaction all the same, but not the client's
-        raise body_cut_off()
+        raise Problem("bad-request", "Its body breaks off.")
     return body
 
 

@@ -13,22 +13,18 @@ import httptools
 from riskline.ingest.edge.ending import SLOW_BYTES, EndingProtocol
 from riskline.ingest.edge.limits import TICK_SECONDS, TURNED_AWAY_AT_A_TIME
 from riskline.ingest.middleware.request_id import request_id
+from riskline.ingest.problems.problem import Problem
 from riskline.ingest.problems.refusals import (
     CUT_OFF,
     GONE,
     UNREADABLE_URI,
     RefusedError,
-    bad_request,
-    expectation_failed,
     head_too_large,
     request_timeout,
-    too_busy,
-    too_many_connections,
     uri_too_long,
     why,
     wire_answer,
 )
-from riskline.ingest.problems.table import Problem
 from riskline.shared.telemetry.metrics import REQUESTS
 
 MAX_URI_BYTES = 8192
@@ -82,7 +78,7 @@ class EdgeProtocol(EndingProtocol):
         if self._ended:
             self.pass_over(len(data))
         elif self._turned_away:
-            self.refuse(too_many_connections())
+            self.refuse(Problem("too-many-connections"))
         else:
             super().data_received(data)
 
@@ -116,7 +112,9 @@ class EdgeProtocol(EndingProtocol):
         """Bounds the extensions and trailers of a chunked body, which may be as long as a head."""
         self._beside_body = max(0, self._beside_body + size - (1 + BYTES_A_CHUNK) * self._chunked_bytes)
         if self._beside_body > MAX_HEAD_BYTES:
-            self.refuse(bad_request("Its chunks carry more than the body: extensions or trailers without end."))
+            self.refuse(
+                Problem("bad-request", "Its chunks carry more than the body: extensions or trailers without end.")
+            )
 
     def _not_upgraded(self) -> None:
         """Reads a request that offers another protocol as one that does not: a server may pass over the offer.
@@ -156,14 +154,18 @@ class EdgeProtocol(EndingProtocol):
         for name, value in headers:
             if name == b"host":
                 if host is not None or not HOST.fullmatch(value):
-                    raise RefusedError(bad_request("It must have one header Host, with a name or address and a port."))
+                    raise RefusedError(
+                        Problem("bad-request", "It must have one header Host, with a name or address and a port.")
+                    )
                 host = value
             elif name == b"content-length":
                 if len(value) > MAX_LENGTH_DIGITS:
-                    raise RefusedError(bad_request(f"Its Content-Length has more than {MAX_LENGTH_DIGITS} digits."))
+                    raise RefusedError(
+                        Problem("bad-request", f"Its Content-Length has more than {MAX_LENGTH_DIGITS} digits.")
+                    )
                 self._body_left = int(value)
         if host is None and self.parser.get_http_version() != "1.0":
-            raise RefusedError(bad_request("It has no header Host."))
+            raise RefusedError(Problem("bad-request", "It has no header Host."))
 
     def is_ours(self) -> bool:
         """Whether the request is to be read on, as one that offers another protocol is not.
@@ -173,15 +175,15 @@ class EdgeProtocol(EndingProtocol):
         """
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise RefusedError(bad_request("Its version is not one of HTTP/1.1 and HTTP/1.0."))
+            raise RefusedError(Problem("bad-request", "Its version is not one of HTTP/1.1 and HTTP/1.0."))
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise RefusedError(bad_request("CONNECT is for proxies."))
+                raise RefusedError(Problem("bad-request", "CONNECT is for proxies."))
             return False
         if self.expect_100_continue and version == "1.0":
             self.expect_100_continue = False
         elif not self.expect_100_continue and any(name == b"expect" for name, _ in self.headers):
-            raise RefusedError(expectation_failed())
+            raise RefusedError(Problem("expectation-failed"))
         return True
 
     def on_headers_complete(self) -> None:
@@ -196,7 +198,7 @@ class EdgeProtocol(EndingProtocol):
             super().on_headers_complete()
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
             # the last one is uvicorn's where a URI has no path
-            raise RefusedError(bad_request(UNREADABLE_URI)) from None
+            raise RefusedError(Problem("bad-request", UNREADABLE_URI)) from None
         self.cycle.transport = self._answers
         self._in_head = False
 
@@ -255,7 +257,7 @@ class EdgeProtocol(EndingProtocol):
             self.drop_held()
             self.transport.abort()
         else:
-            self.refuse(too_busy())
+            self.refuse(Problem("too-busy"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

@@ -15,7 +15,7 @@ from riskline.ingest.edge.connection import EdgeProtocol
 from riskline.ingest.edge.pieces import HEAD_END
 from riskline.ingest.fastpath.state import STATE, Door, FastPath, Plain, busy
 from riskline.ingest.middleware.request_id import request_id
-from riskline.ingest.problems.table import MEDIA_PROBLEM
+from riskline.ingest.problems.problem import MEDIA_PROBLEM
 from riskline.ingest.resources.transactions import POLL_AGAIN_SECONDS, location, queued_state
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
 from riskline.shared.store.interfaces import ACCEPTED

@@ -10,8 +10,7 @@ from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.hosts import Hosts
 from riskline.ingest.auth.rate_limits import Account, Limiter
 from riskline.ingest.auth.scopes import ACCESS, Access
-from riskline.ingest.problems.refusals import too_busy
-from riskline.ingest.problems.table import described, help_link
+from riskline.ingest.problems.problem import Problem, described, help_link
 from riskline.ingest.recording.pressure import Pressure
 from riskline.ingest.resources.score import ScoreResource
 from riskline.ingest.resources.transactions import TransactionsResource
@@ -134,7 +133,7 @@ class FastPath:
 @cache
 def busy(root_path: str) -> tuple[bytes, bytes]:
     """The body and the headers of the answer that too many requests wait."""
-    problem = too_busy()
+    problem = Problem("too-busy")
     body = orjson.dumps({**described(problem), "instance": "/score-transaction"})
     headers = {**(dict(problem.headers or {})), "link": help_link(problem.name, root_path=root_path)}
     return body, "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()

@@ -9,7 +9,7 @@ from typing import Any
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from riskline.ingest.problems.refusals import not_acceptable
+from riskline.ingest.problems.problem import Problem
 from riskline.shared.telemetry.metrics import REQUEST_SECONDS, REQUESTS
 from riskline.shared.telemetry.trace_context import traceparent
 
@@ -115,4 +115,4 @@ class AcceptMiddleware:
             Problem: 406.
         """
         if getattr(resource, "answers_json", True) and not req.client_accepts(falcon.MEDIA_JSON):
-            raise not_acceptable()
+            raise Problem("not-acceptable")

@@ -3,9 +3,10 @@
 from pydantic_core import to_json
 
 from riskline.ingest.auth.scopes import ACCESS
-from riskline.ingest.openapi.parts import CALLBACK, PROBLEMS, REFUSALS, SECURITY_SCHEME, Json, Samples
+from riskline.ingest.openapi.parts import CALLBACK, SECURITY_SCHEME, Json, Samples
 from riskline.ingest.openapi.schemas import Problem, TransactionEvent
-from riskline.ingest.problems.table import MEDIA_PROBLEM
+from riskline.ingest.problems.problem import MEDIA_PROBLEM
+from riskline.ingest.problems.types import REFUSALS, TYPES
 from riskline.ingest.submission.callback_field import Submitted
 from riskline.shared.domain.transaction import TransactionModel
 
@@ -94,8 +95,8 @@ class Operations:
     def problems(self, path: str, *names: str) -> dict[str, Json]:
         """The error answers of an operation, by status, each with an example of every problem that it can be."""
         answers = {}
-        for status in sorted({PROBLEMS[name][0] for name in names}):
-            examples = {name: self.samples.problem(name, path) for name in names if PROBLEMS[name][0] == status}
+        for status in sorted({TYPES[name].status for name in names}):
+            examples = {name: self.samples.problem(name, path) for name in names if TYPES[name].status == status}
             description = " Or: ".join(f"{problem['title']}." for problem in examples.values())
             media = {"schema": self.references[Problem], "examples": _examples(examples)}
             answers[str(status)] = response(

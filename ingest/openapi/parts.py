@@ -18,7 +18,8 @@ from riskline.ingest.openapi.schemas import (
     TransactionEvent,
     TransactionState,
 )
-from riskline.ingest.problems.table import TYPE_PREFIX
+from riskline.ingest.problems.problem import TYPE_PREFIX
+from riskline.ingest.problems.types import TYPES
 from riskline.ingest.submission.callback_field import SCHEMA, Submitted
 from riskline.shared.domain.class_check import of_examples
 from riskline.shared.domain.columns import NUMBERS
@@ -40,50 +41,6 @@ ANSWERS = (
 SUBMITTED_AT = "2026-11-24T03:15:07.098Z"
 SCORED_AT = "2026-11-24T03:15:07.123Z"
 MODEL_VERSION = "20261124T031500-3f9a2c1b"
-
-PROBLEMS: dict[str, tuple[int, str, str]] = {
-    "not-json": (400, "The body is not JSON", "The body cannot be read as JSON: EOF while parsing a value."),
-    "key-needed": (401, "A valid API key is needed", "Send the header Authorization: Bearer KEY."),
-    "forbidden": (403, "The API key may not do this", "This takes a key with another scope."),
-    "unknown-transaction": (404, "Unknown transaction", "No transaction with this id was submitted, or it expired."),
-    "conflict": (409, "The transaction_id is taken by another transaction", "It was submitted with another body."),
-    "not-decided-yet": (409, "The transaction is not decided yet", "It waits for its decision."),
-    "transaction-erased": (410, "The transaction was erased", "Nothing of it is kept."),
-    "cursor-expired": (410, "The feed no longer has this cursor", "Start again with after=0 or after=latest."),
-    "body-too-large": (413, "The body is too large", "A body may have up to 65536 bytes."),
-    "too-many-rows": (413, "The batch has too many rows", "A batch may have up to 10000 rows."),
-    "unsupported-media-type": (415, "The body must be JSON", "Send the header Content-Type: application/json."),
-    "invalid-transaction": (422, "The transaction is not valid", "2 fields are not as they must be; see errors."),
-    "empty-batch": (422, "The batch has no rows", "Send at least one transaction."),
-    "no-row-accepted": (422, "No row of the batch is accepted", "Each of its rows has a problem; see rows."),
-    "invalid-parameter": (422, "A query parameter is not valid", "A query parameter has a value it cannot have."),
-    "rate-limited": (
-        429,
-        "The API key sends too fast",
-        "Its rate is 100/s. Nothing was accepted; send it again later.",
-    ),
-    "no-model": (503, "No model serves", "No usable model is active; riskline doctor says why."),
-    "store-unavailable": (
-        503,
-        "Redis is away or takes no writes",
-        "Nothing was accepted. Repeat the request: the same transaction_id is never taken twice.",
-    ),
-    "queue-full": (503, "Too many transactions wait for a decision", "The queue limit is reached."),
-}
-"""Status, title and an example's detail of each problem that an operation names."""
-
-REFUSALS: dict[str, tuple[int, str, str]] = {
-    "bad-request": (400, "The request is not valid HTTP", "The parser says: Invalid header token."),
-    "not-acceptable": (406, "The client takes no JSON", "Send Accept: application/json."),
-    "request-timeout": (408, "The request came too slowly", "A request may take 15 seconds."),
-    "uri-too-long": (414, "The URI is too long", "It may have up to 8192 bytes."),
-    "expectation-failed": (417, "The expectation is not known", "The only one is Expect: 100-continue."),
-    "host-not-allowed": (421, "The service is not known by this name", "Add it to RISKLINE_ALLOWED_HOSTS."),
-    "head-too-large": (431, "The headers are too large", "They may be 100 fields and 32768 bytes in all."),
-    "too-busy": (503, "Too many requests wait for this process", "Nothing was accepted. Send it again later."),
-    "too-many-connections": (503, "All connections are taken", "Nothing was accepted. Come again."),
-}
-"""The same of those that any request may have for an answer, whatever it asks for."""
 
 HEADERS: dict[str, Json] = {
     "X-Request-ID": {
@@ -253,8 +210,9 @@ class Samples:
 
     def problem(self, name: str, instance: str) -> Json:
         """The problem of this name, at this path."""
-        status, title, detail = {**PROBLEMS, **REFUSALS}[name]
-        problem: Json = {"type": TYPE_PREFIX + name, "title": title, "status": status, "detail": detail}
+        known = TYPES[name]
+        problem: Json = {"type": TYPE_PREFIX + name, "title": known.title, "status": known.status}
+        problem["detail"] = known.example
         problem["instance"] = instance.replace("{transaction_id}", self._id["transaction_id"])
         if name == "invalid-transaction":
             problem["errors"] = [

@@ -12,17 +12,13 @@ import orjson
 from riskline.ingest.auth.authentication import check_still_admitted, sender_of
 from riskline.ingest.auth.rate_limits import Limiter
 from riskline.ingest.edge.bodies import explain_wanted
-from riskline.ingest.problems.table import (
+from riskline.ingest.problems.problem import (
     NO_MORE,
     SOME_NOT_KNOWN,
     Problem,
-    conflict,
     described,
-    empty_batch,
-    no_row_accepted,
     not_json_content,
     queue_full,
-    store_unavailable,
     too_many_rows,
     undescribed,
 )
@@ -161,7 +157,7 @@ class Batch:
                 own_record(submission, answer)
                 self._known += 1
             except ConflictError as error:
-                self._refuse(index, conflict(str(error)))
+                self._refuse(index, Problem("conflict", str(error)))
             except QueueFullError as error:
                 self._retry_after_seconds = error.retry_after_seconds
                 self._refuse(index, queue_full(str(error), error.retry_after_seconds))
@@ -169,7 +165,8 @@ class Batch:
                 is_away = True
                 self._unknown += isinstance(error, OutcomeUnknownError)
         if is_away:
-            raise store_unavailable(SOME_NOT_KNOWN if self._unknown else NO_MORE, **self.taken(), unknown=self._unknown)
+            members = {**self.taken(), "unknown": self._unknown}
+            raise Problem("store-unavailable", SOME_NOT_KNOWN if self._unknown else NO_MORE, members=members)
         # a part of bad rows commits nothing, and would go on without a pause
         await asyncio.sleep(0)
         if len(rows) > room:
@@ -198,8 +195,8 @@ class Batch:
         refused = [orjson.Fragment(row) for _, row in sorted(self._refused)]
         if self._accepted + self._known == 0:
             if not refused:
-                raise empty_batch()
+                raise Problem("empty-batch")
             if self._refused_for == {"queue-full"}:
                 raise queue_full("As many transactions wait as may; see rows.", self._retry_after_seconds, rows=refused)
-            raise no_row_accepted(rows=refused)
+            raise Problem("no-row-accepted", members={"rows": refused})
         return {"accepted": self._accepted, "known": self._known, "refused": len(refused), "rows": refused}

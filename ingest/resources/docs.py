@@ -8,8 +8,9 @@ import falcon
 import falcon.asgi
 import orjson
 
-from riskline.ingest.problems.pages import ADVICE, all_pages, page
-from riskline.ingest.problems.table import PAGES_PATH
+from riskline.ingest.problems.pages import all_pages, page
+from riskline.ingest.problems.problem import PAGES_PATH
+from riskline.ingest.problems.types import TYPES
 from riskline.ingest.resources.static_files import Asset, send_asset
 
 STATIC_DIR = Path(__file__).parent.parent / "static"
@@ -86,7 +87,7 @@ class ProblemPagesResource:
 
     async def on_get_page(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response, name: str) -> None:
         """200 and the page of a type, 404 where there is none of this name."""
-        if name not in ADVICE:
+        if name not in TYPES:
             raise falcon.HTTPNotFound
         _show(resp, page(name))
 

@@ -5,7 +5,7 @@ import orjson
 
 from riskline.ingest.edge.bodies import explain_wanted, read_json_body
 from riskline.ingest.edge.turns import Turns
-from riskline.ingest.problems.refusals import too_busy
+from riskline.ingest.problems.problem import Problem
 from riskline.ingest.recording.recorder import AnyRecorder
 from riskline.ingest.recording.strict import StrictRecorder
 from riskline.shared.clock import utc_now
@@ -44,7 +44,7 @@ class ScoreResource:
         body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
         explain = explain_wanted(req)
         if self._turns.full:
-            raise too_busy()
+            raise Problem("too-busy")
         if self._strict is None:
             await self._recorder.pressure.low()
             resp.data = self.decide(body, explain=explain)

@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from riskline.ingest.problems.table import Problem, body_too_large, internal_error, invalid_transaction
+from riskline.ingest.problems.problem import Problem, body_too_large, invalid_transaction
 from riskline.ingest.submission.callback_field import Submissions, Submitted, is_mentioned
 from riskline.shared.domain.transaction import many
 from riskline.shared.domain.wrong_fields import is_not_json
@@ -170,11 +170,7 @@ class _At(Enum):
     END = auto()
 
 
-_SIGNS = {
-    (_At.START, b"["): _At.FIRST_ROW,
-    (_At.BEHIND_ROW, b","): _At.ROW,
-    (_At.BEHIND_ROW, b"]"): _At.END,
-}
+_SIGNS = {(_At.START, b"["): _At.FIRST_ROW, (_At.BEHIND_ROW, b","): _At.ROW, (_At.BEHIND_ROW, b"]"): _At.END}
 
 
 def read_row(submissions: Submissions, row: bytes) -> Row:
@@ -185,14 +181,12 @@ def read_row(submissions: Submissions, row: bytes) -> Row:
         return invalid_transaction(error)
     except Exception as error:
         log.exception("a row failed", error=type(error).__name__)
-        return internal_error()
+        return Problem("internal-error")
 
 
 def _broken(what: str) -> Problem:
     return Problem(
-        status=400,
-        name="not-json",
-        title="The body is not JSON",
-        detail=f"The body cannot be read as a batch: {what}. Rows before it may have been accepted; to send them again "
+        "not-json",
+        f"The body cannot be read as a batch: {what}. Rows before it may have been accepted; to send them again "
         "is safe.",
     )

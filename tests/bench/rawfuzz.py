@@ -21,8 +21,8 @@ from typing import Any
 
 import orjson
 
-from riskline.ingest.openapi.parts import PROBLEMS, REFUSALS
-from riskline.ingest.problems.table import TYPE_PREFIX
+from riskline.ingest.problems.problem import TYPE_PREFIX
+from riskline.ingest.problems.types import PROBLEMS, REFUSALS
 from tests.integration.apis import RunningApi
 from tests.integration.conftest import write_stump
 from tests.integration.running import OwnRedis

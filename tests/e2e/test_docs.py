@@ -19,8 +19,8 @@ from redis import Redis
 from riskline.cli.up.demo import DEMO_REVIEW_THRESHOLD, example_body
 from riskline.ingest.background.exported_metrics import Kept
 from riskline.ingest.openapi.document import build_openapi
-from riskline.ingest.openapi.parts import PROBLEMS, REFUSALS
-from riskline.ingest.problems.table import TYPE_PREFIX
+from riskline.ingest.problems.problem import TYPE_PREFIX
+from riskline.ingest.problems.types import PROBLEMS, REFUSALS
 from riskline.shared.domain.assessment import assess_one
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import Transaction
@@ -121,7 +121,7 @@ def _named(responses: dict[str, Any]) -> list[str]:
 def problem_rows() -> list[str]:
     return [
         f"| [`{TYPE_PREFIX}{name}`](problems.md#{name}) | {status} | {title} |"
-        for name, (status, title, _) in {**PROBLEMS, **REFUSALS}.items()
+        for name, (status, title, *_) in {**PROBLEMS, **REFUSALS}.items()
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from riskline.ingest.problems.table import NOT_KNOWN, REFUSED
+from riskline.ingest.problems.problem import NOT_KNOWN, REFUSED
 from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually, riskline
 from tests.support.factories import transaction_json
 

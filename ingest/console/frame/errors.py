@@ -6,7 +6,7 @@ from typing import Any
 import falcon.asgi
 
 from riskline.ingest.console.frame.rendering import Renderer
-from riskline.ingest.problems.table import Problem, described
+from riskline.ingest.problems.problem import Problem, described
 
 WITHOUT_REDIS = (
     "It is away, hangs, or takes no writes. This page is about what is in it, so there is nothing to show; what you "

@@ -15,7 +15,7 @@ from riskline.ingest.console.trying.curves import picture_of
 from riskline.ingest.console.trying.inputs import Input, inputs_of, row_of
 from riskline.ingest.console.trying.nearest_change import changes_of
 from riskline.ingest.console.trying.varying import Variation
-from riskline.ingest.problems.table import invalid_transaction
+from riskline.ingest.problems.problem import invalid_transaction
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import Model, assess_one
 from riskline.shared.domain.columns import raised_at, raised_in

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from riskline.cli.operate.keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.rate_limits import FRESH_SECONDS, TELL_SECONDS, Account, Limiter
-from riskline.ingest.problems.table import Problem
+from riskline.ingest.problems.problem import Problem
 from riskline.shared.access.api_keys import ApiKey, Scope
 from riskline.shared.access.rate import UNLIMITED, Rate, parse_rate
 from riskline.shared.errors import StoreUnavailableError

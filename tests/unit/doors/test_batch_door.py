@@ -8,7 +8,7 @@ import orjson
 import pytest
 from falcon import testing
 
-from riskline.ingest.problems.table import Problem
+from riskline.ingest.problems.problem import Problem
 from riskline.ingest.resources.batches import MAX_DESCRIBED_BYTES, ROWS_AT_A_TIME
 from riskline.ingest.submission.batch_rows import PART_BYTES, Array, read_row
 from riskline.shared.domain.transaction import Transaction

@@ -13,9 +13,10 @@ import pytest
 from riskline import ingest
 from riskline.ingest.middleware.request_id import EXPOSED
 from riskline.ingest.openapi.document import build_openapi
-from riskline.ingest.problems.pages import ADVICE, KNOWN, all_pages
-from riskline.ingest.problems.refusals import too_many_connections, wire_answer
-from riskline.ingest.problems.table import TYPE_PREFIX
+from riskline.ingest.problems.pages import all_pages
+from riskline.ingest.problems.problem import TYPE_PREFIX, Problem
+from riskline.ingest.problems.refusals import wire_answer
+from riskline.ingest.problems.types import TYPES
 from riskline.shared.domain.transaction import Transaction
 from tests.support.api import Api
 
@@ -36,13 +37,11 @@ def calls() -> Iterator[ast.Call]:
 
 def types_in_the_code() -> dict[str, tuple[int, str]]:
     """Status and title of each type, from the places that make problems."""
-    found = {}
-    for call in calls():
-        words = {word.arg: word.value for word in call.keywords}
-        if isinstance(call.func, ast.Name) and call.func.id == "Problem" and isinstance(words["name"], ast.Constant):
-            name, status, title = (ast.literal_eval(words[word]) for word in ("name", "status", "title"))
-            assert found.setdefault(name, (status, title)) == (status, title), f"{name} differs from place to place"
-    return found
+    made = [
+        call.args[0] for call in calls() if isinstance(call.func, ast.Name) and call.func.id == "Problem" and call.args
+    ]
+    names = {name.value for name in made if isinstance(name, ast.Constant)}
+    return {name: (TYPES[name].status, TYPES[name].title) for name in names}
 
 
 def types_of_falcon() -> dict[str, tuple[int, str]]:
@@ -68,14 +67,14 @@ def test_each_type_in_the_code_has_a_section_with_its_status_and_title_and_no_se
 
     assert len(in_the_code) > 25
     assert {name: (int(found["status"]), found["title"]) for name, found in sections().items()} == in_the_code
-    assert ADVICE.keys() == KNOWN.keys() == in_the_code.keys()
+    assert TYPES.keys() == in_the_code.keys()
 
 
 def test_the_committed_pages_are_those_of_the_code() -> None:
     assert COMMITTED.read_text(encoding="utf-8") == all_pages(), "run make openapi"
 
 
-@pytest.mark.parametrize("name", sorted(ADVICE))
+@pytest.mark.parametrize("name", sorted(TYPES))
 def test_a_sections_example_is_an_answer_of_its_type(name: str) -> None:
     found = sections()[name]
     body = json.loads(found["body"])
@@ -114,7 +113,7 @@ def test_every_error_answer_leads_to_the_page_of_its_type(
 
 
 def test_so_does_one_that_is_written_before_there_is_a_request() -> None:
-    answer = wire_answer(too_many_connections(), instance=b"", root_path="/fraud", request_id="a", defaults=[])
+    answer = wire_answer(Problem("too-many-connections"), instance=b"", root_path="/fraud", request_id="a", defaults=[])
 
     assert b'\r\nlink: </fraud/docs/problems/too-many-connections>; rel="help"\r\n' in answer
 
