@@ -13,6 +13,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from riskline.ingest.edge.limits import STATE, Edge
+from riskline.ingest.edge.turns import PIECES_A_TURN
 
 HEAD_END = b"\r\n\r\n"
 """Ends each head and each chunked body; the parser takes no other line break."""
@@ -70,7 +71,7 @@ class PiecesProtocol(HttpToolsProtocol):
         elif self._between_requests and self.is_answering():
             self.flow.hold()
             self.hold(data)
-        elif self._edge.turns.take(len(self.connections)):
+        elif len(self.connections) <= PIECES_A_TURN or self._edge.turns.take():
             self.read(data)
         else:
             self.wait_for_turn(data)

@@ -49,10 +49,8 @@ class Turns:
         finally:
             self._scoring -= 1
 
-    def take(self, connections: int) -> bool:
-        """Whether one of so many connections may be read at once; where they are few, a turn cannot take long."""
-        if connections <= PIECES_A_TURN:
-            return True
+    def take(self) -> bool:
+        """Takes a place in this turn for one of more than `PIECES_A_TURN` connections; False where none is left."""
         if not self._left:
             return False
         self._left -= 1

@@ -13,6 +13,7 @@ from typing import Any
 from riskline.ingest.auth.rate_limits import Account
 from riskline.ingest.edge.connection import EdgeProtocol
 from riskline.ingest.edge.pieces import HEAD_END
+from riskline.ingest.edge.turns import PIECES_A_TURN
 from riskline.ingest.fastpath.state import STATE, Door, FastPath, Plain, busy
 from riskline.ingest.middleware.request_id import request_id
 from riskline.ingest.problems.problem import MEDIA_PROBLEM
@@ -50,7 +51,11 @@ class FastPathProtocol(EdgeProtocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of a request is here, or a request, or several."""
-        if self._held or not self._edge.turns.take(len(self.connections)) or not self._take_known(data):
+        if (
+            self._held
+            or (len(self.connections) > PIECES_A_TURN and not self._edge.turns.take())
+            or not self._take_known(data)
+        ):
             super().data_received(data)
 
     def read_on(self, data: bytes, start: int) -> None:
@@ -220,7 +225,8 @@ class FastPathProtocol(EdgeProtocol):
                 self._submit(plain, body, data, started)
             else:
                 decision = self._fast_path.decide(body, explain=plain.door.explain)
-                self._answer(b"200 OK", request_id(plain.request_id), decision, self._rate_lines(account))
+                rate = b"" if account is None else self._rate_lines(account)
+                self._answer(b"200 OK", request_id(plain.request_id), decision, rate)
                 self._fast_path.scored.add_observed(time.perf_counter() - started)
         except Exception:  # noqa: BLE001  # whatever it is: the ordinary way meets it again, and says what is wrong
             if account is not None:
@@ -228,8 +234,8 @@ class FastPathProtocol(EdgeProtocol):
             return False
         return True
 
-    def _rate_lines(self, account: Account | None) -> bytes:
-        return b"" if account is None else account.lines(self._fast_path.clock())
+    def _rate_lines(self, account: Account) -> bytes:
+        return account.lines(self._fast_path.clock())
 
     def _submit(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
         identity = request_id(plain.request_id)
@@ -266,7 +272,8 @@ class FastPathProtocol(EdgeProtocol):
                 b"202 Accepted",
                 identity,
                 state,
-                f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode() + self._rate_lines(account),
+                f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode()
+                + (b"" if account is None else self._rate_lines(account)),
             )
             self._fast_path.accepted.add_observed(time.perf_counter() - started)
         else:

@@ -41,12 +41,16 @@ class Pressure:
 
 
 class Level:
-    """How full a bounded buffer is: warns at half, counts what finds it full, and says when it has emptied."""
+    """How full a bounded buffer is: warns at half, counts what finds it full, and says when it has emptied.
+
+    Below `watched` decisions and `watched_bytes` there is room, so that nobody needs to ask.
+    """
 
     def __init__(self, *, capacity: int, max_bytes: int) -> None:
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._half, self._half_bytes = max(1, capacity // 2), max_bytes // 2
+        self.watched, self.watched_bytes = min(self._half, capacity), self._half_bytes
         self._is_told = False
         self._dropped_before = 0
         self.dropped = 0

@@ -90,7 +90,10 @@ class Recorder:
         """Takes a decision, as it was answered, to be recorded, or counts it as dropped where the buffer is full."""
         body = transaction.to_json()
         waiting = len(self._buffer)
-        if not self._level.has_room(waiting, self._bytes):
+        level = self._level
+        if (waiting >= level.watched or self._bytes >= level.watched_bytes) and not level.has_room(
+            waiting, self._bytes
+        ):
             return
         self._buffer.append((transaction.transaction_id, body, scored_at, shown))
         self._bytes += len(body) + len(shown)

@@ -44,7 +44,7 @@ class Decision:
         shown: dict[str, Any] = {
             "transaction_id": self.transaction_id,
             "fraud_probability": self.fraud_probability,
-            "action": self.action.value,
+            "action": str(self.action),
             "model_version": self.model_version,
             "scored_at": self.scored_at,
         }

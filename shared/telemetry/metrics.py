@@ -168,7 +168,10 @@ class Tally:
 
     def add_observed(self, value: float) -> None:
         """Counts one with its value for the histogram: how long it took, in seconds, or its probability."""
-        self.add()
+        # as `add` does: a call for each decision would cost as much as the sum
+        if self._count == 0:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._count += 1
         self._sum += value
         bucket = bisect_left(self._bounds, value)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1

@@ -185,6 +185,8 @@ async def test_what_is_no_decision_waits_its_turn_and_is_not_refused(data: bytes
 async def test_both_ways_refuse_in_the_same_words(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Turns, "full", property(lambda _: True))
     monkeypatch.setattr(Turns, "take", lambda *_: False)
+    for module in ("fastpath.requests", "edge.pieces"):
+        monkeypatch.setattr(f"riskline.ingest.{module}.PIECES_A_TURN", 0)
     async with serving(Api().app) as server:
         [answer] = (
             await server.connect(fast=fast).send(request("/score-transaction", GOOD, "X-Request-ID: a")).answers()
