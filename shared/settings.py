@@ -203,8 +203,8 @@ class Settings(BaseSettings):
     )
     console_columns: str | None = Field(
         default=None,
-        description="Fields of a transaction that the console's list of decisions shows, by comma "
-        "(`amount,customer_age`), to whoever has asked to see values; unset, the first two.",
+        description="Fields of a transaction that the console's list of decisions shows, by comma"
+        ", to whoever has asked to see values; unset, the first two.",
     )
     alive_file: Path | None = Field(
         default=None,
