@@ -13,6 +13,7 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Protocol
 
+from riskline.ingest.background.every import every
 from riskline.ingest.problems.problem import rate_limited
 from riskline.shared.access.api_keys import ApiKey
 from riskline.shared.access.rate import UNLIMITED, Rate
@@ -210,12 +211,7 @@ class Limiter:
 
     async def run(self) -> None:
         """Tells Redis, and hears of other processes, until cancelled."""
-        while True:
-            await asyncio.sleep(TELL_SECONDS)
-            try:
-                await self.tell()
-            except Exception:
-                log.exception("telling what keys have spent failed")
+        await every(TELL_SECONDS, self.tell, log=log, failed="telling what keys have spent failed")
 
     async def tell(self) -> None:
         """One exchange with Redis; where it fails, this process keeps to its share before long."""

@@ -1,11 +1,11 @@
 """How many transactions wait for a decision, and how fast they are decided: looked at once a second."""
 
-import asyncio
 import math
 import time
 from collections import deque
 from collections.abc import Callable
 
+from riskline.ingest.background.every import every
 from riskline.shared.errors import QueueFullError, StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
@@ -74,16 +74,11 @@ class Backlog:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-                self._outage.over()
-            except StoreUnavailableError as error:
-                self._last = None
-                self._outage.failed(error)
-            except Exception:
-                log.exception("looking at the queue failed")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at the queue failed", outage=self._missed)
+
+    def _missed(self, error: StoreUnavailableError) -> None:
+        self._last = None
+        self._outage.failed(error)
 
     async def look(self) -> None:
         """Counts once.
@@ -110,6 +105,7 @@ class Backlog:
         OLDEST_SECONDS.set((counts.oldest_ms or 0) / 1000)
         WORKERS.set(counts.workers)
         FAILED.set(counts.failed_now)
+        self._outage.over()
 
     def _look_at_callbacks(self, counts: Counts) -> None:
         overdue_seconds = counts.callbacks_overdue_ms / 1000

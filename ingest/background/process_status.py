@@ -1,8 +1,8 @@
 """Which processes serve which model version: told and looked at once a second, so that readiness asks nobody."""
 
-import asyncio
 from typing import Protocol
 
+from riskline.ingest.background.every import every
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.process.heartbeats import Presence
@@ -57,14 +57,11 @@ class Fleet:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailableError:
-                self.states = self.decided = self.measured = None
-            except Exception:
-                log.exception("looking at the processes failed")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        failed = "looking at the processes failed"
+        await every(INTERVAL_SECONDS, self.look, log=log, failed=failed, outage=self._missed)
+
+    def _missed(self, _error: StoreUnavailableError) -> None:
+        self.states = self.decided = self.measured = None
 
     async def look(self) -> None:
         """Tells what there is to tell, and looks once.

@@ -4,13 +4,13 @@ Workers tell Redis what they count; the API's processes tell it here what they h
 sums, each process keeps the last looks by itself, and one of them writes a snapshot a minute, which survives restarts.
 """
 
-import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.every import every
 from riskline.ingest.background.process_status import Fleet
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -74,15 +74,7 @@ class History:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailableError as error:
-                # the queue's look tells of it
-                log.debug("Redis was not told what was answered", problem=str(error))
-            except Exception:
-                log.exception("keeping the history failed")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        await every(INTERVAL_SECONDS, self.look, log=log, failed="keeping the history failed", outage=_missed)
 
     async def look(self) -> None:
         """Tells what this process has answered, and keeps what all have.
@@ -158,3 +150,8 @@ def _each_bucket(measure: str, below: list[tuple[str, int]]) -> Iterator[tuple[F
         found[bound] += number - before
         before = 0 if bound == INFINITE else number
     yield from ((Field(measure, "", bound), number) for bound, number in found.items())
+
+
+def _missed(error: StoreUnavailableError) -> None:
+    # the queue's look tells of it
+    log.debug("Redis was not told what was answered", problem=str(error))

@@ -1,12 +1,12 @@
 """Whether Redis answers, and how much of its memory is taken, for the metrics: looked at now and then."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from riskline.ingest.background.every import every
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.connect.connection import redis_faults_named
@@ -40,12 +40,7 @@ class RedisWatch:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                log.exception("looking at Redis failed")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at Redis failed")
 
     async def look(self) -> None:
         """Looks once."""

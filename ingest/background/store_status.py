@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
+from riskline.ingest.background.every import every
 from riskline.shared.clock import utc_now
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -116,12 +117,7 @@ class StoreWatch:
     async def run(self) -> None:
         """Looks until cancelled."""
         self.recall()
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                log.exception("looking at the store failed")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at the store failed")
 
     def recall(self) -> None:
         """Takes up what processes before this one knew."""

@@ -1,10 +1,10 @@
 """How many workers the present load needs: reckoned once a second from what all processes have told Redis."""
 
-import asyncio
 from collections import deque
 from typing import Protocol
 
 from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.every import every
 from riskline.shared.domain.capacity import Load, Target, pace, workers_needed
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -46,16 +46,13 @@ class Scaling:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailableError as error:
-                self.busy_seconds = None
-                # the queue's look tells of it
-                log.debug("Redis was not asked how fast the workers are", problem=str(error))
-            except Exception:
-                log.exception("reckoning the workers needed failed")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        failed = "reckoning the workers needed failed"
+        await every(INTERVAL_SECONDS, self.look, log=log, failed=failed, outage=self._missed)
+
+    def _missed(self, error: StoreUnavailableError) -> None:
+        self.busy_seconds = None
+        # the queue's look tells of it
+        log.debug("Redis was not asked how fast the workers are", problem=str(error))
 
     async def look(self) -> None:
         """Reckons once; says nothing before two looks at the queue have told how fast transactions arrive.

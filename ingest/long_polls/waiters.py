@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import orjson
 from redis.asyncio import Redis
 
+from riskline.ingest.background.every import every
 from riskline.ingest.long_polls.shared_reads import Read, Reads, in_batches
 from riskline.shared.domain.lifecycle import Status
 from riskline.shared.errors import StoreUnavailableError
@@ -154,16 +155,12 @@ class Waiting:
 
     async def listen(self, redis: Redis) -> None:
         """Hears of decisions until cancelled; an outage of Redis is waited out."""
-        while True:
-            try:
-                with redis_faults_named():
-                    await self._hear(redis)
-            except StoreUnavailableError as error:
-                self._outage.failed(error)
-            except Exception:
-                # whatever somebody else publishes there must not leave every client waiting
-                log.exception("subscription failed")
-            await asyncio.sleep(RECHECK_SECONDS)
+
+        async def hear() -> None:
+            with redis_faults_named():
+                await self._hear(redis)
+
+        await every(RECHECK_SECONDS, hear, log=log, failed="subscription failed", outage=self._outage.failed)
 
     async def _hear(self, redis: Redis) -> None:
         async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
