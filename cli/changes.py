@@ -20,16 +20,16 @@ def note_change(data: Path | None, what: str, **about: object) -> None:
     The change is made already, so that where neither keeps it a line on standard error says so.
     """
     # redis-py: `riskline --help` shall not wait for it
-    from riskline.shared.store.changes import PendingChanges, change, keep  # noqa: PLC0415
+    from riskline.shared.store.audit_log import PendingChanges, append_entries, audit_entry  # noqa: PLC0415
 
-    entry = change(os_user(), what, about)
+    entry = audit_entry(os_user(), what, about)
     settings = installation_settings(data=data)
     pending = PendingChanges(settings.data)
     try:
         if settings.redis_url is not None:
             with open_store(settings, timeout_seconds=REDIS_SECONDS) as store:
                 pending.deliver(store.first)
-                keep(store.first, [entry])
+                append_entries(store.first, [entry])
             return
     except (RisklineError, OSError):
         # kept below, and told when Redis answers

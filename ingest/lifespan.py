@@ -22,7 +22,7 @@ from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.model.serving import Serving
-from riskline.shared.process.settling import settle
+from riskline.shared.process.heap import freeze_heap
 from riskline.shared.telemetry.metrics import forget_dead_processes
 
 log = get_logger(__name__)
@@ -101,7 +101,7 @@ class Background:
             self._warm_up(),
         )
         self._tasks = [asyncio.create_task(each) for each in running]
-        settle()
+        freeze_heap()
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Finishes commits and recordings, then lets go of Redis."""

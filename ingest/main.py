@@ -38,7 +38,7 @@ from riskline.shared.model.serving import create_serving
 from riskline.shared.process.heartbeats import Presence, process_name
 from riskline.shared.process.jobs import SCORING_QUEUE_KEY, Tickets
 from riskline.shared.settings import Settings, load_settings
-from riskline.shared.store.changes import PendingChanges
+from riskline.shared.store.audit_log import PendingChanges
 from riskline.shared.store.connect.connection import (
     connect,
     connect_async,
@@ -55,7 +55,7 @@ from riskline.shared.store.status.identity import memory_of
 from riskline.shared.store.status.minute_counts import RedisHistory
 from riskline.shared.store.status.paces import AsyncPaces
 from riskline.shared.store.status.processes import AsyncProcesses
-from riskline.shared.store.status.safety import facts_of
+from riskline.shared.store.status.redis_safety import facts_of
 from riskline.shared.store.status.servers import warn_of_store
 from riskline.shared.store.status.tallies import AsyncTallies
 from riskline.shared.telemetry.metrics import MULTIPROCESS_VARIABLE

@@ -9,14 +9,14 @@ from redis.asyncio import Redis
 from riskline.ingest.long_polls.feed_reads import BLOCK_SECONDS
 from riskline.shared.settings import Settings
 from riskline.shared.store.connect.connection import connect_anywhere_async, connect_store_async
-from riskline.shared.store.feed import Cursor, Decisions, Place, RedisDecisions
+from riskline.shared.store.feed import Cursor, Decisions, FeedPosition, RedisDecisions
 from riskline.shared.store.interfaces import TransactionIntake
 from riskline.shared.store.keys import Keys
+from riskline.shared.store.redis_queue import RedisIntake
 from riskline.shared.store.sharding.sharded_feed import ShardedCursor, ShardedDecisions
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
 from riskline.shared.store.sharding.shards import all_keys, first_shard, shard_of, share
 from riskline.shared.store.status.identity import AsyncIdentity, Witness
-from riskline.shared.store.transactions import RedisIntake
 from riskline.shared.webhooks.schedule import Schedule
 
 
@@ -28,7 +28,7 @@ class ApiStore:
     warm: Sequence[RedisIntake]
     """The intakes of the shards."""
     decisions: Decisions
-    parse_cursor: Callable[[str], Place | None]
+    parse_cursor: Callable[[str], FeedPosition | None]
     channels: Sequence[str]
     shards: Sequence[Redis]
     """The client of each shard, by its number."""
@@ -59,7 +59,7 @@ def open_store(settings: Settings) -> ApiStore:
     ]
     intake: TransactionIntake = intakes[0]
     decisions: Decisions = feeds[0]
-    parse_cursor: Callable[[str], Place | None] = Cursor.parse
+    parse_cursor: Callable[[str], FeedPosition | None] = Cursor.parse
     subscriber = clients[0]
     if shards > 1:
         intake = sharded = ShardedIntake(intakes, route=partial(shard_of, shards=shards))

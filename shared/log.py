@@ -56,7 +56,7 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
-def tell_model_version(version: str) -> None:
+def set_model_version(version: str) -> None:
     """Puts the version that serves now into each later line of this process."""
     global _model_version  # noqa: PLW0603  # one model serves in a process, and every line is of its time
     _model_version = version

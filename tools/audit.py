@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 
 CLEAN, VULNERABLE, NOT_ASKED = 0, 1, 3
 """Exit codes; 2 is wrong usage, as everywhere."""

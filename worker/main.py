@@ -12,8 +12,8 @@ from rq.exceptions import StopRequested
 from riskline.shared.errors import SettingsError, StoreUnavailableError
 from riskline.shared.log import configure_logging, get_logger
 from riskline.shared.outage import Outage
+from riskline.shared.process.heap import freeze_heap
 from riskline.shared.process.heartbeats import process_name
-from riskline.shared.process.settling import settle
 from riskline.shared.settings import Settings
 from riskline.shared.store.connect.connection import (
     WORKER_RETRIES,
@@ -82,7 +82,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             with suppress(StoreUnavailableError):
                 # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
                 side.tickets.ensure()
-            settle()
+            freeze_heap()
             log.info("worker starts", name=process.name, queue=queue)
             while not stopping.is_set():
                 if _tickets_answer(settings, process, outage=outage):

@@ -17,7 +17,7 @@ from riskline.cli.installation import DataOption, Installation, installation_set
 from riskline.shared.errors import BundleError, InstallationError, RisklineError
 from riskline.shared.model.build import LIBRARY
 from riskline.shared.settings import Settings
-from riskline.shared.words import from_the_clone
+from riskline.shared.wording import install_command
 
 OLDEST_PYTHON = (3, 11)
 
@@ -197,7 +197,7 @@ def _check_extras() -> Iterator[Finding]:
     for extra, (modules, use) in EXTRAS.items():
         missing = [name for name in modules if find_spec(name) is None]
         if missing:
-            detail = f"{', '.join(missing)} not installed; {use} need them: {from_the_clone(extra)}"
+            detail = f"{', '.join(missing)} not installed; {use} need them: {install_command(extra)}"
             yield Finding(extra, Verdict.WARN, detail)
         else:
             yield Finding(extra, Verdict.OK, f"installed, for {use}")

@@ -33,9 +33,9 @@ def check_keys(settings: Settings) -> Iterator[Finding]:
     try:
         keys = [key for key, _ in known_keys(settings)]
         check_distinct(keys)
-        there = file.look() is not None
+        there = file.stamp() is not None
         if file.is_missing:
-            raise file.gone()
+            raise file.missing_error()
     except InstallationError as error:
         yield Finding(CHECK, Verdict.FAIL, str(error))
         return

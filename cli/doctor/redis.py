@@ -13,8 +13,8 @@ from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.operations import AllAudits
 from riskline.shared.store.status.counts import Counts, together
 from riskline.shared.store.status.processes import Processes, ProcessState
-from riskline.shared.store.status.safety import WANTED_REDIS, dangers, facts_of
-from riskline.shared.words import counted
+from riskline.shared.store.status.redis_safety import WANTED_REDIS, dangers, facts_of
+from riskline.shared.wording import counted
 
 
 def check_redis(settings: Settings) -> Generator[Finding, None, bool]:

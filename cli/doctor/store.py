@@ -15,8 +15,8 @@ from riskline.shared.store.connect.url import is_cluster_url
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.sharding.layout import OtherLayoutError
 from riskline.shared.store.sharding.shards import all_keys, tags
-from riskline.shared.store.status.identity import Identity, Known, memory_of
-from riskline.shared.store.status.servers import Server, dangers_of_server, servers, uncovered
+from riskline.shared.store.status.identity import Identity, RememberedShard, memory_of
+from riskline.shared.store.status.servers import ServerReport, dangers_of_server, servers, uncovered
 
 DOCTOR_SECONDS = 2.0
 """For each answer of Redis: one that hangs costs the whole diagnosis this once or twice."""
@@ -72,7 +72,7 @@ def _layout_of(redis: Redis, keys: Keys) -> bool | OtherLayoutError | None:
         return error.__cause__ if isinstance(error.__cause__, OtherLayoutError) else None
 
 
-def _of_server(server: Server, shards: int, url: str) -> Iterator[Finding]:
+def _of_server(server: ServerReport, shards: int, url: str) -> Iterator[Finding]:
     name = server.name or url
     serves = _serves(server, shards)
     if server.facts is None:
@@ -85,7 +85,7 @@ def _of_server(server: Server, shards: int, url: str) -> Iterator[Finding]:
         yield Finding("store", Verdict(danger.severity.value), f"{name}: {danger.sentence}")
 
 
-def _serves(server: Server, shards: int) -> str:
+def _serves(server: ServerReport, shards: int) -> str:
     if server.node is None:
         return ""
     if not server.node.ranges:
@@ -94,7 +94,7 @@ def _serves(server: Server, shards: int) -> str:
     return f" (shards tagged {', '.join(mine)})" if mine else " (no shard)"
 
 
-def _of_cluster(url: str, found: list[Server], shards: int) -> Iterator[Finding]:
+def _of_cluster(url: str, found: list[ServerReport], shards: int) -> Iterator[Finding]:
     nodes = [server.node for server in found if server.node is not None and server.node.ranges]
     counts = [len(node.tags(shards)) for node in nodes]
     served = {tag for node in nodes for tag in node.tags(shards)}
@@ -128,7 +128,7 @@ def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
     """What each shard has lost, in words, of which no operator has taken note; raises as above."""
     remembered = memory_of(settings.data, settings.required_store_url).read()
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
-        look = Identity(redis, keys=keys).look()
+        look = Identity(redis, keys=keys).read()
         lost = look.lost or look.differs_from(remembered.get(keys.shard))
         if lost is not None:
             since = f" (found {look.lost_at})" if look.lost_at else ""
@@ -146,9 +146,9 @@ def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
         identity = Identity(redis, keys=keys)
         identity.accept_loss()
-        look = identity.look()
+        look = identity.read()
         if look.identity is not None:
-            known[keys.shard] = Known(look.identity, look.accepted)
+            known[keys.shard] = RememberedShard(look.identity, look.accepted)
     try:
         memory_of(settings.data, settings.required_store_url).write(known)
     except OSError as error:

@@ -19,7 +19,7 @@ from riskline.shared.domain.transaction import TransactionModel, load_transactio
 from riskline.shared.errors import DatasetError, InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings
-from riskline.shared.words import counted, from_the_clone, no_transactions
+from riskline.shared.wording import counted, install_command, no_transactions
 from riskline.worker.training.data.rows import Block, Refusals
 
 SMALL_FILE_BYTES = 1_000_000
@@ -127,7 +127,7 @@ def _scoring_there(
     try:
         from riskline.cli.files.scoring_service import Service, scoring_by  # noqa: PLC0415  # httpx is not where it only serves
     except ImportError as error:
-        raise InstallationError(f"`--url` needs httpx and tenacity: {from_the_clone('client')} ({error})") from error
+        raise InstallationError(f"`--url` needs httpx and tenacity: {install_command('client')} ({error})") from error
     service = Service(url=url, api_key=api_key, connections=connections, explain=explain)
     with scoring_by(service, transaction_class) as score_blocks:
         yield score_blocks, score_blocks.versions
@@ -156,7 +156,7 @@ def _opened(file: Path, transaction_class: type[TransactionModel]) -> tuple[Iter
     try:
         from riskline.worker.training.data.dataset import estimated_rows, read_blocks  # noqa: PLC0415  # polars is slow to import
     except ImportError as error:
-        raise InstallationError(f"`riskline score` needs polars: {from_the_clone('files')} ({error})") from error
+        raise InstallationError(f"`riskline score` needs polars: {install_command('files')} ({error})") from error
     # polars has taken Ctrl-C for itself, and would keep it back until the next block is read
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
     return read_blocks(file, transaction_class), estimated_rows(file)

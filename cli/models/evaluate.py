@@ -143,7 +143,7 @@ def _say_chosen(measured: "Measurement", command: str | None) -> None:
     if measured.chosen is None:
         return
     # scikit-learn, which is there now
-    from riskline.worker.training.evaluation.choosing import PROMISE  # noqa: PLC0415
+    from riskline.worker.training.evaluation.thresholds import PROMISE  # noqa: PLC0415
 
     for sentence in measured.chosen.because:
         typer.echo(sentence)

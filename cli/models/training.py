@@ -27,7 +27,7 @@ from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.description import Description
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings
-from riskline.shared.words import counted, from_the_clone, no_transactions
+from riskline.shared.wording import counted, install_command, no_transactions
 
 if TYPE_CHECKING:
     from riskline.worker.training.calibration import Method
@@ -42,7 +42,7 @@ CalibrationOption = Annotated[
     str | None, typer.Option("--calibration", help="Make scores probabilities by labels: sigmoid or isotonic.")
 ]
 ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, max=1, help="Decline strictly above it.")]
-NEEDS = f"needs packages that only serving does not: {from_the_clone('train,files')}"
+NEEDS = f"needs packages that only serving does not: {install_command('train,files')}"
 
 
 def register(app: typer.Typer) -> None:

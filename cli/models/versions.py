@@ -21,7 +21,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 WaitOption = Annotated[

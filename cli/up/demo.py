@@ -17,7 +17,7 @@ from riskline.shared.domain.transaction import Transaction, TransactionModel, lo
 from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings
-from riskline.shared.words import from_the_clone
+from riskline.shared.wording import install_command
 
 DEMO_REVIEW_THRESHOLD = 0.5
 """More likely fraud than not, and not sure enough to decline: the demo shows all three actions."""
@@ -54,7 +54,7 @@ def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
     if missing:
         raise InstallationError(
             f"no model in {settings.models_dir}, and none can be trained here without {', '.join(missing)}: "
-            f"{from_the_clone('train,files')}, or copy a bundle there and `riskline models activate` it"
+            f"{install_command('train,files')}, or copy a bundle there and `riskline models activate` it"
         )
     say(f"no model in {settings.models_dir}: making one from simulated transactions, once")
     environment = cli_environment(settings)

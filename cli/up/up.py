@@ -28,7 +28,7 @@ from riskline.shared.domain.transaction import TransactionModel, load_transactio
 from riskline.shared.errors import InstallationError
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.store.connect.connection import require_layout
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 
 API_STOP_SECONDS = 13.5
 """More than the API itself takes behind its RISKLINE_STOP_DELAY: for requests under way, and with several processes."""

@@ -16,7 +16,7 @@ from riskline.ingest.auth.scopes import BY_SESSION, OPEN, Access, access_to
 from riskline.ingest.problems.problem import Problem, forbidden, key_needed
 from riskline.ingest.submission.group_commit import COMMITTED
 from riskline.shared.access.api_keys import ApiKey, Scope, check_distinct, digest_of, found
-from riskline.shared.access.key_file import KeyFile, Look
+from riskline.shared.access.key_file import FileStamp, KeyFile
 from riskline.shared.errors import InstallationError, SettingsError
 from riskline.shared.log import get_logger
 from riskline.shared.settings import Settings
@@ -33,7 +33,7 @@ COMPLAIN_AGAIN = timedelta(minutes=1)
 
 SCHEME = "bearer"
 
-Found = tuple[tuple[ApiKey, ...], Look] | None
+Found = tuple[tuple[ApiKey, ...], FileStamp] | None
 """What a look brought: keys, or that nothing has changed."""
 
 
@@ -59,7 +59,7 @@ class Gate:
         self.asks = always or bool(own_keys)
         self._own_keys = self._keys = self._valid = own_keys
         self._file = file
-        self._look: Look | None = None
+        self._look: FileStamp | None = None
         self._looking: asyncio.Future[Found] | None = None
         self.problem = ""
         self._complained_at = datetime.min.replace(tzinfo=UTC)
@@ -85,7 +85,7 @@ class Gate:
         if self._file is None:
             return
         if self._file.is_missing:
-            raise self._file.gone()
+            raise self._file.missing_error()
         if (loaded := self._file.load()) is not None:
             self._take(self._file, *loaded)
 
@@ -117,7 +117,7 @@ class Gate:
             self._take(file, *loaded)
             log.info("API keys read", keys=len(self._keys), file=str(file.path))
 
-    def _take(self, file: KeyFile, keys: tuple[ApiKey, ...], look: Look) -> None:
+    def _take(self, file: KeyFile, keys: tuple[ApiKey, ...], look: FileStamp) -> None:
         together = (*self._own_keys, *keys)
         try:
             check_distinct(together)
@@ -181,7 +181,7 @@ class Gate:
         return key is not None and key.has_any(access.scopes)
 
 
-def _in_background(file: KeyFile, last: Look | None) -> "asyncio.Future[Found]":
+def _in_background(file: KeyFile, last: FileStamp | None) -> "asyncio.Future[Found]":
     """Looks in a thread of its own: one that hangs keeps neither others from theirs nor the process from its end."""
     found: Future[Found] = Future()
 
@@ -195,13 +195,13 @@ def _in_background(file: KeyFile, last: Look | None) -> "asyncio.Future[Found]":
     return asyncio.wrap_future(found)
 
 
-def _look_again(file: KeyFile, last: Look | None) -> Found:
-    look = file.look()
+def _look_again(file: KeyFile, last: FileStamp | None) -> Found:
+    look = file.stamp()
     if look == last and not (look is None and file.is_missing):
         return None
     loaded = None if look is None else file.load()
     if loaded is None:
-        raise file.gone()
+        raise file.missing_error()
     return loaded
 
 

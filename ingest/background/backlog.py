@@ -23,7 +23,7 @@ from riskline.shared.telemetry.metrics import (
     UNDECIDED,
     WORKERS,
 )
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 
 log = get_logger(__name__)
 

@@ -69,12 +69,12 @@ class Fleet:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        news = self._presence.news()
+        news = self._presence.state_to_publish()
         if news is None:
             self.states = await self._signs.living()
         else:
             self.states = await self._signs.announce(news)
-            self._presence.told(news)
+            self._presence.mark_published(news)
         self.api_processes = max(1, sum(state.kind == "api" for state in self.states))
         self._show(self.states)
         self.decided = await self._tallies.read()

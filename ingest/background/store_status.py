@@ -9,7 +9,14 @@ from riskline.ingest.background.every import every
 from riskline.shared.clock import utc_now
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
-from riskline.shared.store.status.identity import AsyncIdentity, Known, Look, Memory, Witness, went_back
+from riskline.shared.store.status.identity import (
+    AsyncIdentity,
+    RememberedShard,
+    ShardMemory,
+    ShardState,
+    Witness,
+    went_back,
+)
 from riskline.shared.telemetry.metrics import REDIS_CLOCK_AHEAD, STORE_LOSSES
 
 log = get_logger(__name__)
@@ -43,7 +50,7 @@ class ShardWatch:
         self._witness = witness
         self._clock = clock
         self._wall = wall
-        self.known: Known | None = None
+        self.known: RememberedShard | None = None
         self.lost: str | None = None
         """What was lost, in words, while no operator has taken note."""
         self.ahead_seconds = 0.0
@@ -60,11 +67,11 @@ class ShardWatch:
         # first: what is accepted while this looks is more than it knows, not less
         accepted, unseen = self._witness.accepted, self._witness.lost
         began = self._clock()
-        look = await self.identity.look()
+        look = await self.identity.read()
         lost = self._lost(look, accepted, unseen) or self._jumped(look, began, self._clock())
         if look.identity is None:
             await self.identity.make(uuid4().hex, made_at=utc_now())
-            look = (await self.identity.look())._replace(accepted=look.accepted)
+            look = (await self.identity.read())._replace(accepted=look.accepted)
         if lost is not None:
             before = None if self.known is None or self.known.identity == look.identity else self.known.identity
             log.error("the store has lost data", shard=self.identity.shard, problem=lost, remedy=ACCEPT_LOSS)
@@ -74,15 +81,15 @@ class ShardWatch:
         if lost is not None:
             self._witness.accepted = min(self._witness.accepted, look.accepted)
         if look.identity is not None:
-            self.known = Known(look.identity, look.accepted)
+            self.known = RememberedShard(look.identity, look.accepted)
 
-    def _lost(self, look: Look, accepted: int, unseen: int) -> str | None:
+    def _lost(self, look: ShardState, accepted: int, unseen: int) -> str | None:
         known = self.known
         if unseen and (known is None or known.identity == look.identity):
             return went_back(unseen)
         return look.differs_from(None if known is None else known._replace(accepted=max(accepted, known.accepted)))
 
-    def _jumped(self, look: Look, began: float, ended: float) -> str | None:
+    def _jumped(self, look: ShardState, began: float, ended: float) -> str | None:
         """What is said where Redis's clock has jumped ahead since the last look: what was to be kept longer is gone."""
         if ended - began > LONGEST_LOOK_SECONDS:
             return None
@@ -105,14 +112,14 @@ class StoreWatch:
         self,
         shards: Sequence[tuple[AsyncIdentity, Witness]],
         *,
-        memory: Memory | None,
+        memory: ShardMemory | None,
         clock: Callable[[], float] = steady_seconds,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Without a memory only this process remembers."""
         self.shards = [ShardWatch(identity, witness, clock=clock, wall=wall) for identity, witness in shards]
         self._memory = memory
-        self._written: dict[str, Known] = {}
+        self._written: dict[str, RememberedShard] = {}
 
     async def run(self) -> None:
         """Looks until cancelled."""

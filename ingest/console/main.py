@@ -43,7 +43,7 @@ from riskline.shared.store.listing import Listings
 from riskline.shared.store.operations import AllCallbacks, AllFailures
 from riskline.shared.store.search import DecisionSearch
 from riskline.shared.store.status.minute_counts import RedisHistory
-from riskline.shared.store.status.safety import Facts
+from riskline.shared.store.status.redis_safety import ServerFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Console:
     fleet: Fleet
     history: History
     redis: Redis
-    redis_facts: Callable[[], Facts]
+    redis_facts: Callable[[], ServerFacts]
     unrecorded: Callable[[], int]
     """How many decisions wait in this process to be recorded."""
     store_watch: StoreWatch

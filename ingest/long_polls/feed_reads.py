@@ -9,7 +9,7 @@ from riskline.ingest.long_polls.waiters import Places
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
-from riskline.shared.store.feed import Cursor, Decisions, Page, Place
+from riskline.shared.store.feed import Cursor, Decisions, FeedPosition, Page
 from riskline.shared.telemetry.metrics import REDIS_FAULTS
 
 log = get_logger(__name__)
@@ -28,20 +28,20 @@ class Feed:
     """Pages of the feed for clients, at once or as soon as there is something in them."""
 
     def __init__(
-        self, decisions: Decisions, places: Places, *, parse: Callable[[str], Place | None] = Cursor.parse
+        self, decisions: Decisions, places: Places, *, parse: Callable[[str], FeedPosition | None] = Cursor.parse
     ) -> None:
         """`parse` gives the cursor that a text shows, None where it shows none of this feed."""
         self.places = places
         self.parse = parse
         self._decisions = decisions
-        self._waiters: dict[asyncio.Future[None], Place] = {}
+        self._waiters: dict[asyncio.Future[None], FeedPosition] = {}
         self._somebody_waits = asyncio.Event()
-        self._watched_after: Place | None = None
-        self._reads: dict[tuple[Place | None, int], asyncio.Task[Page | None]] = {}
+        self._watched_after: FeedPosition | None = None
+        self._reads: dict[tuple[FeedPosition | None, int], asyncio.Task[Page | None]] = {}
         self._ending = False
         self._outage = Outage(log, failing="the feed is not watched: Redis is away", back="the feed is watched again")
 
-    async def page(self, after: Place | None, *, limit: int, wait_seconds: float = 0.0) -> Page | None:
+    async def page(self, after: FeedPosition | None, *, limit: int, wait_seconds: float = 0.0) -> Page | None:
         """What comes after the cursor (None: after the newest), of which something may have to be waited for.
 
         None where the entry of the cursor is not kept any more.
@@ -99,7 +99,7 @@ class Feed:
                 woken.set_result(None)
         self._waiters.clear()
 
-    async def _wait(self, after: Place, *, timeout_seconds: float) -> None:
+    async def _wait(self, after: FeedPosition, *, timeout_seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._waiters[woken] = after
         self._somebody_waits.set()
@@ -111,7 +111,7 @@ class Feed:
         finally:
             self._waiters.pop(woken, None)
 
-    async def _read(self, after: Place | None, limit: int) -> Page | None:
+    async def _read(self, after: FeedPosition | None, limit: int) -> Page | None:
         """One read for all who ask for the same page at the same time, as those do who were woken together."""
         key = (after, limit)
         read = self._reads.get(key)
@@ -120,7 +120,7 @@ class Feed:
             read.add_done_callback(lambda _: self._reads.pop(key))
         return await asyncio.shield(read)
 
-    async def _read_alone(self, after: Place | None, limit: int) -> Page | None:
+    async def _read_alone(self, after: FeedPosition | None, limit: int) -> Page | None:
         if after is None:
             return Page((), await self._decisions.newest())
         return await self._decisions.page(after, limit=limit)

@@ -27,7 +27,7 @@ from riskline.shared.domain.decision import Decision, Reason
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import BESIDE, TransactionModel
-from riskline.shared.model.reasons import pointed
+from riskline.shared.model.reasons import with_direction
 from riskline.shared.store.feed import MAX_PAGE
 
 Json = dict[str, Any]
@@ -194,7 +194,7 @@ class Samples:
             action=Action.DECLINE,
             model_version=MODEL_VERSION,
             scored_at=SCORED_AT,
-            reasons=(Reason(feature, value, moved, pointed(f"{feature} {said} is far above usual", moved)),),
+            reasons=(Reason(feature, value, moved, with_direction(f"{feature} {said} is far above usual", moved)),),
         ).to_dict()
         bad_row = {"index": 1, **self.problem("invalid-transaction", "")}
         del bad_row["instance"]

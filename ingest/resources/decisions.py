@@ -7,7 +7,7 @@ import falcon.asgi
 from riskline.ingest.edge.bodies import wait_parameter_seconds
 from riskline.ingest.long_polls.feed_reads import Feed
 from riskline.ingest.problems.problem import Problem, bad_parameter
-from riskline.shared.store.feed import MAX_PAGE, Place
+from riskline.shared.store.feed import MAX_PAGE, FeedPosition
 
 NO_PLACE_SECONDS = 1
 """What Retry-After tells a client that was not let wait, and would ask again at once."""
@@ -38,7 +38,7 @@ class DecisionsResource:
         resp.data = page.json
 
 
-def _after_parameter(req: falcon.asgi.Request, parse: Callable[[str], Place | None]) -> Place | None:
+def _after_parameter(req: falcon.asgi.Request, parse: Callable[[str], FeedPosition | None]) -> FeedPosition | None:
     """The cursor, None for the newest; 422 where it is none."""
     given = req.get_param("after")
     if given == LATEST:

@@ -11,9 +11,9 @@ from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
 from riskline.shared.store.interfaces import TransactionIntake
 from riskline.shared.store.records import Record
+from riskline.shared.store.redis_queue import ACCEPT_BATCH, ACCEPT_BYTES
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
 from riskline.shared.store.sharding.shards import share
-from riskline.shared.store.transactions import ACCEPT_BATCH, ACCEPT_BYTES
 from riskline.shared.telemetry.metrics import REDIS_FAULTS
 
 log = get_logger(__name__)

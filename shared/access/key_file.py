@@ -18,7 +18,7 @@ MAX_BYTES = 1_048_576
 
 MARKER_SUFFIX = ".required"
 
-Look = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 """By what a file is seen to be another: when it was written, its size and its number."""
 
 
@@ -35,9 +35,9 @@ class KeyFile:
     @property
     def is_missing(self) -> bool:
         """Whether keys were asked for, and the file is gone."""
-        return self.look() is None and os.path.lexists(self.marker)
+        return self.stamp() is None and os.path.lexists(self.marker)
 
-    def gone(self) -> InstallationError:
+    def missing_error(self) -> InstallationError:
         """What there is to say where it is missing."""
         return InstallationError(
             f"{self.path} is gone, and keys were asked for: put it back, make a key with `riskline keys new`, or "
@@ -49,14 +49,14 @@ class KeyFile:
         with suppress(OSError):
             self._mark()
 
-    def look(self) -> Look | None:
+    def stamp(self) -> FileStamp | None:
         """What changes when the file does; None where there is none.
 
         Raises:
             InstallationError: that cannot be told.
         """
         try:
-            return _look(self.path.stat())
+            return _stamp(self.path.stat())
         except FileNotFoundError:
             if self.path.is_symlink():
                 raise self._damaged("it is a link to nothing") from None
@@ -73,9 +73,9 @@ class KeyFile:
         loaded = self.load()
         return None if loaded is None else loaded[0]
 
-    def load(self) -> tuple[tuple[ApiKey, ...], Look] | None:
+    def load(self) -> tuple[tuple[ApiKey, ...], FileStamp] | None:
         """The keys and the look of the file that they are from; raises as `read` does, and waits for nobody."""
-        if self.look() is None:
+        if self.stamp() is None:
             return None
         try:
             content, look = self._content()
@@ -92,7 +92,7 @@ class KeyFile:
             raise self._damaged("nothing is in it")
         return keys, look
 
-    def _content(self) -> tuple[bytes, Look]:
+    def _content(self) -> tuple[bytes, FileStamp]:
         # a pipe would let its opener wait for a writer
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -102,7 +102,7 @@ class KeyFile:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise self._damaged(f"it is larger than {MAX_BYTES} bytes")
-        return content, _look(status)
+        return content, _stamp(status)
 
     def _damaged(self, reason: str) -> InstallationError:
         return InstallationError(f"the API keys in {self.path} cannot be used ({reason}): correct or restore the file")
@@ -166,7 +166,7 @@ class KeyFile:
         )
 
 
-def _look(status: os.stat_result) -> Look:
+def _stamp(status: os.stat_result) -> FileStamp:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 

@@ -11,7 +11,7 @@ from riskline.shared.domain.columns import LARGEST_KEPT
 from riskline.shared.domain.decision import Decision, Reason
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.model.reasons import pointed
+from riskline.shared.model.reasons import with_direction
 from riskline.shared.model.trees import Scoring
 
 Rows = npt.NDArray[np.float64]
@@ -117,7 +117,7 @@ def _reasons(
             # JSON for everybody has no larger integers
             float(shown) if isinstance(shown, int) and abs(shown) > LARGEST_KEPT else shown,
             contribution,
-            pointed(model.words(feature, value, shown, nominal=feature in nominal), contribution),
+            with_direction(model.words(feature, value, shown, nominal=feature in nominal), contribution),
         )
         for feature, value, shown, contribution in moved
         if contribution != 0.0

@@ -15,7 +15,7 @@ FEW_BATCHES = 5
 """Batches of a size that say nothing of it yet: one of them may have met a busy disk."""
 
 
-class Timed(NamedTuple):
+class BatchTimes(NamedTuple):
     """Batches of about the same size: how many, the transactions in them, and how long they took all together."""
 
     batches: int
@@ -41,7 +41,7 @@ class Pace(NamedTuple):
         return self.seen_batch >= BATCH / 2
 
 
-def pace(timed: Mapping[int, Timed]) -> Pace | None:
+def pace(timed: Mapping[int, BatchTimes]) -> Pace | None:
     """The pace that follows from measured batches by size class; None where there are too few.
 
     A batch of n takes a + b n: the round trip and the write to disk, which all share, and each one's own time. A load
@@ -59,7 +59,7 @@ def pace(timed: Mapping[int, Timed]) -> Pace | None:
     return Pace(batch / (fixed + each_one * batch), size)
 
 
-def _line(seen: Iterable[Timed]) -> tuple[float, float]:
+def _line(seen: Iterable[BatchTimes]) -> tuple[float, float]:
     """Least squares of the relative error, neither part below 0: seconds of a batch, and of each transaction in it."""
     weight = sum_n = sum_d = sum_nn = sum_nd = 0.0
     for batches, transactions, seconds in seen:

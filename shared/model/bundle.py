@@ -26,7 +26,7 @@ from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import BundleError
 from riskline.shared.model.engine import Engine
-from riskline.shared.model.reasons import Words, quantiles_problem
+from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
 from riskline.shared.model.untrusted import arrays_of, json_of, opened, printable
 
@@ -74,7 +74,7 @@ class ServingModel:
     """A model version that can serve: `riskline.shared.domain.assessment.Model` over the kernel."""
 
     def __init__(self, manifest: Manifest, trees: Trees, reference: dict[str, Any]) -> None:
-        words = Words(reference.get("features", {}))
+        words = ValueWording(reference.get("features", {}))
         engine = Engine(trees, manifest.scoring, width=len(manifest.features))
         self.manifest = manifest
         self.version = manifest.version

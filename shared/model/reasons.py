@@ -22,7 +22,7 @@ PRECISE_BELOW, PLAIN_BELOW = 0.1, 1e15
 """Numbers from the one to the other are written with cents, others with three figures."""
 
 
-class Words:
+class ValueWording:
     """Says of a feature's value how usual it is; of one whose quantiles are not known, only what it is."""
 
     def __init__(self, quantiles: Mapping[str, Sequence[float]]) -> None:
@@ -54,7 +54,7 @@ class Words:
         return f"{feature} {number} is {_height(bounds, value)}" if bounds else f"{feature} {number}"
 
 
-def pointed(said: str, contribution: float) -> str:
+def with_direction(said: str, contribution: float) -> str:
     """A reason's sentence with the way in which it moved the score."""
     return f"{said}: {RAISES if contribution > 0 else LOWERS}"
 

@@ -8,7 +8,7 @@ from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import Model
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError, OutOfFilesError
-from riskline.shared.log import get_logger, tell_model_version
+from riskline.shared.log import get_logger, set_model_version
 from riskline.shared.model.registry import Registry
 from riskline.shared.outage import Outage
 from riskline.shared.settings import Settings
@@ -98,7 +98,7 @@ class Serving:
         MODEL_INFO.labels(model.version).set(1)
         self.model, self.since = model, utc_now()
         self.problem, self._refused, self._refused_version = "", None, None
-        tell_model_version(model.version)
+        set_model_version(model.version)
         log.info("model serves", model_version=model.version)
 
     def require(self) -> Model:

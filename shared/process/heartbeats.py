@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from riskline.shared.clock import utc_now
 from riskline.shared.model.serving import Serving
-from riskline.shared.store.status.processes import LIFETIME_SECONDS, MAX_PROBLEM, Kind, Lately, ProcessState
+from riskline.shared.store.status.processes import LIFETIME_SECONDS, MAX_PROBLEM, Kind, ProcessState, RecentWork
 
 REPEAT_SECONDS = 3.0
 """Between two signs of life that say the same: each is a write that Redis puts on disk. A change is told at once."""
@@ -33,13 +33,13 @@ class Presence:
         self._host = socket.gethostname()
         self._pid = os.getpid()
         self._clock = clock
-        self._told: ProcessState | None = None
-        self._told_at = clock()
+        self._published: ProcessState | None = None
+        self._published_at = clock()
         self._done = (0, 0)
         self._done_before = (0, 0)
         """Transactions and batches: as of now, and of the last sign."""
 
-    def did(self, transactions: int) -> None:
+    def add_batch(self, transactions: int) -> None:
         """A batch was decided; of one thread alone."""
         self._done = (self._done[0] + transactions, self._done[1] + 1)
 
@@ -58,26 +58,26 @@ class Presence:
             problem=serving.problem[:MAX_PROBLEM] or None,
         )
 
-    def news(self) -> ProcessState | None:
+    def state_to_publish(self) -> ProcessState | None:
         """What is to be said now; None where it was said a moment ago."""
         state = self.state()
-        if state == self._told and self._clock() - self._told_at < REPEAT_SECONDS:
+        if state == self._published and self._clock() - self._published_at < REPEAT_SECONDS:
             return None
         return state.model_copy(update={"said_at": utc_now(), "lately": self._lately()})
 
-    def _lately(self) -> Lately | None:
+    def _lately(self) -> RecentWork | None:
         if self._kind != "worker":
             return None
         (transactions, batches), (transactions_before, batches_before) = self._done, self._done_before
-        return Lately(
-            seconds=round(self._clock() - self._told_at, 3),
+        return RecentWork(
+            seconds=round(self._clock() - self._published_at, 3),
             transactions=transactions - transactions_before,
             batches=batches - batches_before,
         )
 
-    def told(self, state: ProcessState) -> None:
+    def mark_published(self, state: ProcessState) -> None:
         """It was said."""
-        self._told, self._told_at = state.bare, self._clock()
+        self._published, self._published_at = state.bare, self._clock()
         if state.lately is not None:
             transactions, batches = self._done_before
             self._done_before = (transactions + state.lately.transactions, batches + state.lately.batches)

@@ -22,7 +22,7 @@ TICKET_FAILURE_TTL_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
-class TicketWords:
+class TicketNames:
     """What a ticket of a queue says: the path that it asks for, the paths that are understood, and its description."""
 
     path: str
@@ -30,9 +30,9 @@ class TicketWords:
     description: str
 
 
-def _words(former: str, path: str, description: str) -> TicketWords:
+def _words(former: str, path: str, description: str) -> TicketNames:
     # a worker of the release before looks the function up, so this release still asks by the former path
-    return TicketWords(former, frozenset({former, path}), description)
+    return TicketNames(former, frozenset({former, path}), description)
 
 
 JOBS = {

@@ -65,7 +65,7 @@ OLDEST = Cursor(0, 0)
 """Before the oldest entry that is kept."""
 
 
-class Place(Protocol):
+class FeedPosition(Protocol):
     """A place in a feed, of one shard or of several: what a client has of it is its text."""
 
     def before_both(self, other: Any) -> Self:
@@ -80,7 +80,7 @@ class Page:
     """Decisions as they are stored, and the cursor after them."""
 
     decisions: Sequence[bytes]
-    next: Place
+    next: FeedPosition
 
     @cached_property
     def json(self) -> bytes:
@@ -94,7 +94,7 @@ class Decisions(Protocol):
     async def page(self, after: Any, *, limit: int) -> Page | None:
         """Up to `limit` decisions after the cursor; None where the entry of the cursor is not kept any more."""
 
-    async def newest(self) -> Place:
+    async def newest(self) -> FeedPosition:
         """The cursor after the newest entry."""
 
     async def wait_for_more(self, after: Any, *, timeout_seconds: float) -> bool:

@@ -21,17 +21,17 @@ NEWEST = Cursor(2**64 - 1, 2**64 - 1)
 _FIELD = b"d"
 
 
-class Found(NamedTuple):
+class FoundDecision(NamedTuple):
     """A decision of the feed, as clients saw it, and where it is."""
 
     place: Cursor
     decision: dict[str, Any]
 
 
-class Part(NamedTuple):
+class SearchPage(NamedTuple):
     """Decisions, the newest first, and where to go on from; None where the feed begins."""
 
-    found: Sequence[Found]
+    found: Sequence[FoundDecision]
     before: Cursor | None
 
 
@@ -41,7 +41,7 @@ class DecisionSearch(Protocol):
     async def oldest_ms(self) -> int | None:
         """When the oldest decision came that is kept, in ms since 1970; None where there is none."""
 
-    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> Part:
+    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> SearchPage:
         """Up to `limit` decisions that are older than a place, and no older than a time in ms since 1970."""
 
     async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
@@ -62,7 +62,7 @@ class RedisSearch:
             entries: Any = await self._redis.xrange(self._keys.feed, count=1)
         return _cursor(entries[0][0]).milliseconds if entries else None
 
-    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> Part:
+    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> SearchPage:
         """See DecisionSearch."""
         start = "+" if before == NEWEST else f"({before}"
         with redis_faults_named():
@@ -70,11 +70,11 @@ class RedisSearch:
                 "XREVRANGE", self._keys.feed, start, f"{not_before_ms}-0", "COUNT", limit
             )
         found = [
-            Found(_cursor(stream_id), decision)
+            FoundDecision(_cursor(stream_id), decision)
             for stream_id, fields in entries
             if fields[0] == _FIELD and (decision := decision_in(fields[1])) is not None
         ]
-        return Part(found, _cursor(entries[-1][0]) if len(entries) == limit else None)
+        return SearchPage(found, _cursor(entries[-1][0]) if len(entries) == limit else None)
 
     async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """See DecisionSearch."""
@@ -96,14 +96,14 @@ class ShardedSearch:
         found = await asyncio.gather(*(part.oldest_ms() for part in self._parts))
         return min((each for each in found if each is not None), default=None)
 
-    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> Part:
+    async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> SearchPage:
         """See DecisionSearch; all that are at the last place are given, of whichever shard."""
         each = (part.back(before, not_before_ms=not_before_ms, limit=limit) for part in self._parts)
         parts = await asyncio.gather(*each)
         # below the highest place at which one ended, others have what it may have, too
         end = max((part.before for part in parts if part.before is not None), default=None)
         found = heapq.merge(*(part.found for part in parts), key=lambda found: found.place, reverse=True)
-        return Part([each for each in found if end is None or each.place >= end], end)
+        return SearchPage([each for each in found if end is None or each.place >= end], end)
 
     async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """See DecisionSearch."""

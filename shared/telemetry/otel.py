@@ -82,7 +82,7 @@ class OtelTracing:
         closing.join(CLOSE_SECONDS)
 
 
-class Watched(SpanExporter):
+class LoggedExporter(SpanExporter):
     """Says once that the collector takes no spans, and once that it takes them again; the SDK's own lines are left out.
 
     It has one for each attempt, and they come as often as there are spans.
@@ -122,7 +122,7 @@ def create(service: str) -> OtelTracing:
         SettingsError: one of them has a wrong value.
     """
     try:
-        return OtelTracing(service=service, exporter=Watched(OTLPSpanExporter()))
+        return OtelTracing(service=service, exporter=LoggedExporter(OTLPSpanExporter()))
     except ValueError as error:
         raise SettingsError(f"RISKLINE_TRACES is otlp, and a variable of OpenTelemetry's is wrong: {error}") from None
 

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from riskline.shared.errors import SettingsError
 from riskline.shared.settings import Settings
-from riskline.shared.words import from_the_clone
+from riskline.shared.wording import install_command
 
 Kind = Literal["server", "consumer", "client"]
 Attributes = Mapping[str, str | int | bool]
@@ -49,7 +49,7 @@ def create_tracing(settings: Settings, *, service: str) -> Tracing | None:
         module = import_module("riskline.shared.telemetry.otel")
     except ImportError as error:
         raise SettingsError(
-            f"RISKLINE_TRACES is otlp, and {error.name} is not installed: {from_the_clone('otel')}"
+            f"RISKLINE_TRACES is otlp, and {error.name} is not installed: {install_command('otel')}"
         ) from None
     tracing: Tracing = module.create(service)
     return tracing

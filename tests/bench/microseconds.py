@@ -29,7 +29,7 @@ from riskline.shared.model.registry import Registry
 from riskline.shared.store.connect.connection import connect_async
 from riskline.shared.store.interfaces import Claimed
 from riskline.shared.store.records import Queueing, decided, decided_at_once, queued_record
-from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
 from riskline.worker.scoring import drain as draining
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.training.data.simulate import simulate

@@ -15,10 +15,10 @@ from redis.asyncio import Redis as AsyncRedis
 
 from riskline.cli.up.redis_server import command, find_server, wait_until_ready
 from riskline.shared.clock import utc_now
-from riskline.shared.domain.capacity import Timed, size_class
+from riskline.shared.domain.capacity import BatchTimes, size_class
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.store.records import Queueing, Submission
-from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
 from riskline.worker.scoring.drain import LEASE_SECONDS, outcomes
 from tests.bench.microseconds import LIMITS, TTL
 
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
     accept_redis: float
     """Of Redis's processor time."""
     decide_redis: float
-    timed: Timed
+    timed: BatchTimes
     """The worker's batches, from one claim to the next: the quickest quarter, as others use this machine, too."""
 
 
@@ -67,12 +67,12 @@ def measure(model: Any, transactions: Sequence[Transaction], *, say: Callable[[s
             durations: list[float] = []
             decide = _spent(redis, partial(_drain, redis, model, size, durations))
             quickest = sorted(durations)[: len(durations) // 4]
-            quick = Timed(len(quickest), len(quickest) * size, sum(quickest))
+            quick = BatchTimes(len(quickest), len(quickest) * size, sum(quickest))
             costs[size] = Cost(accept / count, decide / count, quick)
     return costs
 
 
-def timed(costs: dict[int, Cost]) -> dict[int, Timed]:
+def timed(costs: dict[int, Cost]) -> dict[int, BatchTimes]:
     """The worker's measurements, as workers tell them."""
     return {size_class(size): cost.timed for size, cost in costs.items()}
 

@@ -25,7 +25,7 @@ from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.process.jobs import Tickets
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.records import Queueing, Submission
-from riskline.shared.store.transactions import RedisIntake
+from riskline.shared.store.redis_queue import RedisIntake
 from tests.bench.processes import START_SECONDS, BenchError, answers, exit_status, free_port, running, wait_until
 from tests.bench.workspace import ROOT, Workspace
 

@@ -37,13 +37,13 @@ from riskline.shared.store.connect.connection import connect, connect_async, red
 from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.records import Record
+from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
 from riskline.shared.store.status.consistency import Audit
-from riskline.shared.store.transactions import RedisIntake, RedisQueue
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer, new_secret
 from riskline.shared.webhooks.url import Allowed, CallbackUrl
 from riskline.worker.delivery.deliverer import Deliverer
-from riskline.worker.delivery.outbound import Answer
+from riskline.worker.delivery.outbound import ReceiverResponse
 from riskline.worker.main import WORKER_TTL_SECONDS
 from riskline.worker.rq_worker import QueueWorker
 from riskline.worker.scoring.pulse import Pulse
@@ -86,9 +86,9 @@ class Received:
         self._file.seek(0)
         return set(self._file.read().split())
 
-    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> ReceiverResponse:
         print(headers["webhook-id"], file=self._file, flush=True)
-        return Answer(status=204, head="", latency_seconds=0.0, retry_after=None)
+        return ReceiverResponse(status=204, head="", latency_seconds=0.0, retry_after=None)
 
 
 class Parts:

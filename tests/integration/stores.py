@@ -14,11 +14,11 @@ from riskline.shared.store.feed import RedisDecisions
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.operations import AllFailures
 from riskline.shared.store.records import Outcome, Submission, decided, decided_at_once, failed, queued_record
-from riskline.shared.store.sharding.sharded_queue import Health, ShardedQueue
+from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
+from riskline.shared.store.sharding.sharded_queue import ShardedQueue, ShardHealth
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
 from riskline.shared.store.sharding.shards import all_keys, first_shard
 from riskline.shared.store.status.counts import Counts
-from riskline.shared.store.transactions import RedisIntake, RedisQueue
 from tests.support.factories import a_transaction
 
 NOW = "2026-11-24T03:15:07.123Z"
@@ -101,7 +101,7 @@ def sharded_store(url: str, queue_limit: int = QUEUE_LIMIT) -> Store:
     queues = [RedisQueue(redis, keys=keys, **LIMITS) for keys in all_keys(shards)]
     store = Store(
         intake=ShardedIntake(intakes, route=lambda _: only),
-        queue=ShardedQueue(queues, route=lambda _: only, health=Health()),
+        queue=ShardedQueue(queues, route=lambda _: only, health=ShardHealth()),
         failures=AllFailures([redis]),
         redis=redis,
     )

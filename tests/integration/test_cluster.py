@@ -25,7 +25,7 @@ from riskline.shared.settings import Settings, load_settings
 from riskline.shared.store.connect.connection import connect_store, require_layout
 from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.records import decided
-from riskline.shared.store.sharding.sharded_queue import Health
+from riskline.shared.store.sharding.sharded_queue import ShardHealth
 from riskline.shared.store.sharding.shards import all_keys, first_shard, shard_of
 from riskline.shared.webhooks.signing import new_secret
 from riskline.worker.scoring.composition import _queues, _together
@@ -81,7 +81,7 @@ async def page_of_all(store: ApiStore, cursor: str = "0") -> list[str]:
 
 
 async def test_what_is_accepted_is_decided_whichever_shard_it_is_in(settings: Settings, cluster: Cluster) -> None:
-    store, health = open_store(settings), Health()
+    store, health = open_store(settings), ShardHealth()
     queue = _together(
         _queues(connect_store(cluster.url, shards=SHARDS, timeout_seconds=2, retries=1), settings), health
     )

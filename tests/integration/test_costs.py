@@ -17,7 +17,7 @@ from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.store.connect.connection import connect_async
 from riskline.shared.store.records import Queueing, decided_at_once
-from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
 from riskline.worker.scoring import drain as draining
 from riskline.worker.scoring.pulse import Pulse
 from tests.integration.running import PATIENCE_SECONDS, OwnRedis, eventually

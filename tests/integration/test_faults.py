@@ -20,7 +20,7 @@ import pytest
 
 from riskline.cli.up.redis_server import probe
 from riskline.shared.model.registry import Registry
-from riskline.shared.store.transactions import RedisQueue
+from riskline.shared.store.redis_queue import RedisQueue
 from tests.integration.conftest import write_stump
 from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually, riskline
 from tests.integration.servers import free_ports

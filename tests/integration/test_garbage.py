@@ -18,7 +18,7 @@ from riskline.shared.store.records import STATUSES, readable
 from riskline.shared.store.status.consistency import Audit
 from riskline.worker.scoring.drain import drain
 from riskline.worker.scoring.pulse import Pulse
-from riskline.worker.scoring.signs import _waited
+from riskline.worker.scoring.worker_status import _waited
 from tests.integration.garbage import VALUES, a_record, mangled, records
 from tests.integration.running import OwnRedis
 from tests.integration.stores import Store, a_submission, real_store

@@ -14,10 +14,10 @@ import httpcore
 import pytest
 
 from riskline.shared.webhooks.url import Allowed, parse_callback_url
-from riskline.worker.delivery import checked_network, connections
+from riskline.worker.delivery import checked_network, connection_pool
 from riskline.worker.delivery import outbound as under_test
-from riskline.worker.delivery.errors import DeliveryError, RefusedAddressError
-from riskline.worker.delivery.outbound import Answer, Outbound
+from riskline.worker.delivery.delivery_errors import DeliveryError, RefusedAddressError
+from riskline.worker.delivery.outbound import Outbound, ReceiverResponse
 from tests.integration.receivers import Certificate, Received, Receiver, Reply, Unaccepting, make_certificate
 from tests.integration.running import PATIENCE_SECONDS
 
@@ -45,7 +45,7 @@ def make_outbound(
     return Outbound(allowed=allowed, limit=limit, timeout_seconds=timeout_seconds, user_agent="Riskline/test")
 
 
-async def post(outbound: Outbound, url: str, *, allowed: Allowed = LOOPBACK) -> Answer:
+async def post(outbound: Outbound, url: str, *, allowed: Allowed = LOOPBACK) -> ReceiverResponse:
     return await outbound.post(parse_callback_url(url, allowed), headers=HEADERS, body=BODY)
 
 
@@ -345,7 +345,7 @@ async def test_a_receiver_that_never_finishes_the_handshake_is_named_so(
 
 
 def test_tls_is_strict() -> None:
-    context = connections.create_ssl_context()
+    context = connection_pool.create_ssl_context()
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -522,7 +522,7 @@ async def test_a_connection_that_the_receiver_has_closed_is_not_used_again(outbo
 
 
 async def test_idle_connections_expire_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "KEEP_SECONDS", 0.1)
+    monkeypatch.setattr(connection_pool, "KEEP_SECONDS", 0.1)
     outbound = make_outbound(limit=3)
     with Receiver(delay_seconds=0.02) as receiver, Receiver() as other:
         await asyncio.gather(*(post(outbound, receiver.url) for _ in range(9)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from riskline.shared.domain.capacity import BATCH, Timed
+from riskline.shared.domain.capacity import BATCH, BatchTimes
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.status.paces import Paces
 from tests.integration.running import OwnRedis, eventually, riskline
@@ -59,7 +59,7 @@ def test_it_says_how_many_workers_the_load_and_many_times_of_it_need(
     redis: OwnRedis, environment: dict[str, str]
 ) -> None:
     client = redis.client()
-    Paces(client).add({BATCH: Timed(100, 100 * BATCH, 2.56)})
+    Paces(client).add({BATCH: BatchTimes(100, 100 * BATCH, 2.56)})
     client.zadd(KEYS.workers, {"w1": (time.time() + 60) * 1000})
 
     with arrivals(redis):
@@ -88,7 +88,7 @@ def test_where_no_worker_is_left_the_rate_of_those_before_is_what_counts(
     redis: OwnRedis, environment: dict[str, str]
 ) -> None:
     client = redis.client()
-    Paces(client).add({BATCH: Timed(100, 100 * BATCH, 2.56)})
+    Paces(client).add({BATCH: BatchTimes(100, 100 * BATCH, 2.56)})
     client.zadd(KEYS.undecided, {f"t{number}": time.time() * 1000 for number in range(5000)})
 
     figures = scaled(environment, "--drain", "0.1")

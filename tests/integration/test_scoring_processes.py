@@ -20,7 +20,7 @@ from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import DatasetError, SettingsError
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.dataset import ENDINGS
-from riskline.worker.training.data.rows import Block, Columns, Lines
+from riskline.worker.training.data.rows import Block, ColumnBlock, LineBlock
 from tests.integration.conftest import write_stump
 from tests.integration.running import PATIENCE_SECONDS, eventually, is_alive
 from tests.integration.team_classes import UNLUCKY_AGE
@@ -59,8 +59,8 @@ def rows_of(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def block_of(number: int) -> Lines:
-    return Lines(number, [orjson.dumps(transaction_json(transaction_id=f"T{number}"))])
+def block_of(number: int) -> LineBlock:
+    return LineBlock(number, [orjson.dumps(transaction_json(transaction_id=f"T{number}"))])
 
 
 def children(pid: int) -> list[int]:
@@ -233,9 +233,9 @@ def test_columns_cross_to_another_process_as_they_are(data: Path) -> None:
     fields = {name: [row[name]] * 2 for name in Transaction.model_fields}
 
     with scoring(job(data), processes=1) as score_blocks:
-        (expected,) = score_blocks([Columns(range(1, 1 + len(next(iter(fields.values())))), fields)])
+        (expected,) = score_blocks([ColumnBlock(range(1, 1 + len(next(iter(fields.values())))), fields)])
     with scoring(job(data), processes=2) as score_blocks:
-        (found,) = score_blocks([Columns(range(1, 1 + len(next(iter(fields.values())))), fields)])
+        (found,) = score_blocks([ColumnBlock(range(1, 1 + len(next(iter(fields.values())))), fields)])
 
     assert [without_time(line) for line in found.ndjson.splitlines()] == [
         without_time(line) for line in expected.ndjson.splitlines()

@@ -17,8 +17,8 @@ from riskline.shared.errors import OutcomeUnknownError, StoreUnavailableError
 from riskline.shared.store.connect.connection import connect, connect_async
 from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.records import Submission
-from riskline.shared.store.status.safety import dangers_of
-from riskline.shared.store.transactions import RedisIntake, RedisQueue
+from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
+from riskline.shared.store.status.redis_safety import dangers_of
 from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.integration.servers import Servers, Watched, answer, server_versions
 from tests.support.factories import transaction_json

@@ -39,7 +39,7 @@ from riskline.shared.store.status.identity import AsyncIdentity, Witness
 from riskline.shared.store.status.minute_counts import RedisHistory
 from riskline.shared.store.status.paces import AsyncPaces
 from riskline.shared.store.status.processes import AsyncProcesses
-from riskline.shared.store.status.safety import Facts
+from riskline.shared.store.status.redis_safety import ServerFacts
 from riskline.shared.store.status.tallies import AsyncTallies
 from riskline.shared.telemetry.tracing import Tracing
 from riskline.worker.scoring.drain import drain
@@ -143,7 +143,7 @@ class Api:
                 redis=redis,
                 unrecorded=lambda: self.recorder.pending,
                 store_watch=self.store_watch,
-                redis_facts=lambda: Facts(
+                redis_facts=lambda: ServerFacts(
                     {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}, {"role": "master"}
                 ),
             ),

@@ -10,7 +10,7 @@ from riskline.shared.store.feed import Page, RedisDecisions
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome
-from riskline.shared.store.transactions import RedisIntake
+from riskline.shared.store.redis_queue import RedisIntake
 from tests.integration.stores import a_decision
 
 

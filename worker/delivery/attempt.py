@@ -19,8 +19,8 @@ from riskline.shared.webhooks.event import TEST_EVENT, event_body, new_message_i
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer
 from riskline.shared.webhooks.url import Allowed, CallbackUrl, CallbackUrlError, parse_callback_url
-from riskline.worker.delivery.errors import DeliveryError, RefusedAddressError
-from riskline.worker.delivery.outbound import Answer, Outbound
+from riskline.worker.delivery.delivery_errors import DeliveryError, RefusedAddressError
+from riskline.worker.delivery.outbound import Outbound, ReceiverResponse
 
 log = get_logger(__name__)
 
@@ -37,7 +37,7 @@ SUCCESS = range(200, 300)
 class Sender(Protocol):
     """Makes the request; raises DeliveryError where there is no answer."""
 
-    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> ReceiverResponse:
         """The receiver's answer."""
 
 
@@ -103,7 +103,7 @@ class Courier:
             return self.failed(due, attempt, host_works=False)
         return self._answered(due, answer, attempt)
 
-    def _answered(self, due: Due, answer: Answer, attempt: Attempt) -> Attempted:
+    def _answered(self, due: Due, answer: ReceiverResponse, attempt: Attempt) -> Attempted:
         attempt.status, attempt.answer = answer.status, answer.head
         if answer.status in SUCCESS:
             log.debug("callback delivered", **_trace(due))
@@ -113,7 +113,7 @@ class Courier:
         # who answers, whatever it is, works: other URLs of the host may be all right
         return self.failed(due, attempt, host_works=True, retry_after_seconds=_seconds(answer.retry_after))
 
-    async def _post(self, due: Due, target: CallbackUrl, attempt: Attempt) -> Answer:
+    async def _post(self, due: Due, target: CallbackUrl, attempt: Attempt) -> ReceiverResponse:
         body = due.event["body"].encode()
         headers = self._signer.headers(due.message_id, sent_at=datetime.now(UTC), body=body)
         headers |= CONTENT_TYPE

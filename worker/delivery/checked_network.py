@@ -12,7 +12,7 @@ from typing import Any
 import httpcore
 
 from riskline.shared.webhooks.url import Allowed, CallbackUrl, check_addresses
-from riskline.worker.delivery.errors import DeliveryError
+from riskline.worker.delivery.delivery_errors import DeliveryError
 
 CONNECT_SECONDS = 5.0
 """For the look-up and the connection together, and again for TLS."""

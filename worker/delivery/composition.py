@@ -23,7 +23,7 @@ from riskline.worker.delivery.attempt import USER_AGENT
 from riskline.worker.delivery.deliverer import LIMIT, Deliverer, Deliverers
 from riskline.worker.delivery.outbound import Outbound
 from riskline.worker.process import Process, Side
-from riskline.worker.scoring.measuring import Measuring
+from riskline.worker.scoring.measurements import Measurements
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.runtime import install, installed
 from riskline.worker.scoring.sweeper import CallbackSweeper, SideBySide
@@ -75,7 +75,7 @@ class DeliveryRuntime:
     def close(self) -> None:
         """Waits until attempts under way are ended, or their time is over; the process was told to stop before."""
         self._ended.set()
-        self._look()
+        self._end_pause()
         self._thread.join(STOP_SECONDS)
 
     @property
@@ -89,7 +89,7 @@ class DeliveryRuntime:
         begun = time.monotonic()
         with self._pulse.holding(give_back=lambda: None):
             self._active.set()
-            self._look()
+            self._end_pause()
             try:
                 while not self._stopping() and time.monotonic() < end and self.lives:
                     idle = self._deliverer.idle_seconds if self._deliverer is not None else 0.0
@@ -99,9 +99,9 @@ class DeliveryRuntime:
             finally:
                 self._active.clear()
 
-    def _look(self) -> None:
+    def _end_pause(self) -> None:
         if self._loop is not None and self._deliverer is not None and self.lives:
-            self._loop.call_soon_threadsafe(self._deliverer.look)
+            self._loop.call_soon_threadsafe(self._deliverer.end_pause)
 
     def _run(self) -> None:
         try:
@@ -128,7 +128,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
     _give_way()
     url, shards = settings.required_store_url, settings.shards
-    measuring = Measuring(Tallies(process.sweep_store[first_shard(shards)]))
+    measuring = Measurements(Tallies(process.sweep_store[first_shard(shards)]))
     tracing = create_tracing(settings, service="riskline-delivery")
 
     def build() -> Deliverers:
@@ -163,7 +163,9 @@ def create_side(settings: Settings, process: Process) -> Side:
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweepers = [
         # told by the one that asks the same shard: where that is away, the others do not wait for it
-        CallbackSweeper(CallbackRecords(redis, keys=keys), tickets, tell=measuring.tell if keys == FIRST else _nothing)
+        CallbackSweeper(
+            CallbackRecords(redis, keys=keys), tickets, tell=measuring.publish if keys == FIRST else _nothing
+        )
         for redis, keys in zip(process.sweep_store, all_keys(shards), strict=True)
     ]
     sweeper = sweepers[0] if shards == 1 else SideBySide(sweepers)

@@ -17,7 +17,7 @@ from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer
 from riskline.shared.webhooks.url import Allowed
 from riskline.worker.delivery.attempt import Attempt, Courier, Sender
-from riskline.worker.scoring.measuring import measured_attempt
+from riskline.worker.scoring.measurements import measured_attempt
 
 log = get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Deliverer:
         waking.cancel()
         await self._end()
 
-    def look(self) -> None:
+    def end_pause(self) -> None:
         """Ends the present pause; for the loop's own thread."""
         self._something.set()
 
@@ -206,7 +206,7 @@ class Deliverers:
         """See Deliverer."""
         await asyncio.gather(*(each.run(active=active, stopping=stopping) for each in self._deliverers))
 
-    def look(self) -> None:
+    def end_pause(self) -> None:
         """See Deliverer."""
         for each in self._deliverers:
-            each.look()
+            each.end_pause()

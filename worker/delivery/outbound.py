@@ -18,8 +18,8 @@ import httpcore
 
 from riskline.shared.webhooks.url import Allowed, CallbackUrl, CallbackUrlError
 from riskline.worker.delivery.checked_network import ANSWER_BYTES, CONNECT_SECONDS, Resolver
-from riskline.worker.delivery.connections import Connection, Kept, create_ssl_context
-from riskline.worker.delivery.errors import DeliveryError, LostError, RefusedAddressError, delivery_error
+from riskline.worker.delivery.connection_pool import Connection, ConnectionPool, create_ssl_context
+from riskline.worker.delivery.delivery_errors import DeliveryError, LostError, RefusedAddressError, delivery_error
 
 BODY_SECONDS = 1.0
 BODY_BYTES = 16 * 1024
@@ -35,7 +35,7 @@ OUR_HEADERS = frozenset({"host", "content-length", "user-agent", "accept-encodin
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReceiverResponse:
     """What a receiver answered."""
 
     status: int
@@ -56,11 +56,11 @@ class Outbound:
         self._user_agent = user_agent
         self._free = asyncio.Semaphore(limit)
         self._limit = limit
-        self._kept = Kept(limit=limit)
+        self._kept = ConnectionPool(limit=limit)
         self._resolver = Resolver()
         self._ssl_context = create_ssl_context()
 
-    async def post(self, target: CallbackUrl, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, target: CallbackUrl, *, headers: Mapping[str, str], body: bytes) -> ReceiverResponse:
         """The receiver's answer, whatever its status; the body of it is read as far as it comes quickly.
 
         Raises:
@@ -102,7 +102,7 @@ class Outbound:
             extensions={"timeout": {"connect": CONNECT_SECONDS}},
         )
 
-    async def _post(self, target: CallbackUrl, request: httpcore.Request, deadline: float) -> Answer:
+    async def _post(self, target: CallbackUrl, request: httpcore.Request, deadline: float) -> ReceiverResponse:
         while True:
             kept = await self._kept.take(target)
             try:
@@ -115,7 +115,7 @@ class Outbound:
     def _connection(self, target: CallbackUrl) -> Connection:
         return Connection(target, allowed=self._allowed, resolver=self._resolver, ssl_context=self._ssl_context)
 
-    async def _post_on(self, connection: Connection, request: httpcore.Request, deadline: float) -> Answer:
+    async def _post_on(self, connection: Connection, request: httpcore.Request, deadline: float) -> ReceiverResponse:
         began = time.perf_counter()
         reusable = False
         connection.allow(ANSWER_BYTES)
@@ -129,7 +129,7 @@ class Outbound:
             else:
                 await connection.close()
         retry_after = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
-        return Answer(
+        return ReceiverResponse(
             status=response.status,
             head=_shown(head),
             latency_seconds=latency,

@@ -15,22 +15,22 @@ from riskline.shared.process.heartbeats import Presence
 from riskline.shared.process.jobs import CALLBACKS_QUEUE, SCORING_QUEUE, Tickets
 from riskline.shared.settings import Settings
 from riskline.shared.store.interfaces import TransactionQueue
-from riskline.shared.store.sharding.sharded_queue import Health, ShardedQueue
+from riskline.shared.store.redis_queue import RedisQueue
+from riskline.shared.store.sharding.sharded_queue import ShardedQueue, ShardHealth
 from riskline.shared.store.sharding.shards import all_keys, first_shard, shard_of, share
 from riskline.shared.store.status.paces import Paces
 from riskline.shared.store.status.processes import Processes
 from riskline.shared.store.status.servers import warn_of_store
 from riskline.shared.store.status.tallies import Tallies
-from riskline.shared.store.transactions import RedisQueue
 from riskline.shared.telemetry.tracing import create_tracing
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.worker.process import Process, Side
 from riskline.worker.scoring.jobs import drain
 from riskline.worker.scoring.runtime import Runtime, install
-from riskline.worker.scoring.signs import Signs
 from riskline.worker.scoring.spans import ProcessSpans
 from riskline.worker.scoring.sweeper import ShardSweeper, Sweeper
 from riskline.worker.scoring.tickets import TicketsBeside
+from riskline.worker.scoring.worker_status import WorkerStatus
 
 log = get_logger(__name__)
 
@@ -60,10 +60,10 @@ def create_side(settings: Settings, process: Process) -> Side:
     serving = create_serving(settings, transaction_class)
     serving.refresh()
     serving.require()
-    health = Health()
+    health = ShardHealth()
     first = process.sweep_store[first_shard(settings.shards)]
     presence = Presence(serving=serving, process=process.name, kind="worker")
-    signs = Signs(presence, Processes(first), Tallies(first), Paces(first))
+    signs = WorkerStatus(presence, Processes(first), Tallies(first), Paces(first))
     tracing = create_tracing(settings, service="riskline-worker")
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
@@ -102,7 +102,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         serving=serving,
         pulse=process.pulse,
         greet=lambda: warn_of_store(settings),
-        tell=signs.tell,
+        tell=signs.publish,
         leave=signs.leave,
         shards=shards if len(shards) > 1 else (),
     )
@@ -124,7 +124,7 @@ def _queues(store: Sequence[Redis], settings: Settings) -> list[RedisQueue]:
     ]
 
 
-def _together(queues: Sequence[RedisQueue], health: Health, *, claims_elsewhere: bool = False) -> TransactionQueue:
+def _together(queues: Sequence[RedisQueue], health: ShardHealth, *, claims_elsewhere: bool = False) -> TransactionQueue:
     if len(queues) == 1:
         return queues[0]
     route = partial(shard_of, shards=len(queues))

@@ -23,9 +23,9 @@ from riskline.shared.log import get_logger
 from riskline.shared.store.interfaces import NOTHING, Claimed, TransactionQueue
 from riskline.shared.store.records import Outcome, Record, decided, failed, flaw, is_later, unreadable
 from riskline.shared.telemetry.trace_context import log_fields
+from riskline.worker.scoring.isolated_trial import without_fatal_rows
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.spans import ProcessSpans
-from riskline.worker.scoring.trial import outlived
 
 log = get_logger(__name__)
 
@@ -146,7 +146,7 @@ def _outlived(
     def attempt(rows: Sequence[tuple[str, Record | None]]) -> None:
         outcomes(Claimed(list(rows)), model=model, transaction_class=transaction_class)
 
-    left, ended = outlived(claimed, attempt, most_losses=MAX_LOSSES)
+    left, ended = without_fatal_rows(claimed, attempt, most_losses=MAX_LOSSES)
     failures: list[Outcome] = []
     for transaction_id, record, losses in ended:
         if _is_queued(record):

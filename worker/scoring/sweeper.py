@@ -12,7 +12,7 @@ from riskline.shared.outage import Outage
 from riskline.shared.process.jobs import Tickets
 from riskline.shared.store.callbacks import CallbackRecords
 from riskline.shared.store.interfaces import TransactionQueue
-from riskline.shared.store.sharding.sharded_queue import Health
+from riskline.shared.store.sharding.sharded_queue import ShardHealth
 from riskline.worker.scoring.drain import LEASE_SECONDS
 from riskline.worker.scoring.pulse import Pulse
 
@@ -143,7 +143,9 @@ class CallbackSweeper(Rounds):
 class ShardSweeper(Rounds):
     """Gives back what lost workers held in one shard of several, and sees when it works again."""
 
-    def __init__(self, shard: int, *, worker: str, queue: TransactionQueue, tickets: Tickets, health: Health) -> None:
+    def __init__(
+        self, shard: int, *, worker: str, queue: TransactionQueue, tickets: Tickets, health: ShardHealth
+    ) -> None:
         super().__init__(f"sweeper {shard}")
         self.outage = Outage(log, failing=f"shard {shard} is away", back=f"shard {shard} is back")
         self._shard = shard

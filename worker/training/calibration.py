@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.errors import BundleError
 from riskline.shared.model.trees import Isotonic, Scoring, Sigmoid
-from riskline.worker.training.imports.convert import Curve
+from riskline.worker.training.imports.convert import CalibrationFacts
 from riskline.worker.training.imports.unpickle import calibration_of
 
 LEAST_RISE = 1e-9
@@ -42,7 +42,7 @@ class Given(ClassifierMixin, BaseEstimator):
         return np.asarray(self.classes_[(rows[:, 0] > 0).astype(int)])
 
 
-def fitted(method: Method, scores: Rows, labels: np.ndarray, *, over: Literal["margin", "score"]) -> Curve:
+def fitted(method: Method, scores: Rows, labels: np.ndarray, *, over: Literal["margin", "score"]) -> CalibrationFacts:
     """The curve by which scores are probabilities of these labels: Platt 1999, or Zadrozny and Elkan 2002.
 
     Raises:
@@ -52,7 +52,7 @@ def fitted(method: Method, scores: Rows, labels: np.ndarray, *, over: Literal["m
     given = FrozenEstimator(Given().fit(column, labels))
     model = CalibratedClassifierCV(given, method=method.value, cv=[(every, every)]).fit(column, labels)
     _, curve = calibration_of(model)
-    found = Curve.model_validate({**curve, "over": over})
+    found = CalibrationFacts.model_validate({**curve, "over": over})
     heights = through(found, np.array([scores.min(), scores.max()]))
     if not heights[1] - heights[0] > LEAST_RISE:
         raise BundleError(
@@ -75,7 +75,7 @@ def uncalibrated(scoring: Scoring) -> Scoring:
     return scoring.model_copy(update={"link": "identity", "scale": 1.0, "offset": 0.0, "base": base})
 
 
-def held(scoring: Scoring, curve: Curve) -> Scoring:
+def held(scoring: Scoring, curve: CalibrationFacts) -> Scoring:
     """The scoring of a model whose score goes through the curve.
 
     A sigmoid over a score without a link is the link itself, so that contributions add up to calibrated log-odds.
@@ -103,7 +103,7 @@ def held(scoring: Scoring, curve: Curve) -> Scoring:
     )
 
 
-def through(curve: Curve, scores: Rows) -> Rows:
+def through(curve: CalibrationFacts, scores: Rows) -> Rows:
     """What the curve makes of scores, without the kernel."""
     if curve.method == "sigmoid":
         with np.errstate(over="ignore"):
@@ -111,6 +111,6 @@ def through(curve: Curve, scores: Rows) -> Rows:
     return np.interp(scores, curve.x, curve.y)
 
 
-def described(curve: Curve | None, *, by: str) -> dict[str, Any] | None:
+def described(curve: CalibrationFacts | None, *, by: str) -> dict[str, Any] | None:
     """What a manifest says of a curve; None where there is none."""
     return None if curve is None else {"method": curve.method, "over": curve.over, "fitted_by": by}

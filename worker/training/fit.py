@@ -15,7 +15,7 @@ from riskline.shared.errors import DatasetError
 from riskline.shared.model.trees import Scoring, Trees
 from riskline.worker.training.calibration import Method, fitted, held, through
 from riskline.worker.training.data.labelled import Labelled
-from riskline.worker.training.imports.convert import Curve, converted
+from riskline.worker.training.imports.convert import CalibrationFacts, converted
 from riskline.worker.training.imports.unpickle import describe
 
 FOREST_TREES = 100
@@ -39,7 +39,7 @@ class Fitted:
     estimator: Any
     trees: Trees
     scoring: Scoring
-    curve: Curve | None
+    curve: CalibrationFacts | None
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ def _classifier(estimator: Any, data: Labelled, calibration: Method | None) -> F
     estimator.fit(rows, labels)
     facts, arrays = describe(estimator)
     trees, scoring = converted(facts, arrays)
-    curve = None if facts["calibration"] is None else Curve.model_validate(facts["calibration"])
+    curve = None if facts["calibration"] is None else CalibrationFacts.model_validate(facts["calibration"])
     return Fitted(estimator, trees, scoring if curve is None else held(scoring, curve), curve)
 
 

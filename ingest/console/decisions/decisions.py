@@ -20,7 +20,7 @@ from riskline.shared.domain.policy import Action
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.serving import Serving
 from riskline.shared.store.feed import Cursor
-from riskline.shared.store.search import NEWEST, Found
+from riskline.shared.store.search import NEWEST, FoundDecision
 
 
 class DecisionsPage(ConsolePage):
@@ -80,7 +80,7 @@ class DecisionsPage(ConsolePage):
         )
 
     async def _cells(
-        self, req: falcon.asgi.Request, wanted: Filter, rows: Sequence[Found], columns: Sequence[str]
+        self, req: falcon.asgi.Request, wanted: Filter, rows: Sequence[FoundDecision], columns: Sequence[str]
     ) -> list[list[str]]:
         """What each row shows of its transaction, which is kept as a look at values."""
         if not rows or not columns:
@@ -112,7 +112,7 @@ class Group(NamedTuple):
     rows: list[Row]
 
 
-def grouped(rows: Sequence[Found], cells: Sequence[list[str]], *, with_values: bool) -> list[Group]:
+def grouped(rows: Sequence[FoundDecision], cells: Sequence[list[str]], *, with_values: bool) -> list[Group]:
     """The rows in their order; day and version are said where they change."""
     groups: list[Group] = []
     for found, shown in zip(rows, cells, strict=True):
@@ -126,7 +126,7 @@ def grouped(rows: Sequence[Found], cells: Sequence[list[str]], *, with_values: b
     return groups
 
 
-def _tail(wanted: Filter, rows: Sequence[Found]) -> str | None:
+def _tail(wanted: Filter, rows: Sequence[FoundDecision]) -> str | None:
     """The query that asks what is new in a list; None where nothing can be, or it would look for values."""
     if not rows or rows[0].place == NEWEST or wanted.start != NEWEST or wanted.names_fields:
         return None

@@ -13,7 +13,7 @@ from riskline.ingest.console.frame.guard import ConsolePage, parameters
 from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.transaction.search import Search
 from riskline.shared.store.feed import Cursor
-from riskline.shared.store.search import Found
+from riskline.shared.store.search import FoundDecision
 
 AT, AFTER = "at", "after"
 """Parameters with a place in the feed: of a transaction's decision in its list, and of the newest that a list shows."""
@@ -54,7 +54,7 @@ async def neighbours(search: Search, params: Mapping[str, str], fields: Sequence
     )
 
 
-def _path(found: Found, wanted: Filter) -> str:
+def _path(found: FoundDecision, wanted: Filter) -> str:
     return f"{quote(found.decision['transaction_id'], safe='')}?{wanted.query(before='', at=str(found.place))}"
 
 
@@ -70,7 +70,7 @@ class NewPage(ConsolePage):
         """A link to them; nothing where there are none."""
         params = parameters(req)
         wanted, after = Filter.read(params, self._fields), Cursor.parse(params.get(AFTER, ""))
-        newer: list[Found] = []
+        newer: list[FoundDecision] = []
         is_whole = True
         if after is not None and not wanted.is_wrong and not wanted.names_fields:
             newer, is_whole = await self._search.newer(wanted, after)

@@ -27,7 +27,7 @@ from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.status.counts import Counts
 from riskline.shared.store.status.minute_counts import Snapshot
 from riskline.shared.store.status.processes import refusing
-from riskline.shared.store.status.safety import Facts, dangers
+from riskline.shared.store.status.redis_safety import ServerFacts, dangers
 
 log = get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Overview:
         gate: Gate,
         redis: Redis,
         count: Callable[[], Awaitable[Counts]],
-        redis_facts: Callable[[], Facts],
+        redis_facts: Callable[[], ServerFacts],
         unrecorded: Callable[[], int],
         store_watch: StoreWatch,
         clock: Callable[[], float] = time.monotonic,
@@ -80,7 +80,7 @@ class Overview:
         self._unrecorded = unrecorded
         self._store_watch = store_watch
         self._clock = clock
-        self._facts: Facts | None = None
+        self._facts: ServerFacts | None = None
         self._facts_at = -FACTS_SECONDS
 
     async def gathered(self, period: Period) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class Overview:
                 log.debug("Redis was not asked how it is set up", problem=str(error))
 
 
-def _persistence(facts: Facts | None) -> str:
+def _persistence(facts: ServerFacts | None) -> str:
     """How what Redis has gets to the disk, in a few words."""
     settings = {} if facts is None else facts.settings
     if settings.get("appendonly") == "yes":

@@ -50,7 +50,7 @@ class Kept(Protocol):
         """Those of quarters of an hour from a time on, oldest first, and no closer to each other than this."""
 
 
-class Span(NamedTuple):
+class PeriodPart(NamedTuple):
     """A part of a period, in seconds since 1970; without numbers where Redis lost what it had counted."""
 
     start: float
@@ -62,7 +62,7 @@ class Span(NamedTuple):
 class Spans:
     """What is known of a period; it begins when that does, not before."""
 
-    parts: Sequence[Span]
+    parts: Sequence[PeriodPart]
     last: Snapshot
 
     @property
@@ -134,5 +134,7 @@ def thinned(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
 
 def spans_of(snapshots: Sequence[Snapshot]) -> Spans | None:
     """The time between each two; None where there are no two."""
-    parts = [Span(one.at, other.at, between(one, other)) for one, other in pairwise(snapshots) if other.at > one.at]
+    parts = [
+        PeriodPart(one.at, other.at, between(one, other)) for one, other in pairwise(snapshots) if other.at > one.at
+    ]
     return Spans(parts, snapshots[-1]) if parts else None

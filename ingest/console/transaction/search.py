@@ -8,7 +8,7 @@ from typing import Any
 from riskline.ingest.console.decisions.filters import Filter
 from riskline.shared.domain.decision import is_decision
 from riskline.shared.store.feed import Cursor
-from riskline.shared.store.search import NEWEST, DecisionSearch, Found
+from riskline.shared.store.search import NEWEST, DecisionSearch, FoundDecision
 
 ROWS = 50
 
@@ -29,7 +29,7 @@ class Search:
         self._search = search
         self._clock = clock
 
-    async def page(self, wanted: Filter) -> tuple[list[Found], Cursor | None, int]:
+    async def page(self, wanted: Filter) -> tuple[list[FoundDecision], Cursor | None, int]:
         """Up to ROWS decisions, from where to go on (None at the end of the feed), and how many were looked at.
 
         Raises:
@@ -38,7 +38,7 @@ class Search:
         if wanted.exact_id and (one := await self._one(wanted)) is not None:
             return one
         end = self._clock() + SEARCH_SECONDS
-        rows: list[Found] = []
+        rows: list[FoundDecision] = []
         looked_at = 0
         cursor: Cursor | None = wanted.start
         while cursor is not None and len(rows) < ROWS and (looked_at == 0 or self._clock() < end):
@@ -54,7 +54,7 @@ class Search:
             rows += admitted
         return rows, cursor, looked_at
 
-    async def _one(self, wanted: Filter) -> tuple[list[Found], None, int] | None:
+    async def _one(self, wanted: Filter) -> tuple[list[FoundDecision], None, int] | None:
         """By its record; None where there is none any more: the feed may have the decision for longer."""
         (record,) = await self._search.transactions([wanted.exact_id])
         if record is None:
@@ -65,7 +65,7 @@ class Search:
         fits = wanted.admits(decision) and (not wanted.names_fields or wanted.admits_values(record["transaction"]))
         scored_at_ms = 1000 * datetime.fromisoformat(decision["scored_at"]).timestamp()
         fits = fits and wanted.not_before_ms <= scored_at_ms <= wanted.start.milliseconds
-        return [Found(NEWEST, decision)] if fits else [], None, 0
+        return [FoundDecision(NEWEST, decision)] if fits else [], None, 0
 
     async def state(self, transaction_id: str) -> str | None:
         """The state of a transaction, decided or not; None if none is kept.
@@ -76,7 +76,7 @@ class Search:
         (record,) = await self._search.transactions([transaction_id])
         return None if record is None else str(record["status"])
 
-    async def values(self, rows: Sequence[Found]) -> list[Mapping[str, Any] | None]:
+    async def values(self, rows: Sequence[FoundDecision]) -> list[Mapping[str, Any] | None]:
         """The transactions of decisions; None where one is not kept any more.
 
         Raises:
@@ -85,7 +85,7 @@ class Search:
         records = await self._search.transactions([each.decision["transaction_id"] for each in rows])
         return [None if record is None else record["transaction"] for record in records]
 
-    async def newer(self, wanted: Filter, after: Cursor) -> tuple[list[Found], bool]:
+    async def newer(self, wanted: Filter, after: Cursor) -> tuple[list[FoundDecision], bool]:
         """What a filter without fields admits of the decisions after a place, and whether these were all looked at.
 
         Raises:
@@ -106,7 +106,7 @@ class Search:
         oldest = await self._search.oldest_ms()
         return newest, newest if oldest is None else max(oldest, wanted.not_before_ms)
 
-    async def all(self, wanted: Filter) -> AsyncIterator[tuple[list[Found], Cursor | None]]:
+    async def all(self, wanted: Filter) -> AsyncIterator[tuple[list[FoundDecision], Cursor | None]]:
         """All that the filter admits, a part at a time, and where each part ends (None at the end of the feed).
 
         Raises:
@@ -118,7 +118,7 @@ class Search:
             yield await self._admitted(wanted, part.found), part.before
             cursor = part.before
 
-    async def _admitted(self, wanted: Filter, found: Any) -> list[Found]:
+    async def _admitted(self, wanted: Filter, found: Any) -> list[FoundDecision]:
         admitted = [each for each in found if wanted.admits(each.decision)]
         if not wanted.names_fields or not admitted:
             return admitted

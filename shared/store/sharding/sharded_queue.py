@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.interfaces import NOTHING, Claimed, Swept
 from riskline.shared.store.records import Outcome
+from riskline.shared.store.redis_queue import RedisQueue
 from riskline.shared.store.sharding.sharded_store import Route
 from riskline.shared.store.sharding.shards import by_shard
-from riskline.shared.store.transactions import RedisQueue
 
 TURN_BATCHES = 4
 """Claims from one shard in a row while something waits in another: a few, as those that follow a decision share its
@@ -25,7 +25,7 @@ DOWN_PAUSE_SECONDS = 0.1
 """How soon a watch sees that its shard, which was left alone, works again."""
 
 
-class Health:
+class ShardHealth:
     """Which shards are left alone: one that has failed, until somebody who goes on asking has an answer of it."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _Ready:
 class _Watch:
     """A thread that sees when something waits in a shard; once it has, it rests until it is armed again."""
 
-    def __init__(self, shard: int, queue: RedisQueue, *, health: Health, ready: _Ready) -> None:
+    def __init__(self, shard: int, queue: RedisQueue, *, health: ShardHealth, ready: _Ready) -> None:
         self.armed = threading.Event()
         self._shard = shard
         self._queue = queue
@@ -112,7 +112,7 @@ class ShardedQueue:
     """TransactionQueue over those of the shards, by their number; for one thread."""
 
     def __init__(
-        self, parts: Sequence[RedisQueue], *, route: Route, health: Health, claims_elsewhere: bool = False
+        self, parts: Sequence[RedisQueue], *, route: Route, health: ShardHealth, claims_elsewhere: bool = False
     ) -> None:
         """With `claims_elsewhere` the worker claims by another such queue: anything may be held then."""
         self._parts = tuple(parts)

@@ -23,7 +23,7 @@ from riskline.shared.store.keys import FIRST, Keys
 FIELDS = ("id", "made_at", "before", "lost", "lost_at")
 
 
-class Known(NamedTuple):
+class RememberedShard(NamedTuple):
     """What is remembered of a shard."""
 
     identity: str
@@ -31,7 +31,7 @@ class Known(NamedTuple):
     """Transactions that it had ever accepted."""
 
 
-class Look(NamedTuple):
+class ShardState(NamedTuple):
     """What a shard says of itself."""
 
     identity: str | None
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     at_seconds: float
     """The time by Redis's clock, since 1970."""
 
-    def differs_from(self, known: Known | None) -> str | None:
+    def differs_from(self, known: RememberedShard | None) -> str | None:
         """What was lost since it was as is known; None where nothing was, or nothing is known."""
         if known is None:
             return None
@@ -90,13 +90,13 @@ class Identity:
         self._redis = redis
         self._keys = keys
 
-    def look(self) -> Look:
+    def read(self) -> ShardState:
         """What it says of itself."""
         with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.identity, FIELDS)
             pipeline.hget(self._keys.totals, "accepted")
             pipeline.time()
-            return _look(pipeline.execute())
+            return _state(pipeline.execute())
 
     def accept_loss(self) -> None:
         """An operator has taken note."""
@@ -116,14 +116,14 @@ class AsyncIdentity:
         """The shard's tag."""
         return self._keys.shard
 
-    async def look(self) -> Look:
+    async def read(self) -> ShardState:
         """What it says of itself."""
         with redis_faults_named():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.hmget(self._keys.identity, FIELDS)
                 pipeline.hget(self._keys.totals, "accepted")
                 pipeline.time()
-                return _look(await pipeline.execute())
+                return _state(await pipeline.execute())
 
     async def make(self, identity: str, *, made_at: str) -> None:
         """Gives it an id, unless it has one."""
@@ -140,7 +140,7 @@ class AsyncIdentity:
                 await self._redis.hset(self._keys.identity, "before", before)
 
 
-class Memory:
+class ShardMemory:
     """What is remembered of the shards of a store, in a file of the data directory: it outlives the processes."""
 
     def __init__(self, path: Path, *, url: str) -> None:
@@ -148,17 +148,19 @@ class Memory:
         self._path = path
         self._url = sha256(url.encode()).hexdigest()
 
-    def read(self) -> dict[str, Known]:
+    def read(self) -> dict[str, RememberedShard]:
         """What is known of each shard, by its tag; nothing where there is no file, or one of another store."""
         try:
             kept = json.loads(self._path.read_bytes())
             if kept["url"] != self._url:
                 return {}
-            return {tag: Known(str(each["id"]), int(each["accepted"])) for tag, each in kept["shards"].items()}
+            return {
+                tag: RememberedShard(str(each["id"]), int(each["accepted"])) for tag, each in kept["shards"].items()
+            }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
-    def write(self, known: Mapping[str, Known]) -> None:
+    def write(self, known: Mapping[str, RememberedShard]) -> None:
         """Replaces it in one step.
 
         Raises:
@@ -176,15 +178,15 @@ class Memory:
             raise
 
 
-def memory_of(data: Path, store_url: str) -> Memory:
+def memory_of(data: Path, store_url: str) -> ShardMemory:
     """The memory of an installation."""
-    return Memory(data / "store.json", url=store_url)
+    return ShardMemory(data / "store.json", url=store_url)
 
 
-def _look(answers: list[Any]) -> Look:
+def _state(answers: list[Any]) -> ShardState:
     fields, accepted, (seconds, microseconds) = answers
     identity, made_at, before, lost, lost_at = (None if each is None else each.decode() for each in fields)
     at_seconds = seconds + microseconds / 1_000_000
     # another program may have made anything of it
     number = int(accepted) if accepted is not None and accepted.isdigit() else 0
-    return Look(identity, made_at, before, lost, lost_at, number, at_seconds)
+    return ShardState(identity, made_at, before, lost, lost_at, number, at_seconds)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from riskline.shared.domain.capacity import Timed
+from riskline.shared.domain.capacity import BatchTimes
 from riskline.shared.store import scripts
 from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.keys import Keys
@@ -21,7 +21,7 @@ MICROSECONDS = 1_000_000
 class Measured(NamedTuple):
     """What the workers have measured; none of it where none has decided anything yet."""
 
-    timed: dict[int, Timed]
+    timed: dict[int, BatchTimes]
     """The batches by size class, the older ones counting for less."""
     busy_seconds: float
     """What all workers have ever spent on batches."""
@@ -34,7 +34,7 @@ class Paces:
         self._redis = redis
         self._keys = Keys()
 
-    def add(self, timed: Mapping[int, Timed]) -> None:
+    def add(self, timed: Mapping[int, BatchTimes]) -> None:
         """Adds what a worker has measured.
 
         Raises:
@@ -78,7 +78,7 @@ def _microseconds(seconds: float) -> int:
 
 
 def _measured(found: Any) -> Measured:
-    busy, timed = 0, dict[int, Timed]()
+    busy, timed = 0, dict[int, BatchTimes]()
     for size, numbers in found.items():
         # what is none of ours somebody else has written
         with suppress(ValueError):
@@ -86,5 +86,5 @@ def _measured(found: Any) -> Measured:
                 busy = int(numbers)
                 continue
             batches, transactions, microseconds = map(int, numbers.split())
-            timed[int(size)] = Timed(batches, transactions, microseconds / MICROSECONDS)
+            timed[int(size)] = BatchTimes(batches, transactions, microseconds / MICROSECONDS)
     return Measured(timed, busy / MICROSECONDS)

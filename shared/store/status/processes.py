@@ -21,7 +21,7 @@ MAX_PROBLEM = 500
 Kind = Literal["api", "worker"]
 
 
-class Lately(BaseModel):
+class RecentWork(BaseModel):
     """What a worker has done since it last gave a sign of life."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class ProcessState(BaseModel):
     pinned: bool = Field(description="Whether RISKLINE_MODEL_VERSION says which, whatever is active.")
     problem: Annotated[str | None, Field(description="Why it does not serve the version that it should.")]
     said_at: Annotated[str | None, Field(description="When it last gave a sign of life, in UTC.")] = None
-    lately: Annotated[Lately | None, Field(description="What a worker has done since the sign before.")] = None
+    lately: Annotated[RecentWork | None, Field(description="What a worker has done since the sign before.")] = None
 
     @property
     def bare(self) -> "ProcessState":

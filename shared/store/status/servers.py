@@ -11,7 +11,7 @@ from riskline.shared.store.connect.connection import connect, redis_faults_named
 from riskline.shared.store.connect.sentinel import Address, shown
 from riskline.shared.store.connect.url import ClusterUrl, is_cluster_url, parse_cluster_url
 from riskline.shared.store.sharding.shards import SLOTS, slot_of, tags
-from riskline.shared.store.status.safety import Danger, Facts, Severity, dangers, facts_of, warn
+from riskline.shared.store.status.redis_safety import Danger, ServerFacts, Severity, dangers, facts_of, warn
 
 ANSWER_SECONDS = 5.0
 
@@ -28,16 +28,16 @@ class Node(NamedTuple):
         return [tag for tag in tags(shards) if any(first <= slot_of(tag) <= last for first, last in self.ranges)]
 
 
-class Server(NamedTuple):
+class ServerReport(NamedTuple):
     """One server and what it says of itself, or why it says nothing."""
 
     name: str
     node: Node | None
-    facts: Facts | None
+    facts: ServerFacts | None
     problem: str = ""
 
 
-def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[Server]:
+def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[ServerReport]:
     """Each server of a Redis Cluster, or the one that the URL leads to.
 
     Raises:
@@ -45,7 +45,7 @@ def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[Se
     """
     if not is_cluster_url(url):
         with connect(url, timeout_seconds=timeout_seconds, retries=0) as redis:
-            yield Server("", None, facts_of(redis))
+            yield ServerReport("", None, facts_of(redis))
         return
     cluster = parse_cluster_url(url)
     with redis_faults_named():
@@ -55,16 +55,18 @@ def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[Se
         yield from threads.map(lambda each: _server(cluster, *each, timeout_seconds=timeout_seconds), found)
 
 
-def _server(cluster: ClusterUrl, address: Address, ranges: list[tuple[int, int]], *, timeout_seconds: float) -> Server:
+def _server(
+    cluster: ClusterUrl, address: Address, ranges: list[tuple[int, int]], *, timeout_seconds: float
+) -> ServerReport:
     node = Node(address, ranges)
     try:
         with node_client(cluster, address, timeout_seconds=timeout_seconds) as redis:
-            return Server(shown(address), node, facts_of(redis))
+            return ServerReport(shown(address), node, facts_of(redis))
     except StoreUnavailableError as error:
-        return Server(shown(address), node, None, str(error))
+        return ServerReport(shown(address), node, None, str(error))
 
 
-def dangers_of_server(server: Server) -> list[Danger]:
+def dangers_of_server(server: ServerReport) -> list[Danger]:
     """What should be otherwise about this server; a replica of a cluster is there to be one."""
     if server.facts is None:
         return []

@@ -112,12 +112,12 @@ def test_the_file_is_its_owners_alone_and_has_no_key(tmp_path: Path) -> None:
 
 def test_no_file_is_not_a_file_without_keys(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "api_keys")
-    nothing, look = file.read(), file.look()
+    nothing, look = file.read(), file.stamp()
     file.path.write_text(HEADER)
 
     assert (nothing, look) == (None, None)
     assert file.read() == ()
-    assert file.look() is not None
+    assert file.stamp() is not None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from riskline.cli.operate.keys import make, store
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.settings import Settings, load_settings
-from riskline.shared.store.changes import MOST_CHARACTERS, PendingChanges
+from riskline.shared.store.audit_log import MOST_CHARACTERS, PendingChanges
 from riskline.shared.store.keys import Keys
 from tests.support.console_pages import Open
 

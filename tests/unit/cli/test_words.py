@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from riskline.shared.words import counted, no_transactions
+from riskline.shared.wording import counted, no_transactions
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,7 +47,7 @@ def test_the_extras_that_messages_name_are_those_of_the_project() -> None:
     named = {
         extra
         for path in [*ROOT.glob("docs/**/*.md"), *(ROOT / "cli").rglob("*.py"), *(ROOT / "shared").rglob("*.py")]
-        for found in re.findall(r"pip install '\.\[([\w,]+)\]'|from_the_clone\([\"']([\w,]+)[\"']\)", path.read_text())
+        for found in re.findall(r"pip install '\.\[([\w,]+)\]'|install_command\([\"']([\w,]+)[\"']\)", path.read_text())
         for extra in ",".join(found).strip(",").split(",")
     }
     assert named

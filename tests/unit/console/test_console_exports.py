@@ -12,7 +12,7 @@ from riskline.ingest.console.decisions.filters import Filter
 from riskline.ingest.problems.refusals import GONE
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.store.feed import Cursor
-from riskline.shared.store.search import Found
+from riskline.shared.store.search import FoundDecision
 
 DECISION = {"transaction_id": "t", "scored_at": "2026-11-24T03:15:07.123Z", "fraud_probability": 0.5}
 
@@ -20,9 +20,9 @@ DECISION = {"transaction_id": "t", "scored_at": "2026-11-24T03:15:07.123Z", "fra
 class Parts:
     """A feed of many parts."""
 
-    async def all(self, _wanted: Filter) -> AsyncIterator[tuple[list[Found], Cursor | None]]:
+    async def all(self, _wanted: Filter) -> AsyncIterator[tuple[list[FoundDecision], Cursor | None]]:
         for number in range(100, 0, -1):
-            yield [Found(Cursor(number, 0), DECISION)], Cursor(number, 0)
+            yield [FoundDecision(Cursor(number, 0), DECISION)], Cursor(number, 0)
 
     async def span_ms(self, _wanted: Filter) -> tuple[int, int]:
         return 100, 1

@@ -12,13 +12,13 @@ from riskline.shared.model.engine import Engine
 from riskline.shared.model.trees import Isotonic, Scoring, Sigmoid, Trees
 from riskline.worker.training.calibration import held
 from riskline.worker.training.fit import Algorithm
-from riskline.worker.training.imports.convert import Curve
+from riskline.worker.training.imports.convert import CalibrationFacts
 from tests.support.fitted import fitted, labelled
 
 
 def calibrated(algorithm: Algorithm, curve: dict[str, Any]) -> tuple[Trees, Scoring]:
     kind = fitted(algorithm)
-    return kind.trees, held(kind.scoring, Curve.model_validate(curve))
+    return kind.trees, held(kind.scoring, CalibrationFacts.model_validate(curve))
 
 
 SIGMOID = {"method": "sigmoid", "slope": 0.8, "intercept": -0.3}

@@ -19,8 +19,8 @@ from riskline.shared.webhooks.url import Allowed, CallbackUrl
 from riskline.worker.delivery import deliverer as module
 from riskline.worker.delivery.attempt import MOST_LOSSES
 from riskline.worker.delivery.deliverer import Deliverer
-from riskline.worker.delivery.errors import DeliveryError, RefusedAddressError
-from riskline.worker.delivery.outbound import Answer
+from riskline.worker.delivery.delivery_errors import DeliveryError, RefusedAddressError
+from riskline.worker.delivery.outbound import ReceiverResponse
 
 SECRET = new_secret()
 IDLE_SECONDS = 0.03
@@ -73,13 +73,13 @@ class Queue:
 class Receiver:
     """Answers, or fails to, and keeps what it was sent."""
 
-    def __init__(self, answer: Answer | Exception, *, seconds: float = 0.0) -> None:
+    def __init__(self, answer: ReceiverResponse | Exception, *, seconds: float = 0.0) -> None:
         self.answer = answer
         self.seconds = seconds
         self.requests: list[tuple[CallbackUrl, dict[str, str], bytes]] = []
         self.at_once = self.most_at_once = 0
 
-    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> ReceiverResponse:
         self.requests.append((target, dict(headers), body))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -92,8 +92,8 @@ class Receiver:
         return self.answer
 
 
-def an_answer(status: int = 204, retry_after: str | None = None) -> Answer:
-    return Answer(status=status, head="so it is", latency_seconds=0.1, retry_after=retry_after)
+def an_answer(status: int = 204, retry_after: str | None = None) -> ReceiverResponse:
+    return ReceiverResponse(status=status, head="so it is", latency_seconds=0.1, retry_after=retry_after)
 
 
 async def deliver(
@@ -143,12 +143,12 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_each_answer_has_its_next_state(
-    answer: Answer | Exception, event: CallbackEvent, host_works: bool | None
+    answer: ReceiverResponse | Exception, event: CallbackEvent, host_works: bool | None
 ) -> None:
     [attempted] = await deliver(Queue(a_due()), Receiver(answer))
 
     assert (attempted.event, attempted.host_works) == (event, host_works)
-    status = answer.status if isinstance(answer, Answer) else None
+    status = answer.status if isinstance(answer, ReceiverResponse) else None
     assert attempted.attempt["status"] == status
     assert (attempted.attempt["error"] is None) == (status is not None)
 
@@ -264,7 +264,7 @@ async def test_what_became_of_attempts_is_kept_once_redis_is_back() -> None:
     queue = Queue(*(a_due(i) for i in range(10)))
 
     class LosesRedis(Receiver):
-        async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> Answer:
+        async def post(self, target: CallbackUrl, *, headers: dict[str, str], body: bytes) -> ReceiverResponse:
             if len(self.requests) == 9:
                 # all attempts are begun, and none has ended
                 queue.away = 3

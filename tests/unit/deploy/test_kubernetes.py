@@ -19,7 +19,7 @@ from riskline.ingest.lifespan import FINISH_SECONDS
 from riskline.ingest.main import SHUTDOWN_SECONDS
 from riskline.shared.settings import Settings, load_settings, variable_name
 from riskline.shared.store.connect.url import parse_sentinel_url
-from riskline.shared.store.status.safety import WANTED_REDIS
+from riskline.shared.store.status.redis_safety import WANTED_REDIS
 from riskline.shared.telemetry import metrics
 from riskline.shared.webhooks.url import PUBLIC_PORTS
 from riskline.worker.rq_worker import STOP_SECONDS

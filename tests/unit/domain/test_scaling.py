@@ -5,10 +5,10 @@ import pytest
 from riskline.shared.domain.capacity import (
     BATCH,
     FEW_BATCHES,
+    BatchTimes,
     Load,
     Pace,
     Target,
-    Timed,
     pace,
     size_class,
     times,
@@ -22,8 +22,8 @@ TRUE_PACE = BATCH / (FIXED + EACH * BATCH)
 KNOWN = Pace(1000.0, BATCH)
 
 
-def batches(size: int, *, number: int = 100, fixed: float = FIXED, each: float = EACH) -> dict[int, Timed]:
-    return {size_class(size): Timed(number, number * size, number * (fixed + each * size))}
+def batches(size: int, *, number: int = 100, fixed: float = FIXED, each: float = EACH) -> dict[int, BatchTimes]:
+    return {size_class(size): BatchTimes(number, number * size, number * (fixed + each * size))}
 
 
 def load(per_second: float = 0.0, *, undecided: int = 0, workers: int = 1, known: Pace | None = KNOWN) -> Load:
@@ -111,21 +111,21 @@ def test_batches_of_one_size_foretell_nothing() -> None:
 
 @pytest.mark.parametrize("seconds", [(0.004, 0.002), (0.001, 0.009)])
 def test_a_noisy_measurement_never_foretells_a_negative_time(seconds: tuple[float, float]) -> None:
-    known = pace({1: Timed(50, 50, 50 * seconds[0]), 4: Timed(50, 200, 50 * seconds[1])})
+    known = pace({1: BatchTimes(50, 50, 50 * seconds[0]), 4: BatchTimes(50, 200, 50 * seconds[1])})
 
     assert known is not None
     assert 0 < known.per_second <= 16 / 0.002
 
 
 def test_a_few_batches_say_nothing() -> None:
-    slow = {1: Timed(FEW_BATCHES - 1, FEW_BATCHES - 1, 5.0)}
+    slow = {1: BatchTimes(FEW_BATCHES - 1, FEW_BATCHES - 1, 5.0)}
 
     assert pace(slow | batches(BATCH)) == pace(batches(BATCH))
     assert pace(slow) is None
 
 
-@pytest.mark.parametrize("timed", [{}, {1: Timed(0, 0, 0.0)}, {1: Timed(30, 30, 0.0)}])
-def test_without_a_measurement_there_is_no_pace(timed: dict[int, Timed]) -> None:
+@pytest.mark.parametrize("timed", [{}, {1: BatchTimes(0, 0, 0.0)}, {1: BatchTimes(30, 30, 0.0)}])
+def test_without_a_measurement_there_is_no_pace(timed: dict[int, BatchTimes]) -> None:
     assert pace(timed) is None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from riskline.shared.domain.assessment import assess, assess_one
 from riskline.shared.model.bundle import quantiles
-from riskline.shared.model.reasons import Words, quantiles_problem
+from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.registry import Registry
 from tests.support.factories import a_transaction
 from tests.support.foreign_models import FEATURES, dumped, forest, imported
@@ -16,7 +16,7 @@ from tests.support.foreign_models import FEATURES, dumped, forest, imported
 AMOUNTS = quantiles(np.arange(0, 1_001, 1.0))
 CODES = quantiles(np.repeat([5411.0, 5942.0, 7995.0], [60, 39, 2]))
 
-WORDS = Words({"amount": AMOUNTS, "age": AMOUNTS, "code": CODES})
+WORDS = ValueWording({"amount": AMOUNTS, "age": AMOUNTS, "code": CODES})
 
 
 @pytest.mark.parametrize(

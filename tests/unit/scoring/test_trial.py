@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from riskline.shared.store.memory import MemoryStore
-from riskline.worker.scoring import trial
+from riskline.worker.scoring import isolated_trial
 from riskline.worker.scoring.drain import drain
+from riskline.worker.scoring.isolated_trial import fatal_rows
 from riskline.worker.scoring.pulse import Pulse
-from riskline.worker.scoring.trial import deadly
 from tests.integration.stores import a_submission
 from tests.support.factories import AmountModel, a_transaction
 
@@ -41,26 +41,26 @@ def test_the_row_that_ends_its_process_is_found(end: str, place: int) -> None:
     rows: list[object] = list(range(10))
     rows[place] = end
 
-    assert deadly(rows, attempt, times=2) == {place: 2}
+    assert fatal_rows(rows, attempt, times=2) == {place: 2}
 
 
 def test_several_are_found_and_none_besides() -> None:
     rows = [1, "killed", 2, "aborted", "an exit", 3]
 
-    assert deadly(rows, attempt, times=3) == {1: 3, 3: 3, 4: 3}
+    assert fatal_rows(rows, attempt, times=3) == {1: 3, 3: 3, 4: 3}
 
 
 @pytest.mark.parametrize("rows", [[], [1], [1, "raises", 2], ["raises"]])
 def test_what_only_raises_or_is_all_right_is_not(rows: list[object]) -> None:
-    assert deadly(rows, attempt, times=1) == {}
+    assert fatal_rows(rows, attempt, times=1) == {}
 
 
 def test_a_try_that_says_nothing_for_too_long_is_ended_and_says_nothing_of_its_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trial, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(isolated_trial, "SILENT_SECONDS", 0.2)
 
-    assert deadly([1, "hangs"], attempt, times=1) == {}
+    assert fatal_rows([1, "hangs"], attempt, times=1) == {}
 
 
 def test_a_process_that_ends_by_chance_is_no_verdict(tmp_path: Any) -> None:
@@ -69,7 +69,7 @@ def test_a_process_that_ends_by_chance_is_no_verdict(tmp_path: Any) -> None:
             (tmp_path / f"{len(rows)}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    assert deadly([1, 2, 3], once, times=2) == {}
+    assert fatal_rows([1, 2, 3], once, times=2) == {}
 
 
 class Deadly(AmountModel):
@@ -122,7 +122,7 @@ async def test_twenty_killers_among_thousands_cost_no_worker_once_one_was_lost()
 
 
 async def test_without_a_loss_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial.os, "fork", lambda: pytest.fail("it forks"))
+    monkeypatch.setattr(isolated_trial.os, "fork", lambda: pytest.fail("it forks"))
     store = MemoryStore()
     await store.accept([a_submission("a"), a_submission("b")])
 

@@ -16,15 +16,15 @@ from riskline.shared.store.status.paces import Paces
 from riskline.shared.store.status.processes import (
     LIFETIME_SECONDS,
     MAX_PROBLEM,
-    Lately,
     Processes,
     ProcessState,
+    RecentWork,
     VersionCount,
     by_version,
     refusing,
 )
 from riskline.shared.store.status.tallies import KEPT_VERSIONS, AsyncTallies, Tallies
-from riskline.worker.scoring.signs import Signs
+from riskline.worker.scoring.worker_status import WorkerStatus
 from tests.support.factories import AmountModel, FixedSource, a_transaction
 
 
@@ -114,43 +114,43 @@ def test_a_process_says_what_it_serves_and_why_not() -> None:
 def test_a_change_is_said_at_once_and_the_same_only_now_and_then() -> None:
     time, serving = Time(), serving_of(AmountModel())
     presence = Presence(serving=serving, process="a", kind="api", clock=time)
-    first = presence.news()
+    first = presence.state_to_publish()
     assert first is not None
-    presence.told(first)
-    assert presence.news() is None
+    presence.mark_published(first)
+    assert presence.state_to_publish() is None
 
     time.now += REPEAT_SECONDS
-    again = presence.news()
+    again = presence.state_to_publish()
     assert again is not None
     assert again.bare == first.bare
-    presence.told(first)
+    presence.mark_published(first)
     serving.problem = "refused"
-    assert presence.news() is not None
+    assert presence.state_to_publish() is not None
 
 
 def test_a_worker_says_with_each_sign_what_it_did_since_the_one_before() -> None:
     time = Time()
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker", clock=time)
-    first = presence.news()
+    first = presence.state_to_publish()
     assert first is not None
-    presence.told(first)
+    presence.mark_published(first)
 
-    presence.did(100)
-    presence.did(50)
-    assert presence.news() is None
+    presence.add_batch(100)
+    presence.add_batch(50)
+    assert presence.state_to_publish() is None
     time.now += REPEAT_SECONDS
-    lost = presence.news()
-    presence.did(6)
+    lost = presence.state_to_publish()
+    presence.add_batch(6)
     time.now += 1
-    said = presence.news()
+    said = presence.state_to_publish()
     assert said is not None
-    presence.told(said)
+    presence.mark_published(said)
     time.now += REPEAT_SECONDS
-    idle = presence.news()
+    idle = presence.state_to_publish()
 
-    assert (lost and lost.lately) == Lately(seconds=REPEAT_SECONDS, transactions=150, batches=2)
-    assert said.lately == Lately(seconds=REPEAT_SECONDS + 1, transactions=156, batches=3)
-    assert (idle and idle.lately) == Lately(seconds=REPEAT_SECONDS, transactions=0, batches=0)
+    assert (lost and lost.lately) == RecentWork(seconds=REPEAT_SECONDS, transactions=150, batches=2)
+    assert said.lately == RecentWork(seconds=REPEAT_SECONDS + 1, transactions=156, batches=3)
+    assert (idle and idle.lately) == RecentWork(seconds=REPEAT_SECONDS, transactions=0, batches=0)
     assert said.said_at is not None
 
 
@@ -167,17 +167,17 @@ def test_a_worker_that_cannot_say_it_goes_on_and_says_it_later(redis: fakeredis.
                 raise StoreUnavailableError("Redis: away")
             super().announce(state)
 
-    signs = Signs(
+    signs = WorkerStatus(
         Presence(serving=serving_of(AmountModel()), process="w", kind="worker"),
         Sometimes(redis),
         Tallies(redis),
         Paces(redis),
     )
-    signs.tell()
+    signs.publish()
     assert Processes(redis).living() == []
 
     away = False
-    signs.tell()
+    signs.publish()
     assert [each.process for each in Processes(redis).living()] == ["w"]
     signs.leave()
     assert Processes(redis).living() == []
@@ -190,16 +190,16 @@ async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_re
     server = fakeredis.FakeServer()
     redis = fakeredis.FakeRedis(server=server)
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
-    signs = Signs(presence, Processes(redis), Tallies(redis), Paces(redis))
+    signs = WorkerStatus(presence, Processes(redis), Tallies(redis), Paces(redis))
     decisions = assess([a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at=DECIDED_AT)
     records = [{"submitted_at": each} for each in ("2026-11-24T03:15:06.900Z", "2026-11-24T03:15:06.900Z", "not ours")]
 
     server.connected = False
     signs.count(records, decisions)
-    signs.tell()
+    signs.publish()
     server.connected = True
     signs.count(records, decisions)
-    signs.tell()
+    signs.publish()
 
     version = AmountModel().version
     tallies = AsyncTallies(fakeredis.FakeAsyncRedis(server=server))

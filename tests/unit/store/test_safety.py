@@ -6,7 +6,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError
 
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.store.status.safety import Danger, Facts, Severity, dangers, dangers_of, facts_of, warn
+from riskline.shared.store.status.redis_safety import Danger, ServerFacts, Severity, dangers, dangers_of, facts_of, warn
 
 SAFE = {
     "appendonly": "yes",
@@ -51,7 +51,7 @@ def named(found: list[Danger]) -> dict[str, tuple[str | None, str]]:
 
 
 def test_a_redis_that_is_set_up_as_ours_is_safe() -> None:
-    assert dangers(Facts(SAFE, HEALTHY)) == []
+    assert dangers(ServerFacts(SAFE, HEALTHY)) == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_redis_that_is_set_up_as_ours_is_safe() -> None:
 def test_a_setting_that_loses_transactions_is_a_danger(
     settings: dict[str, str], expected: dict[str, tuple[str, str]]
 ) -> None:
-    assert named(dangers(Facts({**SAFE, **settings}, HEALTHY))) == expected
+    assert named(dangers(ServerFacts({**SAFE, **settings}, HEALTHY))) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def test_a_setting_that_loses_transactions_is_a_danger(
 def test_what_redis_is_and_how_it_fares_can_be_a_danger(
     info: dict[str, Any], expected: dict[str, tuple[str, str]]
 ) -> None:
-    assert named(dangers(Facts(SAFE, {**HEALTHY, **info}))) == expected
+    assert named(dangers(ServerFacts(SAFE, {**HEALTHY, **info}))) == expected
 
 
 def test_a_master_that_needs_its_replicas_is_safe() -> None:
-    assert dangers(Facts({**SAFE, "min-replicas-to-write": "2"}, {**HEALTHY, "connected_slaves": 2})) == []
+    assert dangers(ServerFacts({**SAFE, "min-replicas-to-write": "2"}, {**HEALTHY, "connected_slaves": 2})) == []
 
 
 def test_a_master_that_goes_on_without_the_replica_that_is_promoted_is_a_danger() -> None:
     # SENTINEL FAILOVER with 1 of 2 lost 51 and 33 accepted transactions
-    [danger] = dangers(Facts({**SAFE, "min-replicas-to-write": "1"}, {**HEALTHY, "connected_slaves": 2}))
+    [danger] = dangers(ServerFacts({**SAFE, "min-replicas-to-write": "1"}, {**HEALTHY, "connected_slaves": 2}))
 
     assert (danger.setting, danger.found, danger.wanted) == ("min-replicas-to-write", "1", "2")
     assert "set `min-replicas-to-write 2`, or RISKLINE_REPLICAS=2" in danger.sentence
@@ -114,7 +114,7 @@ def test_a_master_that_goes_on_without_the_replica_that_is_promoted_is_a_danger(
 def test_a_failed_snapshot_is_a_danger_where_redis_then_refuses_writes(
     settings: dict[str, str], dangerous: bool
 ) -> None:
-    found = dangers(Facts({**SAFE, **settings}, {**HEALTHY, "rdb_last_bgsave_status": "err"}))
+    found = dangers(ServerFacts({**SAFE, **settings}, {**HEALTHY, "rdb_last_bgsave_status": "err"}))
 
     assert ("rdb_last_bgsave_status" in named(found)) is dangerous
 

@@ -23,21 +23,21 @@ from riskline.ingest.background.worker_need import Scaling
 from riskline.ingest.long_polls.waiters import Places, Waiting
 from riskline.ingest.recording.recorder import ShardedRecorder
 from riskline.ingest.submission.submissions import Submitter
-from riskline.shared.domain.capacity import BATCH, Target, Timed
+from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
 from riskline.shared.errors import QueueFullError, StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, RedisDecisions
 from riskline.shared.store.interfaces import ACCEPTED, Claimed, Swept
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome, Record, decided
+from riskline.shared.store.redis_queue import RedisIntake
 from riskline.shared.store.search import NEWEST, search_of
 from riskline.shared.store.sharding import sharded_queue
 from riskline.shared.store.sharding.sharded_feed import ShardedCursor, ShardedDecisions
-from riskline.shared.store.sharding.sharded_queue import TURN_BATCHES, Health, ShardedQueue
+from riskline.shared.store.sharding.sharded_queue import TURN_BATCHES, ShardedQueue, ShardHealth
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
 from riskline.shared.store.sharding.shards import all_keys, shard_of
 from riskline.shared.store.status.counts import Counts, together
 from riskline.shared.store.status.paces import Measured
-from riskline.shared.store.transactions import RedisIntake
 from riskline.shared.telemetry.metrics import WORKERS_NEEDED
 from riskline.worker.scoring.sweeper import ShardSweeper
 from tests.integration.running import PATIENCE_SECONDS, eventually
@@ -117,7 +117,7 @@ async def test_until_each_shard_was_seen_nothing_says_what_was_ever_done() -> No
     intake, stores = memory_intake()
     now = itertools.count()
     backlog = Backlog(intake, queue_limit=1000, clock=lambda: next(now))
-    measured: Any = SimpleNamespace(read=AsyncMock(return_value=Measured({BATCH: Timed(100, 25_600, 2.5)}, 1.0)))
+    measured: Any = SimpleNamespace(read=AsyncMock(return_value=Measured({BATCH: BatchTimes(100, 25_600, 2.5)}, 1.0)))
     scaling = Scaling(backlog, measured, Target())
     workers: Any = SimpleNamespace(decided=None, measured=None)
     kept = Kept(backlog, workers, SimpleNamespace(busy_seconds=None))
@@ -449,7 +449,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.parts = [Part() for _ in range(SHARDS)]
-        self.health = Health()
+        self.health = ShardHealth()
         parts: Any = self.parts
         self.queue = ShardedQueue(parts, route=route, health=self.health)
 
@@ -595,7 +595,7 @@ def test_where_all_shards_fail_the_worker_is_told() -> None:
 
 
 def test_the_sweep_of_a_shard_says_when_it_fails_and_when_it_works_again() -> None:
-    health, part = Health(), MemoryStore()
+    health, part = ShardHealth(), MemoryStore()
     sweeper = ShardSweeper(1, worker="w", queue=part, tickets=pytest.fail, health=health)  # type: ignore[arg-type]
     part.away = True
 

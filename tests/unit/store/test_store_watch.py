@@ -52,7 +52,7 @@ class Process:
         identities = [AsyncIdentity(redis.client, keys=keys) for keys in redis.keys]
         self.ahead = 0.0
         for each in identities:
-            each.look = self._at_redis_time(each.look)  # type: ignore[method-assign]
+            each.read = self._at_redis_time(each.read)  # type: ignore[method-assign]
         self.watch = StoreWatch(
             list(zip(identities, self.witnesses, strict=True)),
             memory=memory_of(data, URL),
@@ -162,14 +162,14 @@ async def test_a_store_that_fell_back_is_noted_though_nothing_comes_any_more(red
 async def test_what_is_accepted_while_it_looks_is_no_loss(redis: Redis, tmp_path: Path) -> None:
     process = Process(redis, tmp_path)
     await process.sees()
-    look = process.watch.shards[0].identity.look
+    look = process.watch.shards[0].identity.read
 
     async def accepts_meanwhile() -> Any:
         seen = await look()
         process.witnesses[0].saw(redis.accept(5), new=5)
         return seen
 
-    process.watch.shards[0].identity.look = accepts_meanwhile  # type: ignore[method-assign]
+    process.watch.shards[0].identity.read = accepts_meanwhile  # type: ignore[method-assign]
 
     assert await process.sees() == {}
     assert await process.sees() == {}
@@ -208,7 +208,7 @@ async def test_a_process_that_was_stopped_in_the_midst_of_a_look_takes_no_clock_
 ) -> None:
     process = Process(redis, tmp_path)
     assert await process.sees() == {}
-    look = process.watch.shards[0].identity.look
+    look = process.watch.shards[0].identity.read
 
     async def stopped_after_the_answer() -> Any:
         seen = await look()
@@ -216,9 +216,9 @@ async def test_a_process_that_was_stopped_in_the_midst_of_a_look_takes_no_clock_
         process.clocks.wall += 200
         return seen
 
-    process.watch.shards[0].identity.look = stopped_after_the_answer  # type: ignore[method-assign]
+    process.watch.shards[0].identity.read = stopped_after_the_answer  # type: ignore[method-assign]
     assert await process.sees() == {}
-    process.watch.shards[0].identity.look = look  # type: ignore[method-assign]
+    process.watch.shards[0].identity.read = look  # type: ignore[method-assign]
 
     assert await process.sees() == {}
 

@@ -10,7 +10,7 @@ from riskline.ingest.background.exported_metrics import Kept
 from riskline.shared.store.status.counts import Counts
 from riskline.shared.store.status.tallies import SCORE, Field, measured
 from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS, BATCH, PROBABILITY, QUEUE_SECONDS, Measure
-from riskline.worker.scoring.measuring import measured_attempt
+from riskline.worker.scoring.measurements import measured_attempt
 from tests.support.api import Api
 
 

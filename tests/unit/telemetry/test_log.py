@@ -10,7 +10,7 @@ import structlog
 
 import riskline.shared.log
 from riskline.shared.errors import RisklineError
-from riskline.shared.log import configure_logging, get_logger, tell_model_version
+from riskline.shared.log import configure_logging, get_logger, set_model_version
 from riskline.shared.settings import load_settings
 
 
@@ -32,10 +32,10 @@ def test_every_line_carries_the_version_once_a_model_serves(capsys: pytest.Captu
     configure_logging(load_settings(log_format="json"))
     get_logger("a").warning("before")
 
-    tell_model_version("v1")
+    set_model_version("v1")
     get_logger("a").warning("ours")
     logging.getLogger("library").warning("a library's")
-    tell_model_version("v2")
+    set_model_version("v2")
     get_logger("a").warning("after a swap")
     get_logger("a").warning("about another", model_version="v9")
 

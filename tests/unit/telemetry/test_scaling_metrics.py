@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from riskline.ingest.background.backlog import Backlog
 from riskline.ingest.background.worker_need import Scaling
-from riskline.shared.domain.capacity import BATCH, Target, Timed
+from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.process.heartbeats import Presence
 from riskline.shared.store.interfaces import Claimed
@@ -22,12 +22,12 @@ from riskline.shared.store.status.processes import Processes
 from riskline.shared.store.status.tallies import Tallies
 from riskline.shared.telemetry.metrics import WORKER_PACE, WORKERS_NEEDED
 from riskline.worker.scoring import drain as draining
-from riskline.worker.scoring.signs import WARM_UP_BATCHES, Signs
+from riskline.worker.scoring.worker_status import WARM_UP_BATCHES, WorkerStatus
 from tests.support.api import Api
 from tests.support.factories import AmountModel, transaction_json
 from tests.unit.store.test_processes import serving_of
 
-FULL = {BATCH: Timed(100, 100 * BATCH, 2.56)}
+FULL = {BATCH: BatchTimes(100, 100 * BATCH, 2.56)}
 """Ten thousand a second."""
 
 
@@ -42,7 +42,7 @@ def needed() -> float | None:
 class Watched:
     """An API process that looks at a queue whose numbers the test sets."""
 
-    def __init__(self, timed: dict[int, Timed]) -> None:
+    def __init__(self, timed: dict[int, BatchTimes]) -> None:
         self.store = MemoryStore()
         self.store.workers = {"w": math.inf}
         self.now = 0.0
@@ -146,9 +146,9 @@ async def test_the_task_outlives_an_outage() -> None:
         await running
 
 
-def signs_on(redis: Any) -> Signs:
+def signs_on(redis: Any) -> WorkerStatus:
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
-    signs = Signs(presence, Processes(redis), Tallies(redis), Paces(redis))
+    signs = WorkerStatus(presence, Processes(redis), Tallies(redis), Paces(redis))
     for _ in range(WARM_UP_BATCHES):
         signs.time_batch(64, 30.0)
     return signs
@@ -163,11 +163,15 @@ async def test_what_workers_measured_comes_together_by_size_and_outlives_them() 
     second.time_batch(256, 0.012)
     second.time_batch(255, 0.009)
     for each in (first, second):
-        each.tell()
+        each.publish()
         each.leave()
 
     measured = await AsyncPaces(fakeredis.FakeAsyncRedis(server=server)).read()
-    assert measured.timed == {1: Timed(1, 1, 0.001), 256: Timed(2, 512, 0.022), 128: Timed(1, 255, 0.009)}
+    assert measured.timed == {
+        1: BatchTimes(1, 1, 0.001),
+        256: BatchTimes(2, 512, 0.022),
+        128: BatchTimes(1, 255, 0.009),
+    }
     assert measured.busy_seconds == pytest.approx(0.032)
     assert Paces(fakeredis.FakeRedis(server=server)).read() == measured
 
@@ -175,22 +179,22 @@ async def test_what_workers_measured_comes_together_by_size_and_outlives_them() 
 def test_the_first_batches_of_a_process_are_not_told_of() -> None:
     """A dozen new workers would have all seem slow, and a dozen more be started."""
     redis = fakeredis.FakeRedis()
-    signs_on(redis).tell()
+    signs_on(redis).publish()
 
     assert Paces(redis).read() == Measured({}, 0.0)
 
 
 def test_small_batches_do_not_wash_away_what_is_known_of_large_ones_and_new_ones_replace_old_ones() -> None:
     paces = Paces(fakeredis.FakeRedis())
-    paces.add({256: Timed(400, 400 * 256, 4.0)})
+    paces.add({256: BatchTimes(400, 400 * 256, 4.0)})
 
     for _ in range(20):
-        paces.add({1: Timed(1000, 1000, 1.0)})
-    assert paces.read().timed[256] == Timed(400, 400 * 256, 4.0)
+        paces.add({1: BatchTimes(1000, 1000, 1.0)})
+    assert paces.read().timed[256] == BatchTimes(400, 400 * 256, 4.0)
     assert paces.read().timed[1].batches == KEPT_BATCHES
 
     for _ in range(20):
-        paces.add({256: Timed(500, 500 * 256, 50.0)})
+        paces.add({256: BatchTimes(500, 500 * 256, 50.0)})
     assert paces.read().timed[256].seconds == pytest.approx(KEPT_BATCHES * 0.1, rel=0.01)
     # what Prometheus takes the rate of is never forgotten
     assert paces.read().busy_seconds == pytest.approx(4.0 + 20 + 1000.0)
@@ -202,12 +206,12 @@ def test_an_outage_costs_the_measurements_of_its_time_and_nothing_else() -> None
 
     server.connected = False
     signs.time_batch(8, 0.5)
-    signs.tell()
+    signs.publish()
     server.connected = True
     signs.time_batch(8, 0.001)
-    signs.tell()
+    signs.publish()
 
-    assert Paces(fakeredis.FakeRedis(server=server)).read().timed == {8: Timed(1, 8, 0.001)}
+    assert Paces(fakeredis.FakeRedis(server=server)).read().timed == {8: BatchTimes(1, 8, 0.001)}
 
 
 class SlowRedis:

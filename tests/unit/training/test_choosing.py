@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import DatasetError
-from riskline.worker.training.evaluation.choosing import (
+from riskline.worker.training.evaluation.measures import ScoredRows
+from riskline.worker.training.evaluation.thresholds import (
     Chosen,
     Cost,
     Costs,
@@ -16,26 +17,25 @@ from riskline.worker.training.evaluation.choosing import (
     cost_curve,
     review_threshold,
 )
-from riskline.worker.training.evaluation.measures import Scored
 
 NOW = Thresholds(decline=0.85, review=0.5)
 
 
-def scored(labels: list[int], scores: list[float], days: list[int] | None = None) -> Scored:
+def scored(labels: list[int], scores: list[float], days: list[int] | None = None) -> ScoredRows:
     moments = None if days is None else np.array([f"2025-04-{day:02}" for day in days], dtype="datetime64[D]")
-    return Scored(np.array(labels, dtype=bool), np.array(scores), moments)
+    return ScoredRows(np.array(labels, dtype=bool), np.array(scores), moments)
 
 
-def fixed(rows: Scored, missed: float, declined: float) -> Costs:
+def fixed(rows: ScoredRows, missed: float, declined: float) -> Costs:
     return Costs(np.full(len(rows.fraud), missed), declined, "said")
 
 
-def chosen(rows: Scored, costs: Costs | None, alerts_per_day: int | None, now: Thresholds = NOW) -> Chosen:
+def chosen(rows: ScoredRows, costs: Costs | None, alerts_per_day: int | None, now: Thresholds = NOW) -> Chosen:
     curve = None if costs is None else cost_curve(rows, costs)
     return choose(rows, now, curve=curve, costs=costs, alerts_per_day=alerts_per_day)
 
 
-def cost_at(rows: Scored, costs: Costs, threshold: float) -> float:
+def cost_at(rows: ScoredRows, costs: Costs, threshold: float) -> float:
     above = rows.scores > threshold
     missed = costs.missed[rows.fraud & ~above].sum()
     return float(missed + costs.declined * (~rows.fraud & above).sum()) * 1000 / len(rows.fraud)
@@ -51,7 +51,7 @@ def cost_at(rows: Scored, costs: Costs, threshold: float) -> float:
 def test_no_threshold_costs_less_than_the_chosen_one(rows: list[tuple[bool, float, int]], declined: int) -> None:
     labels, scores, amounts = (np.array(column) for column in zip(*rows, strict=True))
     labels[:2] = [True, False]
-    all_rows = Scored(labels.astype(bool), scores.astype(float))
+    all_rows = ScoredRows(labels.astype(bool), scores.astype(float))
     costs = Costs(amounts.astype(float), declined, "said")
 
     curve = cost_curve(all_rows, costs)

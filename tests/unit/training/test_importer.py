@@ -33,8 +33,8 @@ from riskline.shared.model.engine import Engine
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.imports import importer, unpickle
-from riskline.worker.training.imports.folding import folded
 from riskline.worker.training.imports.importer import columns_of, edge_rows
+from riskline.worker.training.imports.scaling import folded
 from tests.support.fitted import WIDTH, labelled
 from tests.support.foreign_models import FEATURES, dumped, forest, imported, reference
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from riskline.worker.training.evaluation.intervals import Cards, share
-from riskline.worker.training.evaluation.measures import Scored, at_threshold, calibration
+from riskline.worker.training.evaluation.measures import ScoredRows, at_threshold, calibration
 
 
-def rows_of(cards: int, each: int, *, alike: bool) -> Scored:
+def rows_of(cards: int, each: int, *, alike: bool) -> ScoredRows:
     """Frauds, half of them above 0.5: of a card all or none, or in turn; and as many good rows on other cards."""
     card = np.repeat(np.arange(cards), each)
     caught = card % 2 == 0 if alike else np.arange(cards * each) % 2 == 0
     scores = np.concatenate([np.where(caught, 0.9, 0.1), np.zeros(cards * each)])
     fraud = np.arange(2 * cards * each) < cards * each
-    return Scored(fraud, scores, None, [f"C{number}" for number in (*card, *(card + cards))])
+    return ScoredRows(fraud, scores, None, [f"C{number}" for number in (*card, *(card + cards))])
 
 
 def test_rows_of_one_card_that_are_alike_count_as_the_cards_that_they_are() -> None:
@@ -51,8 +51,8 @@ def test_without_cards_and_with_a_card_a_row_the_interval_is_that_of_rows() -> N
     random = np.random.default_rng(1)
     fraud, scores = random.random(4_000) < 0.2, random.random(4_000)
 
-    plain = at_threshold(Scored(fraud, scores), 0.7).recall
-    own = at_threshold(Scored(fraud, scores, None, [None] * 4_000), 0.7).recall
+    plain = at_threshold(ScoredRows(fraud, scores), 0.7).recall
+    own = at_threshold(ScoredRows(fraud, scores, None, [None] * 4_000), 0.7).recall
 
     assert plain == share(plain.count, plain.of)
     assert own.low == pytest.approx(plain.low, abs=0.005)

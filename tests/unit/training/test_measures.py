@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from riskline.worker.training.evaluation.measures import Scored, at_threshold, calibration, ladder, share
+from riskline.worker.training.evaluation.measures import ScoredRows, at_threshold, calibration, ladder, share
 
 
-def scored(labels: list[int], scores: list[float]) -> Scored:
-    return Scored(np.array(labels, dtype=bool), np.array(scores))
+def scored(labels: list[int], scores: list[float]) -> ScoredRows:
+    return ScoredRows(np.array(labels, dtype=bool), np.array(scores))
 
 
 def test_an_interval_is_wilsons() -> None:
@@ -36,7 +36,7 @@ def test_rows_count_as_above_a_threshold_strictly() -> None:
 
 def test_the_ladder_has_the_named_thresholds_and_no_two_others_that_do_the_same() -> None:
     random = np.random.default_rng(0)
-    rows = Scored(random.random(10_000) < 0.01, random.beta(0.3, 20, 10_000))
+    rows = ScoredRows(random.random(10_000) < 0.01, random.beta(0.3, 20, 10_000))
 
     found = ladder(rows, [("decline", 0.85), ("review", 0.84), ("chosen decline", 0.85)])
 

@@ -25,11 +25,11 @@ import riskline
 from riskline.cli.main import run
 from riskline.shared.errors import BundleError
 from riskline.worker.training.data.simulate import simulate
-from riskline.worker.training.imports import confined as keeping
-from riskline.worker.training.imports import foreign
-from riskline.worker.training.imports.confined import PR_GET_DUMPABLE, prctl
+from riskline.worker.training.imports import model_process
+from riskline.worker.training.imports import sandbox as keeping
 from riskline.worker.training.imports.jail import MOST_PROCESSES
 from riskline.worker.training.imports.model_file import KINDS, MOST_BYTES, NODES, arrays_in, copied
+from riskline.worker.training.imports.sandbox import PR_GET_DUMPABLE, prctl
 from tests.integration.running import eventually
 from tests.support.foreign_models import dumped, forest, imported
 
@@ -111,17 +111,17 @@ def test_code_in_a_file_sees_no_credentials_and_what_it_prints_is_no_answer(
     warnings: list[str] = []
     file = evil(tmp_path / "team.pkl", LOOK_AROUND)
 
-    with foreign.Foreign(file, python=None, sha256=None, warn=warnings.append) as model:
+    with model_process.Foreign(file, python=None, sha256=None, warn=warnings.append) as model:
         with pytest.raises(BundleError, match=r"is a builtins.tuple of NoneType, str, str, no model"):
             model.described()
         environment, interfaces, where = orjson.loads((model._work / "seen.json").read_bytes())
 
     assert "secret" not in environment.values()
-    assert set(environment) <= {*foreign.KEPT_NAMES, "OMP_NUM_THREADS", "LC_CTYPE"} | {
+    assert set(environment) <= {*model_process.KEPT_NAMES, "OMP_NUM_THREADS", "LC_CTYPE"} | {
         # the last ones are set by what is imported there
         name
         for name in environment
-        if name.startswith((*foreign.KEPT_PREFIXES, "KMP_"))
+        if name.startswith((*model_process.KEPT_PREFIXES, "KMP_"))
     }
     assert not Path(where).exists()
     (warning,) = warnings
@@ -270,7 +270,7 @@ def test_a_process_that_a_file_leaves_behind_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outer: str, said: str, *, confined: bool
 ) -> None:
     limit = 0.6 if outer.startswith("while") else 20
-    monkeypatch.setattr(foreign, "TIMEOUT_SECONDS", limit)
+    monkeypatch.setattr(model_process, "TIMEOUT_SECONDS", limit)
     if not confined:
         monkeypatch.setattr(keeping, "CONFINED", ())
     scratch = tmp_path / "scratch"
@@ -302,7 +302,7 @@ def found_by(code: str, tmp_path: Path) -> Any:
     """What code in a file finds out, where it can be jailed; it puts that into `found`."""
     whole = f"{code}\nimport json; json.dump(found, open('found.json', 'w')); raise ValueError('done')"
     warnings: list[str] = []
-    with foreign.Foreign(
+    with model_process.Foreign(
         evil(tmp_path / "team.pkl", f"exec({whole!r}, {{}})"), python=None, sha256=None, warn=warnings.append
     ) as model:
         if keeping.JAILED not in warnings[0]:
@@ -379,12 +379,12 @@ found = [resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1] for name in 
 """
     memory, file, processes, core = found_by(code, tmp_path)
 
-    assert (memory, file, core) == (foreign.MEMORY_BYTES, foreign.MAX_ARRAYS_BYTES, 0)
+    assert (memory, file, core) == (model_process.MEMORY_BYTES, model_process.MAX_ARRAYS_BYTES, 0)
     assert MOST_PROCESSES <= processes < 100_000
 
 
 def test_a_file_that_is_written_beyond_the_bound_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign, "MAX_ARRAYS_BYTES", 1_000_000)
+    monkeypatch.setattr(model_process, "MAX_ARRAYS_BYTES", 1_000_000)
 
     with pytest.raises(BundleError, match=r"cannot be used .OSError: \[Errno 27\] File too large"):
         imported(evil(tmp_path / "team.pkl", "f = open('big', 'wb', 0); f.seek(999_999); f.write(b'1'); f.write(b'2')"))
@@ -398,7 +398,7 @@ def test_code_in_a_file_that_cannot_be_confined_does_not_read_this_environment(
     if control is None or control(PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
         pytest.skip("this system cannot hide a process's environment")
 
-    with foreign.Foreign(evil(tmp_path / "a", "1"), python=None, sha256=None, warn=warnings.append):
+    with model_process.Foreign(evil(tmp_path / "a", "1"), python=None, sha256=None, warn=warnings.append):
         assert control(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
 
     assert "WITH network" in warnings[0]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskline.worker.training.evaluation.measures import Scored
+from riskline.worker.training.evaluation.measures import ScoredRows
 from riskline.worker.training.evaluation.topk import card_precision_top_k, precision_top_k, usual_k
 
 # day, card, score, fraud
@@ -25,10 +25,10 @@ DAYS = [
 Row = tuple[int, str | None, float, int]
 
 
-def scored(rows: list[Row]) -> Scored:
+def scored(rows: list[Row]) -> ScoredRows:
     days = np.array([f"2025-04-{day:02}" for day, *_ in rows], dtype="datetime64[D]")
     fraud, scores = (np.array([row[column] for row in rows]) for column in (3, 2))
-    return Scored(fraud.astype(bool), scores.astype(float), days, [card for _, card, *_ in rows])
+    return ScoredRows(fraud.astype(bool), scores.astype(float), days, [card for _, card, *_ in rows])
 
 
 def test_by_transaction_each_day_counts_its_k_highest_scores() -> None:
@@ -122,4 +122,4 @@ def test_k_has_room_for_the_frauds_of_a_usual_day_and_for_few_others(frauds: int
     day = np.array(["2026-11-24"] * 400, dtype="datetime64[D]")
     fraud = np.arange(400) < frauds
 
-    assert usual_k(Scored(fraud, np.linspace(1, 0, 400), day, None)) == k
+    assert usual_k(ScoredRows(fraud, np.linspace(1, 0, 400), day, None)) == k

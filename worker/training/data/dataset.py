@@ -17,7 +17,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.data.cells import cells_of
 from riskline.worker.training.data.csv_files import lines_problem, separator_of, what_is_wrong
-from riskline.worker.training.data.rows import Batch, Block, Columns, Lines, parsed
+from riskline.worker.training.data.rows import Block, ColumnBlock, LineBlock, RowBatch, parsed
 
 BATCH_ROWS = 5_000
 """Rows in memory at a time: a few megabytes as objects, which the processor's caches still help with."""
@@ -36,7 +36,7 @@ ENDINGS = (".csv", ".csv.gz", ".ndjson", ".parquet")
 
 def read_batches(
     path: Path, transaction_class: type[TransactionModel], *, needed: Sequence[str] = (), kept: Sequence[str] = ()
-) -> Iterator[Batch]:
+) -> Iterator[RowBatch]:
     """The file's transactions, a batch at a time, with the columns that are needed, and those kept where they exist.
 
     Raises:
@@ -151,7 +151,7 @@ def _read_lines(
                     raise DatasetError(problem)
                 columns = dict.fromkeys(name for value in parsed(lines) if isinstance(value, dict) for name in value)
                 extras = _extras(path, transaction_class, columns, needed, kept)
-            yield Lines(first, lines, extras)
+            yield LineBlock(first, lines, extras)
 
 
 def _extras(
@@ -196,12 +196,12 @@ def _scan(path: Path, separator: str) -> pl.LazyFrame:
     raise DatasetError(f"{path}: the name must end in {', '.join(ENDINGS)}")
 
 
-def _columns(frame: pl.DataFrame, rows: Sequence[int], fields: dict[str, FieldInfo], extras: list[str]) -> Columns:
+def _columns(frame: pl.DataFrame, rows: Sequence[int], fields: dict[str, FieldInfo], extras: list[str]) -> ColumnBlock:
     cells = {name: cells_of(frame[name], field) for name, field in fields.items()}
     beside = frame.select(extras).to_dicts() if extras else None
     # an empty cell says nothing, as a member that is not there
     optional = [name for name, field in fields.items() if not field.is_required() and frame[name].null_count()]
-    return Columns(rows, cells, beside, optional)
+    return ColumnBlock(rows, cells, beside, optional)
 
 
 def _first_line(error: Exception) -> str:

@@ -54,7 +54,7 @@ def draw_of(about: Schema, definitions: Mapping[str, Schema], *, is_code: bool) 
         return partial(_categories, choices, examples[0] if examples else choices[-1])
     if kind in ("integer", "number"):
         numbers = [each for each in examples if isinstance(each, int | float) and not isinstance(each, bool)]
-        return _numbers(Span.of(about, whole=kind == "integer"), numbers, is_code=is_code)
+        return _numbers(NumberRange.of(about, whole=kind == "integer"), numbers, is_code=is_code)
     if kind == "string" and about.get("format") in TIMES:
         return partial(_times, TIMES[about["format"]])
     if examples or about.get("nullable"):
@@ -118,14 +118,14 @@ def _times(
     return [spelled(each) for each in times]
 
 
-class Span:
+class NumberRange:
     """Between which numbers a field's are, and in which steps."""
 
     def __init__(self, low: float | None, high: float | None, *, whole: bool, step: float | None) -> None:
         self.low, self.high, self.whole, self.step = low, high, whole, step
 
     @classmethod
-    def of(cls, about: Schema, *, whole: bool) -> "Span":
+    def of(cls, about: Schema, *, whole: bool) -> "NumberRange":
         """The bounds of a schema; one that is exclusive is moved by what is the least between two numbers."""
         step = about.get("multipleOf")
         least = step or (1 if whole else 10.0**-DIGITS)
@@ -151,7 +151,7 @@ class Span:
         return [int(each) for each in values] if self.whole else [round(float(each), 9) for each in values]
 
 
-def _numbers(span: Span, examples: list[float], *, is_code: bool) -> Draw:
+def _numbers(span: NumberRange, examples: list[float], *, is_code: bool) -> Draw:
     if span.is_flag:
         return partial(_categories, [0, 1], int(examples[0]) if examples else 1)
     if is_code:
@@ -165,7 +165,7 @@ def _numbers(span: Span, examples: list[float], *, is_code: bool) -> Draw:
 
 
 def _measured(
-    span: Span, example: float | None, bold: np.ndarray, _times: list[datetime], random: np.random.Generator
+    span: NumberRange, example: float | None, bold: np.ndarray, _times: list[datetime], random: np.random.Generator
 ) -> list[Any]:
     """Numbers around the example where a row stands out, and where it does not far from it."""
     rows = len(bold)

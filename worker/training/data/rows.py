@@ -82,7 +82,7 @@ class Refusals:
 
 
 @dataclass(frozen=True)
-class Batch:
+class RowBatch:
     """Rows of a file in their order: those that are transactions, the other columns beside them, and those refused."""
 
     rows: list[int] = field(default_factory=list)
@@ -130,12 +130,12 @@ class Batch:
 class Block(Protocol):
     """Rows as they were read: cheap to hand to another process, which makes transactions of them."""
 
-    def batch(self, transaction_class: type[TransactionModel]) -> Batch:
+    def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
         """The rows, each held to the class's rules."""
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnBlock:
     """Rows of a table: the columns of the transaction's fields, and for each row what stands beside them.
 
     Those that are `optional` have empty cells, for which their fields have a default.
@@ -146,9 +146,9 @@ class Columns:
     extras: list[dict[str, Any]] | None = None
     optional: Collection[str] = ()
 
-    def batch(self, transaction_class: type[TransactionModel]) -> Batch:
+    def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
         """The rows, each held to the class's rules."""
-        batch = Batch()
+        batch = RowBatch()
         columns = [cells.tolist() if isinstance(cells, np.ndarray) else cells for cells in self.fields.values()]
         values = [dict(zip(self.fields, cells, strict=True)) for cells in zip(*columns, strict=True)]
         if self.optional:
@@ -160,16 +160,16 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LineBlock:
     """Rows of NDJSON, a line each, and the names of what is wanted beside the transaction's fields."""
 
     first_row: int
     lines: list[bytes]
     extras: Sequence[str] = ()
 
-    def batch(self, transaction_class: type[TransactionModel]) -> Batch:
+    def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
         """The rows, each held to the class's rules; a line without a character is none."""
-        batch = Batch()
+        batch = RowBatch()
         numbered = [(row, line) for row, line in enumerate(self.lines, start=self.first_row) if not line.isspace()]
         objects = []
         for (row, _), value in zip(numbered, parsed([line for _, line in numbered]), strict=True):

@@ -10,7 +10,7 @@ from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.class_check import require_pure
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
-from riskline.shared.words import no_transactions
+from riskline.shared.wording import no_transactions
 from riskline.worker.training.data.dataset import read_batches
 from riskline.worker.training.data.rows import Refusal, Refusals
 

@@ -9,10 +9,10 @@ from sklearn.metrics import brier_score_loss
 from riskline.shared.errors import DatasetError
 from riskline.shared.model.bundle import ServingModel
 from riskline.worker.training.data.labelled import Labelled
-from riskline.worker.training.evaluation.choosing import Chosen, CostCurve, Costs, choose, cost_curve
 from riskline.worker.training.evaluation.evaluate import evaluate
-from riskline.worker.training.evaluation.measures import AtThreshold, Scored, at_threshold, current, ladder
-from riskline.worker.training.evaluation.overlap import Known, overlap
+from riskline.worker.training.evaluation.measures import AtThreshold, ScoredRows, at_threshold, current, ladder
+from riskline.worker.training.evaluation.overlap import TrainingOverlap, overlap
+from riskline.worker.training.evaluation.thresholds import Chosen, CostCurve, Costs, choose, cost_curve
 from riskline.worker.training.evaluation.topk import TopK, card_precision_top_k, precision_top_k, usual_k
 
 
@@ -20,7 +20,7 @@ from riskline.worker.training.evaluation.topk import TopK, card_precision_top_k,
 class Measurement:
     """What was measured, and what was chosen where it was asked for."""
 
-    scored: Scored
+    scored: ScoredRows
     metrics: dict[str, Any]
     now: AtThreshold
     """At the model's decline threshold."""
@@ -30,7 +30,7 @@ class Measurement:
     costs: Costs | None
     curve: CostCurve | None
     chosen: Chosen | None
-    known: Known
+    known: TrainingOverlap
     """Whether the model was trained on these rows."""
 
     @property
@@ -79,7 +79,7 @@ def measure(
     """
     scores = model.score(data.rows)
     days = None if data.times is None else np.array(data.times, dtype="datetime64[D]")
-    scored = Scored(data.labels.astype(bool), scores, days, data.cards)
+    scored = ScoredRows(data.labels.astype(bool), scores, days, data.cards)
     metrics = evaluate(data.labels, scores, thresholds=model.thresholds)
     curve = None if costs is None else cost_curve(scored, costs)
     chosen = None

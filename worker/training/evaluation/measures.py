@@ -23,7 +23,7 @@ SCORE_EDGES = (0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRows:
     """Labelled rows and what the model says of them, all of shape (n,): whether fraud, score, day, and card if known.
 
     A card is None in a row that has none; `days` and `cards` are None where the file has no such column.
@@ -91,7 +91,7 @@ class AtThreshold:
         }
 
 
-def at_threshold(scored: Scored, threshold: float, why: tuple[str, ...] = ()) -> AtThreshold:
+def at_threshold(scored: ScoredRows, threshold: float, why: tuple[str, ...] = ()) -> AtThreshold:
     """Counts what is strictly above the threshold, as a decision does."""
     above = scored.scores > threshold
     caught = int((above & scored.fraud).sum())
@@ -110,7 +110,7 @@ def at_threshold(scored: Scored, threshold: float, why: tuple[str, ...] = ()) ->
     )
 
 
-def ladder(scored: Scored, named: Iterable[tuple[str, float]]) -> list[AtThreshold]:
+def ladder(scored: ScoredRows, named: Iterable[tuple[str, float]]) -> list[AtThreshold]:
     """The named thresholds, round ones, and those with a round share of alerts; of equal counts only one, unless named.
 
     From the highest to the lowest.
@@ -150,7 +150,7 @@ class Bin:
     fraud: Share
 
 
-def calibration(scored: Scored) -> list[Bin]:
+def calibration(scored: ScoredRows) -> list[Bin]:
     """Rows by score; bins without rows are left out."""
     means, edges, numbers = binned_statistic(scored.scores, scored.scores, statistic="mean", bins=SCORE_EDGES)
     return [

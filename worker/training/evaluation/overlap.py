@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 from riskline.worker.training.data.labelled import Labelled
 from riskline.worker.training.evaluation.sketch import share_known
 
@@ -18,14 +18,14 @@ IMPORTED = (
 )
 
 
-class Known(NamedTuple):
+class TrainingOverlap(NamedTuple):
     """What to say of it, and whether it is a warning."""
 
     text: str
     is_warning: bool
 
 
-def overlap(data: Labelled, training: dict[str, Any], sketch: object) -> Known:
+def overlap(data: Labelled, training: dict[str, Any], sketch: object) -> TrainingOverlap:
     """What the manifest's digest of the training rows, their sketch and their times say of these rows."""
     share = share_known(data.rows, sketch)
     return (
@@ -35,50 +35,50 @@ def overlap(data: Labelled, training: dict[str, Any], sketch: object) -> Known:
     )
 
 
-def _as_a_whole(sha256: str, training: dict[str, Any]) -> Known | None:
+def _as_a_whole(sha256: str, training: dict[str, Any]) -> TrainingOverlap | None:
     parts = {name: (training.get(name) or {}) for name in ("test", "reference", "calibration")}
     if sha256 == training.get("sha256"):
         told = "These are the very rows that the model was trained on: every figure here is too good."
-        return Known(told, is_warning=True)
+        return TrainingOverlap(told, is_warning=True)
     if sha256 == parts["test"].get("sha256"):
-        return Known("These are the rows that the model was tested on when it was trained.", is_warning=False)
+        return TrainingOverlap("These are the rows that the model was tested on when it was trained.", is_warning=False)
     if sha256 != parts["reference"].get("sha256"):
         return None
     if parts["calibration"].get("fitted_by") == "its labels":
         told = "The model was calibrated on these very rows: its scores fit them too well."
-        return Known(told, is_warning=True)
-    return Known(f"These rows {IMPORTED}.", is_warning=False)
+        return TrainingOverlap(told, is_warning=True)
+    return TrainingOverlap(f"These rows {IMPORTED}.", is_warning=False)
 
 
-def _by_row(share: float | None, training: dict[str, Any]) -> Known | None:
+def _by_row(share: float | None, training: dict[str, Any]) -> TrainingOverlap | None:
     by_chance = (training.get("test") or {}).get("like_training_rows") or 0.0
     if share is None or share <= by_chance + TELLING:
         return None
     some = "All" if share > NEARLY_ALL else f"About {round(100 * share)} of 100"
     if "imported_from" in training:
-        return Known(f"{some} of these rows {IMPORTED}.", is_warning=False)
+        return TrainingOverlap(f"{some} of these rows {IMPORTED}.", is_warning=False)
     told = f"{some} of these rows are rows that the model was trained on: every figure here is too good"
-    return Known(f"{told}. Measure on rows that it has not seen, best on later ones.", is_warning=True)
+    return TrainingOverlap(f"{told}. Measure on rows that it has not seen, best on later ones.", is_warning=True)
 
 
-def _in_time(times: list[datetime] | None, window: list[str] | None, *, share: float | None) -> Known:
+def _in_time(times: list[datetime] | None, window: list[str] | None, *, share: float | None) -> TrainingOverlap:
     """What the times tell of rows that are none of the training rows, or, without a share, may be."""
     others = f"{'None' if share == 0 else 'Hardly any'} of these rows is one that the model was trained on"
     if window is None or times is None:
         missing = "the file has no times" if window is not None else "the version does not say when its rows were from"
         unknown = f"Whether the model was trained on some of these rows cannot be told: {missing}."
-        return Known(unknown if share is None else f"{others}.", is_warning=False)
+        return TrainingOverlap(unknown if share is None else f"{others}.", is_warning=False)
     first, last = (datetime.fromisoformat(each) for each in window)
     within = sum(first <= time <= last for time in times)
     if not within:
         gap = (min(times) - last).days
         after = f"{counted(gap, 'day')} after" if gap > 0 else "after" if min(times) > last else "before or around"
         told = f"None of these rows is from the time of the training rows; they are from {after} it."
-        return Known(told, is_warning=False)
+        return TrainingOverlap(told, is_warning=False)
     perhaps = "the same rows, or of the same cards" if share is None else "of the same cards"
     told = (
         f"{within:,} of {len(times):,} rows ({within / len(times):.0%}) are from the time of the training rows "
         f"({first:%Y-%m-%d} to {last:%Y-%m-%d}). If they are {perhaps}, the figures here are too good; measure on "
         "later rows."
     )
-    return Known(told if share is None else f"{others}, but {told}", is_warning=True)
+    return TrainingOverlap(told if share is None else f"{others}, but {told}", is_warning=True)

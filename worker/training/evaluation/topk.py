@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from riskline.shared.domain.assessment import Rows
 from riskline.worker.training.evaluation.intervals import Marks
-from riskline.worker.training.evaluation.measures import Scored
+from riskline.worker.training.evaluation.measures import ScoredRows
 
 STEPS = (1, 2, 5, 10)
 """Of round numbers, times a power of ten."""
@@ -48,7 +48,7 @@ class TopK:
         return sum(there < self.k for there in self.there)
 
 
-def usual_k(scored: Scored) -> int:
+def usual_k(scored: ScoredRows) -> int:
     """A round number of alerts a day that has room for the frauds of a usual day.
 
     With many more alerts even a model without a fault would have next to no fraud among them.
@@ -58,7 +58,7 @@ def usual_k(scored: Scored) -> int:
     return next(step * power for step in STEPS if step * power >= frauds)
 
 
-def precision_top_k(scored: Scored, k: int) -> TopK:
+def precision_top_k(scored: ScoredRows, k: int) -> TopK:
     """By transaction; equal scores are taken in the order of the file."""
     there, frauds, found = [], [], []
     for rows in _days(scored):
@@ -69,7 +69,7 @@ def precision_top_k(scored: Scored, k: int) -> TopK:
     return TopK(k, scored.calendar(), there, frauds, found)
 
 
-def card_precision_top_k(scored: Scored, k: int) -> TopK:
+def card_precision_top_k(scored: ScoredRows, k: int) -> TopK:
     """By card; rows without a card are left out, equal scores are taken in the order of the cards' names."""
     cards = np.array([card or "" for card in scored.cards or []])
     blocked: set[str] = set()
@@ -86,7 +86,7 @@ def card_precision_top_k(scored: Scored, k: int) -> TopK:
     return TopK(k, scored.calendar(), there, frauds, found)
 
 
-def _days(scored: Scored) -> Iterator[npt.NDArray[np.int64]]:
+def _days(scored: ScoredRows) -> Iterator[npt.NDArray[np.int64]]:
     """The rows of each day, in the order of the file."""
     _, numbers = np.unique(scored.days if scored.days is not None else [], return_inverse=True)
     order = np.argsort(numbers, kind="stable")

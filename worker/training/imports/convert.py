@@ -19,7 +19,7 @@ Word = Annotated[str, AfterValidator(lambda text: printable(text, 200))]
 Step = Literal["subtract", "divide", "multiply", "add", "clip"]
 
 
-class Curve(BaseModel):
+class CalibrationFacts(BaseModel):
     """A calibration: of which score, and its numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -32,7 +32,7 @@ class Curve(BaseModel):
     y: list[float] = Field(default=[], max_length=MAX_KNOTS)
 
 
-class Facts(BaseModel):
+class EstimatorFacts(BaseModel):
     """What `unpickle.describe` says of an estimator, and the versions that it was opened with."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -45,7 +45,7 @@ class Facts(BaseModel):
     initial: float | None = None
     scale: float = 1.0
     max_samples: int = 0
-    calibration: Curve | None = None
+    calibration: CalibrationFacts | None = None
     libraries: dict[Word, Word] = Field(max_length=20)
 
     def problem(self) -> str | None:
@@ -58,12 +58,12 @@ class Facts(BaseModel):
         return None
 
 
-class Answer(BaseModel):
+class ChildMessage(BaseModel):
     """One line of the child's."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    facts: Facts | None = None
+    facts: EstimatorFacts | None = None
     done: bool = False
     problem: str | None = None
     error: Word | None = None

@@ -15,11 +15,11 @@ from riskline.shared.model.trees import LEAF, Scoring, Trees
 from riskline.worker.training.calibration import Method, described, fitted, held, summed, uncalibrated
 from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.evaluation.sketch import sketched
-from riskline.worker.training.imports.convert import Curve, converted
+from riskline.worker.training.imports.convert import CalibrationFacts, converted
 from riskline.worker.training.imports.dialects import lightgbm_trees, xgboost_trees
-from riskline.worker.training.imports.folding import folded
-from riskline.worker.training.imports.foreign import Foreign
+from riskline.worker.training.imports.model_process import Foreign
 from riskline.worker.training.imports.reference import Reference, beyond_thresholds, misread, proven
+from riskline.worker.training.imports.scaling import folded
 from riskline.worker.training.imports.unpickle import FORESTS
 
 SHARE_ROUNDING = 1e-9
@@ -83,7 +83,7 @@ def _imported(
     created_at: str,
     models_dir: Path,
 ) -> Manifest:
-    own = None if facts["calibration"] is None else Curve.model_validate(facts["calibration"])
+    own = None if facts["calibration"] is None else CalibrationFacts.model_validate(facts["calibration"])
     isolated = facts["estimator"] == "IsolationForest"
     method = Method.SIGMOID if isolated and calibration is None else calibration
     labels = reference.usable_labels
@@ -191,7 +191,7 @@ def edge_rows(trees: Trees, others: Rows) -> Rows:
     return rows if len(rows) else others[:1]
 
 
-def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Curve | None) -> tuple[Trees, Scoring]:
+def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: CalibrationFacts | None) -> tuple[Trees, Scoring]:
     try:
         if facts["library"] == "xgboost":
             trees, scoring = xgboost_trees(arrays["text"].tobytes(), initial=facts["initial"])
@@ -217,7 +217,7 @@ def _proven(
     parts: list[Rows],
     *,
     columns: list[int],
-    own: Curve | None,
+    own: CalibrationFacts | None,
 ) -> float:
     """The largest difference between the kernel's scores of these rows and the file's own, before we calibrate any."""
     engine = Engine(trees, scoring, width=int(facts["width"]))
@@ -239,7 +239,7 @@ def _proven(
     return largest
 
 
-def _not_calibratable(*, isolated: bool, own: Curve | None) -> str:
+def _not_calibratable(*, isolated: bool, own: CalibrationFacts | None) -> str:
     if own is not None:
         return "it is a CalibratedClassifierCV, calibrated already: leave --calibration out"
     needed = "add a column is_fraud with both 0 and 1 to the reference (or name yours by --label)"
@@ -250,7 +250,7 @@ def _not_calibratable(*, isolated: bool, own: Curve | None) -> str:
 
 def _calibrated(
     trees: Trees, scoring: Scoring, rows: Rows, labels: np.ndarray, method: Method, *, isolated: bool
-) -> tuple[Scoring, Curve]:
+) -> tuple[Scoring, CalibrationFacts]:
     """The scoring with a curve fitted to the labels, over what the trees say themselves."""
     over: Literal["score", "margin"] = "score" if isolated else "margin"
     plain = scoring if isolated else uncalibrated(scoring)

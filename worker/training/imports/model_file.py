@@ -77,7 +77,7 @@ LIBRARIES = (b"sklearn", b"xgboost", b"lightgbm")
 
 
 @dataclass(frozen=True)
-class Looked:
+class ModelFileInfo:
     """What a file is, found without opening it as a model."""
 
     name: str
@@ -86,7 +86,7 @@ class Looked:
     sklearn: tuple[str, ...]
 
 
-def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Looked:
+def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> ModelFileInfo:
     """Copies a file, so that what was looked at is what is opened, and says what it is.
 
     Raises:
@@ -113,10 +113,10 @@ def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Looke
     if told is not None:
         raise BundleError(f"{file} {told}")
     if beginning.startswith(b"tree\n"):
-        return Looked(name, "lightgbm", found, ())
+        return ModelFileInfo(name, "lightgbm", found, ())
     if beginning.startswith(b"{"):
-        return Looked(name, "xgboost", found, ())
-    return Looked(name, "pickle", found, _pickled_versions(file, copy, beginning))
+        return ModelFileInfo(name, "xgboost", found, ())
+    return ModelFileInfo(name, "pickle", found, _pickled_versions(file, copy, beginning))
 
 
 def _no_file(file: Path) -> str:

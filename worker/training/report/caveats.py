@@ -8,11 +8,11 @@ import numpy as np
 from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 from riskline.worker.training.data.labelled import Labelled
 from riskline.worker.training.data.simulate import DAYS, START
 from riskline.worker.training.evaluation.intervals import FEW_CARDS, Marks, share
-from riskline.worker.training.evaluation.measures import Scored
+from riskline.worker.training.evaluation.measures import ScoredRows
 
 CHARGEBACK_DAYS = 120
 """For how long a cardholder may dispute a payment under the card schemes' usual rules."""
@@ -44,7 +44,7 @@ class Note(NamedTuple):
     text: str
 
 
-def caveats(scored: Scored, data: Labelled, *, today: date) -> list[Note]:
+def caveats(scored: ScoredRows, data: Labelled, *, today: date) -> list[Note]:
     """What to keep in mind."""
     return [
         Note("Declined transactions have no label", SELECTED),
@@ -57,7 +57,7 @@ def caveats(scored: Scored, data: Labelled, *, today: date) -> list[Note]:
     ]
 
 
-def _few(scored: Scored) -> list[Note]:
+def _few(scored: ScoredRows) -> list[Note]:
     if scored.frauds >= FEW_FRAUDS:
         return []
     half = share(scored.frauds // 2, scored.frauds)
@@ -68,7 +68,7 @@ def _few(scored: Scored) -> list[Note]:
     return [Note("Few frauds", told)]
 
 
-def _late(scored: Scored, times: list[datetime] | None, today: date) -> list[Note]:
+def _late(scored: ScoredRows, times: list[datetime] | None, today: date) -> list[Note]:
     if times is None:
         return []
     told = []
@@ -89,7 +89,7 @@ def _late(scored: Scored, times: list[datetime] | None, today: date) -> list[Not
     return [Note("Labels arrive late", " ".join(told))] if told else []
 
 
-def _drift(scored: Scored, times: list[datetime] | None) -> list[Note]:
+def _drift(scored: ScoredRows, times: list[datetime] | None) -> list[Note]:
     if times is None:
         return []
     told = (
@@ -110,7 +110,7 @@ def _later(times: list[datetime], quantile: float) -> Marks:
     return np.asarray(moments >= np.quantile(moments, quantile))
 
 
-def _cards(scored: Scored) -> list[Note]:
+def _cards(scored: ScoredRows) -> list[Note]:
     if scored.cards is None:
         return []
     frauds = [card for card, fraud in zip(scored.cards, scored.fraud, strict=True) if fraud and card is not None]

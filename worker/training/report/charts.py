@@ -11,8 +11,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_recall_curve, roc_curve
 
-from riskline.worker.training.evaluation.choosing import CostCurve
-from riskline.worker.training.evaluation.measures import AtThreshold, Bin, Scored
+from riskline.worker.training.evaluation.measures import AtThreshold, Bin, ScoredRows
+from riskline.worker.training.evaluation.thresholds import CostCurve
 from riskline.worker.training.evaluation.topk import TopK
 from riskline.worker.training.report.svg import BAD, CHOSEN, GOOD, GRID, INK, PERCENT, chart
 
@@ -24,7 +24,7 @@ MOST_POINTS = 2_000
 """Of a cost curve: more are narrower than the line."""
 
 
-def roc(scored: Scored, marked: Sequence[AtThreshold]) -> Markup:
+def roc(scored: ScoredRows, marked: Sequence[AtThreshold]) -> Markup:
     """Recall over the false-positive rate."""
     false, true, _ = roc_curve(scored.fraud, scored.scores)
     with chart("roc") as drawn:
@@ -36,7 +36,7 @@ def roc(scored: Scored, marked: Sequence[AtThreshold]) -> Markup:
     return drawn.svg
 
 
-def precision_recall(scored: Scored, marked: Sequence[AtThreshold]) -> Markup:
+def precision_recall(scored: ScoredRows, marked: Sequence[AtThreshold]) -> Markup:
     """Precision over recall."""
     precision, recall, _ = precision_recall_curve(scored.fraud, scored.scores, drop_intermediate=True)
     rate = scored.frauds / len(scored.fraud)
@@ -79,7 +79,7 @@ def reliability(bins: Sequence[Bin]) -> Markup:
     return drawn.svg
 
 
-def histogram(scored: Scored, marked: Sequence[AtThreshold]) -> Markup:
+def histogram(scored: ScoredRows, marked: Sequence[AtThreshold]) -> Markup:
     """Rows by score, in logarithms: the few frauds beside the many others."""
     with chart("scores") as drawn:
         axes = drawn.axes

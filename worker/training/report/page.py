@@ -9,19 +9,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from riskline.shared.model.bundle import Manifest
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 from riskline.worker.training.data.labelled import Labelled
-from riskline.worker.training.evaluation.choosing import PROMISE
 from riskline.worker.training.evaluation.measurement import Measurement
 from riskline.worker.training.evaluation.measures import AtThreshold, at_threshold, calibration
+from riskline.worker.training.evaluation.thresholds import PROMISE
 from riskline.worker.training.evaluation.topk import TopK
 from riskline.worker.training.report import charts
 from riskline.worker.training.report.caveats import caveats
-from riskline.worker.training.report.words import per, percent, share_words, summary
+from riskline.worker.training.report.summary import per, percent, share_words, summary
 
 
 @dataclass(frozen=True)
-class Chart:
+class ReportChart:
     """A chart, its title, and what it shows in words, for those who do not see it."""
 
     svg: Markup
@@ -134,16 +134,16 @@ def _told(marked: Sequence[AtThreshold]) -> str:
     )
 
 
-def _curves(measured: Measurement) -> list[Chart]:
+def _curves(measured: Measurement) -> list[ReportChart]:
     scored, marked, metrics = measured.scored, measured.marked, measured.metrics
     return [
-        Chart(
+        ReportChart(
             charts.roc(scored, marked),
             f"ROC curve: area {metrics['roc_auc']:.4f}",
             "How many frauds are above a threshold, for how many good ones. Dashed: a model that guesses.",
             _told(marked),
         ),
-        Chart(
+        ReportChart(
             charts.precision_recall(scored, marked),
             f"Precision and recall: average precision {metrics['average_precision']:.4f}",
             "How many of those above a threshold are fraud, for how many of the frauds. Where frauds are rare it says "
@@ -153,19 +153,19 @@ def _curves(measured: Measurement) -> list[Chart]:
     ]
 
 
-def _scores(measured: Measurement) -> list[Chart]:
+def _scores(measured: Measurement) -> list[ReportChart]:
     scored = measured.scored
     bins = calibration(scored)
     off = max(bins, key=lambda each: abs(float(each.fraud.value or 0) - each.mean))
     return [
-        Chart(
+        ReportChart(
             charts.reliability(bins),
             f"Calibration: Brier score {measured.metrics['brier_score']:.5f}",
             "Where the points are on the dotted line, a score is a probability; below it, fewer are fraud than the "
             f"score says. Farthest off: {off.fraud.of:,} rows with mean score {off.mean:.3f}, of which "
             f"{percent(off.fraud.value)} are fraud. The bars are 95 % intervals.",
         ),
-        Chart(
+        ReportChart(
             charts.histogram(scored, measured.marked),
             "Scores of good ones and frauds",
             f"Transactions by score, {scored.frauds:,} frauds and {len(scored.fraud) - scored.frauds:,} good ones, in "
@@ -182,13 +182,13 @@ def _confusions(measured: Measurement, manifest: Manifest) -> list[tuple[str, At
     return found
 
 
-def _tops(measured: Measurement) -> list[tuple[str, TopK, Chart]]:
+def _tops(measured: Measurement) -> list[tuple[str, TopK, ReportChart]]:
     kinds = (("transactions", "precision", measured.by_day), ("cards", "cards", measured.cards_by_day))
     return [
         (
             what,
             top,
-            Chart(
+            ReportChart(
                 charts.by_day(top, name, what),
                 f"{what.capitalize()}: precision at {top.k:,} a day {percent(top.mean)}",
                 f"Of the {top.k:,} most suspicious {what} of a day, {sum(top.found):,} over "
@@ -200,11 +200,11 @@ def _tops(measured: Measurement) -> list[tuple[str, TopK, Chart]]:
     ]
 
 
-def _cost(measured: Measurement) -> Chart | None:
+def _cost(measured: Measurement) -> ReportChart | None:
     if measured.curve is None or measured.costs is None:
         return None
     curve = measured.curve
-    return Chart(
+    return ReportChart(
         charts.cost(curve, [each for each in measured.marked if not {*each.why} <= {"review", "chosen review"}]),
         f"Cost over the decline threshold ({measured.costs.words})",
         f"Least: {curve.per_1000[curve.least]:,.2f} per 1,000 transactions, declining above {curve.threshold:g}; "

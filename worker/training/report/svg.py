@@ -44,7 +44,7 @@ LINES = 'stroke-linejoin="round" stroke-linecap="butt"'
 PERCENT = PercentFormatter(1, decimals=0)
 
 
-class Chart:
+class Drawing:
     """A chart that is being drawn, and its SVG once it was."""
 
     def __init__(self, name: str) -> None:
@@ -63,10 +63,10 @@ class Chart:
 
 
 @contextmanager
-def chart(name: str) -> Iterator[Chart]:
+def chart(name: str) -> Iterator[Drawing]:
     """A chart to draw in; `name` begins the ids of its parts."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        drawn = Chart(name)
+        drawn = Drawing(name)
         yield drawn
         drawn.finish()
 

@@ -8,7 +8,7 @@ from sklearn.metrics import confusion_matrix_at_thresholds
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import DatasetError
-from riskline.worker.training.evaluation.measures import Scored
+from riskline.worker.training.evaluation.measures import ScoredRows
 
 PROMISE = "a threshold that was chosen on a file looks better on that file than it will be"
 MOST_DIGITS = 17
@@ -68,7 +68,7 @@ class Chosen:
     """Where costs are known."""
 
 
-def cost_curve(scored: Scored, costs: Costs) -> CostCurve:
+def cost_curve(scored: ScoredRows, costs: Costs) -> CostCurve:
     """The cost at every threshold that makes a difference: counted, where Elkan 2001 takes scores for probabilities.
 
     Raises:
@@ -87,7 +87,7 @@ def cost_curve(scored: Scored, costs: Costs) -> CostCurve:
     return CostCurve(lows[possible], highs[possible], totals[possible] * 1000 / len(scored.fraud))
 
 
-def review_threshold(scored: Scored, decline: float, reviews_per_day: int) -> float:
+def review_threshold(scored: ScoredRows, decline: float, reviews_per_day: int) -> float:
     """The lowest threshold between which and `decline` there are on average at most so many rows a day.
 
     Raises:
@@ -114,7 +114,7 @@ def between(low: float, high: float) -> float:
 
 
 def choose(
-    scored: Scored, current: Thresholds, *, curve: CostCurve | None, costs: Costs | None, alerts_per_day: int | None
+    scored: ScoredRows, current: Thresholds, *, curve: CostCurve | None, costs: Costs | None, alerts_per_day: int | None
 ) -> Chosen:
     """The decline threshold of least cost, and the review threshold that there is time for, where they are asked for.
 
@@ -150,7 +150,7 @@ def choose(
     return Chosen(Thresholds(decline=decline, review=review), named, because, cost)
 
 
-def cost_of(scored: Scored, thresholds: Thresholds, curve: CostCurve, costs: Costs) -> Cost:
+def cost_of(scored: ScoredRows, thresholds: Thresholds, curve: CostCurve, costs: Costs) -> Cost:
     """What the mistakes cost at these thresholds."""
     plain = curve.at(thresholds.decline)
     if thresholds.review is None:
@@ -167,7 +167,7 @@ def _cost_words(cost: Cost) -> str:
     )
 
 
-def _in_time(scored: Scored, decline: float, review: float | None, reviews_per_day: int) -> str:
+def _in_time(scored: ScoredRows, decline: float, review: float | None, reviews_per_day: int) -> str:
     """How many reviews there are a day, what is in them, and how many are declined without one."""
     days = scored.number_of_days or 1
     declined = int((scored.scores > decline).sum()) / days

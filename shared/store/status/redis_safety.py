@@ -59,7 +59,7 @@ class Danger(NamedTuple):
         return f"{self.setting} is {self.found}: {self.consequence}; {self.remedy}"
 
 
-class Facts(NamedTuple):
+class ServerFacts(NamedTuple):
     """What a Redis says of itself; what it does not say is missing."""
 
     settings: Mapping[str, str]
@@ -78,7 +78,7 @@ class Facts(NamedTuple):
         return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_REDIS
 
 
-def facts_of(redis: Redis) -> Facts:
+def facts_of(redis: Redis) -> ServerFacts:
     """What this Redis says of itself.
 
     Raises:
@@ -96,16 +96,16 @@ def facts_of(redis: Redis) -> Facts:
     return _put_together(settings, info)
 
 
-def _put_together(settings: dict[str, str], info: Mapping[str, Any]) -> Facts:
+def _put_together(settings: dict[str, str], info: Mapping[str, Any]) -> ServerFacts:
     known_from_info = {}
     if "aof_enabled" in info:
         known_from_info["appendonly"] = "yes" if info["aof_enabled"] else "no"
     if "maxmemory_policy" in info:
         known_from_info["maxmemory-policy"] = str(info["maxmemory_policy"])
-    return Facts({**known_from_info, **settings}, info)
+    return ServerFacts({**known_from_info, **settings}, info)
 
 
-def dangers(facts: Facts) -> list[Danger]:
+def dangers(facts: ServerFacts) -> list[Danger]:
     """What should be otherwise, the worst first."""
     if facts.too_old:
         remedy = "install Redis 6.2 or later, or valkey"
@@ -152,7 +152,7 @@ def _of_settings(settings: Mapping[str, str]) -> list[Danger]:
     return found
 
 
-def _of_role(facts: Facts) -> list[Danger]:
+def _of_role(facts: ServerFacts) -> list[Danger]:
     info = facts.info
     if info.get("role") == "slave" and info.get("slave_read_only", 1):
         remedy = "name the master, or its sentinels, in REDIS_URL"
@@ -164,7 +164,7 @@ def _of_role(facts: Facts) -> list[Danger]:
     return []
 
 
-def _of_replicas(facts: Facts) -> list[Danger]:
+def _of_replicas(facts: ServerFacts) -> list[Danger]:
     info, name = facts.info, "min-replicas-to-write"
     replicas, needed = int(info.get("connected_slaves", 0)), facts.settings.get(name)
     if info.get("role") != "master" or needed is None or not needed.isdigit() or int(needed) >= replicas:
@@ -175,7 +175,7 @@ def _of_replicas(facts: Facts) -> list[Danger]:
     return [Danger(name, needed, str(replicas), consequence, remedy, Severity.WARN)]
 
 
-def _of_health(facts: Facts) -> list[Danger]:
+def _of_health(facts: ServerFacts) -> list[Danger]:
     info = facts.info
     found = []
     if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":

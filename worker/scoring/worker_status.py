@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from riskline.shared.domain.capacity import Timed, size_class
+from riskline.shared.domain.capacity import BatchTimes, size_class
 from riskline.shared.domain.decision import Decision
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -15,7 +15,7 @@ from riskline.shared.store.status.paces import Paces
 from riskline.shared.store.status.processes import Processes
 from riskline.shared.store.status.tallies import Tallied, Tallies, measured, tallied
 from riskline.shared.telemetry.histograms import BATCH, QUEUE_SECONDS
-from riskline.worker.scoring.measuring import Measuring
+from riskline.worker.scoring.measurements import Measurements
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ WARM_UP_BATCHES = 3
 once they would have all workers seem slow, and still more be started."""
 
 
-class Signs:
+class WorkerStatus:
     """Where Redis fails it, nothing is said: the sweep beside it tells of the outage."""
 
     def __init__(self, presence: Presence, processes: Processes, tallies: Tallies, paces: Paces) -> None:
@@ -32,17 +32,17 @@ class Signs:
         self._processes = processes
         self._tallies = tallies
         self._paces = paces
-        self._measuring = Measuring(tallies)
+        self._measuring = Measurements(tallies)
         self._lock = threading.Lock()
         self._decided: Tallied = Counter()
-        self._timed: dict[int, Timed] = {}
+        self._timed: dict[int, BatchTimes] = {}
         self._batches = 0
 
     def count(self, records: Sequence[Record], decisions: Sequence[Decision]) -> None:
         """Keeps how many were made by which version, and how long they had waited, to be told."""
         if not decisions:
             return
-        self._presence.did(len(decisions))
+        self._presence.add_batch(len(decisions))
         counts = tallied(decisions)
         with self._lock:
             self._decided.update(counts)
@@ -56,15 +56,17 @@ class Signs:
             return
         size = size_class(transactions)
         with self._lock:
-            before = self._timed.get(size, Timed(0, 0, 0.0))
-            self._timed[size] = Timed(before.batches + 1, before.transactions + transactions, before.seconds + seconds)
+            before = self._timed.get(size, BatchTimes(0, 0, 0.0))
+            self._timed[size] = BatchTimes(
+                before.batches + 1, before.transactions + transactions, before.seconds + seconds
+            )
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """Says what there is to say."""
-        self._tell_decided()
-        self._tell_timed()
-        self._measuring.tell()
-        news = self._presence.news()
+        self._publish_decisions()
+        self._publish_batch_times()
+        self._measuring.publish()
+        news = self._presence.state_to_publish()
         if news is None:
             return
         try:
@@ -72,9 +74,9 @@ class Signs:
         except StoreUnavailableError as error:
             log.debug("Redis was not told what serves here", problem=str(error))
         else:
-            self._presence.told(news)
+            self._presence.mark_published(news)
 
-    def _tell_decided(self) -> None:
+    def _publish_decisions(self) -> None:
         with self._lock:
             counts, self._decided = self._decided, Counter()
         if not counts:
@@ -86,7 +88,7 @@ class Signs:
             with self._lock:
                 self._decided.update(counts)
 
-    def _tell_timed(self) -> None:
+    def _publish_batch_times(self) -> None:
         with self._lock:
             timed, self._timed = self._timed, {}
         if not timed:
@@ -99,9 +101,9 @@ class Signs:
 
     def leave(self) -> None:
         """Says that this process ends; where Redis fails, it is forgotten by itself."""
-        self._tell_decided()
-        self._tell_timed()
-        self._measuring.tell()
+        self._publish_decisions()
+        self._publish_batch_times()
+        self._measuring.publish()
         try:
             self._processes.leave(self._presence.process)
         except StoreUnavailableError as error:

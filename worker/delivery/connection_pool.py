@@ -51,7 +51,7 @@ class Connection:
                 await each.aclose()
 
 
-class Kept:
+class ConnectionPool:
     """Idle connections, at most `limit`; those that were used last are used first, and the others expire."""
 
     def __init__(self, *, limit: int) -> None:

@@ -13,7 +13,7 @@ from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS
 log = get_logger(__name__)
 
 
-class Measuring:
+class Measurements:
     """Numbers on their way into Redis; added by the thread that works, told by the one beside it."""
 
     def __init__(self, tallies: Tallies) -> None:
@@ -26,7 +26,7 @@ class Measuring:
         with self._lock:
             self._kept.update(counts)
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """Says what there is to say; where Redis fails it, the next round does."""
         with self._lock:
             counts, self._kept = self._kept, Counter()

@@ -29,8 +29,7 @@ from pydantic import ValidationError
 from riskline.shared.errors import BundleError
 from riskline.shared.model.untrusted import array_in, opened, printable
 from riskline.worker.training.imports import unpickle
-from riskline.worker.training.imports.confined import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
-from riskline.worker.training.imports.convert import Answer
+from riskline.worker.training.imports.convert import ChildMessage
 from riskline.worker.training.imports.model_file import (
     MAX_ARRAYS_BYTES,
     NO_SPACE,
@@ -41,6 +40,7 @@ from riskline.worker.training.imports.model_file import (
     of_other_releases,
     of_the_system,
 )
+from riskline.worker.training.imports.sandbox import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
 
 MEMORY_BYTES = 16 * 1024**3
 TIMEOUT_SECONDS = 900.0
@@ -201,10 +201,10 @@ class Foreign:
                     pipe.close()
         process.wait()
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> ChildMessage:
         line = self._line()
         try:
-            answer = Answer.model_validate_json(line)
+            answer = ChildMessage.model_validate_json(line)
         except (ValidationError, RecursionError) as error:
             raise BundleError(f"{self._file}: the process that opened it gave no answer that can be read") from error
         if answer.version is not None:
@@ -244,7 +244,7 @@ class Foreign:
         line, _, self._received = b"".join(pieces).partition(b"\n")
         return line
 
-    def _failed(self, answer: Answer, error: str) -> str:
+    def _failed(self, answer: ChildMessage, error: str) -> str:
         said = f"{error}: {printable(answer.said)}"
         if error == "ModuleNotFoundError":
             return missing(answer.module or "", self._named)

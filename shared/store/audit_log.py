@@ -21,13 +21,13 @@ MOST_CHARACTERS = 400
 """Of what a change is about: a command may name thousands of transactions."""
 
 
-def change(who: str, what: str, about: Mapping[str, object]) -> dict[str, str]:
+def audit_entry(who: str, what: str, about: Mapping[str, object]) -> dict[str, str]:
     """A change as it is kept."""
     told = ", ".join(f"{name} {value}" for name, value in about.items())
     return {"at": utc_now(), "who": who, "what": what, "about": told[:MOST_CHARACTERS], "request_id": BY_COMMAND}
 
 
-def keep(redis: Redis, entries: Sequence[Mapping[str, str]]) -> None:
+def append_entries(redis: Redis, entries: Sequence[Mapping[str, str]]) -> None:
     """Appends changes to the log, all or none.
 
     Raises:
@@ -75,7 +75,7 @@ class PendingChanges:
             fcntl.flock(file, fcntl.LOCK_EX)
             entries = list(_entries(file))
             if entries:
-                keep(redis, entries)
+                append_entries(redis, entries)
             file.truncate(0)
 
 

@@ -4,7 +4,7 @@ import ctypes
 import gc
 
 
-def settle() -> None:
+def freeze_heap() -> None:
     """Leaves what is here now out of garbage collections, and gives back what loading it took.
 
     Without it the collector looks through all modules between two answers, and a process keeps the megabytes that

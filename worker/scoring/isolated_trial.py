@@ -25,7 +25,7 @@ ENDS_SECONDS = 60.0
 WORKS_ON, DONE = b".", b"!"
 
 
-def outlived(
+def without_fatal_rows(
     claimed: Claimed, attempt: Attempt[tuple[str, Record | None]], *, most_losses: int
 ) -> tuple[Claimed, list[tuple[str, Record | None, int]]]:
     """The claim without the rows that end whoever assesses them, and those, with how many processes were lost.
@@ -37,25 +37,25 @@ def outlived(
     if claimed.losses >= most_losses:
         ended = dict.fromkeys(range(len(claimed.rows)), claimed.losses)
     else:
-        found = deadly(claimed.rows, attempt, times=most_losses - claimed.losses)
+        found = fatal_rows(claimed.rows, attempt, times=most_losses - claimed.losses)
         ended = {place: claimed.losses + times for place, times in found.items()}
     left = [row for place, row in enumerate(claimed.rows) if place not in ended]
     return claimed._replace(rows=left), [(*claimed.rows[place], losses) for place, losses in ended.items()]
 
 
-def deadly(rows: Sequence[Row], attempt: Attempt[Row], *, times: int) -> dict[int, int]:
+def fatal_rows(rows: Sequence[Row], attempt: Attempt[Row], *, times: int) -> dict[int, int]:
     """The places of rows that end each of so many processes that try them, with how many those were.
 
     All are tried at once; only where that ends their process are they tried one after another.
     """
     found: dict[int, int] = {}
-    if _fatal(rows, attempt, together=True) is None:
+    if _first_fatal(rows, attempt, together=True) is None:
         return found
     begin = 0
-    while (at := _fatal(rows[begin:], attempt)) is not None:
+    while (at := _first_fatal(rows[begin:], attempt)) is not None:
         begin += at
         ended = 1
-        while ended < times and _fatal([rows[begin]], attempt) is not None:
+        while ended < times and _first_fatal([rows[begin]], attempt) is not None:
             ended += 1
         if ended == times:
             # else it was chance: another process, or somebody, has ended it
@@ -64,7 +64,7 @@ def deadly(rows: Sequence[Row], attempt: Attempt[Row], *, times: int) -> dict[in
     return found
 
 
-def _fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool = False) -> int | None:
+def _first_fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool = False) -> int | None:
     """The place of the row that ended a process which tried them; None where all were tried, or that cannot be told."""
     if not rows:
         return None
@@ -77,7 +77,7 @@ def _fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool = False
         _try_here([rows] if together else [[row] for row in rows], attempt, writes)
     os.close(writes)
     try:
-        said = _heard(reads)
+        said = _output_of_child(reads)
     finally:
         os.close(reads)
         with suppress(ProcessLookupError):
@@ -86,7 +86,7 @@ def _fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool = False
     return None if said is None or said.endswith(DONE) else max(0, len(said) - 1)
 
 
-def _heard(reads: int) -> bytes | None:
+def _output_of_child(reads: int) -> bytes | None:
     """What the child says until it ends; None where it says nothing for too long."""
     ready = select.poll()
     ready.register(reads, select.POLLIN)

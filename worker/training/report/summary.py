@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from riskline.shared.words import counted
+from riskline.shared.wording import counted
 from riskline.worker.training.evaluation.intervals import Share
 from riskline.worker.training.evaluation.measurement import Measurement
 

@@ -11,6 +11,6 @@ def no_transactions(rows: int) -> str:
     return counted(rows, "row that is no transaction", "rows that are no transactions")
 
 
-def from_the_clone(extras: str) -> str:
+def install_command(extras: str) -> str:
     """How the packages of these extras are installed: Riskline itself is in no package index."""
     return f"`pip install '.[{extras}]'` in the clone of Riskline, or there `make install` for all of them"
