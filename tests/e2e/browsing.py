@@ -164,6 +164,7 @@ def chromium() -> Iterator[Browser]:
 def signed_in(browser: Browser, site: Site, *, scope: str = "admin", **options: Any) -> BrowserContext:
     """A browser's profile with a session of its own."""
     context = browser.new_context(base_url=site.url, **options)
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
     page = context.new_page()
     page.goto("/console/sign-in")
     page.fill("#key", site.secrets[scope])

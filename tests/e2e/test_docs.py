@@ -165,7 +165,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
         yield up
 
 
-@pytest.mark.timeout(400)  # as below
+@pytest.mark.timeout(1800)  # as below
 @pytest.mark.parametrize(
     "document",
     [
@@ -208,7 +208,7 @@ def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_i
     assert not strange
 
 
-@pytest.mark.timeout(400)  # a dozen commands, each with seconds of imports on a busy machine
+@pytest.mark.timeout(1800)  # a dozen commands, each with seconds of imports on a busy machine
 def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[str, str], tmp_path: Path) -> None:
     package = tmp_path / "acme"
     package.mkdir()

@@ -38,15 +38,16 @@ np.save(sys.argv[3], forest.set_params(n_jobs=None).predict_proba(rows[:, :-1])[
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(large_directory: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "REDIS_URL"))}
-    return {**inherited, "PIP_CACHE_DIR": str(tmp_path_factory.mktemp("pip")), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**inherited, "PIP_CACHE_DIR": str(large_directory / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+def home(large_directory: Path, environment: dict[str, str]) -> Path:
     """A directory with the team's file, and what its own scikit-learn says of the reference."""
-    directory = tmp_path_factory.mktemp("old")
+    directory = large_directory / "old"
+    directory.mkdir()
     if sys.version_info >= (3, 13):
         pytest.skip("scikit-learn 1.4 has no wheels for this Python")
     trainer = directory / "trainer" / "bin" / "python"
@@ -202,14 +203,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_kind_of_model_of_an_old_release_scores_as_that_release_does(
-    release: str, sample: Path, environment: dict[str, str], tmp_path: Path
+    release: str, sample: Path, environment: dict[str, str], tmp_path: Path, large_directory: Path
 ) -> None:
     version, numpy = RELEASES[release]
     python = python_of(version)
     if python is None:
         pytest.skip(f"there is no Python {version} here")
-    trainer = str(tmp_path / "trainer" / "bin" / "python")
-    subprocess.run([python, "-m", "venv", str(tmp_path / "trainer")], check=True)
+    trainer = str(large_directory / release / "bin" / "python")
+    subprocess.run([python, "-m", "venv", str(large_directory / release)], check=True)
     wanted = [f"scikit-learn=={release}.*", numpy]
     install = [trainer, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *wanted]
     if subprocess.run(install, env=environment, capture_output=True, check=False).returncode:

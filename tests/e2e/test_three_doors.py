@@ -19,7 +19,7 @@ from riskline.worker.training.data.dataset import read_batches
 from riskline.worker.training.data.labelled import read_labelled, split
 from riskline.worker.training.fit import Algorithm, fit
 from riskline_client import Client
-from tests.integration.running import RunningUp, riskline
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, riskline
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
@@ -82,7 +82,9 @@ def test_every_door_gives_the_decision_that_scikit_learn_would_give(
     with RunningUp(home, environment=environment) as up, _client(up) as client, ThreadPoolExecutor(CLIENTS) as clients:
         at_once = list(clients.map(lambda row: client.score(row, explain=True).document, rows))
         accepted = list(clients.map(lambda row: client.submit(_renamed(row), explain=True), rows))
-        queued = list(clients.map(lambda state: client.wait_for(state.transaction_id, 30).decision, accepted))
+        queued = list(
+            clients.map(lambda state: client.wait_for(state.transaction_id, PATIENCE_SECONDS).decision, accepted)
+        )
 
     base = Registry(home / "models").load_active(Transaction.feature_names()).base
     for row, sync, by_worker, read, probability in zip(rows, at_once, queued, from_file, expected, strict=True):
@@ -104,4 +106,4 @@ def _renamed(row: Transaction) -> Transaction:
 
 
 def _client(up: RunningUp) -> Client:
-    return Client(f"http://127.0.0.1:{up.state['port']}", score_timeout=40, timeout=40)
+    return Client(f"http://127.0.0.1:{up.state['port']}", score_timeout=PATIENCE_SECONDS, timeout=PATIENCE_SECONDS)

@@ -18,7 +18,7 @@ from riskline_client import Client
 from tests.integration.running import eventually
 from tests.support.factories import transaction_json
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS, STOP_SECONDS = 180.0, 30.0

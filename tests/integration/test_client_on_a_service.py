@@ -13,7 +13,7 @@ import pytest
 from riskline.cli.main import run
 from riskline.shared.webhooks.signing import new_secret
 from riskline_client import Client, ConnectionFailed, Event, Retries, verify_callback
-from tests.integration.running import RunningUp, eventually
+from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually
 from tests.support.factories import a_transaction, transaction_json
 
 pytestmark = pytest.mark.integration
@@ -68,7 +68,7 @@ def test_a_submission_is_decided_called_back_and_followed_in_the_feed(client: Cl
 
     with receiver() as (url, events):
         client.submit(transaction_json(transaction_id="called-back", amount=2000), callback_url=url)
-        state = client.wait_for("called-back", 20)
+        state = client.wait_for("called-back", PATIENCE_SECONDS)
         follower.join()
         (event,) = eventually(lambda: events)
 
@@ -93,15 +93,15 @@ def test_many_rows_are_all_decided(client: Client) -> None:
 
     assert client.submit_many(rows).accepted == 2500
 
-    assert {client.wait_for(f"many-{number}", 20).status for number in (0, 1250, 2499)} == {"scored"}
+    assert {client.wait_for(f"many-{number}", PATIENCE_SECONDS).status for number in (0, 1250, 2499)} == {"scored"}
 
 
 def test_calls_go_on_over_a_restart_of_the_service(up: RunningUp) -> None:
-    with Client(url_of(up), score_timeout=25, retries=Retries(attempts=1000)) as client:
+    with Client(url_of(up), score_timeout=PATIENCE_SECONDS, retries=Retries(attempts=1000)) as client:
         before = client.score(transaction_json(transaction_id="before"))
         killed = up.kill("API")
         after = client.score(transaction_json(transaction_id="after"))
-        state = client.wait_for("after", 20)
+        state = client.wait_for("after", PATIENCE_SECONDS)
 
     assert killed
     assert before.model_version == after.model_version
@@ -184,6 +184,12 @@ GOOD = {
 HEALTHY = {"status": "healthy", "model_loaded": True, "model_version": "v1"}
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHECK_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"riskline.cli.files.scoring_service.{name}", PATIENCE_SECONDS)
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -257,7 +263,7 @@ def test_what_goes_wrong_half_way_is_told_and_leaves_no_file(
     file: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer, told = REFUSALS[kind]
-    monkeypatch.setattr("riskline.cli.files.scoring_service.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("riskline.cli.files.scoring_service.PATIENT", Retries(attempts=3))
     monkeypatch.setenv("RISKLINE_API_KEY", "rk_secret")
     out = file.with_name("out")
 

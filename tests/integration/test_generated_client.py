@@ -29,9 +29,9 @@ def run(*words: str | Path, **options: str | dict[str, str]) -> "subprocess.Comp
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(large_directory: Path) -> Path:
     """The Python of an environment with the generator, and with what its clients need."""
-    home = tmp_path_factory.mktemp("environment")
+    home = large_directory / "environment"
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
     got = run(home / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements/client.txt")
     if got.returncode:

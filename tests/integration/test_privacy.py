@@ -40,7 +40,7 @@ def bad_rows(prefix: str) -> list[dict[str, Any]]:
 def raw(port: int, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(data)
-        client.settimeout(2)
+        client.settimeout(PATIENCE_SECONDS)
         client.recv(65_536)
 
 

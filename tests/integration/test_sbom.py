@@ -24,9 +24,9 @@ print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).rea
 
 
 @pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def commands(large_directory: Path) -> Path:
     """Where the commands of requirements/audit.txt are."""
-    home = tmp_path_factory.mktemp("environment")
+    home = large_directory / "environment"
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
     words = [str(home / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r", "requirements/audit.txt"]
     got = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

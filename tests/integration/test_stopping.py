@@ -37,12 +37,9 @@ def process(*words: str, environment: Mapping[str, str]) -> Iterator[subprocess.
         started.wait()
 
 
-def ended(started: subprocess.Popen[bytes], *, within_seconds: float) -> int:
-    began = time.monotonic()
+def ended(started: subprocess.Popen[bytes]) -> int:
     started.send_signal(signal.SIGTERM)
-    code = started.wait(within_seconds)
-    assert time.monotonic() - began < within_seconds
-    return code
+    return started.wait(PATIENCE_SECONDS)
 
 
 async def submit_until_it_ends(url: str, started: subprocess.Popen[bytes]) -> tuple[list[str], list[str]]:
@@ -67,7 +64,7 @@ async def submit_until_it_ends(url: str, started: subprocess.Popen[bytes]) -> tu
         # each client has been answered by both doors, and all of them go on
         while min(len(accepted), len(scored)) <= CLIENTS:  # noqa: ASYNC110  # the clients have no more to wait for
             await asyncio.sleep(0.05)
-    assert await asyncio.to_thread(ended, started, within_seconds=API_STOP_SECONDS) in (0, -signal.SIGTERM)
+    assert await asyncio.to_thread(ended, started) in (0, -signal.SIGTERM)
     await asyncio.gather(*clients)
     return accepted, scored
 
@@ -99,7 +96,7 @@ def test_no_request_fails_where_clients_go_elsewhere_when_they_are_told(
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: answers(url))
         unready = asyncio.run(call_until_told_to_go(url, api))
-        code = api.wait(STOP_DELAY + API_STOP_SECONDS)
+        code = api.wait(PATIENCE_SECONDS)
 
     assert unready.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert unready.json()["missing"] == ["process"]
@@ -161,11 +158,11 @@ def test_a_worker_that_stops_in_the_middle_of_a_backlog_hands_back_what_it_holds
         eventually(lambda: answers(url))
         for part in range(4):
             rows = [transaction_json(transaction_id=f"{part}-{i}") for i in range(10_000)]
-            httpx.post(f"{url}/transactions/batch", json=rows, timeout=30)
-        ended(api, within_seconds=API_STOP_SECONDS)
+            httpx.post(f"{url}/transactions/batch", json=rows, timeout=PATIENCE_SECONDS)
+        ended(api)
     with process("worker", environment=environment) as worker:
         eventually(lambda: store.zcard("riskline:{0}:undecided") < 40_000)
-        code = ended(worker, within_seconds=WORKER_STOP_SECONDS)
+        code = ended(worker)
 
     undecided, waiting = store.zcard("riskline:{0}:undecided"), store.llen("riskline:{0}:waiting")
     claimed, workers = store.keys("riskline:{0}:claimed:*"), store.zcard("riskline:{0}:workers")
@@ -187,14 +184,18 @@ def test_a_process_stops_in_time_whatever_redis_does(
     (port,) = free_ports(1)
     flags = ["--port", str(port)] if words[0] == "api" else []
     with process(*words, *flags, environment={**demo_environment, "REDIS_URL": redis.url}) as started:
-        store = redis.client()
+        store, began = redis.client(), time.monotonic()
         eventually(lambda: store.exists("rq:workers") if words[0] == "worker" else answers(f"http://127.0.0.1:{port}"))
         store.close()
+        start_seconds = time.monotonic() - began
         os.kill(redis.pid, fault)
         time.sleep(1)
+        began = time.monotonic()
 
-        code = ended(started, within_seconds=most_seconds)
+        code = ended(started)
 
+        # by the measure of a start, which takes a few seconds of a quiet machine
+        assert time.monotonic() - began < most_seconds + 10 * start_seconds
     assert code in (0, -signal.SIGTERM, -signal.SIGKILL)
     redis.stop()
     redis.start()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,7 +230,6 @@ def test_without_redis_the_list_still_works_and_says_what_it_does_not_know(
     version = write_stump(models)
     environment |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
 
-    started = time.monotonic()
     listed = riskline("models", "list", environment=environment)
     as_json = json.loads(riskline("models", "list", "--json", environment=environment).stdout)
     activated = riskline("models", "activate", version, environment=environment)
@@ -241,4 +239,3 @@ def test_without_redis_the_list_still_works_and_says_what_it_does_not_know(
     assert "which processes serve what is not known" in listed.stderr
     assert as_json[0]["serves_in"] is None
     assert f"active: {version}\n" in activated.stderr
-    assert time.monotonic() - started < 30

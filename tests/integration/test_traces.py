@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -147,19 +148,17 @@ def test_a_collector_that_is_away_costs_no_request_and_two_lines_a_process(
     port = free_port()
     own = {**environment, **traces_to(port, OTEL_EXPORTER_OTLP_TIMEOUT="1", OTEL_BSP_MAX_QUEUE_SIZE="600")}
     with Receiver("204") as receiver, RunningUp(tmp_path / "d", environment=own) as up:
-        answers = [submit(up, f"t{n}", SAMPLED, callback_url=receiver.url) for n in range(700)]
+        away = [submit(up, f"t{n}", SAMPLED, callback_url=receiver.url) for n in range(700)]
         eventually(lambda: len(receiver.requests) == 700)
         eventually(lambda: len(said(up, "traces are not taken, and dropped")) == 3)
         with Receiver(taken, port=port) as collector:
-            submit(up, "after", SAMPLED, callback_url=receiver.url)
+            there = [submit(up, f"after-{n}", SAMPLED, callback_url=receiver.url) for n in range(100)]
             eventually(lambda: len(said(up, "traces are taken again")) == 3)
             eventually(lambda: any(span.name == "POST" for _, span in spans(collector)))
-        began = time.monotonic()
-    stopped_seconds = time.monotonic() - began
 
-    assert {status for status, _ in answers} == {202}
-    assert sorted(seconds for _, seconds in answers)[len(answers) * 95 // 100] < 0.2
-    assert stopped_seconds < 15
+    assert {status for status, _ in away + there} == {202}
+    assert median(seconds for _, seconds in away) < 5 * median(seconds for _, seconds in there)
+    assert not up.said("is killed")
     assert not [line for line in up.lines if "opentelemetry" in line or "Traceback" in line]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from riskline_client import AsyncClient, Client
 from riskline_client.connection import Connection
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.factories import transaction_json
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -50,13 +51,13 @@ def port() -> Iterator[int]:
 
 def sync_path(url: str) -> str:
     with Client(url, "rk_secret") as client:
-        return client.score(transaction_json(), timeout=5).model_version
+        return client.score(transaction_json(), timeout=PATIENCE_SECONDS).model_version
 
 
 def async_path(url: str) -> str:
     async def score() -> str:
         async with AsyncClient(url, "rk_secret") as client:
-            return (await client.score(transaction_json(), timeout=5)).model_version
+            return (await client.score(transaction_json(), timeout=PATIENCE_SECONDS)).model_version
 
     return asyncio.run(score())
 

@@ -138,7 +138,9 @@ def test_many_rows_wait_for_room_in_the_queue(monkeypatch: pytest.MonkeyPatch) -
     rows = [transaction_json(transaction_id=f"tx-{number}") for number in range(5)]
 
     async def story(client: AsyncClient) -> BatchResult:
-        submitting = asyncio.create_task(client.submit_many([*rows, transaction_json(amount=-1)], timeout=10))
+        submitting = asyncio.create_task(
+            client.submit_many([*rows, transaction_json(amount=-1)], timeout=PATIENCE_SECONDS)
+        )
         while not submitting.done():
             await asyncio.sleep(0.01)
             await asyncio.to_thread(api.work)

@@ -1,6 +1,7 @@
 """The fast path answers what the ordinary way answers, to the byte; it only answers sooner."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Self
 
 import orjson
@@ -229,18 +230,46 @@ async def test_a_client_that_does_not_read_is_not_read_from_either() -> None:
     assert [answer.status for answer in found] == [200] * 3
 
 
+class LoopClock:
+    """A loop whose time goes on only as a test says; all else is the real one's."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop, self._now, self._timers = loop, loop.time(), list[tuple[float, asyncio.Handle]]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, seconds: float, call: Callable[..., Any], *arguments: Any) -> asyncio.Handle:
+        handle = asyncio.Handle(call, arguments, self._loop)
+        self._timers.append((self._now + seconds, handle))
+        return handle
+
+    def advance(self, seconds: float) -> None:
+        end = self._now + seconds
+        while due := min((each for each in self._timers if each[0] <= end), default=None, key=lambda each: each[0]):
+            self._timers.remove(due)
+            self._now, handle = due
+            if not handle.cancelled():
+                handle._run()
+        self._now = end
+
+
 @pytest.mark.parametrize("path", ["/score-transaction", "/transactions", "/score-transaction?explain=yes"])
 async def test_a_connection_is_closed_when_it_was_idle_for_long_and_no_sooner(path: str) -> None:
     async with serving(Api().app) as server:
         wire = server.connect(fast=True)
-        wire.protocol.timeout_keep_alive = 0.5
+        wire.protocol.timeout_keep_alive = 5
+        wire.protocol.loop = clock = LoopClock(wire.protocol.loop)
         for number in range(1, 5):
             await wire.send(request(path, GOOD)).answers(number)
-            await asyncio.sleep(0.2)
+            clock.advance(4)
         assert not wire.transport.closed
-        await asyncio.sleep(0.9)
+        clock.advance(2)
 
-    assert wire.transport.closed
+        assert wire.transport.closed
 
 
 async def test_a_head_that_is_known_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
