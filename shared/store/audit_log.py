@@ -1,4 +1,4 @@
-"""Changes that commands make, in the log that the console has of its own; in a file while Redis does not answer."""
+"""The audit log of changes made by commands. Changes wait in a file while Redis does not answer."""
 
 import fcntl
 import json
@@ -15,20 +15,20 @@ from riskline.shared.store.console import AUDIT_LENGTH
 from riskline.shared.store.keys import Keys
 
 BY_COMMAND = "command"
-"""What stands for the request where a command did it."""
+"""The request id of a change that a command made."""
 
 MOST_CHARACTERS = 400
-"""Of what a change is about: a command may name thousands of transactions."""
+"""Bounds the text of a change: a command may name thousands of transactions."""
 
 
 def audit_entry(who: str, what: str, about: Mapping[str, object]) -> dict[str, str]:
-    """A change as it is kept."""
+    """The entry of one change."""
     told = ", ".join(f"{name} {value}" for name, value in about.items())
     return {"at": utc_now(), "who": who, "what": what, "about": told[:MOST_CHARACTERS], "request_id": BY_COMMAND}
 
 
 def append_entries(redis: Redis, entries: Sequence[Mapping[str, str]]) -> None:
-    """Appends changes to the log, all or none.
+    """Appends entries to the log, all or none.
 
     Raises:
         StoreUnavailableError: Redis failed.
@@ -41,13 +41,13 @@ def append_entries(redis: Redis, entries: Sequence[Mapping[str, str]]) -> None:
 
 
 class PendingChanges:
-    """The changes that Redis could not be told of, in a file of the data directory."""
+    """Entries that are not in Redis yet, in a file of the data directory."""
 
     def __init__(self, data: Path) -> None:
         self._path = data / "changes.ndjson"
 
     def add(self, entry: Mapping[str, str]) -> None:
-        """Keeps one, on the disk when this returns.
+        """Appends one entry; it is on the disk when this returns.
 
         Raises:
             OSError: it cannot be written.
@@ -61,11 +61,11 @@ class PendingChanges:
             os.fsync(file.fileno())
 
     def deliver(self, redis: Redis) -> None:
-        """Tells Redis of all, and forgets them.
+        """Writes all entries to Redis and empties the file.
 
         Raises:
             OSError: the file cannot be read or written.
-            StoreUnavailableError: Redis failed; they stay.
+            StoreUnavailableError: Redis failed; the file keeps them.
         """
         try:
             file = self._path.open("r+b")
@@ -80,7 +80,7 @@ class PendingChanges:
 
 
 def _entries(file: IO[bytes]) -> list[dict[str, str]]:
-    """Its entries; a line that was cut off, as by a full disk, is none."""
+    """The entries of the file; skips a line that was cut off, for example by a full disk."""
     found = []
     for line in file:
         try:

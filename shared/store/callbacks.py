@@ -1,4 +1,4 @@
-"""The callbacks in Redis: taken when they are due, finished with what became of the attempt, listed and sent again."""
+"""The callbacks in Redis: taken when due, finished with the attempt's outcome, listed and sent again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -18,83 +18,83 @@ LEASE_SECONDS = 20.0
 """How long a delivery worker has for an attempt: twice what one may take, after which its worker counts as lost."""
 
 CLOSED_SECONDS = 10.0
-"""For how long it is left alone: then one callback is tried, and with it all others if that goes well."""
+"""The pause of a failing host. Then one callback is tried; if it succeeds, all others of the host follow."""
 
 HOLD_SECONDS = 3600.0
-"""For how long a callback is kept for a host that is left alone, before that counts as an attempt."""
+"""The longest a callback waits for a paused host before the wait counts as an attempt."""
 
 IN_ANY_CASE = 10
-"""Attempts under way that each host may have, before one has more, and when few places are left."""
+"""Attempts that each host may have in flight before any host gets more, and when few places are left."""
 
 MANY_WAITING = 1000
-"""Transactions that wait for a decision beyond which decisions come first."""
+"""Above this number of transactions waiting for a decision, decisions come before callbacks."""
 
 UNDER_WAY_THEN = 50
-"""Attempts that a delivery worker has under way then: a small machine's cores are for those that decide."""
+"""A delivery worker's attempts in flight then: a small machine's cores are for decisions."""
 
 KEPT_ATTEMPTS = 20
-"""Attempts that are kept of one callback: twice as many as the schedule has."""
+"""Attempts recorded for one callback: twice as many as the schedule has."""
 
 TEXTS = ("type", "url", "body", "request_id", "traceparent")
 """The members of an event."""
 
 MOST_DIGITS = 7
-"""Of the number of attempts that have failed."""
+"""Digits of the number of failed attempts."""
 
 PAGE = 256
 """Callbacks in one call of a command: no call holds up Redis for more than a few milliseconds."""
 
 
 class Due(NamedTuple):
-    """A callback that a delivery worker has taken."""
+    """A callback taken by a delivery worker."""
 
     transaction_id: str
     host: str
     message_id: str
     event: Mapping[str, Any]
     step: int
-    """Attempts that have failed since it was announced or sent again."""
+    """Failed attempts since the event was announced or sent again."""
     claim: int
     losses: int
-    """Workers that were lost with it."""
+    """Workers lost during an attempt of it."""
     held: bool
-    """It was kept for so long for a host that is left alone that this counts as an attempt."""
+    """It waited HOLD_SECONDS for a paused host, which counts as an attempt."""
 
 
 class Attempted(NamedTuple):
-    """What became of a callback that was taken: of an attempt, or of none where `attempt` is None."""
+    """The outcome of a taken callback; `attempt` is None where none was made."""
 
     due: Due
     event: CallbackEvent | None
-    """None: it was not tried, and is due again at once."""
+    """None: it was not tried and is due again at once."""
     wait_seconds: float = 0.0
     attempt: Mapping[str, Any] | None = None
     reason: str = ""
-    """Why it is given up."""
+    """The reason for giving it up."""
     host_works: bool | None = None
 
 
 class Taken(NamedTuple):
-    """What was due, and when the next one will be: in seconds from now, None where there is none."""
+    """The due callbacks, and the seconds until the next one is due; None where there is none."""
 
     due: list[Due]
     next_seconds: float | None
 
 
 class PausedReceiver(NamedTuple):
-    """A receiver at which so many attempts in a row have failed that it is left alone but for one now and then."""
+    """A receiver that is paused, with one attempt now and then, because too many attempts in a row failed."""
 
     host: str
     failures: int
-    """In a row."""
+    """Failed attempts in a row."""
     waiting: int
-    """Callbacks that wait for it."""
+    """Callbacks waiting for it."""
     next_attempt_ms: int
-    """When one of them is tried next, since 1970; with it all others, if that goes well."""
+    """Time of the next attempt, in ms since 1970; if it succeeds, the other callbacks follow."""
 
 
 class CallbackQueue(Protocol):
-    """What a delivery worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+    """The store as a delivery worker uses it; every method raises StoreUnavailableError where Redis fails."""
 
     async def take(
         self,
@@ -105,21 +105,21 @@ class CallbackQueue(Protocol):
         reserve: int = 0,
         finished: Sequence[Attempted] = (),
     ) -> Taken:
-        """Takes up to `room` callbacks that are due, and of one host no more than the limit with those under way.
+        """Takes up to `room` due callbacks; a host's attempts in flight stay within `host_limit`.
 
-        The last `reserve` places are for hosts that have next to none under way. What has become of `finished` attempts
-        is kept before that, as `finish` does it, in the same round trip.
+        The last `reserve` places are for hosts with next to none in flight. The outcomes of `finished` attempts
+        are written first, as by `finish`, in the same round trip.
         """
 
     async def finish(self, attempted: Sequence[Attempted]) -> None:
-        """Keeps what became of attempts."""
+        """Writes the outcomes of attempts."""
 
     async def wait(self, seconds: float) -> None:
-        """Returns when an event was announced, or after this time."""
+        """Returns when an event is announced, or after this time."""
 
 
 class RedisCallbacks:
-    """CallbackQueue over Redis; `waiting` is a client of its own, as its connection is blocked."""
+    """CallbackQueue over Redis; `waiting` is a separate client, since `wait` blocks its connection."""
 
     def __init__(
         self,
@@ -184,28 +184,28 @@ class RedisCallbacks:
 
 
 class CallbackRecords:
-    """The callbacks for an operator; every method raises StoreUnavailableError where Redis fails it."""
+    """The callbacks for an operator; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis, *, keys: Keys = FIRST) -> None:
         self._redis = redis
         self._keys = keys
 
     def overdue(self) -> bool:
-        """Whether one is due."""
+        """True where a callback is due."""
         with redis_faults_named():
             seconds, microseconds = self._redis.time()
             now = seconds * 1000 + microseconds // 1000
             return bool(self._redis.zcount(self._keys.callback_hosts, "-inf", now))
 
     def counts(self) -> tuple[int, int]:
-        """How many are pending, and how many were given up and are kept."""
+        """The number of pending callbacks, and of dead ones that are still stored."""
         with redis_faults_named():
             pending: Any = self._redis.zcard(self._keys.callbacks)
             dead: Any = self._redis.zcard(self._keys.callbacks_dead)
         return pending, dead
 
     def paused(self) -> list[PausedReceiver]:
-        """The receivers that are left alone, in no order."""
+        """The paused receivers, in no order."""
         with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()
             pipeline.hgetall(self._keys.callback_gates)
@@ -221,19 +221,19 @@ class CallbackRecords:
         ]
 
     def pending(self, limit: int) -> list[tuple[float, str]]:
-        """The transactions whose callbacks are neither delivered nor given up, by the event's time in ms."""
+        """The transactions with a pending callback, by the event's time in ms."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.callbacks, 0, limit - 1, withscores=True)
         return [(at, each.decode(errors="replace")) for each, at in found]
 
     def all_dead(self) -> list[str]:
-        """All whose callbacks were given up, oldest first."""
+        """All transactions with a dead callback, oldest first."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.callbacks_dead, 0, -1)
         return [each.decode(errors="replace") for each in found]
 
     def read(self, transaction_ids: Sequence[str]) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
-        """What is kept of each callback; those of which nothing is kept are left out."""
+        """The stored fields of each callback; leaves out those that are not stored."""
         for start in range(0, len(transaction_ids), PAGE):
             page = transaction_ids[start : start + PAGE]
             with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
@@ -243,7 +243,7 @@ class CallbackRecords:
             yield from ((each, kept) for each, kept in zip(page, found, strict=True) if kept)
 
     def tried(self, transaction_ids: Sequence[str]) -> list[str]:
-        """Those of which an attempt was made; reads next to nothing of each."""
+        """The callbacks that have had an attempt; reads one field of each."""
         done: list[str] = []
         for start in range(0, len(transaction_ids), PAGE):
             page = transaction_ids[start : start + PAGE]
@@ -255,7 +255,7 @@ class CallbackRecords:
         return done
 
     def resend(self, transaction_ids: Sequence[str]) -> list[str]:
-        """Makes callbacks due now, whatever became of them; those that there were."""
+        """Makes callbacks due now, whatever their state; returns those that exist."""
         keys = self._keys
         names = [keys.callback_hosts, keys.callbacks, keys.callbacks_dead, keys.totals, keys.callback_wake]
         done: list[str] = []
@@ -270,7 +270,7 @@ class CallbackRecords:
 
 
 def _closed_gate(gate: bytes) -> tuple[int, int] | None:
-    """The failures in a row at a host that is left alone, and when it is tried again, in ms; None for any other."""
+    """The failures in a row at a paused host, and its next attempt in ms; None for any other host."""
     failures, _, opens_ms = gate.partition(b" ")
     if not (failures.isdigit() and opens_ms.isdigit()) or int(failures) < MOST_FAILURES:
         return None
@@ -293,7 +293,7 @@ def _due(flat: Sequence[Any]) -> Iterator[Due]:
 
 
 def _event(event: bytes) -> Mapping[str, Any]:
-    """The event; empty where it is not one of ours, which ends that callback alone."""
+    """The event; empty where it is malformed, which ends that callback alone."""
     try:
         loaded = orjson.loads(event)
     except orjson.JSONDecodeError:
@@ -304,7 +304,7 @@ def _event(event: bytes) -> Mapping[str, Any]:
 
 
 def _step(raw: bytes) -> int:
-    """How many attempts have failed; none where somebody else made something of it that is no such number."""
+    """The number of failed attempts; 0 where the field is not a number."""
     return int(raw) if raw.isdigit() and len(raw) < MOST_DIGITS else 0
 
 

@@ -1,4 +1,4 @@
-"""What the console keeps in Redis: who is signed in, links that sign in once, and what was changed by whom."""
+"""The console's data in Redis: sessions, one-time sign-in links, and the audit log."""
 
 from collections.abc import Mapping
 from operator import itemgetter
@@ -11,17 +11,17 @@ from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.keys import Keys
 
 AUDIT_LENGTH = 10_000
-"""Changes that are kept, and looks: years of them, and a megabyte or two each."""
+"""Entries kept of changes, and of looks: years of them, one or two megabytes each."""
 
 
 NOTED = {"at", "who", "what", "about", "request_id"}
-"""What a note has; anything else in their streams is none."""
+"""The fields of an entry; skips whatever else is in the streams."""
 
 
 class ConsoleStore:
-    """The console's keys; every method raises StoreUnavailableError where Redis fails it.
+    """The console's data; every method raises StoreUnavailableError where Redis fails.
 
-    A session or a link is known by a hash of its token, so that whoever reads Redis cannot use any.
+    A session or link is stored under a hash of its token: reading Redis gives nobody access.
     """
 
     def __init__(self, redis: AsyncRedis) -> None:
@@ -29,40 +29,40 @@ class ConsoleStore:
         self._keys = Keys()
 
     async def open_session(self, digest: str, session: str, *, idle_seconds: int) -> None:
-        """Keeps a session until it was not used for so long."""
+        """Stores a session until it is unused for this long."""
         with redis_faults_named():
             await self._redis.set(self._keys.console_session(digest), session, ex=idle_seconds)
 
     async def session(self, digest: str) -> str | None:
-        """What was kept; None where there is none (any more)."""
+        """The session; None where there is none, or it has expired."""
         with redis_faults_named():
             found: Any = await self._redis.get(self._keys.console_session(digest))
         return None if found is None else str(found, "utf-8")
 
     async def keep_session(self, digest: str, *, idle_seconds: int) -> None:
-        """Begins its idle time anew."""
+        """Restarts the session's idle time."""
         with redis_faults_named():
             await self._redis.expire(self._keys.console_session(digest), idle_seconds)
 
     async def close_session(self, digest: str) -> None:
-        """Forgets it."""
+        """Deletes the session."""
         with redis_faults_named():
             await self._redis.delete(self._keys.console_session(digest))
 
     async def take_link(self, digest: str) -> bool:
-        """Whether there was such a link; there is none afterwards."""
+        """Deletes a link; True where it existed."""
         with redis_faults_named():
             return bool(await self._redis.getdel(self._keys.console_link(digest)))
 
     async def note(self, entry: Mapping[str, str], *, is_change: bool) -> None:
-        """Keeps what was changed, or looked at: apart, so that who may only look pushes no change out."""
+        """Appends an entry to the changes, or to the looks: a separate stream, so that looks displace no change."""
         key = self._keys.console_changes if is_change else self._keys.console_looks
         fields: Any = dict(entry)
         with redis_faults_named():
             await self._redis.xadd(key, fields, maxlen=AUDIT_LENGTH, approximate=True)
 
     async def notes(self, limit: int, *, before: str | None = None, changes_only: bool = False) -> list[dict[str, str]]:
-        """The last of both, or of the changes, before a place, newest first, each with its own `place`."""
+        """The last entries of both streams, or of the changes, before a place; newest first, each with its `place`."""
         newest = "+" if before is None else f"({before}"
         found: list[tuple[tuple[int, ...], dict[str, str]]] = []
         with redis_faults_named():
@@ -80,7 +80,7 @@ class ConsoleStore:
 
 
 def offer_link(redis: Redis, digest: str, *, seconds: int) -> None:
-    """Makes a link that signs in once, within so many seconds.
+    """Makes a link that signs in once, within this many seconds.
 
     Raises:
         StoreUnavailableError: Redis failed.

@@ -1,4 +1,4 @@
-"""The transactions that failed: listed with their reasons, and made to wait again."""
+"""The failed transactions: listed with their reasons, and queued again."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +19,7 @@ BATCH = 256
 
 
 class Failure(NamedTuple):
-    """A transaction that failed, when that was in seconds since 1970, and its record."""
+    """A failed transaction, its time of failure in seconds since 1970, and its record."""
 
     transaction_id: str
     failed_at: float
@@ -27,27 +27,27 @@ class Failure(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it failed."""
+        """The reason for the failure."""
         return str(self.record.get("error", "unknown"))
 
 
 class Replayed(NamedTuple):
-    """What became of the transactions that were to be replayed."""
+    """The outcome of a replay."""
 
     replayed: list[str]
     not_failed: list[str]
-    """Ids that have not failed, or not any more, or whose record has expired or is none of ours."""
+    """Ids that are not failed now, or whose record has expired or is malformed."""
 
 
 class Failures:
-    """The failed transactions in Redis; every method raises StoreUnavailableError where Redis fails it."""
+    """The failed transactions in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis, *, keys: Keys = FIRST) -> None:
         self._redis = redis
         self._keys = keys
 
     def read(self, entries: Sequence[Entry]) -> Iterator[Failure | None]:
-        """What failed of each; None where it has expired, or did not fail, or not any more."""
+        """The failure of each transaction; None where its record has expired or it is not failed now."""
         for start in range(0, len(entries), BATCH):
             part = entries[start : start + BATCH]
             records = map(readable, self._read([transaction_id for _, transaction_id in part]))
@@ -58,20 +58,20 @@ class Failures:
                     yield Failure(transaction_id, failed_at, record)
 
     def ids(self) -> list[str]:
-        """All of them, oldest first."""
+        """All failed transactions, oldest first."""
         with redis_faults_named():
             found: Any = self._redis.zrange(self._keys.failed, 0, -1)
         return [each.decode(errors="replace") for each in found]
 
     def replay(self, transaction_ids: Sequence[str]) -> Replayed:
-        """Makes those of up to BATCH transactions wait again that have failed."""
+        """Queues the failed ones among up to BATCH transactions again."""
         before = dict(zip(transaction_ids, self._read(transaction_ids), strict=True))
         args: list[scripts.Arg] = [self._keys.transaction_prefix]
         wanted: dict[str, bytes] = {}
         for transaction_id, raw in before.items():
             record = readable(raw)
             if raw is not None and record is not None and record.get("status") == Status.FAILED:
-                # one that cannot be written is named as not replayed, and keeps none of the others
+                # one that cannot be written is reported as not replayed; the others are replayed
                 with suppress(LifecycleError):
                     wanted[transaction_id] = replayed(record)
                     args += (transaction_id, raw, wanted[transaction_id])
@@ -80,7 +80,7 @@ class Failures:
             answers = scripts.run(self._redis, "replay", names, args)
         done = [transaction_id for transaction_id, answer in zip(wanted, answers, strict=True) if answer]
         if len(done) < len(wanted):
-            # a call whose answer was lost is made once more, and then finds its own work
+            # a call whose answer was lost is repeated, and then finds its own work
             now = dict(zip(wanted, self._read(list(wanted)), strict=True))
             done = [each for each in wanted if each in set(done) or now[each] == wanted[each]]
         return Replayed(done, [each for each in before if each not in set(done)])

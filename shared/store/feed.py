@@ -30,34 +30,34 @@ class Cursor(NamedTuple):
     sequence: int
 
     def __str__(self) -> str:
-        """What `parse` takes."""
+        """The text that `parse` reads."""
         return "0" if self == OLDEST else f"{self.milliseconds}-{self.sequence}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The cursor that this text shows; None where it shows none."""
+        """The cursor of a text; None where the text is not a cursor."""
         found = _CURSOR.fullmatch("0-0" if text == "0" else text)
         cursor = None if found is None else cls(int(found[1]), int(found[2]))
         return None if cursor is None or max(cursor) >= _ID_LIMIT else cursor
 
     @property
     def following(self) -> "Cursor":
-        """The next one that there can be."""
+        """The smallest cursor above this one."""
         ends = self.sequence == _ID_LIMIT - 1
         return Cursor(self.milliseconds + 1, 0) if ends else Cursor(self.milliseconds, self.sequence + 1)
 
     @property
     def preceding(self) -> "Cursor":
-        """The last one that there can be before it, of any but the oldest."""
+        """The largest cursor below this one; not for the oldest."""
         begins = self.sequence == 0
         return Cursor(self.milliseconds - 1, _ID_LIMIT - 1) if begins else Cursor(self.milliseconds, self.sequence - 1)
 
     def before_both(self, other: Self) -> Self:
-        """The earlier of two."""
+        """The earlier of the two."""
         return min(self, other)
 
     def misses(self, other: Self) -> bool:
-        """Whether a read from the other on would pass over something that comes after this one."""
+        """True where a read from the other skips an entry after this one."""
         return self < other
 
 
@@ -66,13 +66,13 @@ OLDEST = Cursor(0, 0)
 
 
 class FeedPosition(Protocol):
-    """A place in a feed, of one shard or of several: what a client has of it is its text."""
+    """A position in the feed of one or several shards; clients see its text."""
 
     def before_both(self, other: Any) -> Self:
-        """The last place that is before neither."""
+        """The last position that skips nothing after either."""
 
     def misses(self, other: Any) -> bool:
-        """Whether a read from the other on would pass over something that comes after this one."""
+        """True where a read from the other skips an entry after this one."""
 
 
 @dataclass(frozen=True)
@@ -89,23 +89,23 @@ class Page:
 
 
 class Decisions(Protocol):
-    """What the feed asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+    """The stored feed; every method raises StoreUnavailableError where Redis fails."""
 
     async def page(self, after: Any, *, limit: int) -> Page | None:
-        """Up to `limit` decisions after the cursor; None where the entry of the cursor is not kept any more."""
+        """Up to `limit` decisions after the cursor; None where the cursor's entry is no longer stored."""
 
     async def newest(self) -> FeedPosition:
         """The cursor after the newest entry."""
 
     async def wait_for_more(self, after: Any, *, timeout_seconds: float) -> bool:
-        """Blocks until there is an entry after the cursor; False where none came in time."""
+        """Waits for an entry after the cursor; False where none came in time."""
 
     async def close(self) -> None:
-        """Lets go of what `wait_for_more` holds."""
+        """Closes the connections that `wait_for_more` holds."""
 
 
 class RedisDecisions:
-    """Decisions over Redis; `blocking` is a client of its own whose timeout is longer than any wait."""
+    """Decisions over Redis; `blocking` is a separate client whose timeout is longer than any wait."""
 
     def __init__(self, redis: Redis, *, blocking: Redis, keys: Keys = FIRST) -> None:
         # on the same connections, but without the 1,000 dicts that redis-py makes of a page: they take longer than
@@ -127,9 +127,9 @@ class RedisDecisions:
         return Page(decisions, _cursor(found[-1][0]) if found else after)
 
     async def entries(self, after: Cursor, *, limit: int) -> list[tuple[Cursor, bytes | None]] | None:
-        """The same as `page`, each decision with its place; None instead of one where somebody else has added it.
+        """The same as `page`, each decision with its position; None for an entry that another program added.
 
-        The cursor may be right before an entry, too: there is something to read while that entry is kept.
+        The cursor may also stand right before an entry that is still stored.
         """
         found = await self._after(after, limit, may_be_before=True)
         if found is None:
@@ -137,7 +137,7 @@ class RedisDecisions:
         return self._checked(found)
 
     def _checked(self, entries: list[Any]) -> list[tuple[Cursor, bytes | None]]:
-        """The places of entries, and their decisions; whatever somebody else adds to the stream is passed over."""
+        """The positions and decisions of entries; skips entries that another program added."""
         found = [
             (_cursor(entry), fields[1] if fields[0] == _FIELD and decision_in(fields[1]) is not None else None)
             for entry, fields in entries
@@ -164,7 +164,7 @@ class RedisDecisions:
         return entries
 
     async def _only_erased(self, after: Cursor) -> bool:
-        """Whether an entry that is not there was erased, and nothing behind it has left the feed since."""
+        """True where a missing entry was erased and no later entry has left the feed since."""
         with redis_faults_named():
             if await self._redis.zscore(self._keys.feed_gaps, str(after)) is None:
                 return False
@@ -184,7 +184,7 @@ class RedisDecisions:
             return bool(await self._blocking.xread({self._key: str(after)}, count=1, block=milliseconds))
 
     async def _entries(self, command: str, start: str, end: str, count: int) -> list[Any]:
-        """Each entry's id and its list of fields and values by turns."""
+        """Each entry's id, and its fields and values in turn."""
         entries: list[Any] = await self._redis.execute_command(  # type: ignore[no-untyped-call]  # redis-py has no types
             command, self._key, start, end, "COUNT", count
         )
@@ -196,7 +196,7 @@ class RedisDecisions:
 
 
 def named(transaction_id: str) -> bytes:
-    """What an entry has in it that is this transaction's decision, and no other; an id needs no escape."""
+    """The bytes that only the entry of this transaction's decision contains; an id needs no escape."""
     return b'"transaction_id":"%b"' % transaction_id.encode()
 
 

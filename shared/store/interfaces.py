@@ -1,4 +1,4 @@
-"""What the HTTP service and the workers ask of the store, whatever it is made of."""
+"""The store's interfaces for the HTTP service and the workers."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -8,22 +8,22 @@ from riskline.shared.store.records import Outcome, Record, Submission
 from riskline.shared.store.status.counts import Counts
 
 ACCEPTED: Record = {}
-"""What `accept` answers for a transaction that is new: there was no record."""
+"""`accept` answers this for a new transaction: there was no record."""
 
 NO_ROOM: Record = {"full": True}
-"""What `accept` answers where the queue limit is reached."""
+"""`accept` answers this where the queue limit is reached."""
 
 
 NOBODY = "nobody"
-"""A worker's name that no worker has."""
+"""A worker name that no worker has."""
 
 
 LOST_OF_LATE_SECONDS = 60
-"""After a worker was lost: for so long batches are tried in processes of their own, which costs each about twice."""
+"""After a worker was lost, batches are first tried in a child process for this long; each then costs about twice."""
 
 
 class Erasure(StrEnum):
-    """What became of the wish to erase a transaction."""
+    """The outcome of erasing a transaction."""
 
     DONE = "done"
     QUEUED = "queued"
@@ -32,70 +32,70 @@ class Erasure(StrEnum):
 
 
 class Claimed(NamedTuple):
-    """What a worker has claimed: ids in their order and their records.
+    """A worker's claim: ids in their order and their records.
 
-    A record is None where there is none, and has no members where it cannot be read.
+    A record is None where it is missing, and empty where it cannot be read.
     """
 
     rows: list[tuple[str, Record | None]]
     losses: int = 0
-    """How many workers were lost with each of the rows, which then may be what ended them; 0 for any other claim.
+    """Workers lost with each of these rows, which may have ended them; 0 for any other claim.
 
     With more than one loss a row comes alone.
     """
     lost_of_late: bool = False
-    """Whether a worker was lost in the last minute: what ended it may be in this claim, too."""
+    """True where a worker was lost in the last minute: its cause may be in this claim, too."""
 
 
 NOTHING = Claimed([])
 
 
 class Swept(NamedTuple):
-    """What a sweep found: how many wait (0 where another sweeps), and what each worker held that is gone."""
+    """The result of a sweep: transactions waiting (0 where another worker sweeps), and each lost worker's claims."""
 
     waiting: int
     gone: dict[str, int]
 
 
 class TransactionIntake(Protocol):
-    """What the HTTP service asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+    """The store as the HTTP service uses it; every method raises StoreUnavailableError where Redis fails."""
 
     async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
-        """Makes new transactions known, undecided and waiting: ACCEPTED, NO_ROOM or the record an id already has."""
+        """Stores and queues new transactions: ACCEPTED, NO_ROOM or the record that the id already has."""
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
-        """The records; None where there is none (any more)."""
+        """The records; None where there is none, or it has expired."""
 
     async def callback(self, transaction_id: str) -> Mapping[bytes, bytes] | None:
-        """What is kept of a transaction's callback; None where there is none (any more)."""
+        """The stored fields of a transaction's callback; None where there is none, or it has expired."""
 
     async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
-        """Keeps what the synchronous door decided: ACCEPTED, or for an id that is known its record if `wanted`."""
+        """Stores synchronous decisions: ACCEPTED, or for a known id its record if `wanted`."""
 
     async def decide_queued(self, outcome: Outcome) -> bool:
-        """Decides a transaction that is queued; whether it was undecided until now."""
+        """Decides a queued transaction; True where it was undecided until now."""
 
     async def erase(self, transaction_id: str, *, erased_at: str) -> Erasure:
-        """Removes what is kept of a decided or failed transaction, also its callback and its place in the feed.
+        """Erases a decided or failed transaction, its callback and its entry in the feed.
 
-        That it was erased is kept for as long as a result is; to erase it again changes nothing.
+        The record says "erased" for as long as a result is stored; erasing it again changes nothing.
         """
 
     async def count(self) -> Counts:
-        """How many there are and ever were, at one moment."""
+        """The counts of transactions now and in total, at one moment."""
 
 
 class TransactionQueue(Protocol):
-    """What a worker asks of the store; every method raises StoreUnavailableError where Redis fails it."""
+    """The store as a worker uses it; every method raises StoreUnavailableError where Redis fails."""
 
     def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
-        """Takes up to `count` waiting transactions, after what the worker already holds, and renews its lease.
+        """Claims up to `count` transactions, those that the worker already holds first, and renews its lease.
 
-        With `wait_seconds` it waits so long for one to come, if none waits.
+        Where none waits, it waits up to `wait_seconds` for one.
         """
 
     def decide(self, worker: str, outcomes: Sequence[Outcome]) -> int:
-        """Writes outcomes of undecided transactions and lets go of their claims; how many this call decided."""
+        """Writes outcomes of undecided transactions and releases their claims; returns how many it decided."""
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
@@ -103,13 +103,13 @@ class TransactionQueue(Protocol):
         """`decide`, then `claim`, in one round trip."""
 
     def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
-        """Renews the worker's lease and, if it is its turn, gives back what others hold whose lease is over.
+        """Renews the worker's lease and, if it is its turn, gives back the claims of workers whose lease is over.
 
-        After an outage, in which nobody could renew theirs, the others first get half a lease to do so.
+        After an outage the others first get half a lease to renew theirs.
         """
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
-        """Gives back what a worker that lives holds, to come first or `last`; how many that were.
+        """Gives back a live worker's claims, to the front of the queue or `last`; returns how many.
 
-        Where it ends it is forgotten.
+        With `ends` the worker is also unregistered.
         """

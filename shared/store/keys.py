@@ -1,4 +1,4 @@
-"""Every Redis key and channel of ours, in one place.
+"""Every Redis key and channel of Riskline.
 
 | key | type | bound | written by |
 |---|---|---|---|
@@ -59,7 +59,7 @@ class Keys:
 
     @property
     def transaction_prefix(self) -> str:
-        """What stands before a transaction's id in the key of its record."""
+        """The key of a record without the transaction's id."""
         return self.prefix + "tx:"
 
     def transaction(self, transaction_id: str) -> str:
@@ -73,75 +73,75 @@ class Keys:
 
     @property
     def waiting(self) -> str:
-        """The undecided ones that no worker has claimed, oldest first."""
+        """The undecided transactions that no worker has claimed, oldest first."""
         return self.prefix + "waiting"
 
     @property
     def claimed_prefix(self) -> str:
-        """What stands before a worker's name in the key of what it claimed."""
+        """The key of a worker's claim without its name."""
         return self.prefix + "claimed:"
 
     def claimed(self, worker: str) -> str:
-        """What one worker has claimed and not decided yet."""
+        """The claimed, undecided transactions of one worker."""
         return self.claimed_prefix + worker
 
     @property
     def suspects(self) -> str:
-        """The undecided ones that a worker was lost with, which are tried alone."""
+        """The undecided transactions that a worker was lost with; they are tried alone."""
         return self.prefix + "suspects"
 
     @property
     def losses(self) -> str:
-        """How many workers were lost with each suspect."""
+        """The number of workers lost with each suspect."""
         return self.prefix + "losses"
 
     @property
     def lost(self) -> str:
-        """Is there where a worker was lost of late: what ended it may be in other batches, too."""
+        """Exists for a minute after a worker was lost: its cause may be in other batches, too."""
         return self.prefix + "lost"
 
     @property
     def workers(self) -> str:
-        """The workers that show signs of life, by the end of their lease."""
+        """The live workers, by the end of their lease."""
         return self.prefix + "workers"
 
     @property
     def sweeper(self) -> str:
-        """The worker that swept last, and when in ms."""
+        """The worker that swept last, and the time in ms."""
         return self.prefix + "sweeper"
 
     @property
     def processes(self) -> str:
-        """Which model version each process serves that lives."""
+        """The status of each live process, with its model version."""
         return self.prefix + "processes"
 
     def rate(self, name: str) -> str:
-        """What the API key of this name has spent of its rate."""
+        """The part of its rate that the API key of this name has used."""
         return f"{self.prefix}rate:{name}"
 
     @property
     def failed(self) -> str:
-        """The transactions that failed, by when they did."""
+        """The failed transactions, by time of failure."""
         return self.prefix + "failed"
 
     @property
     def totals(self) -> str:
-        """How many transactions were ever accepted, decided and so on."""
+        """Totals of transactions accepted, decided and so on."""
         return self.prefix + "totals"
 
     @property
     def decided_by(self) -> str:
-        """How many decisions the workers have made, by model version and action, or bucket of the probability."""
+        """The workers' decisions, counted by model version and action, or bucket of the probability."""
         return self.prefix + "decided_by"
 
     @property
     def paces(self) -> str:
-        """How long the workers' batches took, by the class of their size."""
+        """The duration of the workers' batches, by size class."""
         return self.prefix + "paces"
 
     @property
     def measured(self) -> str:
-        """What the workers have measured: batches, times and attempts."""
+        """The workers' histograms: batches, times and attempts."""
         return self.prefix + "measured"
 
     @property
@@ -151,12 +151,12 @@ class Keys:
 
     @property
     def feed_gaps(self) -> str:
-        """The entries of the feed that were erased."""
+        """The erased entries of the feed."""
         return self.prefix + "decisions_erased"
 
     @property
     def callback_prefix(self) -> str:
-        """What stands before a transaction's id in the key of its callback."""
+        """The key of a callback without the transaction's id."""
         return self.prefix + "callback:"
 
     def callback(self, transaction_id: str) -> str:
@@ -165,90 +165,90 @@ class Keys:
 
     @property
     def callbacks(self) -> str:
-        """The callbacks that are neither delivered nor given up."""
+        """The pending callbacks."""
         return self.prefix + "callbacks"
 
     @property
     def callbacks_dead(self) -> str:
-        """The callbacks that were given up, by when."""
+        """The dead callbacks, by the time they were given up."""
         return self.prefix + "callbacks_dead"
 
     @property
     def callback_host_prefix(self) -> str:
-        """What stands before a receiving host in the key of its pending callbacks."""
+        """The key of a host's pending callbacks without the host."""
         return self.prefix + "callback_host:"
 
     @property
     def callback_hosts(self) -> str:
-        """The hosts that callbacks are to be delivered to, by when the next one is due."""
+        """The hosts with pending callbacks, by the time the next one is due."""
         return self.prefix + "callback_hosts"
 
     @property
     def callback_gates(self) -> str:
-        """The hosts that the last attempts have failed at."""
+        """The hosts whose last attempts failed."""
         return self.prefix + "callback_gates"
 
     @property
     def callback_taken(self) -> str:
-        """When a delivery worker last came for callbacks."""
+        """The time a delivery worker last took callbacks."""
         return self.prefix + "callback_taken"
 
     @property
     def callback_wake(self) -> str:
-        """Where a delivery worker waits for a callback that is due at once."""
+        """The list on which a delivery worker waits for a callback that is due at once."""
         return self.prefix + "callback_wake"
 
     @property
     def history(self) -> str:
-        """What was ever counted, at each full minute."""
+        """The totals at each full minute."""
         return self.prefix + "history"
 
     @property
     def history_week(self) -> str:
-        """What was ever counted, at each quarter of an hour of the last week."""
+        """The totals at each quarter of an hour of the last week."""
         return self.prefix + "history_week"
 
     def console_session(self, digest: str) -> str:
-        """Who is signed in to the console with the token of this hash."""
+        """The console session whose token has this hash."""
         return f"{self.prefix}console_session:{digest}"
 
     def console_link(self, digest: str) -> str:
-        """That the link with the token of this hash signs in."""
+        """The console sign-in link whose token has this hash."""
         return f"{self.prefix}console_link:{digest}"
 
     @property
     def console_changes(self) -> str:
-        """What was changed by hand, by whom and when."""
+        """The audit log of changes: what, by whom and when."""
         return self.prefix + "console_changes"
 
     @property
     def console_looks(self) -> str:
-        """Who signed in to the console, and looked at or exported what."""
+        """The audit log of console sign-ins, views and exports."""
         return self.prefix + "console_looks"
 
     @property
     def decided_channel(self) -> str:
-        """Where waiters are woken."""
+        """The channel that wakes waiting requests."""
         return self.prefix + "decided"
 
     @property
     def shards(self) -> str:
-        """How many shards the store was made with."""
+        """The number of shards that the store was made with."""
         return self.prefix + "shards"
 
     @property
     def identity(self) -> str:
-        """Which store this is, and what it was found to have lost."""
+        """The store's identity, and its known losses."""
         return self.prefix + "identity"
 
     @property
     def replicated(self) -> str:
-        """What is written behind a submission whose replicas are waited for."""
+        """The mark written after a submission that waits for replicas."""
         return self.prefix + "replicated"
 
     @property
     def never(self) -> str:
-        """A key that is never there, which each script names beside its own.
+        """A key that never exists; each script names it beside its own.
 
         While a Redis Cluster moves a slot from one node to another, its keys are on both, and a script that works with
         keys that it makes up from ids would fail in its midst, or take those on the other node for missing. With a
@@ -258,4 +258,4 @@ class Keys:
 
 
 FIRST = Keys()
-"""Those of the only shard, or of the first of several: what belongs to the store as a whole is there."""
+"""The keys of the only shard, or of the first of several, which has the data of the store as a whole."""

@@ -1,4 +1,4 @@
-"""Sorted sets of transactions page by page, the highest score first: on from one that may be gone by now."""
+"""Sorted sets of transactions in pages, highest score first; a page may start at an entry that is gone."""
 
 import heapq
 import re
@@ -16,51 +16,51 @@ _ENTRY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)-(.+)", re.DOTALL)
 
 
 class Entry(NamedTuple):
-    """A transaction in a sorted set; of those that have one score the greatest id comes first, as in Redis."""
+    """A transaction in a sorted set; at equal scores the greatest id comes first, as in Redis."""
 
     score: float
     transaction_id: str
 
     def __str__(self) -> str:
-        """What `parse` takes."""
+        """The text that `parse` reads."""
         return f"{self.score:.15g}-{self.transaction_id}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The entry that this text shows; None where it shows none."""
+        """The entry of a text; None where the text is not an entry."""
         found = _ENTRY.fullmatch(text)
         return None if found is None else cls(float(found[1]), found[2])
 
 
 class Listing:
-    """A sorted set of one shard; every method raises StoreUnavailableError where Redis fails it."""
+    """A sorted set of one shard; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis, key: str) -> None:
         self._redis = redis
         self._key = key
 
     def count(self) -> int:
-        """How many there are; a few of them may have expired since."""
+        """The number of entries; a few of them may have expired since."""
         with redis_faults_named():
             return int(self._redis.zcard(self._key))
 
     def score(self, transaction_id: str) -> float | None:
-        """That of one; None where it is not among them."""
+        """The score of an entry; None where it is not in the set."""
         with redis_faults_named():
             found: Any = self._redis.zscore(self._key, transaction_id)
         return None if found is None else float(found)
 
     def remove(self, transaction_ids: Sequence[str]) -> int:
-        """Takes them off, and leaves all else that is kept of them; how many were there."""
+        """Removes entries from the set only; returns how many were there."""
         with redis_faults_named():
             return int(self._redis.zrem(self._key, *transaction_ids)) if transaction_ids else 0
 
     def rank(self, entry: Entry) -> int:
-        """How many there are down to this one, it included where it is still there."""
+        """The number of entries down to this one, itself included where it is still there."""
         with redis_faults_named():
             above = int(self._redis.zcount(self._key, f"({entry.score!r}", "+inf"))
             down_to = int(self._redis.zcount(self._key, repr(entry.score), "+inf"))
-            # many can have one score: thousands fail within the second that theirs says
+            # many can have one score: thousands may fail within one second
             return bisect_left(range(down_to), x=True, lo=above, key=lambda rank: self._is_below(rank, entry))
 
     def _is_below(self, rank: int, entry: Entry) -> bool:
@@ -68,7 +68,7 @@ class Listing:
         return not found or found[0] < entry.transaction_id.encode()
 
     def back(self, before: Entry | None, limit: int) -> list[Entry]:
-        """Up to `limit` that come after one, or the first; fewer only where there are no more."""
+        """Up to `limit` entries after one, or from the first; fewer only at the end."""
         start = 0 if before is None else self.rank(before)
         with redis_faults_named():
             found: Any = self._redis.zrange(self._key, start, start + limit - 1, desc=True, withscores=True)
@@ -76,7 +76,7 @@ class Listing:
 
 
 class Listings:
-    """Those of all shards, by their number, as one."""
+    """The listings of all shards, by their number, as one."""
 
     def __init__(self, parts: Sequence[Listing]) -> None:
         self._parts = parts

@@ -1,4 +1,4 @@
-"""The store's twin in memory: the same operations, for tests and for reading what the Lua does."""
+"""The store in memory: the same operations, for tests and as a readable version of the Lua scripts."""
 
 import asyncio
 import math
@@ -17,13 +17,13 @@ from riskline.shared.store.records import Outcome, Record, Submission, decoded, 
 from riskline.shared.store.status.counts import TOTALS, Counts
 
 LOOK_AGAIN_SECONDS = 0.001
-"""How soon the twin sees a decision that it waits for: an append to a list wakes nobody."""
+"""The poll interval of a wait for a decision."""
 
 
 class MemoryStore:
-    """TransactionIntake, TransactionQueue and Decisions in memory; `away` makes it fail like an absent Redis.
+    """TransactionIntake, TransactionQueue and Decisions in memory; `away` makes every call fail like an absent Redis.
 
-    Records are kept without an end: their TTL is Redis's own affair.
+    Records never expire.
     """
 
     def __init__(self, *, queue_limit: int = 1_000_000, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class MemoryStore:
         self.failed: set[str] = set()
         self.totals = dict.fromkeys(TOTALS, 0)
         self.callbacks: dict[str, dict[bytes, bytes]] = {}
-        """Announced, and never delivered: the twin has no delivery worker."""
+        """Announced and never delivered: this store has no delivery worker."""
         self.feed: list[bytes] = []
         self.feed_trimmed = 0
         self._queue_limit = queue_limit
@@ -165,7 +165,7 @@ class MemoryStore:
         return decided
 
     def _comes_late(self, outcome: Outcome) -> bool:
-        """Whether it is of an earlier try than the one that is to come, which has a place in line of its own."""
+        """True where the outcome is of an earlier try; the later try has its own place in the queue."""
         now = decoded(self.records.get(outcome.transaction_id)) or {}
         if outcome.decision or not outcome.record:
             return not outcome.decision and now.get("status") == Status.QUEUED

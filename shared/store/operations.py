@@ -1,4 +1,4 @@
-"""The store for an operator: what failed, what is to be called back, what must be true, over all of its shards."""
+"""The store for an operator, over all shards: failures, callbacks and consistency."""
 
 import heapq
 import time
@@ -17,21 +17,21 @@ from riskline.shared.store.status.counts import Counts
 
 
 class AllFailures:
-    """Failures over those of the shards, by their number."""
+    """Failures over those of all shards, by their number."""
 
     def __init__(self, store: Sequence[Redis]) -> None:
         self._route = partial(shard_of, shards=len(store))
         shards = list(zip(store, all_keys(len(store)), strict=True))
         self._parts = [Failures(redis, keys=keys) for redis, keys in shards]
         self.listing = Listings([Listing(redis, keys.failed) for redis, keys in shards])
-        """By when they failed, in s."""
+        """By time of failure, in s."""
 
     def count(self) -> int:
-        """How many there are; a few of them may have expired since."""
+        """The number of failures; a few of them may have expired since."""
         return self.listing.count()
 
     def newest(self, limit: int) -> list[Failure]:
-        """The last that failed, newest first."""
+        """The latest failures, newest first."""
         return [failure for failure in self.read(self.listing.back(None, limit)) if failure is not None]
 
     def read(self, entries: Sequence[Entry]) -> list[Failure | None]:
@@ -45,11 +45,11 @@ class AllFailures:
         return [kept.get(entry.transaction_id) for entry in entries]
 
     def ids(self) -> list[str]:
-        """All of them, of each shard oldest first."""
+        """All failed transactions, of each shard oldest first."""
         return [each for part in self._parts for each in part.ids()]
 
     def replay(self, transaction_ids: Sequence[str]) -> Replayed:
-        """Makes those wait again that have failed, however many they are."""
+        """Queues the failed ones among these transactions again, in batches."""
         done = Replayed([], [])
         for number, mine in by_shard(transaction_ids, self._route).items():
             for start in range(0, len(mine), BATCH):
@@ -60,7 +60,7 @@ class AllFailures:
 
 
 def undecided_of(store: Sequence[Redis]) -> Listings:
-    """The transactions that wait for a decision, by when they were accepted, over all shards."""
+    """The undecided transactions of all shards, by time of acceptance."""
     shards = zip(store, all_keys(len(store)), strict=True)
     return Listings([Listing(redis, keys.undecided) for redis, keys in shards])
 
@@ -73,9 +73,9 @@ class AllCallbacks:
         shards = list(zip(store, all_keys(len(store)), strict=True))
         self._parts = [CallbackRecords(redis, keys=keys) for redis, keys in shards]
         self.pending_listing = Listings([Listing(redis, keys.callbacks) for redis, keys in shards])
-        """By when their event was, or they were last sent again, in ms."""
+        """By the time of their event, or of the last resend, in ms."""
         self.dead_listing = Listings([Listing(redis, keys.callbacks_dead) for redis, keys in shards])
-        """By when they were given up, in ms."""
+        """By the time they were given up, in ms."""
 
     def counts(self) -> tuple[int, int]:
         """See CallbackRecords."""
@@ -83,7 +83,7 @@ class AllCallbacks:
         return sum(pending for pending, _ in counts), sum(dead for _, dead in counts)
 
     def paused(self) -> list[PausedReceiver]:
-        """The receivers that are left alone, those that most callbacks wait for first."""
+        """The paused receivers, those with the most waiting callbacks first."""
         hosts: dict[str, PausedReceiver] = {}
         for each in (each for part in self._parts for each in part.paused()):
             other = hosts.get(each.host)
@@ -96,11 +96,11 @@ class AllCallbacks:
         return [transaction_id for _, transaction_id in islice(oldest, limit)]
 
     def dead(self, limit: int) -> list[str]:
-        """The transactions whose callbacks were given up, the last first; a few may have expired since."""
+        """The transactions with a dead callback, newest first; a few may have expired since."""
         return [entry.transaction_id for entry in self.dead_listing.back(None, limit)]
 
     def all_dead(self) -> list[str]:
-        """All whose callbacks were given up, of each shard oldest first."""
+        """All transactions with a dead callback, of each shard oldest first."""
         return [each for part in self._parts for each in part.all_dead()]
 
     def read(self, transaction_ids: Sequence[str]) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
@@ -130,7 +130,7 @@ class AllCallbacks:
 
 
 def _of_both(one: PausedReceiver, other: PausedReceiver) -> PausedReceiver:
-    """The same receiver by two shards, each of which has an account of its own."""
+    """One receiver out of two shards' accounts of it."""
     return PausedReceiver(
         one.host,
         max(one.failures, other.failures),

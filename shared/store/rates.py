@@ -1,4 +1,4 @@
-"""What API keys have spent of their rates, for all API processes together."""
+"""The used part of API keys' rates, over all API processes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,23 +11,23 @@ from riskline.shared.store.keys import Keys
 
 
 class Spent(NamedTuple):
-    """What one process has to tell of one account."""
+    """One process's share of one account."""
 
     account: str
     units: float
     per_second: float
-    """How much of it is forgiven in a second."""
+    """The amount that becomes free in a second."""
 
 
 class RedisRates:
-    """The accounts in Redis; each ends by itself once all is forgiven."""
+    """The accounts in Redis; each expires once it is empty."""
 
     def __init__(self, redis: Redis, keys: Keys | None = None) -> None:
         self._redis = redis
         self._keys = Keys() if keys is None else keys
 
     async def spend(self, spent: Sequence[Spent]) -> list[float]:
-        """Adds what was spent; answers the level of each account, all processes together.
+        """Adds the spent amounts; returns the level of each account over all processes.
 
         Raises:
             StoreUnavailableError: Redis failed.

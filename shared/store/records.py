@@ -1,4 +1,4 @@
-"""The JSON of a transaction's record, and what may become of it.
+"""The JSON of a transaction's record, and its changes.
 
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
      "traceparent": "…", "callback_url": "…", "callback_by": "…", "decision": {…}, "error": "…", "replays": 1}
@@ -32,7 +32,7 @@ NEW_STATUS = next_status(None, Event.SUBMIT)
 AT_ONCE = orjson.dumps(
     {"v": RECORD_VERSION, "status": next_status(None, Event.DECIDE), "submitted_at": ""}
 ).removesuffix(b'"}')
-"""How the record of a transaction begins that was decided when it came."""
+"""The beginning of a synchronously decided transaction's record."""
 
 Record = dict[str, Any]
 
@@ -47,7 +47,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "replays": (int, float),
     "decision": (dict, type(None)),
 }
-"""Of the members that need not be there."""
+"""Types of the optional members."""
 
 
 class Submission(NamedTuple):
@@ -59,7 +59,7 @@ class Submission(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a transaction: final record, decision for the feed (empty where there is none), and callback."""
+    """A transaction's outcome: final record, decision for the feed (empty where there is none), and callback."""
 
     transaction_id: str
     record: bytes
@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
 
 
 class Queueing:
-    """Makes the records of transactions that are submitted together: at one time, by one request."""
+    """Makes the records of the transactions of one request."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Queueing:
         default_callback_url: str | None = None,
         sender: str | None = None,
     ) -> None:
-        """`sender` is the identity of the API key of who sends them."""
+        """`sender` is the identity of the sender's API key."""
         head: Record = {"v": RECORD_VERSION, "status": NEW_STATUS, "submitted_at": submitted_at}
         said = {"explain": explain or None, "request_id": request_id, "traceparent": traceparent}
         tail = {name: value for name, value in said.items() if value is not None}
@@ -112,7 +112,7 @@ def queued_record(
     default_callback_url: str | None = None,
     sender: str | None = None,
 ) -> Submission:
-    """A transaction that is submitted by itself, with its record."""
+    """A single submitted transaction, with its record."""
     queueing = Queueing(
         submitted_at=submitted_at,
         explain=explain,
@@ -125,7 +125,7 @@ def queued_record(
 
 
 def just_queued(submission: Submission) -> Record:
-    """What a client may be told of a submission that was just accepted, without reading its record again."""
+    """The record of a submission that was just accepted, as far as a client sees it; saves reading it again."""
     return {"status": Status.QUEUED, "submitted_at": submission.submitted_at}
 
 
@@ -165,7 +165,7 @@ def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
 
 
 def replayed(record: Record) -> bytes:
-    """The record of a failed transaction that shall be tried once more, as JSON.
+    """The record of a failed transaction that is tried again, as JSON.
 
     Raises:
         LifecycleError: the record is not one of a failed transaction, or cannot be written.
@@ -179,7 +179,7 @@ def replayed(record: Record) -> bytes:
 
 
 def erased(record: Record, *, erased_at: str) -> bytes:
-    """What is kept of a transaction that is erased, as JSON: none of its values.
+    """The record of an erased transaction, as JSON: none of its values.
 
     Raises:
         LifecycleError: it is not decided yet.
@@ -213,7 +213,7 @@ def unreadable(transaction_id: str, record: Record, *, flawed: str) -> Outcome:
 
 
 def flaw(record: Record) -> str | None:
-    """The member by which a record is none of ours, whoever wrote it; None where it is sound."""
+    """The malformed member of a record; None where the record is sound."""
     if record.get("status") not in STATUSES:
         return "status"
     if not isinstance(record.get("submitted_at"), str):
@@ -230,7 +230,7 @@ def flaw(record: Record) -> str | None:
 
 
 def readable(record: bytes | str | None) -> Record | None:
-    """The record; None where there is none, or what is there is not one of ours."""
+    """The record; None where there is none, or it is malformed."""
     loaded = decoded(record)
     return loaded if loaded is not None and flaw(loaded) is None else None
 
@@ -241,18 +241,18 @@ def id_of(raw: bytes) -> str:
 
 
 def raw_id(transaction_id: str) -> bytes:
-    """What `id_of` was given."""
+    """The bytes that `id_of` was given."""
     return transaction_id.encode(errors="surrogateescape")
 
 
 def is_later(record: Record) -> bool:
-    """Whether a later release wrote it: what its transaction is, is for that release's workers to read."""
+    """True where a later release wrote the record: only that release's workers may decide it."""
     version = record.get("v")
     return isinstance(version, int) and version > RECORD_VERSION
 
 
 def decoded(record: bytes | str | None) -> Record | None:
-    """The record, though something may be missing in it: all, where it is no JSON object; None where there is none."""
+    """The record, perhaps with members missing, and empty where it is no JSON object; None where there is none."""
     if not record:
         return None
     try:
@@ -269,7 +269,7 @@ def state_of(
     *,
     sees_callback: bool = True,
 ) -> dict[str, Any]:
-    """What a client sees of a record, and of what is kept of its callback: all, or its host alone."""
+    """A record and its callback as a client sees them: with the whole callback URL, or its host alone."""
     state = {
         "transaction_id": transaction_id,
         "status": record["status"],

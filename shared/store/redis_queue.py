@@ -1,4 +1,4 @@
-"""The transactions in Redis: accepted, claimed, decided, swept, each operation one atomic call a batch."""
+"""The transactions in Redis: accept, claim, decide and sweep, each one atomic call a batch."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -22,17 +22,17 @@ ACCEPT_BATCH = 512
 ACCEPT_BYTES = 1024 * 1024
 """Transactions, and bytes of them, in one accept call: no call holds up Redis for more than a few milliseconds."""
 CLAIM_BYTES = 1024 * 1024
-"""Records of which a claim has enough, whatever their number: bounds a worker's memory."""
+"""A claim ends at this many bytes of records: bounds a worker's memory."""
 
 
 ERASE_BATCH = 1000
-"""Entries of the feed in one read, of those that are looked through."""
+"""Feed entries in one read of an erasure."""
 CLOCKS_DIFFER_SECONDS = 3600
-"""How far the clock of who decides may be ahead of Redis's, by which the feed is ordered."""
+"""The most that a deciding process's clock may be ahead of Redis's, by which the feed is ordered."""
 
 
 class RedisIntake:
-    """TransactionIntake over Redis; `warm` spares the first client what only the first would pay."""
+    """TransactionIntake over Redis; `warm` connects before the first request."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class RedisIntake:
     ) -> None:
         """A callback is first tried `callback_wait_seconds` after its event.
 
-        What is accepted, or recorded before it is answered, must be on so many `replicas` within this time.
+        Accepted transactions must be on this many `replicas` within `replica_seconds`.
         """
         self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis
@@ -107,16 +107,16 @@ class RedisIntake:
         if wanted:
             answers = await self._kept(call)
         else:
-            # best effort: nobody is answered by it
+            # best effort: no client waits for it
             with redis_faults_named():
                 answers = await scripts.run_async(self._redis, *call)
         return [_accept_answer(answer) for answer in answers]
 
     async def _kept(self, call: scripts.Call) -> list[Any]:
-        """What a script answers, once as many replicas have what it wrote as are wanted.
+        """A script's answer, once enough replicas have its writes.
 
         Raises:
-            OutcomeUnknownError: too few have it in time: it is written, and a failover may take it away.
+            OutcomeUnknownError: too few replicas confirmed in time: it is written, and a failover may lose it.
         """
         with redis_faults_named():
             if not self._replicas:
@@ -214,7 +214,7 @@ class RedisQueue:
                 return _claimed(scripts.run_all(pipeline, [call])[0])
 
     def wait(self, seconds: float) -> bool:
-        """Whether something waits, as soon as it does, or when this time is over.
+        """Returns True as soon as a transaction waits, False when this time is over.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -281,7 +281,7 @@ def decide_call(
     feed_length: int,
     callback_wait_seconds: float,
 ) -> scripts.Call:
-    """The script call that writes outcomes; it answers how many it decided."""
+    """The script call that writes outcomes; its answer is the number of decided transactions."""
     names = [keys.undecided, keys.claimed(worker), keys.feed, keys.failed, keys.losses, keys.totals]
     names += [keys.callbacks, keys.callbacks_dead, keys.callback_hosts, keys.callback_wake]
     args: list[scripts.Arg] = [
@@ -311,7 +311,7 @@ def _claimed(flat: list[bytes]) -> Claimed:
 
 
 def _shortly_before(decision: Record) -> str:
-    """Where the feed is to be read from for a decision; from its beginning on where that cannot be told."""
+    """The cursor shortly before a decision in the feed; the feed's beginning where its time is unknown."""
     try:
         scored_at = datetime.fromisoformat(decision["scored_at"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -325,5 +325,5 @@ def _accept_answer(answer: bytes) -> Record:
     if answer == b"!":
         return NO_ROOM
     record = readable(answer)
-    # what cannot be read is nobody's repetition: a conflict
+    # an unreadable record equals no submission: a conflict
     return {"transaction": None} if record is None else record

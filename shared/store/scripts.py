@@ -1,4 +1,4 @@
-"""Lua scripts, called by their digest and sent only where Redis does not have them yet; see `Keys.never`."""
+"""Lua scripts, called by their digest and sent where Redis does not have them yet; see `Keys.never`."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -26,12 +26,12 @@ def _source(name: str) -> tuple[str, str]:
 
 @cache
 def _never(key: str) -> str:
-    """The key beside this one that is never there."""
+    """The `never` key of this key's shard."""
     return Keys(key[key.index("{") + 1 : key.index("}")]).never
 
 
 def _words(keys: list[str], args: list[Arg]) -> tuple[Any, ...]:
-    """What follows a script: its keys, how many they are before them, and its arguments."""
+    """The arguments of EVALSHA after the digest: the number of keys, the keys, the arguments."""
     return (len(keys) + 1, *keys, _never(keys[0]), *args)
 
 

@@ -1,4 +1,4 @@
-"""The kept decisions from the newest back, a part of the feed at a time; and the transactions behind them."""
+"""Search in the stored decisions, newest first and page by page, with their transactions."""
 
 import asyncio
 import heapq
@@ -22,30 +22,30 @@ _FIELD = b"d"
 
 
 class FoundDecision(NamedTuple):
-    """A decision of the feed, as clients saw it, and where it is."""
+    """A decision of the feed, as clients saw it, and its position."""
 
     place: Cursor
     decision: dict[str, Any]
 
 
 class SearchPage(NamedTuple):
-    """Decisions, the newest first, and where to go on from; None where the feed begins."""
+    """Decisions, newest first, and the position of the next page; None at the feed's beginning."""
 
     found: Sequence[FoundDecision]
     before: Cursor | None
 
 
 class DecisionSearch(Protocol):
-    """What is asked of the store to look back; all methods raise StoreUnavailableError where Redis fails."""
+    """The searchable feed; every method raises StoreUnavailableError where Redis fails."""
 
     async def oldest_ms(self) -> int | None:
-        """When the oldest decision came that is kept, in ms since 1970; None where there is none."""
+        """The time of the oldest stored decision, in ms since 1970; None where there is none."""
 
     async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> SearchPage:
-        """Up to `limit` decisions that are older than a place, and no older than a time in ms since 1970."""
+        """Up to `limit` decisions older than a position, and no older than a time in ms since 1970."""
 
     async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
-        """Their records; None where one is not kept any more, or erased."""
+        """The transactions' records; None where one has expired or was erased."""
 
 
 class RedisSearch:
@@ -86,7 +86,7 @@ class RedisSearch:
 
 
 class ShardedSearch:
-    """DecisionSearch over those of several shards, by their number: by the time at which each was recorded."""
+    """DecisionSearch over several shards, by their number; ordered by the time each decision was recorded."""
 
     def __init__(self, parts: Sequence[DecisionSearch]) -> None:
         self._parts = parts
@@ -97,10 +97,10 @@ class ShardedSearch:
         return min((each for each in found if each is not None), default=None)
 
     async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> SearchPage:
-        """See DecisionSearch; all that are at the last place are given, of whichever shard."""
+        """See DecisionSearch; includes all decisions at the last position, of every shard."""
         each = (part.back(before, not_before_ms=not_before_ms, limit=limit) for part in self._parts)
         parts = await asyncio.gather(*each)
-        # below the highest place at which one ended, others have what it may have, too
+        # below the highest position at which a shard ended, that shard may have more, too
         end = max((part.before for part in parts if part.before is not None), default=None)
         found = heapq.merge(*(part.found for part in parts), key=lambda found: found.place, reverse=True)
         return SearchPage([each for each in found if end is None or each.place >= end], end)

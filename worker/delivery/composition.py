@@ -23,7 +23,7 @@ from riskline.worker.delivery.attempt import USER_AGENT
 from riskline.worker.delivery.deliverer import LIMIT, Deliverer, Deliverers
 from riskline.worker.delivery.outbound import Outbound
 from riskline.worker.process import Process, Side
-from riskline.worker.scoring.measurements import Measurements
+from riskline.worker.scoring.measurements import MeasurementBuffer
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.runtime import install, installed
 from riskline.worker.scoring.sweeper import CallbackSweeper, SideBySide
@@ -128,7 +128,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
     _give_way()
     url, shards = settings.required_store_url, settings.shards
-    measuring = Measurements(Tallies(process.sweep_store[first_shard(shards)]))
+    measuring = MeasurementBuffer(Tallies(process.sweep_store[first_shard(shards)]))
     tracing = create_tracing(settings, service="riskline-delivery")
 
     def build() -> Deliverers:

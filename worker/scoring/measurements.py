@@ -13,7 +13,7 @@ from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS
 log = get_logger(__name__)
 
 
-class Measurements:
+class MeasurementBuffer:
     """Numbers on their way into Redis; added by the thread that works, told by the one beside it."""
 
     def __init__(self, tallies: Tallies) -> None:

@@ -15,7 +15,7 @@ from riskline.shared.store.status.paces import Paces
 from riskline.shared.store.status.processes import Processes
 from riskline.shared.store.status.tallies import Tallied, Tallies, measured, tallied
 from riskline.shared.telemetry.histograms import BATCH, QUEUE_SECONDS
-from riskline.worker.scoring.measurements import Measurements
+from riskline.worker.scoring.measurements import MeasurementBuffer
 
 log = get_logger(__name__)
 
@@ -32,7 +32,7 @@ class WorkerStatus:
         self._processes = processes
         self._tallies = tallies
         self._paces = paces
-        self._measuring = Measurements(tallies)
+        self._measuring = MeasurementBuffer(tallies)
         self._lock = threading.Lock()
         self._decided: Tallied = Counter()
         self._timed: dict[int, BatchTimes] = {}
