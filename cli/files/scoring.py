@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from riskline.shared.clock import utc_now
-from riskline.shared.domain.assessment import assess
+from riskline.shared.domain.assessment import decide_all
 from riskline.shared.domain.transaction import load_transaction_class
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.rows import Block, Refusals
@@ -52,7 +52,7 @@ class Scorer:
         """Holds each row to the class's rules and decides those that pass."""
         batch = block.batch(self._class)
         wanted = range(len(batch.transactions)) if self._explain else ()
-        decisions = assess(batch.transactions, self._model, scored_at=utc_now(), explain=wanted)
+        decisions = decide_all(batch.transactions, self._model, scored_at=utc_now(), explain=wanted)
         ndjson = bytearray()
         for decision in decisions:
             # a list of lines would cost ten times as much: each keeps the kilobyte in which it was made from the next

@@ -9,7 +9,7 @@ from riskline.ingest.problems.problem import Problem
 from riskline.ingest.recording.recorder import AnyRecorder
 from riskline.ingest.recording.strict import StrictRecorder
 from riskline.shared.clock import utc_now
-from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import TransactionModel
@@ -68,7 +68,7 @@ class ScoreResource:
 
     def _assess(self, body: bytes, *, explain: bool) -> tuple[TransactionModel, Decision, bytes]:
         transaction = self._transaction_class.parse(body)
-        decision = assess_one(transaction, self._serving.require(), scored_at=utc_now(), explain=explain)
+        decision = decide(transaction, self._serving.require(), scored_at=utc_now(), explain=explain)
         return transaction, decision, orjson.dumps(decision.to_dict())
 
     def _count(self, decision: Decision) -> None:

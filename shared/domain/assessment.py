@@ -2,27 +2,24 @@
 
 from collections.abc import Collection, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from riskline.shared.domain.columns import LARGEST_KEPT
-from riskline.shared.domain.decision import Decision, Reason
+from riskline.shared.domain.decision import Decision, Reason, pointed
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.model.reasons import with_direction
-from riskline.shared.model.trees import Scoring
 
 Rows = npt.NDArray[np.float64]
 
 
 class Model(Protocol):
-    """What assessing needs of a model version, and who shows how it came to a score."""
+    """A model version, as far as deciding needs it."""
 
     version: str
     thresholds: Thresholds
-    scoring: Scoring
     feature_names: tuple[str, ...]
 
     def score_one(self, features: Sequence[float]) -> float:
@@ -37,79 +34,92 @@ class Model(Protocol):
         With the model's base the contributions add up to the score.
         """
 
-    def usual(self, feature: str) -> tuple[float, float] | None:
-        """Between which values nearly all rows are that it was made with; None where that is not known."""
-
-    def common(self, feature: str) -> tuple[float, ...]:
-        """What several of a hundred such rows have, the most frequent first; nothing where that is not known."""
-
     def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
         """What a reason says of the value: how usual it is, or of one that is neither high nor low how frequent."""
 
 
-def assess_one(transaction: TransactionModel, model: Model, *, scored_at: str, explain: bool = False) -> Decision:
-    """Decides one transaction; equal to `assess` of a batch of one, without a batch's overhead."""
+class Assessment(NamedTuple):
+    """A transaction's score, and the action that it comes to."""
+
+    fraud_probability: float
+    action: Action
+
+
+def decide(transaction: TransactionModel, model: Model, *, scored_at: str, explain: bool = False) -> Decision:
+    """Decides one transaction; equal to `decide_all` of it alone, without a batch's overhead."""
     features = transaction.features()
     probability = model.score_one(features)
-    action = model.thresholds.action_for(probability)
-    reasons = None
+    action = _action(model, probability)
+    contributions = None
     if explain or action is not Action.APPROVE:
-        _, contributions = model.explain(np.array([features], dtype=np.float64))
-        reasons = _reasons(model, transaction, features, contributions[0].tolist())
+        contributions = model.explain(_rows([features]))[1][0].tolist()
+    return _decision(transaction, model, probability, action, contributions, scored_at=scored_at)
+
+
+def decide_all(
+    transactions: Sequence[TransactionModel], model: Model, *, scored_at: str, explain: Collection[int] = ()
+) -> list[Decision]:
+    """Decides a batch, in its order; `explain` holds the positions that get reasons even when approved."""
+    if not transactions:
+        return []
+    rows = _rows([transaction.features() for transaction in transactions])
+    wanted = set(explain)
+    if len(wanted) == len(transactions):
+        scores, contributions = model.explain(rows)
+    else:
+        scores, contributions = model.score(rows), None
+    assessed = [(probability, _action(model, probability)) for probability in scores.tolist()]
+    explained = [i for i, (_, action) in enumerate(assessed) if action is not Action.APPROVE or i in wanted]
+    if explained and contributions is None:
+        _, contributions = model.explain(rows[explained])
+    moved = {} if contributions is None else dict(zip(explained, contributions.tolist(), strict=True))
+    return [
+        _decision(transaction, model, probability, action, moved.get(i), scored_at=scored_at)
+        for i, (transaction, (probability, action)) in enumerate(zip(transactions, assessed, strict=True))
+    ]
+
+
+def assess(transactions: Sequence[TransactionModel], model: Model) -> list[Assessment]:
+    """Says what each would come to, without reasons."""
+    if not transactions:
+        return []
+    scores = model.score(_rows([transaction.features() for transaction in transactions])).tolist()
+    return [Assessment(probability, _action(model, probability)) for probability in scores]
+
+
+def _action(model: Model, probability: float) -> Action:
+    """Turns a score into an action; nothing else does."""
+    return model.thresholds.action_for(probability)
+
+
+def _rows(vectors: Sequence[Sequence[float]]) -> Rows:
+    size = len(vectors) * len(vectors[0])
+    return np.fromiter(chain.from_iterable(vectors), dtype=np.float64, count=size).reshape(len(vectors), -1)
+
+
+def _decision(
+    transaction: TransactionModel,
+    model: Model,
+    probability: float,
+    action: Action,
+    contributions: Sequence[float] | None,
+    *,
+    scored_at: str,
+) -> Decision:
     return Decision(
         transaction_id=transaction.transaction_id,
         fraud_probability=round(probability, 4),
         action=action,
         model_version=model.version,
         scored_at=scored_at,
-        reasons=reasons,
+        reasons=None if contributions is None else _reasons(model, transaction, contributions),
     )
 
 
-def assess(
-    transactions: Sequence[TransactionModel], model: Model, *, scored_at: str, explain: Collection[int] = ()
-) -> list[Decision]:
-    """Decides a batch, in its order; `explain` holds the positions that get reasons even when approved."""
-    if not transactions:
-        return []
-    vectors = [transaction.features() for transaction in transactions]
-    width = len(model.feature_names)
-    rows = np.fromiter(chain.from_iterable(vectors), dtype=np.float64, count=len(vectors) * width).reshape(-1, width)
-    wanted = set(explain)
-    if len(wanted) == len(transactions):
-        scores, contributions = model.explain(rows)
-    else:
-        scores, contributions = model.score(rows), None
-    probabilities = scores.tolist()
-    actions = [model.thresholds.action_for(probability) for probability in probabilities]
-    explained = [i for i, action in enumerate(actions) if action is not Action.APPROVE or i in wanted]
-    reasons: dict[int, tuple[Reason, ...]] = {}
-    if explained:
-        if contributions is None:
-            _, contributions = model.explain(rows[explained])
-        reasons = {
-            i: _reasons(model, transactions[i], vectors[i], row)
-            for i, row in zip(explained, contributions.tolist(), strict=True)
-        }
-    return [
-        Decision(
-            transaction_id=transaction.transaction_id,
-            fraud_probability=round(probability, 4),
-            action=action,
-            model_version=model.version,
-            scored_at=scored_at,
-            reasons=reasons.get(i),
-        )
-        for i, (transaction, probability, action) in enumerate(zip(transactions, probabilities, actions, strict=True))
-    ]
-
-
-def _reasons(
-    model: Model, transaction: TransactionModel, values: Sequence[float], contributions: Sequence[float]
-) -> tuple[Reason, ...]:
+def _reasons(model: Model, transaction: TransactionModel, contributions: Sequence[float]) -> tuple[Reason, ...]:
     """The features that moved the score, the one that moved it most first; those that did not move it are left out."""
     nominal = transaction.nominal_features()
-    features = zip(model.feature_names, values, transaction.shown_values(), contributions, strict=True)
+    features = zip(model.feature_names, transaction.features(), transaction.shown_values(), contributions, strict=True)
     moved = sorted(features, key=lambda each: abs(each[3]), reverse=True)
     return tuple(
         Reason(

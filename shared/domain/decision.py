@@ -9,6 +9,9 @@ from pydantic import Field
 
 from riskline.shared.domain.policy import Action
 
+RAISES, LOWERS = "raises the risk", "speaks for the customer"
+"""What a contribution above and one below zero come to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -59,6 +62,11 @@ class Decision:
                 for reason in self.reasons
             ]
         return shown
+
+
+def pointed(said: str, contribution: float) -> str:
+    """A reason's sentence with the way in which it moved the score."""
+    return f"{said}: {RAISES if contribution > 0 else LOWERS}"
 
 
 def decision_in(text: bytes) -> dict[str, Any] | None:

@@ -15,9 +15,6 @@ FAR_BELOW, BELOW, ABOVE, FAR_ABOVE = 1, 10, 90, 99
 COMMON = 10
 """Of a hundred."""
 
-RAISES, LOWERS = "raises the risk", "speaks for the customer"
-"""What a contribution above and one below zero come to."""
-
 PRECISE_BELOW, PLAIN_BELOW = 0.1, 1e15
 """Numbers from the one to the other are written with cents, others with three figures."""
 
@@ -52,11 +49,6 @@ class ValueWording:
         bounds = self._bounds.get(feature)
         number = _number(shown)
         return f"{feature} {number} is {_height(bounds, value)}" if bounds else f"{feature} {number}"
-
-
-def with_direction(said: str, contribution: float) -> str:
-    """A reason's sentence with the way in which it moved the score."""
-    return f"{said}: {RAISES if contribution > 0 else LOWERS}"
 
 
 def quantiles_problem(reference: Any) -> str | None:

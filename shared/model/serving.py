@@ -10,6 +10,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError, OutOfFilesError
 from riskline.shared.log import get_logger, set_model_version
 from riskline.shared.model.registry import Registry
+from riskline.shared.model.trees import Scoring
 from riskline.shared.outage import Outage
 from riskline.shared.settings import Settings
 from riskline.shared.telemetry.metrics import MODEL_INFO
@@ -21,13 +22,25 @@ RETRY_SECONDS = 5.0
 again and again would slow the decisions beside it."""
 
 
+class ServedModel(Model, Protocol):
+    """A model version that decides, and that the console can show."""
+
+    scoring: Scoring
+
+    def usual(self, feature: str) -> tuple[float, float] | None:
+        """Between which values nearly all rows are that it was made with; None where that is not known."""
+
+    def common(self, feature: str) -> tuple[float, ...]:
+        """The values of several of a hundred such rows, the most frequent first; none where they are not known."""
+
+
 class ModelSource(Protocol):
     """What Serving asks of the registry."""
 
     def active_version(self) -> str | None:
         """The version that should serve."""
 
-    def load_active(self, feature_names: tuple[str, ...]) -> Model:
+    def load_active(self, feature_names: tuple[str, ...]) -> ServedModel:
         """Loads it; raises BundleError with what is wrong and what to do."""
 
 
@@ -53,7 +66,7 @@ class Serving:
             log, failing="the active model cannot be looked at; tried again", back="the active model can be looked at"
         )
         self.pinned = pinned
-        self.model: Model | None = None
+        self.model: ServedModel | None = None
         self.since: str | None = None
         """Since when the model serves, in UTC."""
         self.wanted: str | None = None
@@ -92,7 +105,7 @@ class Serving:
             log.error("model refused", problem=problem)
             self._refused = problem
 
-    def _serve(self, model: Model) -> None:
+    def _serve(self, model: ServedModel) -> None:
         if self.model is not None:
             MODEL_INFO.labels(self.model.version).set(0)
         MODEL_INFO.labels(model.version).set(1)
@@ -101,7 +114,7 @@ class Serving:
         set_model_version(model.version)
         log.info("model serves", model_version=model.version)
 
-    def require(self) -> Model:
+    def require(self) -> ServedModel:
         """The model that serves.
 
         Raises:

@@ -23,7 +23,7 @@ from redis import Redis
 
 from riskline.cli.up.redis_server import command, find_server, wait_until_ready
 from riskline.shared.clock import utc_now
-from riskline.shared.domain.assessment import assess, assess_one
+from riskline.shared.domain.assessment import decide, decide_all
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.connect.connection import connect_async
@@ -60,8 +60,8 @@ def steps(model: Any, transactions: list[Transaction]) -> Table:
     bodies = [each.to_json() for each in transactions]
     vectors = [each.features() for each in transactions]
     now = utc_now()
-    decisions = assess(transactions, model, scored_at=now)
-    explained = assess(transactions, model, scored_at=now, explain=range(len(transactions)))
+    decisions = decide_all(transactions, model, scored_at=now)
+    explained = decide_all(transactions, model, scored_at=now, explain=range(len(transactions)))
     submissions = [queued_record(each, submitted_at=now, request_id="0690187fef76-1f4c") for each in transactions]
     records = [orjson.loads(each.record) for each in submissions]
     claimed = [(each.transaction_id, record) for each, record in zip(submissions, records, strict=True)]
@@ -75,8 +75,8 @@ def steps(model: Any, transactions: list[Transaction]) -> Table:
         ("API", "score one (kernel)", best(lambda part: [model.score_one(each) for each in part], vectors)),
         (
             "API",
-            "assess one: score, act, round",
-            best(lambda part: [assess_one(each, model, scored_at=now) for each in part], transactions),
+            "decide one: score, act, round",
+            best(lambda part: [decide(each, model, scored_at=now) for each in part], transactions),
         ),
         ("API", "serialise the decision", best(lambda part: [orjson.dumps(e.to_dict()) for e in part], decisions)),
         (
@@ -108,13 +108,13 @@ def steps(model: Any, transactions: list[Transaction]) -> Table:
         ("worker", "score and explain it (kernel)", best(lambda part: model.explain(np.array(part)), vectors)),
         (
             "worker",
-            "assess, of a batch of 256",
-            best(lambda part: assess(part, model, scored_at=now), transactions),
+            "decide, of a batch of 256",
+            best(lambda part: decide_all(part, model, scored_at=now), transactions),
         ),
         (
             "worker",
             "the same with reasons for all",
-            best(lambda part: assess(part, model, scored_at=now, explain=range(len(part))), transactions),
+            best(lambda part: decide_all(part, model, scored_at=now, explain=range(len(part))), transactions),
         ),
         (
             "worker",
@@ -193,7 +193,7 @@ def in_redis(model: Any, transactions: list[Transaction], directory: Path) -> Ta
                     time_is_over=lambda: False,
                 )
 
-            shown = [orjson.dumps(each.to_dict()) for each in assess(transactions, model, scored_at=utc_now())]
+            shown = [orjson.dumps(each.to_dict()) for each in decide_all(transactions, model, scored_at=utc_now())]
             table = [("Redis", "record", spent(lambda: asyncio.run(recorded(url, transactions, shown))))]
             for explain, what in ((False, ""), (True, ", reasons for all")):
                 client.flushall()

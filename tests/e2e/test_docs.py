@@ -21,7 +21,7 @@ from riskline.ingest.background.exported_metrics import Kept
 from riskline.ingest.openapi.document import build_openapi
 from riskline.ingest.problems.problem import TYPE_PREFIX
 from riskline.ingest.problems.types import PROBLEMS, REFUSALS
-from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
@@ -151,7 +151,7 @@ def test_the_model_of_a_first_start_declines_the_request_that_it_prints_and_revi
 ) -> None:
     model = Registry(demo_models).load_active(Transaction.feature_names())
 
-    decision = assess_one(Transaction.from_row(example_body(Transaction)), model, scored_at="", explain=True)
+    decision = decide(Transaction.from_row(example_body(Transaction)), model, scored_at="", explain=True)
 
     assert decision.action is Action.DECLINE
     assert model.thresholds.review == DEMO_REVIEW_THRESHOLD < model.thresholds.decline

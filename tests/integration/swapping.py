@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.trees import LEAF, Trees
@@ -77,9 +77,7 @@ class Oracle:
 
     def _decided(self, model: Any) -> list[dict[str, Any]]:
         rows = [Transaction.from_row(body) for body in self.bodies]
-        return [
-            orjson.loads(orjson.dumps(assess_one(row, model, scored_at="", explain=True).to_dict())) for row in rows
-        ]
+        return [orjson.loads(orjson.dumps(decide(row, model, scored_at="", explain=True).to_dict())) for row in rows]
 
     def problem(self, row: int, decision: dict[str, Any]) -> str | None:
         """Why a decision about a row is not wholly that of the version that it names; None where it is."""

@@ -11,7 +11,7 @@ from rq.exceptions import StopRequested
 from rq.timeouts import BaseTimeoutException
 
 from riskline.shared.clock import utc_now
-from riskline.shared.domain.assessment import Model, assess, assess_one
+from riskline.shared.domain.assessment import Model, decide, decide_all
 from riskline.shared.domain.capacity import BATCH
 from riskline.shared.domain.columns import raised_at, raised_in, where
 from riskline.shared.domain.decision import Decision
@@ -181,7 +181,7 @@ def outcomes(
     scored_at = utc_now()
     try:
         explain = [i for i, record in enumerate(records) if record.get("explain")]
-        decisions: list[Decision] = assess(transactions, model, scored_at=scored_at, explain=explain)
+        decisions: list[Decision] = decide_all(transactions, model, scored_at=scored_at, explain=explain)
         outcomes_of_all = [decided(record, decision) for record, decision in zip(records, decisions, strict=True)]
     except NOT_THE_ROWS:
         raise
@@ -242,7 +242,7 @@ def _outcome_alone(
     transaction: TransactionModel, record: Record, model: Model, scored_at: str, count: Count
 ) -> Outcome:
     try:
-        decision = assess_one(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
+        decision = decide(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
         outcome = decided(record, decision)
     except NOT_THE_ROWS:
         raise

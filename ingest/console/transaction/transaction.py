@@ -20,14 +20,13 @@ from riskline.ingest.console.transaction.search import Search
 from riskline.ingest.console.transaction.sums import added_up
 from riskline.ingest.console.transaction.timeline import steps_of, values_of
 from riskline.ingest.console.transaction.why import why
-from riskline.shared.domain.assessment import Model
 from riskline.shared.domain.decision import is_decision
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry
-from riskline.shared.model.serving import Serving
+from riskline.shared.model.serving import ServedModel, Serving
 from riskline.shared.store.interfaces import TransactionIntake
 from riskline.shared.store.operations import AllCallbacks, AllFailures
 from riskline.shared.store.records import Record
@@ -152,7 +151,7 @@ class TransactionPage(ConsolePage):
             total = added_up(by.scoring, contributions, decision["fraud_probability"])
         return {"thresholds": None if by is None else by.thresholds, "reasons": _bars(reasons), "sum": total}
 
-    def _model(self, version: str) -> Model | Manifest | None:
+    def _model(self, version: str) -> ServedModel | Manifest | None:
         """What is known of a version, where it is here."""
         model = self._serving.model
         if model is not None and model.version == version:

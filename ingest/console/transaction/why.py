@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from riskline.shared.domain.decision import LOWERS, RAISES
 from riskline.shared.domain.policy import Action, Thresholds
-from riskline.shared.model.reasons import LOWERS, RAISES
 
 MAIN = 2
 """Reasons that a sentence or a row has room for; the others are on the transaction's page."""

@@ -91,10 +91,10 @@ def _curve(line: Line, thresholds: Thresholds) -> Curve:
     is_whole = line.steps.are_whole
     few = is_whole and len(line.values) <= MOST_POINTS and high - low < MOST_POINTS
     places = [
-        (x_scale.at(value), None if score is None else y_scale.at(score))
-        for value, score in zip(line.values, line.scores, strict=True)
+        (x_scale.at(value), None if outcome is None else y_scale.at(outcome.fraud_probability))
+        for value, outcome in zip(line.values, line.outcomes, strict=True)
     ]
-    scores = [score for score in line.scores if score is not None]
+    scores = [outcome.fraud_probability for outcome in line.outcomes if outcome is not None]
     usual = "" if line.usual is None else f"usual: {short(line.usual[0])} to {short(line.usual[1])}"
     return Curve(
         name=line.field.name,
@@ -164,7 +164,7 @@ def _hidden(x: float, y: float, places: Places, busy: list[Mark]) -> int:
 
 
 def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
-    scored = [(value, score) for value, score in zip(choices.values, choices.scores, strict=True) if score is not None]
+    scored = [(value, each) for value, each in zip(choices.values, choices.outcomes, strict=True) if each is not None]
     # the one that it has is among those that are shown, whichever it is
     shown = sorted(sorted(range(len(scored)), key=lambda at: scored[at][0] != choices.now)[:MOST_BARS])
     names = {at: _fitting(written(scored[at][0])) for at in shown}
@@ -174,9 +174,9 @@ def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
         Bar(
             name=names[at],
             y=BARS_TOP + number * BAR,
-            wide=max(1.0, round(scale.at(scored[at][1]) - left, 1)),
-            score=scored[at][1],
-            action=thresholds.action_for(scored[at][1]),
+            wide=max(1.0, round(scale.at(scored[at][1].fraud_probability) - left, 1)),
+            score=scored[at][1].fraud_probability,
+            action=scored[at][1].action,
             is_now=scored[at][0] == choices.now,
         )
         for number, at in enumerate(shown)

@@ -1,6 +1,5 @@
 """What would change a decision: for each field the nearest value with which the action is another."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from riskline.ingest.console.trying.inputs import written
@@ -12,8 +11,6 @@ MOST_NAMED = 5
 
 LARGE = 1e15
 """From here on a number has more digits than are read."""
-
-ActionFor = Callable[[float], Action]
 
 
 class Turn(NamedTuple):
@@ -98,13 +95,13 @@ class _Run:
         return Turn(" to ".join(dict.fromkeys(spelled(end, digits) for end in ends)), self._action)
 
 
-def changes_of(variation: Variation, action_for: ActionFor, action: Action) -> list[Change]:
+def changes_of(variation: Variation, action: Action) -> list[Change]:
     """The fields that can change the action, the one that has to change least first."""
-    lines = [(each, _runs(each, action_for, action)) for each in variation.fields if isinstance(each, Line)]
-    _refine(variation, [edge for _, runs in lines for run in runs for edge in run.edges], action_for)
+    lines = [(each, _runs(each, action)) for each in variation.fields if isinstance(each, Line)]
+    _refine(variation, [edge for _, runs in lines for run in runs for edge in run.edges])
     changes = [_of_line(line, runs) for line, runs in lines if runs]
     choices = [each for each in variation.fields if isinstance(each, Choices)]
-    changes += [found for each in choices if (found := _of_choices(each, action_for, action)) is not None]
+    changes += [found for each in choices if (found := _of_choices(each, action)) is not None]
     return sorted(changes, key=lambda change: change.distance)
 
 
@@ -117,9 +114,9 @@ def spelled(value: float, digits: int) -> str:
     return plain if abs(value) < LARGE and float(plain.replace(",", "")) == value else str(value)
 
 
-def _runs(line: Line, action_for: ActionFor, action: Action) -> list[_Run]:
+def _runs(line: Line, action: Action) -> list[_Run]:
     """For each other action the nearest values that have it."""
-    actions = [None if score is None else action_for(score) for score in line.scores]
+    actions = [None if outcome is None else outcome.action for outcome in line.outcomes]
     here = line.values.index(line.now)
     runs = []
     for other in {each for each in actions if each is not None} - {action}:
@@ -132,12 +129,12 @@ def _runs(line: Line, action_for: ActionFor, action: Action) -> list[_Run]:
     return runs
 
 
-def _refine(variation: Variation, edges: list[_Edge], action_for: ActionFor) -> None:
+def _refine(variation: Variation, edges: list[_Edge]) -> None:
     """Halves what is between, of all edges at once, until each has its neighbour beside it."""
     while halves := [(edge, middle) for edge in edges if (middle := edge.middle) is not None]:
-        scores = variation.scores([(edge.name, middle) for edge, middle in halves])
-        for (edge, _), score in zip(halves, scores, strict=True):
-            edge.narrow(has_action=score is not None and action_for(score) is edge.action)
+        outcomes = variation.outcomes([(edge.name, middle) for edge, middle in halves])
+        for (edge, _), outcome in zip(halves, outcomes, strict=True):
+            edge.narrow(has_action=outcome is not None and outcome.action is edge.action)
 
 
 def _of_line(line: Line, runs: list[_Run]) -> Change:
@@ -146,11 +143,11 @@ def _of_line(line: Line, runs: list[_Run]) -> Change:
     return Change(line.field.name, now, [run.turn for run in runs], runs[0].distance)
 
 
-def _of_choices(choices: Choices, action_for: ActionFor, action: Action) -> Change | None:
+def _of_choices(choices: Choices, action: Action) -> Change | None:
     found: dict[Action, list[str]] = {}
-    for value, score in zip(choices.values, choices.scores, strict=True):
-        if score is not None and (other := action_for(score)) is not action:
-            found.setdefault(other, []).append(written(value))
+    for value, outcome in zip(choices.values, choices.outcomes, strict=True):
+        if outcome is not None and outcome.action is not action:
+            found.setdefault(outcome.action, []).append(written(value))
     turns = [Turn(_listed(names), other) for other, names in found.items()]
     # one choice is not nearer than another: each is as far as all of a range
     return Change(choices.field.name, written(choices.now) or "left out", turns, 1.0) if turns else None

@@ -17,10 +17,10 @@ from riskline.ingest.console.trying.nearest_change import changes_of
 from riskline.ingest.console.trying.varying import Variation
 from riskline.ingest.problems.problem import invalid_transaction
 from riskline.shared.clock import utc_now
-from riskline.shared.domain.assessment import Model, assess_one
+from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.columns import raised_at, raised_in
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.model.serving import Serving
+from riskline.shared.model.serving import ServedModel, Serving
 
 TYPED_ID = "tried-in-the-console"
 
@@ -86,9 +86,9 @@ class TryPage(ConsolePage):
         }
 
 
-def result_of(transaction: TransactionModel, inputs: list[Input], model: Model) -> dict[str, Any]:
+def result_of(transaction: TransactionModel, inputs: list[Input], model: ServedModel) -> dict[str, Any]:
     """A transaction's decision, how it came about, what would change it, and the pictures of that."""
-    decision = assess_one(transaction, model, scored_at=utc_now(), explain=True)
+    decision = decide(transaction, model, scored_at=utc_now(), explain=True)
     reasons = decision.reasons or ()
     variation = Variation(transaction, inputs, model)
     thresholds = model.thresholds
@@ -96,7 +96,7 @@ def result_of(transaction: TransactionModel, inputs: list[Input], model: Model) 
         "decision": decision,
         "thresholds": thresholds,
         "sum": added_up(model.scoring, [each.contribution for each in reasons], decision.fraud_probability),
-        "changes": changes_of(variation, thresholds.action_for, decision.action),
+        "changes": changes_of(variation, decision.action),
         "pictures": [picture_of(each, thresholds) for each in variation.fields],
         "left_out": variation.left_out,
     }

@@ -1,17 +1,17 @@
-"""The score of a transaction as one of its fields varies and all others stay: all values of all fields in one batch."""
+"""A transaction's outcome as one of its fields varies and all others stay: all values of all fields in one batch."""
 
 import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import numpy as np
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from riskline.ingest.console.trying.inputs import NUMBERS, Input, value_of
-from riskline.shared.domain.assessment import Model
+from riskline.shared.domain.assessment import Assessment, assess
 from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.serving import ServedModel
 
 MOST_POINTS, LEAST_POINTS, MOST_ROWS = 240, 40, 800
 """Of a line where usual values are, and of all lines: about as many as a picture is wide, and of many fields fewer, so
@@ -60,29 +60,29 @@ class Steps(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Values of a quantity from the least to the most, and the score with each; None where the class refuses it."""
+    """Values of a quantity from the least to the most, and the outcome with each; None where the class refuses it."""
 
     field: Input
     now: float
     values: tuple[float, ...]
-    scores: tuple[float | None, ...]
+    outcomes: tuple[Assessment | None, ...]
     steps: Steps
     usual: tuple[float, float] | None
 
 
 class Choices(NamedTuple):
-    """Values of what is no quantity, and the score with each; `now` is None where it is left out."""
+    """Values of what is no quantity, and the outcome with each; `now` is None where it is left out."""
 
     field: Input
     now: Any
     values: tuple[Any, ...]
-    scores: tuple[float | None, ...]
+    outcomes: tuple[Assessment | None, ...]
 
 
 class Variation:
     """A transaction's fields, each varied by itself."""
 
-    def __init__(self, transaction: TransactionModel, inputs: Sequence[Input], model: Model) -> None:
+    def __init__(self, transaction: TransactionModel, inputs: Sequence[Input], model: ServedModel) -> None:
         self._class = type(transaction)
         # with what holds where a field was left out
         self._row = row = from_json(transaction.to_json())
@@ -95,8 +95,8 @@ class Variation:
             for each in given
             if each.kind in NUMBERS or each.choices
         ]
-        scores = iter(self.scores([(each.field.name, value) for each in drafts for value in each.values]))
-        scored = [each._replace(scores=tuple(next(scores) for _ in each.values)) for each in drafts]
+        outcomes = iter(self.outcomes([(each.field.name, value) for each in drafts for value in each.values]))
+        scored = [each._replace(outcomes=tuple(next(outcomes) for _ in each.values)) for each in drafts]
         self.fields = [kept for each in scored if (kept := _valid(each)) is not None]
         shown = {each.field.name for each in self.fields}
         self.left_out = [(each.name, self._why_not(each)) for each in inputs if each.name not in shown]
@@ -106,16 +106,15 @@ class Variation:
             return "left empty"
         return "no other value is known" if field.kind in NUMBERS or field.choices else "no number, no list of values"
 
-    def scores(self, changes: Sequence[tuple[str, Any]]) -> list[float | None]:
-        """The score with each change by itself; None where the class refuses it."""
-        vectors = [self._features(name, value) for name, value in changes]
-        good = [vector for vector in vectors if vector is not None]
-        scores = iter(self._model.score(np.array(good, dtype=np.float64)).tolist() if good else ())
-        return [None if vector is None else next(scores) for vector in vectors]
+    def outcomes(self, changes: Sequence[tuple[str, Any]]) -> list[Assessment | None]:
+        """The outcome with each change by itself; None where the class refuses it."""
+        changed = [self._changed(name, value) for name, value in changes]
+        outcomes = iter(assess([each for each in changed if each is not None], self._model))
+        return [None if each is None else next(outcomes) for each in changed]
 
-    def _features(self, name: str, value: Any) -> tuple[float, ...] | None:
+    def _changed(self, name: str, value: Any) -> TransactionModel | None:
         try:
-            return tuple(self._class.from_row({**self._row, name: value}).features())
+            return self._class.from_row({**self._row, name: value})
         except ValidationError:
             return None
 
@@ -170,8 +169,8 @@ def _steps(field: Input, wide: float) -> Steps:
 
 def _valid(varied: Line | Choices) -> Line | Choices | None:
     """Without what the class refuses, at the ends of a line and among choices; None where too little is left."""
-    good = [at for at, score in enumerate(varied.scores) if score is not None]
+    good = [at for at, outcome in enumerate(varied.outcomes) if outcome is not None]
     kept = range(good[0], good[-1] + 1) if good and isinstance(varied, Line) else good
-    values, scores = tuple(varied.values[at] for at in kept), tuple(varied.scores[at] for at in kept)
+    values, outcomes = tuple(varied.values[at] for at in kept), tuple(varied.outcomes[at] for at in kept)
     is_there = varied.now in values or (varied.now is None and isinstance(varied, Choices))
-    return varied._replace(values=values, scores=scores) if is_there and len(values) > 1 else None
+    return varied._replace(values=values, outcomes=outcomes) if is_there and len(values) > 1 else None

@@ -18,7 +18,7 @@ from riskline.ingest.console.trying.inputs import inputs_of, row_of
 from riskline.ingest.console.trying.nearest_change import changes_of
 from riskline.ingest.console.trying.trying import result_of
 from riskline.ingest.console.trying.varying import Choices, Line, Variation
-from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.assessment import Assessment, Rows
 from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import Transaction, TransactionModel
@@ -224,7 +224,7 @@ def test_each_value_that_is_told_has_that_action_and_the_one_beside_it_has_not(
 
         variation = Variation(transaction, inputs_of(Transaction), model)
         lines = {each.field.name: each for each in variation.fields if isinstance(each, Line)}
-        for change in changes_of(variation, model.thresholds.action_for, action):
+        for change in changes_of(variation, action):
             for turn in change.turns if change.name in lines else []:
                 found = TURN.fullmatch(turn.words)
                 assert found is not None, turn
@@ -296,7 +296,7 @@ def test_a_code_of_which_no_other_value_is_known_is_left_out_and_the_page_says_s
 def test_of_many_choices_some_are_shown_among_them_the_one_that_it_has() -> None:
     choices = tuple(f"country {number:02}" for number in range(40))
     field = inputs_of(Own)[0]
-    varied = Choices(field, "country 33", choices, (0.25,) * 40)
+    varied = Choices(field, "country 33", choices, (Assessment(0.25, Action.APPROVE),) * 40)
 
     picture = picture_of(varied, BOTH)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from riskline.shared.domain.assessment import assess, assess_one
+from riskline.shared.domain.assessment import decide, decide_all
 from riskline.shared.domain.decision import Reason
 from riskline.shared.domain.policy import Action, Thresholds
 from tests.support.factories import AmountModel, a_transaction
@@ -12,8 +12,8 @@ NOW = "2026-11-24T03:15:07.123Z"
 def test_a_decision_is_declined_strictly_above_the_threshold() -> None:
     model = AmountModel()
 
-    at = assess_one(a_transaction(amount=8500), model, scored_at=NOW)
-    above = assess_one(a_transaction(amount=8500.01), model, scored_at=NOW)
+    at = decide(a_transaction(amount=8500), model, scored_at=NOW)
+    above = decide(a_transaction(amount=8500.01), model, scored_at=NOW)
 
     assert at.action is Action.APPROVE
     assert above.action is Action.DECLINE
@@ -23,7 +23,7 @@ def test_a_decision_is_declined_strictly_above_the_threshold() -> None:
 def test_a_review_threshold_makes_a_band_below_the_decline_threshold() -> None:
     model = AmountModel(thresholds=Thresholds(decline=0.8, review=0.5))
 
-    actions = [assess_one(a_transaction(amount=a), model, scored_at=NOW).action for a in (5000, 5001, 8000, 8001)]
+    actions = [decide(a_transaction(amount=a), model, scored_at=NOW).action for a in (5000, 5001, 8000, 8001)]
 
     assert actions == [Action.APPROVE, Action.REVIEW, Action.REVIEW, Action.DECLINE]
 
@@ -36,9 +36,9 @@ def test_a_review_threshold_above_the_decline_threshold_is_refused() -> None:
 def test_reasons_are_given_unless_approved_or_where_asked_for() -> None:
     model = AmountModel()
 
-    approved = assess_one(a_transaction(amount=10), model, scored_at=NOW)
-    explained = assess_one(a_transaction(amount=10), model, scored_at=NOW, explain=True)
-    declined = assess_one(a_transaction(amount=9000), model, scored_at=NOW)
+    approved = decide(a_transaction(amount=10), model, scored_at=NOW)
+    explained = decide(a_transaction(amount=10), model, scored_at=NOW, explain=True)
+    declined = decide(a_transaction(amount=9000), model, scored_at=NOW)
 
     assert approved.reasons is None
     assert "reasons" not in approved.to_dict()
@@ -53,7 +53,7 @@ def test_reasons_come_largest_first_whatever_their_sign() -> None:
         def explain(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return self.score(rows), np.tile([0.1, -0.4, 0.2, 0.0, 0.0], (len(rows), 1))
 
-    decision = assess_one(a_transaction(), TwoReasons(), scored_at=NOW, explain=True)
+    decision = decide(a_transaction(), TwoReasons(), scored_at=NOW, explain=True)
 
     assert [reason.contribution for reason in decision.reasons or ()] == [-0.4, 0.2, 0.1]
 
@@ -63,12 +63,12 @@ def test_a_batch_decides_each_transaction_as_it_would_be_decided_alone() -> None
     transactions = [a_transaction(transaction_id=str(i), amount=i * 97.3 + 0.01) for i in range(100)]
 
     for explained in ([3], [], range(len(transactions))):
-        batch = assess(transactions, model, scored_at=NOW, explain=explained)
+        batch = decide_all(transactions, model, scored_at=NOW, explain=explained)
 
         assert batch == [
-            assess_one(each, model, scored_at=NOW, explain=i in explained) for i, each in enumerate(transactions)
+            decide(each, model, scored_at=NOW, explain=i in explained) for i, each in enumerate(transactions)
         ]
 
 
 def test_an_empty_batch_has_no_decisions() -> None:
-    assert assess([], AmountModel(), scored_at=NOW) == []
+    assert decide_all([], AmountModel(), scored_at=NOW) == []

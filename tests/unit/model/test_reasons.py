@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
-from riskline.shared.domain.assessment import assess, assess_one
+from riskline.shared.domain.assessment import decide, decide_all
 from riskline.shared.model.bundle import quantiles
 from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.registry import Registry
@@ -74,7 +74,7 @@ def test_a_models_decisions_have_words_from_its_own_reference(tmp_path: Path) ->
     kept = orjson.loads((tmp_path / "models" / manifest.version / "reference.json").read_bytes())["features"]
     amount = kept["amount"][99] + 1
 
-    decision = assess_one(a_transaction(amount=amount), model, scored_at="", explain=True)
+    decision = decide(a_transaction(amount=amount), model, scored_at="", explain=True)
 
     said = {reason.feature: reason.text for reason in decision.reasons or ()}
     assert said["amount"].startswith(f"amount {amount:,.2f} is far above usual: ")
@@ -86,13 +86,13 @@ def test_each_reason_says_whether_it_raises_the_risk_or_speaks_for_the_customer(
     model = Registry(tmp_path / "models").load(manifest.version, FEATURES)
     rows = [a_transaction(amount=amount, customer_age=age) for amount in (3.5, 4500.0) for age in (20, 47, 80)]
 
-    batch = assess(rows, model, scored_at="", explain=range(len(rows)))
+    batch = decide_all(rows, model, scored_at="", explain=range(len(rows)))
     reasons = [reason for decision in batch for reason in decision.reasons or ()]
 
     assert {each.contribution > 0 for each in reasons} == {True, False}
     for each in reasons:
         assert each.text.endswith(": raises the risk" if each.contribution > 0 else ": speaks for the customer")
-    assert [assess_one(row, model, scored_at="", explain=True) for row in rows] == batch
+    assert [decide(row, model, scored_at="", explain=True) for row in rows] == batch
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from riskline.ingest.recording.strict import StrictRecorder
-from riskline.shared.domain.assessment import assess_one
+from riskline.shared.domain.assessment import decide
 from riskline.shared.errors import ConflictError
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import RECORD_VERSION
@@ -50,7 +50,7 @@ async def test_the_strict_door_decides_nothing_that_a_later_release_queued() -> 
     record = orjson.loads(submission.record) | {"v": RECORD_VERSION + 1}
     await store.accept([submission._replace(record=orjson.dumps(record))])
     transaction = a_transaction(transaction_id="L1", amount=9000)
-    decision = assess_one(transaction, AmountModel(), scored_at="2026-11-24T03:15:07.123Z")
+    decision = decide(transaction, AmountModel(), scored_at="2026-11-24T03:15:07.123Z")
 
     with pytest.raises(ConflictError, match="later release"):
         await StrictRecorder(store).keep(transaction, decision, orjson.dumps(decision.to_dict()))

@@ -6,7 +6,7 @@ from typing import Any
 import fakeredis
 import pytest
 
-from riskline.shared.domain.assessment import assess
+from riskline.shared.domain.assessment import decide_all
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError, StoreUnavailableError
 from riskline.shared.model.serving import Serving
@@ -191,7 +191,9 @@ async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_re
     redis = fakeredis.FakeRedis(server=server)
     presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
     signs = WorkerStatus(presence, Processes(redis), Tallies(redis), Paces(redis))
-    decisions = assess([a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at=DECIDED_AT)
+    decisions = decide_all(
+        [a_transaction(amount=amount) for amount in (1, 2, 9000)], AmountModel(), scored_at=DECIDED_AT
+    )
     records = [{"submitted_at": each} for each in ("2026-11-24T03:15:06.900Z", "2026-11-24T03:15:06.900Z", "not ours")]
 
     server.connected = False
