@@ -31,7 +31,7 @@ from riskline.ingest.recording.strict import StrictRecorder
 from riskline.ingest.store import open_store
 from riskline.ingest.submission.callback_field import url_check
 from riskline.ingest.submission.submissions import Submitter
-from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.log import configure_logging, get_logger
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.serving import create_serving

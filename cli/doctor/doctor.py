@@ -132,7 +132,7 @@ def _check_kernel() -> Finding:
 
 def _check_model(settings: Settings) -> Iterator[Finding]:
     # numpy: `riskline --help` shall not wait for it
-    from riskline.shared.domain.transaction import load_transaction_class  # noqa: PLC0415
+    from riskline.shared.domain.class_check import load_transaction_class  # noqa: PLC0415
     from riskline.shared.model.registry import Registry  # noqa: PLC0415
 
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)

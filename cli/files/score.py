@@ -15,7 +15,8 @@ from riskline.cli.files.scoring_pool import scoring
 from riskline.cli.installation import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress_to_end, stderr
-from riskline.shared.domain.transaction import TransactionModel, load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError, InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings

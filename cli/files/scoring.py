@@ -8,7 +8,7 @@ import orjson
 
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import decide_all
-from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.rows import Block, Refusals
 

@@ -31,8 +31,8 @@ from riskline.cli.models.training import (
 )
 from riskline.cli.terminal import rows_progress, stderr, working
 from riskline.shared.clock import utc_now
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
-from riskline.shared.domain.transaction import load_transaction_class
 from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings

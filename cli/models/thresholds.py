@@ -7,8 +7,8 @@ import typer
 from riskline.cli.changes import note_change
 from riskline.cli.installation import DataOption
 from riskline.shared.clock import utc_now
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import Thresholds
-from riskline.shared.domain.transaction import load_transaction_class
 from riskline.shared.model.bundle import write_with_thresholds
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings

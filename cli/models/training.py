@@ -20,8 +20,9 @@ from riskline.cli.installation import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress, stderr, working
 from riskline.shared.clock import utc_now
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
-from riskline.shared.domain.transaction import Transaction, TransactionModel, load_transaction_class
+from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import BundleError, InstallationError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.description import Description

@@ -16,7 +16,7 @@ from riskline.cli.help import WholeSentences
 from riskline.cli.installation import DataOption
 from riskline.cli.models.imports import import_model
 from riskline.cli.models.thresholds import thresholds
-from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry

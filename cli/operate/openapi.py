@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from riskline.ingest.openapi.document import build_openapi
-from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.errors import InstallationError
 from riskline.shared.settings import load_settings
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import riskline
 from riskline.cli.up.supervisor import TETHER
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.features import first_example
-from riskline.shared.domain.transaction import Transaction, TransactionModel, load_transaction_class
+from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings

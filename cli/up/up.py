@@ -24,7 +24,8 @@ from riskline.cli.up.demo import cli_command, cli_environment, ensure_model, exa
 from riskline.cli.up.first_key import Admission, admission
 from riskline.cli.up.redis_server import command, end_leftover, find_server, probe, socket_path, wait_until_ready
 from riskline.cli.up.supervisor import Child, Supervisor
-from riskline.shared.domain.transaction import TransactionModel, load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import InstallationError
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.store.connect.connection import require_layout

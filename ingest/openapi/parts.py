@@ -23,7 +23,7 @@ from riskline.ingest.problems.types import TYPES
 from riskline.ingest.submission.callback_field import SCHEMA, Submitted
 from riskline.shared.domain.class_check import of_examples
 from riskline.shared.domain.columns import NUMBERS
-from riskline.shared.domain.decision import Decision, Reason, pointed
+from riskline.shared.domain.decision import Decision, Reason, with_direction
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import BESIDE, TransactionModel

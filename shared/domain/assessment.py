@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from riskline.shared.domain.columns import LARGEST_KEPT
-from riskline.shared.domain.decision import Decision, Reason, pointed
+from riskline.shared.domain.decision import Decision, Reason, with_direction
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
 

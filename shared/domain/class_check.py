@@ -1,22 +1,49 @@
-"""Whether a transaction class keeps its promise: the same transaction, wherever it is built, is the same row."""
+"""Loading a team's transaction class, and its promise: a transaction, wherever it is built, makes the same row."""
 
 from collections.abc import Iterable, Sequence
 from struct import pack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from riskline.shared.domain.class_rules import problem_of
 from riskline.shared.domain.features import first_example
+from riskline.shared.domain.former_names import import_with_former_names
+from riskline.shared.domain.transaction import BESIDE, TransactionModel
 from riskline.shared.errors import SettingsError
 
-if TYPE_CHECKING:
-    # which checks a class when it loads it
-    from riskline.shared.domain.transaction import TransactionModel
+
+def load_transaction_class(path: str) -> type[TransactionModel]:
+    """The transaction class that `package.module:Class` names.
+
+    Raises:
+        SettingsError: there is no such class, or it is not a TransactionModel with columns that can be, or makes other
+            columns of its own examples the second time.
+    """
+    module_name, _, class_name = path.partition(":")
+    try:
+        found = getattr(import_with_former_names(module_name), class_name)
+    except Exception as error:  # a team's own module may raise anything
+        raise SettingsError(
+            f"RISKLINE_TRANSACTION={path!r} cannot be imported ({_first_line(error)}); "
+            "write it as package.module:Class (default riskline:Transaction)"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, TransactionModel)):
+        raise SettingsError(f"RISKLINE_TRANSACTION={path!r} is not a subclass of riskline.TransactionModel")
+    problem = _unfinished(found) or problem_of(found, found.ID_FIELD)
+    if BESIDE in found.model_fields:
+        problem = f"the name {BESIDE} is taken: it says where a decision is to be sent"
+    if problem is not None:
+        raise SettingsError(f"RISKLINE_TRANSACTION={path!r}: {problem}")
+    example = of_examples(found)
+    if example is not None:
+        require_pure([example])
+    return found
 
 
-def check_class(transaction_class: "type[TransactionModel]", examples: Iterable[dict[str, Any]]) -> None:
+def check_class(transaction_class: type[TransactionModel], examples: Iterable[dict[str, Any]]) -> None:
     """Holds a class and examples of its JSON to what Riskline relies on; for a team's own tests.
 
     Raises:
@@ -34,7 +61,7 @@ def check_class(transaction_class: "type[TransactionModel]", examples: Iterable[
     require_pure(built)
 
 
-def require_pure(transactions: "Sequence[TransactionModel]") -> None:
+def require_pure(transactions: Sequence[TransactionModel]) -> None:
     """Builds each anew from its JSON as a worker does, from the last to the first: every column must keep its bits.
 
     Raises:
@@ -60,7 +87,7 @@ def require_pure(transactions: "Sequence[TransactionModel]") -> None:
                 )
 
 
-def of_examples(transaction_class: "type[TransactionModel]") -> "TransactionModel | None":
+def of_examples(transaction_class: type[TransactionModel]) -> TransactionModel | None:
     """A transaction of the fields' first examples; None where they do not make a valid one."""
     fields = transaction_class.model_fields.items()
     example = {name: found for name, field in fields if (found := first_example(field)) is not None}
@@ -77,3 +104,19 @@ def _line(error: Exception) -> str:
 def _reasons(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'row'}: {each['msg']}" for each in details)
+
+
+def _unfinished(cls: type[TransactionModel]) -> str | None:
+    """Completes a class that names types defined after it; says which there are none of."""
+    try:
+        cls.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        return f"names the type {error.name}, which its module does not have when it runs: import it there"
+    except PydanticUserError as error:
+        return _first_line(error)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    said = _line(error)
+    return said if isinstance(error, ImportError | AttributeError | ValueError) else f"{type(error).__name__}: {said}"

@@ -64,7 +64,7 @@ class Decision:
         return shown
 
 
-def pointed(said: str, contribution: float) -> str:
+def with_direction(said: str, contribution: float) -> str:
     """A reason's sentence with the way in which it moved the score."""
     return f"{said}: {RAISES if contribution > 0 else LOWERS}"
 

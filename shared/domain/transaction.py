@@ -9,16 +9,11 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json, to_json
 
-from riskline.shared.domain.class_check import of_examples, require_pure
-from riskline.shared.domain.class_rules import problem_of
 from riskline.shared.domain.columns import Layout, computed, layout, needs_computing, raised_by_class
 from riskline.shared.domain.features import Columns, Nominal
-from riskline.shared.domain.former_names import import_with_former_names
 from riskline.shared.domain.wrong_fields import MOST_LISTED
-from riskline.shared.errors import SettingsError
 
 TRANSACTION_ID_PATTERN = r"^(?:\.{0,2}[A-Za-z0-9_~:-]|\.{3})[A-Za-z0-9._~:-]*$"
 """Not `.` and `..`: in a URL they are the path's own (RFC 3986, 5.2.4), and nobody could ask for such a transaction."""
@@ -238,47 +233,3 @@ class Transaction(TransactionModel):
 def many(transaction_class: type[TransactionModel]) -> TypeAdapter[list[TransactionModel]]:
     """Validates many transactions in one call, in half the time of as many calls; gives up at the first wrong one."""
     return TypeAdapter(Annotated[list[transaction_class], FailFast()])  # type: ignore[arg-type, valid-type]  # made at run time
-
-
-def load_transaction_class(path: str) -> type[TransactionModel]:
-    """The transaction class that `package.module:Class` names.
-
-    Raises:
-        SettingsError: there is no such class, or it is not a TransactionModel with columns that can be, or makes other
-            columns of its own examples the second time.
-    """
-    module_name, _, class_name = path.partition(":")
-    try:
-        found = getattr(import_with_former_names(module_name), class_name)
-    except Exception as error:  # a team's own module may raise anything
-        raise SettingsError(
-            f"RISKLINE_TRANSACTION={path!r} cannot be imported ({_first_line(error)}); "
-            "write it as package.module:Class (default riskline:Transaction)"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, TransactionModel)):
-        raise SettingsError(f"RISKLINE_TRANSACTION={path!r} is not a subclass of riskline.TransactionModel")
-    problem = _unfinished(found) or problem_of(found, found.ID_FIELD)
-    if BESIDE in found.model_fields:
-        problem = f"the name {BESIDE} is taken: it says where a decision is to be sent"
-    if problem is not None:
-        raise SettingsError(f"RISKLINE_TRANSACTION={path!r}: {problem}")
-    example = of_examples(found)
-    if example is not None:
-        require_pure([example])
-    return found
-
-
-def _unfinished(cls: type[TransactionModel]) -> str | None:
-    """Completes a class that names types defined after it; says which there are none of."""
-    try:
-        cls.model_rebuild()
-    except PydanticUndefinedAnnotation as error:
-        return f"names the type {error.name}, which its module does not have when it runs: import it there"
-    except PydanticUserError as error:
-        return _first_line(error)
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    said = str(error).strip().partition("\n")[0]
-    return said if isinstance(error, ImportError | AttributeError | ValueError) else f"{type(error).__name__}: {said}"

@@ -7,7 +7,7 @@ from functools import partial
 
 from redis import Redis
 
-from riskline.shared.domain.transaction import load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.log import get_logger
 from riskline.shared.model.serving import create_serving
 from riskline.shared.outage import Outage

@@ -19,9 +19,10 @@ from pydantic import (
     model_serializer,
 )
 
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.class_rules import MAX_COLUMNS, MAX_NAME, problem_of
 from riskline.shared.domain.features import Encoded, InputOnly, OneHot, feature
-from riskline.shared.domain.transaction import Transaction, TransactionId, TransactionModel, load_transaction_class
+from riskline.shared.domain.transaction import Transaction, TransactionId, TransactionModel
 from riskline.shared.errors import SettingsError
 from riskline.shared.model.bundle import Manifest
 

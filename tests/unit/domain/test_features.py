@@ -20,9 +20,9 @@ from rq.timeouts import JobTimeoutException
 from structlog.testing import capture_logs
 
 from riskline.ingest.openapi.document import build_openapi
-from riskline.shared.domain.class_check import check_class
+from riskline.shared.domain.class_check import check_class, load_transaction_class
 from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
-from riskline.shared.domain.transaction import Transaction, TransactionModel, load_transaction_class
+from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import SettingsError
 from riskline.shared.store.interfaces import Claimed
 from riskline.shared.store.records import queued_record

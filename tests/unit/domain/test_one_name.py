@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 import riskline
-from riskline.shared.domain.transaction import Transaction, load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import SettingsError
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,8 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from riskline.shared.domain.transaction import Transaction, TransactionModel, load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import SettingsError
 from tests.support.factories import transaction_json
 

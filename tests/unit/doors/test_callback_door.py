@@ -15,7 +15,8 @@ from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.openapi.document import build_openapi
 from riskline.ingest.submission.callback_field import Submissions
 from riskline.shared.access.api_keys import Scope
-from riskline.shared.domain.transaction import Transaction, TransactionModel, load_transaction_class
+from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import SettingsError, StoreUnavailableError
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.webhooks.signing import new_secret
