@@ -1,1 +1,1 @@
-"""What a process is to the others: its RQ jobs and its heartbeats."""
+"""Processes: RQ jobs and heartbeats."""

@@ -1,11 +1,11 @@
-"""What a process does once it has everything that it will keep."""
+"""Trims the heap of a process that has loaded everything it needs."""
 
 import ctypes
 import gc
 
 
 def freeze_heap() -> None:
-    """Leaves what is here now out of garbage collections, and gives back what loading it took.
+    """Excludes all present objects from garbage collection, and returns free memory to the system.
 
     Without it the collector looks through all modules between two answers, and a process keeps the megabytes that
     unpacking a model or building schemas needed for a moment.
@@ -13,6 +13,6 @@ def freeze_heap() -> None:
     gc.collect()
     gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    # glibc has it, other C libraries give back by themselves
+    # glibc only; other C libraries return memory by themselves
     if trim is not None:
         trim(0)

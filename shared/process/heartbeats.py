@@ -1,4 +1,4 @@
-"""What this process says of itself: who it is, which model version it serves, and when to say so again."""
+"""The heartbeat of this process: its name, its model version, and when the next one is due."""
 
 import os
 import socket
@@ -11,18 +11,18 @@ from riskline.shared.model.serving import Serving
 from riskline.shared.store.status.processes import LIFETIME_SECONDS, MAX_PROBLEM, Kind, ProcessState, RecentWork
 
 REPEAT_SECONDS = 3.0
-"""Between two signs of life that say the same: each is a write that Redis puts on disk. A change is told at once."""
+"""Between two equal heartbeats: each is a write that Redis puts on disk. A change is published at once."""
 
 assert REPEAT_SECONDS * 3 < LIFETIME_SECONDS  # noqa: S101  # two may be missed
 
 
 def process_name() -> str:
-    """A name that no other process has, also not one that gets the same id later."""
+    """A unique name, also among later processes with the same process id."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
 
 
 class Presence:
-    """One process and the model that it serves."""
+    """This process and the model that it serves."""
 
     def __init__(
         self, *, serving: Serving, process: str, kind: Kind, clock: Callable[[], float] = time.monotonic
@@ -37,14 +37,14 @@ class Presence:
         self._published_at = clock()
         self._done = (0, 0)
         self._done_before = (0, 0)
-        """Transactions and batches: as of now, and of the last sign."""
+        """Transactions and batches: until now, and until the last heartbeat."""
 
     def add_batch(self, transactions: int) -> None:
-        """A batch was decided; of one thread alone."""
+        """Counts a decided batch; for one thread only."""
         self._done = (self._done[0] + transactions, self._done[1] + 1)
 
     def state(self) -> ProcessState:
-        """What there is to say now."""
+        """The present state."""
         serving = self._serving
         return ProcessState(
             process=self.process,
@@ -59,7 +59,7 @@ class Presence:
         )
 
     def state_to_publish(self) -> ProcessState | None:
-        """What is to be said now; None where it was said a moment ago."""
+        """The heartbeat that is due; None where an equal one was published less than REPEAT_SECONDS ago."""
         state = self.state()
         if state == self._published and self._clock() - self._published_at < REPEAT_SECONDS:
             return None
@@ -76,7 +76,7 @@ class Presence:
         )
 
     def mark_published(self, state: ProcessState) -> None:
-        """It was said."""
+        """Notes that a heartbeat was published."""
         self._published, self._published_at = state.bare, self._clock()
         if state.lately is not None:
             transactions, batches = self._done_before

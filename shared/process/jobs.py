@@ -18,12 +18,12 @@ TICKET_TIMEOUT_SECONDS = 120
 """RQ's own limit on a ticket's job: far above its time slice, so that it only ends a worker that hangs."""
 
 TICKET_FAILURE_TTL_SECONDS = 86_400
-"""How long RQ shows a ticket whose job failed."""
+"""The time RQ lists a ticket whose job failed."""
 
 
 @dataclass(frozen=True)
 class TicketNames:
-    """What a ticket of a queue says: the path that it asks for, the paths that are understood, and its description."""
+    """The names in a ticket of a queue: the function's path, all accepted paths, and its description."""
 
     path: str
     understood: frozenset[str]
@@ -45,17 +45,17 @@ JOBS = {
 
 
 class Tickets:
-    """Makes sure that a ticket waits where there is work, so that some worker comes for it."""
+    """Makes sure that a ticket waits while there is work, so that a worker takes it."""
 
     def __init__(self, redis: Redis, queue: str = SCORING_QUEUE) -> None:
         self._queue = Queue(queue, connection=redis, serializer=JSONSerializer)
         self._words = JOBS[queue]
 
     def ensure(self) -> None:
-        """Enqueues a ticket unless one waits already: a ticket that waits will claim whatever waits by then.
+        """Enqueues a ticket unless one waits already: its worker claims everything that waits by then.
 
         Raises:
-            StoreUnavailableError: Redis failed; the sweep of any worker will make up for it.
+            StoreUnavailableError: Redis failed; any worker's next sweep enqueues a ticket.
         """
         with redis_faults_named():
             if self._queue.count == 0:

@@ -48,7 +48,7 @@ class RedisIntake:
     ) -> None:
         """A callback is first tried `callback_wait_seconds` after its event.
 
-        Accepted transactions must be on this many `replicas` within `replica_seconds`.
+        Accepted transactions must be on this many `replicas` within `replicas_seconds`.
         """
         self._callback_wait_seconds = callback_wait_seconds
         self._redis = redis

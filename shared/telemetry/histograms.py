@@ -1,4 +1,4 @@
-"""What workers measure, as whole numbers that can be added up in Redis: the values of each bucket, and their sum."""
+"""Histograms as whole numbers that Redis can add up: the count of each bucket, and the sum."""
 
 import math
 from bisect import bisect_left
@@ -8,23 +8,23 @@ from functools import partial
 from typing import NamedTuple
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-"""Buckets of whatever a client waits for: from a score to the longest wait that he may ask for."""
+"""Buckets of a client's waits: from one score to the longest wait that a request may ask for."""
 
 LONG_SECONDS = (*SECONDS[3:], 60, 120, 300, 600, 1800, 3600)
-"""Buckets of the way through the queue, in which transactions may wait until somebody starts a worker."""
+"""Buckets of the time in the queue, where transactions may wait until a worker is started."""
 
 SUM = "sum"
 INFINITE = "+Inf"
 
 
 class Measure(NamedTuple):
-    """A histogram: its upper bounds, inclusive, and into how many parts a unit is divided for the sum to be whole."""
+    """A histogram: its inclusive upper bounds, and the parts of a unit in which its sum is counted."""
 
     bounds: tuple[float, ...]
     parts: int
 
     def counted(self, values: Iterable[float]) -> Counter[str]:
-        """The values as numbers that are to be added to those that there are: by upper bound, and their sum."""
+        """The increments for these values: one count for each upper bound, and the sum."""
         values = list(values)
         found = Counter(map(partial(bisect_left, self.bounds), values))
         counts = Counter({self._bound(place): number for place, number in found.items()})
@@ -32,9 +32,9 @@ class Measure(NamedTuple):
         return counts
 
     def shown(self, counts: Mapping[str, int]) -> tuple[list[tuple[str, float]], float]:
-        """As Prometheus has it: how many values are at or below each bound, and the sum in units.
+        """The form of Prometheus: the number of values at or below each bound, and the sum in units.
 
-        Counts of a bound that there is no more, of another release, go to the next one above. What is no bound is left
+        Counts of another release's bounds go to the next bound above. Whatever is no bound is left
         out.
         """
         bounds = [*self.bounds, float("inf")]

@@ -1,6 +1,6 @@
 """The metrics of an API process, named by Prometheus's conventions; no transaction's value or id is ever a label.
 
-What is counted in Redis, for all processes and restarts together, is in ingest/background/exported_metrics.py.
+Metrics that Redis counts, over all processes and restarts, are in ingest/background/exported_metrics.py.
 """
 
 import asyncio
@@ -143,10 +143,10 @@ MODEL_REFUSALS = Gauge(
 
 
 class Tally:
-    """Counts and times what happens tens of thousands of times a second, and adds it up once a turn of the event loop.
+    """Counts and times frequent events, and adds them to the metrics once a turn of the event loop.
 
-    A metric of several processes is a file in memory: to write it for each request would cost as much as a score. A
-    turn has a dozen requests where there are many, and is over before a client could ask whether it was counted.
+    With several processes a metric is a memory-mapped file: writing it for each request costs as much as a score. A
+    busy turn has a dozen requests, and is over before a client could ask for the metrics.
     """
 
     def __init__(
@@ -161,13 +161,13 @@ class Tally:
         self._buckets: dict[int, int] = {}
 
     def add(self) -> None:
-        """Counts one."""
+        """Counts one event."""
         if self._count == 0:
             asyncio.get_running_loop().call_soon(self.flush)
         self._count += 1
 
     def add_observed(self, value: float) -> None:
-        """Counts one with its value for the histogram: how long it took, in seconds, or its probability."""
+        """Counts one event with its value for the histogram: its duration in seconds, or its probability."""
         # as `add` does: a call for each decision would cost as much as the sum
         if self._count == 0:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -177,7 +177,7 @@ class Tally:
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
     def flush(self) -> None:
-        """Adds what was counted since the last time to the metrics."""
+        """Adds the counts since the last flush to the metrics."""
         self._counter.inc(self._count)
         if self._histogram is not None:
             # what Histogram.observe does for one, for all of them
@@ -190,7 +190,7 @@ class Tally:
 
 
 def forget_dead_processes() -> None:
-    """Leaves out what processes that share the port and died, and were replaced, said of themselves alone."""
+    """Removes the gauges of dead processes that shared the port."""
     directory = os.environ.get(MULTIPROCESS_VARIABLE)
     if directory is None:
         return

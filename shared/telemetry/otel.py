@@ -20,7 +20,7 @@ from riskline.shared.telemetry.tracing import Attributes, Kind
 log = get_logger(__name__)
 
 CLOSE_SECONDS = 1.5
-"""For the last spans, at the end of a process that has other things to end: a collector that is away costs no more."""
+"""The time for the last spans when a process ends: an unreachable collector costs no more."""
 
 KINDS = {"server": SpanKind.SERVER, "consumer": SpanKind.CONSUMER, "client": SpanKind.CLIENT}
 
@@ -52,7 +52,7 @@ class OtelTracing:
     """`tracing.Tracing` over the SDK: spans wait in a bounded queue, beyond which they are dropped."""
 
     def __init__(self, *, service: str, exporter: SpanExporter) -> None:
-        # what the operator says in OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES outranks our own
+        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override these
         resource = Resource.create({"service.name": service, "service.namespace": "riskline"})
         self._provider = TracerProvider(
             resource=resource.merge(OTELResourceDetector().detect()), shutdown_on_exit=False
@@ -83,9 +83,9 @@ class OtelTracing:
 
 
 class LoggedExporter(SpanExporter):
-    """Says once that the collector takes no spans, and once that it takes them again; the SDK's own lines are left out.
+    """Logs an outage of the collector once, and its end once, in place of the SDK's own lines.
 
-    It has one for each attempt, and they come as often as there are spans.
+    The SDK logs one line for each attempt.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
@@ -98,7 +98,7 @@ class LoggedExporter(SpanExporter):
         logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(lambda _record: not self._outage.lasts)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Sends spans, for ten seconds at the most, or what OTEL_EXPORTER_OTLP_TIMEOUT says."""
+        """Sends spans, within ten seconds or OTEL_EXPORTER_OTLP_TIMEOUT."""
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
             self._outage.over()
@@ -107,7 +107,7 @@ class LoggedExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Gives up what it tries."""
+        """Gives up the present attempt."""
         self._exporter.shutdown()
 
     def _heard(self, record: logging.LogRecord) -> bool:
@@ -116,7 +116,7 @@ class LoggedExporter(SpanExporter):
 
 
 def create(service: str) -> OtelTracing:
-    """The tracer of a process, over what the `OTEL_*` variables say.
+    """The tracer of a process, configured by the `OTEL_*` variables.
 
     Raises:
         SettingsError: one of them has a wrong value.

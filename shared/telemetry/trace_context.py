@@ -1,4 +1,4 @@
-"""W3C Trace Context: which trace a request, a transaction or a callback belongs to, and how log lines say so."""
+"""W3C Trace Context: the trace of a request, a transaction or a callback, and its fields in log lines."""
 
 import re
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ SAMPLED = 1
 
 
 def traceparent(given: str | None) -> str | None:
-    """The caller's trace, where it is one."""
+    """The header's value where it is a valid `traceparent`, else None."""
     return given if given and TRACEPARENT.fullmatch(given) else None
 
 
 def is_sampled(given: object) -> bool:
-    """Whether this is a `traceparent` whose caller records the trace."""
+    """True for a `traceparent` whose caller records the trace."""
     found = TRACEPARENT.fullmatch(given) if isinstance(given, str) else None
     return found is not None and bool(int(found[3], 16) & SAMPLED)
 

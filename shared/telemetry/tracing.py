@@ -1,4 +1,4 @@
-"""Spans for those who want them: what the rooms ask of a tracer, and the one that the settings name."""
+"""The interface of a tracer, and the tracer that the settings name."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,39 +13,39 @@ Attributes = Mapping[str, str | int | bool]
 
 
 class Span(Protocol):
-    """Something that is timed, and of which trace it is."""
+    """A timed operation of a trace."""
 
     @property
     def traceparent(self) -> str | None:
-        """What those are sent who go on with the trace; None where the SDK was told to make none."""
+        """The `traceparent` to send on; None where the SDK is disabled."""
 
     def end(self, *, attributes: Attributes, name: str | None = None, error: str | None = None) -> None:
-        """Ends it, with what is known by now: perhaps a better name, and the kind of error that it ended with."""
+        """Ends the span, with its attributes, perhaps a better name, and its kind of error."""
 
 
 class Tracing(Protocol):
-    """Makes spans and sends them on, without ever making anybody wait."""
+    """Makes spans and exports them in the background."""
 
     def start(self, name: str, *, kind: Kind, parent: str | None, attributes: Attributes, linked: bool = False) -> Span:
         """A span that begins now, in the trace of its parent's `traceparent` or a new one.
 
-        `linked` has the span link to its parent as well, as one that processes a message does.
+        With `linked` the span also links to its parent, as the span of a processed message does.
         """
 
     def close(self) -> None:
-        """Sends what was ended, for a second or two at the most."""
+        """Exports the ended spans, within a second or two."""
 
 
 def create_tracing(settings: Settings, *, service: str) -> Tracing | None:
-    """The tracer of a process, by its name in traces; None where they are off, and then what makes them is not loaded.
+    """The tracer of a process, by its service name; None where traces are off, and then no SDK is loaded.
 
     Raises:
-        SettingsError: what it takes is not installed, or a variable of the SDK has a wrong value.
+        SettingsError: the SDK is not installed, or one of its variables has a wrong value.
     """
     if settings.traces == "off":
         return None
     try:
-        # here, as what it needs is an extra, and costs 10 MB and 0.3 s of each process
+        # imported here: the SDK is an extra, and costs 10 MB and 0.3 s of each process
         module = import_module("riskline.shared.telemetry.otel")
     except ImportError as error:
         raise SettingsError(

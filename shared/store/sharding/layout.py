@@ -1,6 +1,6 @@
-"""How many shards a store was made with: looked at by each new connection, before anything else goes over it.
+"""The number of shards that a store was made with. Each new connection checks it before any other command.
 
-A transaction is found by its id alone, so a process that took the store to have another number of shards would look in
+A transaction's shard follows from its id and this number. A process that is set to another number would look in
 the wrong one, accept anew what is there already, and leave what it accepted where no worker comes.
 """
 
@@ -20,14 +20,14 @@ class OtherLayoutError(RedisError):
 
 
 class UnknownLayoutError(RedisError):
-    """A shard does not say how many there are, and the first shard has not yet said that it is as this process has it.
+    """A shard has no shard count, and the first shard has not confirmed this process's count yet.
 
-    It may be new, or one that only another number of shards makes a shard at all.
+    It may be new, or belong to a store with another number of shards.
     """
 
 
 class Confirmation:
-    """Whether the first shard says what this process is set to; of all connections to one store."""
+    """True once the first shard has confirmed this process's count; shared by all connections to one store."""
 
     def __init__(self) -> None:
         self.given = False
@@ -36,7 +36,7 @@ class Confirmation:
 def check(
     shards: int, keys: Keys, *, confirmation: Confirmation | None = None, makes: bool = True
 ) -> Callable[[Any], None]:
-    """What a new connection does first, to a shard that has these keys; one that is new is made, unless it only looks.
+    """The first commands of a new connection to a shard with these keys; creates a new shard unless read-only.
 
     Any but the first is made only where the first has confirmed the number before.
 
@@ -83,7 +83,7 @@ def _steps(shards: int, keys: Keys, confirmation: Confirmation, *, makes: bool) 
     made_with = yield ("GET", keys.shards)
     if made_with is None and shards > 1:
         if keys == FIRST and (yield ("EXISTS", keys.totals)):
-            # by a release, or a process, that knew of one alone
+            # by a release, or a process, that knew one shard only
             made_with = b"1"
         elif makes and not (keys == FIRST or confirmation.given):
             raise UnknownLayoutError(

@@ -1,4 +1,4 @@
-"""The feed of a store of several shards: one cursor with a place in each, and each decision once."""
+"""The feed of a store of several shards: one cursor with a position in each, and each decision once."""
 
 import asyncio
 import base64
@@ -15,12 +15,12 @@ from riskline.shared.store.sharding.shards import share
 ID_LIMIT = 2**64
 
 LOOK_AT = 2
-"""How many times its share of a page is read of each shard, so that few pages end early where one has more."""
+"""Each shard is read for this many times its share of a page: few pages then end early where one has more."""
 
 
 @dataclass(frozen=True)
 class ShardedCursor:
-    """A place in the feed of each shard, by its number.
+    """A position in the feed of each shard, by its number.
 
     As text it is the number of shards, a dot, and in base64 (RFC 4648, for URLs, without padding) of each place its
     milliseconds and its sequence, as numbers of 7 bits a byte with the lowest first (LEB128).
@@ -29,7 +29,7 @@ class ShardedCursor:
     places: tuple[Cursor, ...]
 
     def __str__(self) -> str:
-        """What `parse` takes."""
+        """The text that `parse` reads."""
         if all(each == OLDEST for each in self.places):
             return "0"
         packed = b"".join(_packed(number) for each in self.places for number in each)
@@ -37,7 +37,7 @@ class ShardedCursor:
 
     @classmethod
     def parse(cls, text: str, *, shards: int) -> Self | None:
-        """The cursor that this text shows; None where it shows none of a store that has so many shards."""
+        """The cursor of a text; None where the text is not a cursor of a store with this many shards."""
         if text == "0":
             return cls((OLDEST,) * shards)
         number, _, packed = text.partition(".")
@@ -52,29 +52,29 @@ class ShardedCursor:
         if len(numbers) != 2 * shards:
             return None
         cursor = cls(tuple(Cursor(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)))
-        # one spelling each, so that what a client has is what it was given
+        # one spelling for each cursor: a client sends back what it was given
         return cursor if str(cursor) == text else None
 
     def before_both(self, other: Self) -> Self:
-        """The last cursor that no place of either is before."""
+        """The last cursor that skips nothing after either."""
         return type(self)(tuple(map(min, self.places, other.places)))
 
     def misses(self, other: Self) -> bool:
-        """Whether a read from the other on would pass over something that comes after this one."""
+        """True where a read from the other skips an entry after this one."""
         return any(mine < theirs for mine, theirs in zip(self.places, other.places, strict=True))
 
 
 class ShardedDecisions:
-    """Decisions over those of the shards; while one is away the others' go on, and its own come when it is back."""
+    """Decisions over all shards. While one is away the others' go on; its own follow when it is back."""
 
     def __init__(self, parts: Sequence[RedisDecisions], *, is_away: Callable[[int], bool]) -> None:
-        """`is_away` says whether a shard was away when it was last looked at, and so is not asked."""
+        """A shard is not asked while `is_away` of its number is true."""
         self._parts = tuple(parts)
         self._is_away = is_away
         self._waits: dict[int, tuple[Cursor, asyncio.Task[bool]]] = {}
 
     async def page(self, after: ShardedCursor, *, limit: int) -> Page | None:
-        """See Decisions; the decisions of one shard in their order, and all as the clocks of their servers have it."""
+        """See Decisions; each shard's decisions keep their order, and shards are merged by their servers' clocks."""
         each = min(limit, LOOK_AT * share(limit, len(self._parts)))
         numbers = self._asked()
         answers = await asyncio.gather(
@@ -94,7 +94,7 @@ class ShardedDecisions:
         return _merged(after, read, limit=limit, full=each)
 
     async def newest(self) -> ShardedCursor:
-        """See Decisions; every shard must answer, as what one has already would be taken for new."""
+        """See Decisions; fails unless every shard answers: old decisions of a missing one would pass for new."""
         return ShardedCursor(tuple(await asyncio.gather(*(part.newest() for part in self._parts))))
 
     async def wait_for_more(self, after: ShardedCursor, *, timeout_seconds: float) -> bool:
@@ -110,7 +110,7 @@ class ShardedDecisions:
             done, waits = await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 if each.exception() is not None:
-                    # one that fails says nothing of the others
+                    # a failed shard says nothing of the others
                     fault = each.exception()
                 elif each.result():
                     return True
@@ -133,14 +133,14 @@ class ShardedDecisions:
         return [number for number in everyone if not self._is_away(number)] or list(everyone)
 
     def _watch(self, number: int, after: Cursor, timeout_seconds: float) -> None:
-        """Sees to a read that waits for what comes after this place: the one under way, where that does."""
+        """Makes sure that a read waits for entries after this position; keeps the current one where it does."""
         if number in self._waits:
             begun_after, wait = self._waits[number]
             if not wait.done() and begun_after <= after:
                 return
             wait.cancel()
         wait = asyncio.create_task(self._parts[number].wait_for_more(after, timeout_seconds=timeout_seconds))
-        # its fault may come when nobody waits for it any more
+        # its error may come after the last waiter has gone
         wait.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._waits[number] = (after, wait)
 
@@ -149,7 +149,7 @@ def _merged(after: ShardedCursor, read: dict[int, list[tuple[Cursor, bytes | Non
     places = list(after.places)
     for number, entries in read.items():
         if entries and places[number] == OLDEST:
-            # what it has may leave the feed before the client comes to it, which is seen from a place of its own alone
+            # its entries may leave the feed before the client reads them; only a position in this shard shows that
             places[number] = entries[0][0].preceding
     decisions: list[bytes] = []
     left = {number: len(entries) for number, entries in read.items()}
@@ -162,7 +162,7 @@ def _merged(after: ShardedCursor, read: dict[int, list[tuple[Cursor, bytes | Non
             decisions.append(decision)
         left[number] -= 1
         if left[number] == 0 and len(read[number]) == full:
-            # what it has behind this may be older than what the others have
+            # its next entries may be older than the other shards'
             break
     return Page(decisions, ShardedCursor(tuple(places)))
 

@@ -1,4 +1,4 @@
-"""A store of several shards, for a worker: it claims from one at a time, in turn, and leaves alone those that fail."""
+"""A store of several shards, for a worker: it claims from one shard at a time, in turn, and skips failed ones."""
 
 import threading
 import time
@@ -13,20 +13,20 @@ from riskline.shared.store.sharding.sharded_store import Route
 from riskline.shared.store.sharding.shards import by_shard
 
 TURN_BATCHES = 4
-"""Claims from one shard in a row while something waits in another: a few, as those that follow a decision share its
+"""Claims from one shard in a row while transactions wait in another: several, since a claim after a decision shares its
 round trip and its write to disk; and few, as 256 transactions take some ten milliseconds."""
 
 WATCH_SECONDS = 1.0
-"""How long one wait for something in a shard lasts: an answer that takes longer than a client's timeout is a fault."""
+"""The length of one blocking wait on a shard: below a client's timeout, beyond which an answer is an error."""
 
 LOOK_SECONDS = 1.0
 
 DOWN_PAUSE_SECONDS = 0.1
-"""How soon a watch sees that its shard, which was left alone, works again."""
+"""The pause between two checks of a failed shard."""
 
 
 class ShardHealth:
-    """Which shards are left alone: one that has failed, until somebody who goes on asking has an answer of it."""
+    """The failed shards: each is skipped until a sweep or a watch has an answer from it."""
 
     def __init__(self) -> None:
         self._down: dict[int, str] = {}
@@ -40,12 +40,12 @@ class ShardHealth:
         self._down.pop(shard, None)
 
     def problem(self, shard: int) -> str | None:
-        """Why the shard is left alone; None where it is not."""
+        """The error of a failed shard; None where it works."""
         return self._down.get(shard)
 
 
 class _Ready:
-    """Shards in which something waits, each once, those first that came first."""
+    """A queue of shards with waiting transactions, each once."""
 
     def __init__(self) -> None:
         self._shards: dict[int, None] = {}
@@ -56,17 +56,17 @@ class _Ready:
 
     @property
     def empty(self) -> bool:
-        """Whether there is none."""
+        """True where no shard is queued."""
         return not self._shards
 
     def put(self, shard: int) -> None:
-        """The shard is the last in turn, unless it has its turn already."""
+        """Appends the shard unless it is queued already."""
         with self._changed:
             self._shards.setdefault(shard)
             self._changed.notify()
 
     def take(self, *, wait_seconds: float = 0.0) -> int | None:
-        """The next; None where there is none in time."""
+        """The next shard; None where there is none in time."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._shards, wait_seconds):
                 return None
@@ -76,7 +76,7 @@ class _Ready:
 
 
 class _Watch:
-    """A thread that sees when something waits in a shard; once it has, it rests until it is armed again."""
+    """A thread that waits for transactions in a shard. Once it has seen one, it rests until armed again."""
 
     def __init__(self, shard: int, queue: RedisQueue, *, health: ShardHealth, ready: _Ready) -> None:
         self.armed = threading.Event()
@@ -87,7 +87,7 @@ class _Watch:
         self._thread = threading.Thread(target=self._run, name=f"watch {shard}", daemon=True)
 
     def arm(self) -> None:
-        """Sees to it that it watches."""
+        """Starts the watch, or resumes it."""
         if not self._thread.is_alive():
             self._thread.start()
         self.armed.set()
@@ -109,12 +109,12 @@ class _Watch:
 
 
 class ShardedQueue:
-    """TransactionQueue over those of the shards, by their number; for one thread."""
+    """TransactionQueue over all shards, by their number; for one thread."""
 
     def __init__(
         self, parts: Sequence[RedisQueue], *, route: Route, health: ShardHealth, claims_elsewhere: bool = False
     ) -> None:
-        """With `claims_elsewhere` the worker claims by another such queue: anything may be held then."""
+        """`claims_elsewhere`: the worker claims through another ShardedQueue, so any shard may have its claims."""
         self._parts = tuple(parts)
         self._route = route
         self._health = health
@@ -124,14 +124,14 @@ class ShardedQueue:
         ]
         self._claims_elsewhere = claims_elsewhere
         self._holding: set[int] = set()
-        """Shards in which something may be claimed."""
+        """Shards that may have claims of this worker."""
         self._claimed_from = 0
         self._watching = False
         self._looked_at = time.monotonic()
         self._batches = 0
 
     def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
-        """See TransactionQueue; all that it gives is of one shard. Fails where all shards do."""
+        """See TransactionQueue; a claim is of one shard. Raises where every shard fails."""
         if wait_seconds > 0:
             claimed = self._wait(worker, count, lease_seconds, time.monotonic() + wait_seconds)
         else:
@@ -158,7 +158,7 @@ class ShardedQueue:
         return NOTHING
 
     def _look_at_all(self) -> None:
-        """Gives each shard a turn once a second, for what no watch sees: suspects, and what this worker holds still."""
+        """Queues every shard once a second, for what no watch sees: suspects, and this worker's own claims."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
@@ -175,7 +175,7 @@ class ShardedQueue:
     ) -> tuple[int, Claimed]:
         """See TransactionQueue; the outcomes are those of a claim, and so of one shard.
 
-        Where that fails, what was claimed is decided when it is back, and the others go on.
+        Where the shard fails, its claims are decided when it is back, and the others go on.
         """
         self._look_at_all()
         shard = self._route(outcomes[0].transaction_id)
@@ -203,7 +203,7 @@ class ShardedQueue:
         return decided, self._next(worker, count, lease_seconds)
 
     def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
-        """See TransactionQueue; shard by shard, so that for a worker a thread for each does better."""
+        """See TransactionQueue; one shard after the other. A worker uses one thread for each shard instead."""
         waiting, gone = 0, defaultdict[str, int](int)
         for part in self._parts:
             swept = part.sweep(worker, lease_seconds=lease_seconds, turn_seconds=turn_seconds)
@@ -213,9 +213,9 @@ class ShardedQueue:
         return Swept(waiting, dict(gone))
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
-        """See TransactionQueue; a shard that is away is not asked, and fails it where something is claimed there.
+        """See TransactionQueue; skips a failed shard, and raises where the worker has claims there.
 
-        What shall come `last` is that of the last claim, and so of one shard.
+        `last` applies to the last claim, and so to one shard.
         """
         if last:
             return self._give_back_last(worker)
@@ -245,7 +245,7 @@ class ShardedQueue:
         try:
             given_back = self._parts[shard].leave(worker, last=True)
         except StoreUnavailableError as error:
-            # what is claimed there is given back when it is back
+            # its claims are given back when it is back
             self._health.failed(shard, error)
             given_back = 0
         else:
@@ -254,7 +254,7 @@ class ShardedQueue:
         return given_back
 
     def _next(self, worker: str, count: int, lease_seconds: float) -> Claimed:
-        """What waits in the next shard of which a watch has said that something does."""
+        """The claim of the next queued shard."""
         while (shard := self._ready.take()) is not None:
             claimed = self._claim(shard, worker, count, lease_seconds)
             if claimed.rows:
@@ -278,6 +278,6 @@ class ShardedQueue:
         return claimed
 
     def _watch_again(self, shard: int) -> None:
-        """Where it is watched at all: a claim that does not wait needs no thread."""
+        """Arms the shard's watch, if it has one: a claim that does not wait needs no thread."""
         if self._watching:
             self._watches[shard].arm()

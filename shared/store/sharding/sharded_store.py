@@ -1,4 +1,4 @@
-"""A store of several shards, for the HTTP service: calls go where their transaction is, outages stay where they are."""
+"""A store of several shards, for the HTTP service: each call goes to its transaction's shard; outages stay there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,24 +14,24 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 COUNT_SECONDS = 1.5
-"""After which a shard that does not say how it is is taken for away: others are not to wait for it."""
+"""A shard that does not answer a count in this time counts as away: the others do not wait for it."""
 
 Route = Callable[[str], int]
-"""The number of the shard that has a transaction, by its id."""
+"""From a transaction's id to the number of its shard."""
 
 
 class ShardedIntake:
-    """TransactionIntake over those of the shards, by their number."""
+    """TransactionIntake over all shards, by their number."""
 
     def __init__(self, parts: Sequence[TransactionIntake], *, route: Route) -> None:
         self.parts = tuple(parts)
         self.route = route
         self.away: dict[int, str] = {}
-        """The shards that did not answer at the last count, and why."""
+        """The shards that did not answer the last count, and their errors."""
         self._counted: dict[int, Counts] = {}
 
     async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
-        """See TransactionIntake; where a shard fails, those of the others are accepted all the same."""
+        """See TransactionIntake; where a shard fails, the others' transactions are accepted all the same."""
         return await self._spread(submissions, lambda each: each.transaction_id, lambda part, items: part.accept(items))
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
@@ -43,7 +43,7 @@ class ShardedIntake:
         return await self._part(transaction_id).callback(transaction_id)
 
     async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
-        """See TransactionIntake; where a shard fails, those of the others are kept all the same."""
+        """See TransactionIntake; where a shard fails, the others' decisions are recorded all the same."""
         return await self._spread(
             outcomes, lambda each: each.transaction_id, lambda part, items: part.record(items, wanted=wanted)
         )
@@ -57,9 +57,9 @@ class ShardedIntake:
         return await self._part(transaction_id).erase(transaction_id, erased_at=erased_at)
 
     async def count(self) -> Counts:
-        """See TransactionIntake; of a shard that is away it answers what was there when it was last seen.
+        """See TransactionIntake; a shard that is away counts as it was when last seen.
 
-        While there is one that was never seen these are PartialCounts.
+        PartialCounts while a shard was never seen.
         """
         answers = await asyncio.gather(*map(_counted, self.parts), return_exceptions=True)
         away: dict[int, str] = {}
@@ -97,7 +97,7 @@ async def spread(
     shard: Callable[[Item], int],
     call: Callable[[int, Sequence[Item]], Awaitable[Sequence[Answer]]],
 ) -> list[Answer]:
-    """What the shards answer, each to its own items, in the order of the items; where one fails, after the others."""
+    """The shards' answers, in the order of the items; an error of one is raised after all have answered."""
     places = by_shard(range(len(items)), lambda place: shard(items[place]))
     calls = (call(number, [items[place] for place in mine]) for number, mine in places.items())
     answered = await asyncio.gather(*calls, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Which shard of a store has a transaction, and what the shards are called.
+"""The shard of a transaction, and the shards' names.
 
 A transaction is in shard number `crc32(id) % shards` (CRC-32 as in zlib, of the id's bytes). Shard number i of n is
 called by the smallest number whose slot on a Redis Cluster (CRC-16 of it, modulo 16,384) lies in the i-th n-th of all
@@ -39,7 +39,7 @@ def slot_of(tag: str) -> int:
 
 @cache
 def tags(shards: int) -> tuple[str, ...]:
-    """What the shards are called, by their number."""
+    """The shards' names, by their number."""
     found: dict[int, str] = {}
     number = 0
     while len(found) < shards:
@@ -54,7 +54,7 @@ def all_keys(shards: int) -> tuple[Keys, ...]:
 
 
 def first_shard(shards: int) -> int:
-    """The number of the shard that has what belongs to the store as a whole."""
+    """The number of the shard with the data of the store as a whole."""
     return tags(shards).index(FIRST.shard)
 
 

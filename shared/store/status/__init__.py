@@ -1,1 +1,1 @@
-"""The store's state: counts, processes, servers, and what must be true of them."""
+"""The store's state: counts, processes, servers, and their checks."""

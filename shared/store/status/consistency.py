@@ -1,4 +1,4 @@
-"""Reads the whole store and says what is not as it must be, also while it is in use."""
+"""Checks the whole store for broken invariants, also while it is in use."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ PAGE = 512
 
 LOOKS = 3
 PAUSE_SECONDS = 0.2
-"""What looks wrong because it moved between two reads does not look so three times."""
+"""A transaction that moved between two reads does not look wrong three times."""
 
 
 class Audit:
-    """The invariants of the store in Redis; every method raises StoreUnavailableError where Redis fails it."""
+    """The invariants of the store in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis, *, pause: Callable[[float], None] = time.sleep, keys: Keys = FIRST) -> None:
         self._redis = redis
@@ -29,30 +29,30 @@ class Audit:
         self._pause = pause
 
     def counts(self) -> Counts:
-        """The journal, at one moment."""
+        """The counts, at one moment."""
         with redis_faults_named():
             return counted(scripts.run(self._redis, *count_call(self._keys)))
 
     def out_of_line(self) -> set[str]:
-        """The undecided transactions that no worker will ever come to: they neither wait nor are claimed."""
+        """The undecided transactions that no worker will ever claim: neither waiting nor claimed."""
         return self._steadily(lambda: self._undecided() - self._in_line())
 
     def without_record(self) -> set[str]:
-        """The undecided transactions whose record is gone, unreadable or says that they are decided."""
+        """The undecided transactions whose record is missing, unreadable or already decided."""
         return self._steadily(self._without_record)
 
     def callbacks_out_of_line(self) -> set[str]:
-        """The pending callbacks that no delivery worker will ever come to."""
+        """The pending callbacks that no delivery worker will ever take."""
         return self._steadily(lambda: self._pending() - self._due())
 
     def callbacks_without_record(self) -> set[str]:
-        """The pending callbacks of which nothing is kept, or that it is over."""
+        """The pending callbacks whose record is missing or finished."""
         return self._steadily(
             lambda: {each for each in self._pending() if self._status(each) != CallbackStatus.PENDING}
         )
 
     def put_in_line(self, transaction_ids: set[str]) -> None:
-        """Makes undecided transactions wait; one that waits already is decided once all the same."""
+        """Queues undecided transactions; one that waits already is still decided once."""
         ids = sorted(transaction_ids)
         with redis_faults_named():
             for start in range(0, len(ids), PAGE):
@@ -73,7 +73,7 @@ class Audit:
 
     def _in_line(self) -> set[str]:
         workers: Any = self._redis.zrange(self._keys.workers, 0, -1)
-        # in the direction in which they move, so that what moves on is seen once at least
+        # in the direction in which they move, so that one that moves is seen at least once
         lists = (self._keys.waiting, self._keys.suspects, *(self._keys.claimed(_text(each)) for each in workers))
         found: list[Any] = [each for name in lists for each in self._redis.lrange(name, 0, -1)]
         return {_text(transaction_id) for transaction_id in found}
@@ -105,5 +105,5 @@ class Audit:
 
 
 def _text(raw: bytes) -> str:
-    """An id, a host or a name; what is none of ours is shown all the same."""
+    """An id, a host or a name as text, also where its bytes are malformed."""
     return raw.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""How many transactions there are and ever were, at one moment, and what must be true of these numbers."""
+"""The counts of transactions, now and in total, at one moment, and the rules between them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,23 +7,23 @@ from riskline.shared.store import scripts
 from riskline.shared.store.keys import Keys
 
 MOST_FAILURES = 10
-"""Attempts in a row that fail at a host before it is left alone."""
+"""Failed attempts in a row after which a host is paused."""
 
 OVERDUE_MS = 30_000
 
 
 class Counts(NamedTuple):
-    """The journal: what ever became of transactions, and where those are that nothing has become of yet."""
+    """Totals of what became of transactions, and the current state of the undecided ones."""
 
     accepted: int = 0
     replayed: int = 0
-    """Failed ones that were made to wait again."""
+    """Failed transactions that were queued again."""
     decided: int = 0
     failed: int = 0
     unreadable: int = 0
-    """Undecided ones whose record was gone, or not one of ours, when a worker came to them."""
+    """Undecided transactions whose record was missing or malformed when a worker claimed them."""
     recorded: int = 0
-    """Decisions of the synchronous door that are kept."""
+    """Recorded decisions of the synchronous door."""
     undecided: int = 0
     waiting: int = 0
     suspects: int = 0
@@ -33,43 +33,43 @@ class Counts(NamedTuple):
     """Decisions ever put into the feed; None where this Redis does not say."""
     workers: int = 0
     oldest_ms: int | None = None
-    """For how long the oldest undecided transaction has waited; None where there is none."""
+    """The wait of the oldest undecided transaction, in ms; None where there is none."""
 
     callbacks_announced: int = 0
     callbacks_attempted: int = 0
     callbacks_delivered: int = 0
     callbacks_dead: int = 0
-    """Ever given up."""
+    """Callbacks ever given up."""
     callbacks_resent: int = 0
-    """Delivered or dead ones that were made pending again."""
+    """Delivered or dead callbacks that were sent again."""
     callbacks_superseded: int = 0
-    """Pending ones that those of a later event took the place of."""
+    """Pending callbacks that a later event's callback replaced."""
     callbacks_pending: int = 0
     callbacks_dead_now: int = 0
     callbacks_overdue_ms: int = 0
-    """For how long a callback has been due, and no delivery worker has come for any."""
+    """The time that a callback has been due without any delivery worker taking one, in ms."""
     receivers_paused: int = 0
-    """Receivers that are left alone but for one attempt now and then, as so many in a row have failed."""
+    """Receivers that are paused, with one attempt now and then, because MOST_FAILURES in a row failed."""
     callbacks_held: int = 0
-    """Callbacks that wait for these."""
+    """Callbacks that wait for the paused receivers."""
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers are of the whole store."""
+        """True where the numbers cover the whole store."""
         return True
 
     @property
     def arrived(self) -> int:
-        """Transactions that were ever put in line for a decision."""
+        """Transactions ever queued for a decision."""
         return self.accepted + self.replayed
 
     @property
     def nobody_delivers(self) -> bool:
-        """Whether a callback has been due for longer than a lost worker's lease, and nobody has come for any."""
+        """True where a callback has been due for longer than a lost worker's lease, and no worker has taken any."""
         return self.callbacks_overdue_ms > OVERDUE_MS
 
     def problems(self) -> list[str]:
-        """Each rule that the numbers break, in words; none where nothing was lost."""
+        """Each rule that the numbers break, in words; empty where nothing was lost."""
         problems: list[str] = []
         if self.accepted + self.replayed != self.decided + self.failed + self.unreadable + self.undecided:
             problems.append(
@@ -103,7 +103,7 @@ class Counts(NamedTuple):
 
 
 class PartialCounts(Counts):
-    """The counts of a store of which some shard was never counted: what was ever done is not known yet."""
+    """The counts of a store with a shard that was never counted: its totals are unknown yet."""
 
     @property
     def whole(self) -> bool:
@@ -112,12 +112,12 @@ class PartialCounts(Counts):
 
 
 def last_seen(counts: Counts) -> Counts:
-    """What is still true of a shard that is away: nobody knows who works there, or how long something waits."""
+    """The counts of a shard that is away: its workers and waiting times are unknown."""
     return counts._replace(workers=0, oldest_ms=None, callbacks_overdue_ms=0)
 
 
 def together(shards: Sequence[Counts]) -> Counts:
-    """The counts of the whole store, from those of its shards, in each of which each worker has its lease."""
+    """The counts of the whole store, from those of its shards; each worker has a lease in each shard."""
     if len(shards) == 1:
         return shards[0]
     summed: dict[str, Any] = {
@@ -131,7 +131,7 @@ def together(shards: Sequence[Counts]) -> Counts:
         workers=max(each.workers for each in shards),
         oldest_ms=max(ages, default=None),
         callbacks_overdue_ms=max(each.callbacks_overdue_ms for each in shards),
-        # each shard keeps its own account of a receiver, and most have callbacks in all
+        # each shard counts a receiver by itself, and most receivers have callbacks in all shards
         receivers_paused=max(each.receivers_paused for each in shards),
     )
 
@@ -147,7 +147,7 @@ TOTALS = (*TRANSACTION_TOTALS, *CALLBACK_TOTALS)
 
 
 def count_call(keys: Keys) -> scripts.Call:
-    """The script call whose answer `counted` takes."""
+    """The script call whose answer `counted` reads."""
     names = [keys.totals, keys.undecided, keys.waiting, keys.suspects, keys.workers, keys.failed, keys.feed]
     names += [keys.callbacks, keys.callbacks_dead, keys.callback_hosts, keys.callback_taken, keys.callback_gates]
     return "count", names, [keys.claimed_prefix, keys.callback_host_prefix, MOST_FAILURES]
@@ -178,7 +178,7 @@ def counted(answer: list[Any]) -> Counts:
 
 
 def _number(raw: bytes) -> int:
-    """What was counted; nothing where somebody else has made something of it that is no number."""
+    """The number of a field; 0 where another program wrote something else."""
     try:
         return int(raw)
     except ValueError:

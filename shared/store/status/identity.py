@@ -1,9 +1,9 @@
-"""Whether a shard is still the one that it was: its identity, and what became of what it had accepted.
+"""The identity of a shard, by which the loss of accepted transactions is found.
 
-A Redis that was emptied, came back without its file, or fell back to what a replica had of it looks healthy: nothing in
-it is wrong. So each shard is given an id, which processes and the data directory remember, with the number of
-transactions that it had ever accepted. Whoever finds another id or a smaller number notes it in the shard,
-where it stays until an operator has taken note: `riskline doctor --accept-loss`.
+A Redis that was emptied, lost its file, or fell back to a replica's older state looks healthy: nothing in
+it is wrong. So each shard gets an id. Processes and the data directory remember it, with the number of
+transactions that it had ever accepted. A process that finds another id or a smaller number notes it in the shard,
+where the note stays until an operator runs `riskline doctor --accept-loss`.
 """
 
 import json
@@ -24,29 +24,29 @@ FIELDS = ("id", "made_at", "before", "lost", "lost_at")
 
 
 class RememberedShard(NamedTuple):
-    """What is remembered of a shard."""
+    """A shard as remembered outside Redis."""
 
     identity: str
     accepted: int
-    """Transactions that it had ever accepted."""
+    """Transactions ever accepted by the shard."""
 
 
 class ShardState(NamedTuple):
-    """What a shard says of itself."""
+    """A shard's state as stored in it."""
 
     identity: str | None
     made_at: str | None
     before: str | None
-    """The id of the store that was here before, where a process noted that it was another."""
+    """The id of the store that was here before, where a process noted a change."""
     lost: str | None
-    """What was lost, in words, while no operator has taken note."""
+    """The loss in words, until an operator accepts it."""
     lost_at: str | None
     accepted: int
     at_seconds: float
     """The time by Redis's clock, since 1970."""
 
     def differs_from(self, known: RememberedShard | None) -> str | None:
-        """What was lost since it was as is known; None where nothing was, or nothing is known."""
+        """The loss since the remembered state, in words; None where nothing was lost or remembered."""
         if known is None:
             return None
         if self.identity != known.identity:
@@ -62,36 +62,36 @@ class ShardState(NamedTuple):
 
 
 def went_back(number: int) -> str:
-    """What is said where a store has fallen behind what it had accepted."""
+    """The message for a store that fell back to an earlier state."""
     return (
         f"it has fallen back to an earlier state: at least {number} of the transactions that it had accepted are gone"
     )
 
 
 class Witness:
-    """How many transactions a shard has accepted by its own answers: the last of them may be lost in a failover."""
+    """The number of transactions that a shard has accepted, by its answers: a failover may lose the last of them."""
 
     def __init__(self) -> None:
         self.accepted = 0
-        """The highest number that an answer had."""
+        """The highest number of any answer."""
         self.lost = 0
-        """By how much an answer was below that, in all."""
+        """The sum of the amounts by which answers were below that."""
 
     def saw(self, accepted: int, *, new: int) -> None:
-        """An answer came: that it has ever accepted so many, of which these are new."""
+        """Notes an answer: the shard has accepted this many in total, `new` of them by this call."""
         self.lost += max(0, self.accepted - (accepted - new))
         self.accepted = accepted
 
 
 class Identity:
-    """A shard's identity, for commands; every method raises StoreUnavailableError where Redis fails it."""
+    """A shard's identity, for commands; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis, *, keys: Keys = FIRST) -> None:
         self._redis = redis
         self._keys = keys
 
     def read(self) -> ShardState:
-        """What it says of itself."""
+        """The shard's state."""
         with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._keys.identity, FIELDS)
             pipeline.hget(self._keys.totals, "accepted")
@@ -99,13 +99,13 @@ class Identity:
             return _state(pipeline.execute())
 
     def accept_loss(self) -> None:
-        """An operator has taken note."""
+        """Clears the note of a loss."""
         with redis_faults_named():
             self._redis.hdel(self._keys.identity, "lost", "lost_at")
 
 
 class AsyncIdentity:
-    """The same for the event loop of an API process, which notes what it finds; raises as above."""
+    """The same for an API process's event loop, which also writes; raises as above."""
 
     def __init__(self, redis: AsyncRedis, *, keys: Keys = FIRST) -> None:
         self._redis = redis
@@ -117,7 +117,7 @@ class AsyncIdentity:
         return self._keys.shard
 
     async def read(self) -> ShardState:
-        """What it says of itself."""
+        """The shard's state."""
         with redis_faults_named():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.hmget(self._keys.identity, FIELDS)
@@ -132,7 +132,7 @@ class AsyncIdentity:
             await self._redis.hsetnx(self._keys.identity, "made_at", made_at)
 
     async def note_loss(self, lost: str, *, lost_at: str, before: str | None) -> None:
-        """Notes what was lost, unless another process has; and which store was here before, where it was another."""
+        """Notes a loss unless another process has; and the id of the store that was here before, where it changed."""
         with redis_faults_named():
             await self._redis.hsetnx(self._keys.identity, "lost", lost)
             await self._redis.hsetnx(self._keys.identity, "lost_at", lost_at)
@@ -141,15 +141,15 @@ class AsyncIdentity:
 
 
 class ShardMemory:
-    """What is remembered of the shards of a store, in a file of the data directory: it outlives the processes."""
+    """The remembered shards of a store, in a file of the data directory, which outlives the processes."""
 
     def __init__(self, path: Path, *, url: str) -> None:
-        """Another URL is another store; of it a hash is kept, as it may have a password."""
+        """Another URL is another store. The file has the URL's hash only, since a URL may have a password."""
         self._path = path
         self._url = sha256(url.encode()).hexdigest()
 
     def read(self) -> dict[str, RememberedShard]:
-        """What is known of each shard, by its tag; nothing where there is no file, or one of another store."""
+        """The remembered shards by tag; empty where there is no file, or one of another store."""
         try:
             kept = json.loads(self._path.read_bytes())
             if kept["url"] != self._url:
@@ -179,7 +179,7 @@ class ShardMemory:
 
 
 def memory_of(data: Path, store_url: str) -> ShardMemory:
-    """The memory of an installation."""
+    """The remembered shards of an installation."""
     return ShardMemory(data / "store.json", url=store_url)
 
 
@@ -187,6 +187,6 @@ def _state(answers: list[Any]) -> ShardState:
     fields, accepted, (seconds, microseconds) = answers
     identity, made_at, before, lost, lost_at = (None if each is None else each.decode() for each in fields)
     at_seconds = seconds + microseconds / 1_000_000
-    # another program may have made anything of it
+    # another program may have written anything here
     number = int(accepted) if accepted is not None and accepted.isdigit() else 0
     return ShardState(identity, made_at, before, lost, lost_at, number, at_seconds)

@@ -1,4 +1,4 @@
-"""What all processes had ever counted at each full minute: written by whichever API process comes first."""
+"""The totals of all processes at each full minute; the first API process to come writes them."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -16,30 +16,30 @@ KEPT_MINUTES = 180
 QUARTER_MINUTES = 15
 
 KEPT_QUARTERS = 7 * 24 * 4 + 1
-"""A week of them: one or two megabytes."""
+"""A week of quarters of an hour: one or two megabytes."""
 
 MINUTE_MS = 60_000
 
 FAR_MS = 10 * MINUTE_MS
-"""Farther ahead no clock of a cluster is that is set at all."""
+"""Any clock that is set at all is less far ahead."""
 
 
 class Snapshot(NamedTuple):
-    """The numbers at a time in seconds since 1970; all but those of the present moment only ever grow."""
+    """The numbers at a time in seconds since 1970; the totals only ever grow."""
 
     at: float
     numbers: Mapping[str, float]
 
 
 class RedisHistory:
-    """The snapshots in Redis; both methods raise StoreUnavailableError where it fails."""
+    """The snapshots in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._keys = Keys()
 
     async def keep(self, snapshot: Snapshot) -> None:
-        """Keeps the snapshot of its minute, unless there is one of it, or of a later one."""
+        """Stores the snapshot of a minute, unless there is one of that minute or a later one."""
         minute_ms = int(snapshot.at // 60) * MINUTE_MS
         fields: Any = {"at": repr(snapshot.at), "numbers": orjson.dumps(dict(snapshot.numbers))}
         with redis_faults_named():
@@ -55,7 +55,7 @@ class RedisHistory:
             await self._keep_quarter(minute_ms, fields)
 
     async def _keep_quarter(self, minute_ms: int, fields: Any) -> None:
-        """Keeps it for a week where it is the first of its quarter of an hour."""
+        """Stores the first snapshot of a quarter of an hour for a week."""
         quarter_ms = minute_ms - minute_ms % (QUARTER_MINUTES * MINUTE_MS)
         try:
             await self._redis.xadd(
@@ -66,19 +66,19 @@ class RedisHistory:
                 raise
 
     async def _forget_the_future(self, minute_ms: int) -> None:
-        """Begins anew where a clock was ahead once: nothing could be kept until that time has come."""
+        """Deletes snapshots of the future, left by a clock that was ahead: they block all snapshots until then."""
         newest: Any = await self._redis.xrevrange(self._keys.history, count=1)
         if newest and int(newest[0][0].partition(b"-")[0]) > minute_ms + FAR_MS:
             await self._redis.delete(self._keys.history, self._keys.history_week)
 
     async def since(self, at: float) -> list[Snapshot]:
-        """The snapshots from a time on, oldest first."""
+        """The snapshots since a time, oldest first."""
         with redis_faults_named():
             entries: Any = await self._redis.xrange(self._keys.history, min=int(at * 1000))
         return [snapshot for _, fields in entries if (snapshot := _snapshot(fields)) is not None]
 
     async def of_the_week(self, at: float, *, apart_seconds: float) -> list[Snapshot]:
-        """Those of quarters of an hour from a time on, oldest first, and no closer to each other than this."""
+        """The snapshots of quarters of an hour since a time, oldest first, at least this far apart."""
         with redis_faults_named():
             entries: Any = await self._redis.xrange(self._keys.history_week, min=int(at * 1000))
         kept: list[Snapshot] = []
@@ -92,7 +92,7 @@ class RedisHistory:
 
 
 def _snapshot(fields: Mapping[bytes, bytes]) -> Snapshot | None:
-    """What an entry says; None where somebody else has written it."""
+    """The snapshot of an entry; None where another program wrote the entry."""
     try:
         at, numbers = float(fields[b"at"]), orjson.loads(fields[b"numbers"])
     except (KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""How long the workers' batches took, by their size: measured by them, told now and then, best effort."""
+"""The durations of the workers' batches by size; workers add them about once a second, best effort."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,18 +13,18 @@ from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.keys import Keys
 
 KEPT_BATCHES = 500
-"""Of each size: four seconds of a worker that is never idle; enough to be steady, and soon a new model's own."""
+"""Batches remembered of each size: four seconds of a busy worker, so it is steady and soon reflects a new model."""
 
 MICROSECONDS = 1_000_000
 
 
 class Measured(NamedTuple):
-    """What the workers have measured; none of it where none has decided anything yet."""
+    """The workers' measurements; empty before the first decision."""
 
     timed: dict[int, BatchTimes]
     """The batches by size class, the older ones counting for less."""
     busy_seconds: float
-    """What all workers have ever spent on batches."""
+    """The total time of all workers' batches."""
 
 
 class Paces:
@@ -35,10 +35,10 @@ class Paces:
         self._keys = Keys()
 
     def add(self, timed: Mapping[int, BatchTimes]) -> None:
-        """Adds what a worker has measured.
+        """Adds a worker's measurements.
 
         Raises:
-            StoreUnavailableError: Redis failed; it is not known whether it was added.
+            StoreUnavailableError: Redis failed; the measurements may have been added.
         """
         args: list[scripts.Arg] = [KEPT_BATCHES, _microseconds(sum(each.seconds for each in timed.values()))]
         for size, each in timed.items():
@@ -47,7 +47,7 @@ class Paces:
             scripts.run(self._redis, "pace", [self._keys.paces], args)
 
     def read(self) -> Measured:
-        """What the workers have measured.
+        """The workers' measurements.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -57,14 +57,14 @@ class Paces:
 
 
 class AsyncPaces:
-    """The same, to be read by the event loop of an API process."""
+    """The measurements, for an API process's event loop."""
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
         self._keys = Keys()
 
     async def read(self) -> Measured:
-        """What the workers have measured.
+        """The workers' measurements.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -80,7 +80,7 @@ def _microseconds(seconds: float) -> int:
 def _measured(found: Any) -> Measured:
     busy, timed = 0, dict[int, BatchTimes]()
     for size, numbers in found.items():
-        # what is none of ours somebody else has written
+        # skips fields that another program wrote
         with suppress(ValueError):
             if size == b"busy":
                 busy = int(numbers)

@@ -1,4 +1,4 @@
-"""Which process serves which model version: each says so once a second, and is forgotten soon after it dies."""
+"""The live processes and their model versions. Each publishes its state every few seconds; a dead one expires."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,16 @@ from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.keys import FIRST, Keys
 
 LIFETIME_SECONDS = 10.0
-"""How long a process is listed that says nothing any more: several of its seconds, as a busy Redis may miss some."""
+"""The time a silent process stays listed: several periods, since a busy Redis may miss some."""
 
 MAX_PROBLEM = 500
-"""Characters of a problem that are told: each process carries its own through Redis once a second."""
+"""The most characters of a problem: every process publishes its own through Redis."""
 
 Kind = Literal["api", "worker"]
 
 
 class RecentWork(BaseModel):
-    """What a worker has done since it last gave a sign of life."""
+    """A worker's work since its last heartbeat."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class RecentWork(BaseModel):
 
 
 class ProcessState(BaseModel):
-    """What a process says of itself and the model that it serves."""
+    """A process's heartbeat: itself and the model that it serves."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,12 +50,12 @@ class ProcessState(BaseModel):
 
     @property
     def bare(self) -> "ProcessState":
-        """Without what is new at every sign of life."""
+        """The state without the fields that change with every heartbeat."""
         return self.model_copy(update={"said_at": None, "lately": None})
 
 
 class VersionCount(NamedTuple):
-    """How many processes of each kind serve a version; None where they serve none."""
+    """The number of processes of each kind that serve a version; None for those without a model."""
 
     version: str | None
     api: int
@@ -67,26 +67,26 @@ class VersionCount(NamedTuple):
 
 
 def by_version(states: Iterable[ProcessState]) -> list[VersionCount]:
-    """The processes counted by the version that they serve, oldest version first, without one before all."""
+    """The processes counted by version, oldest first; those without a model come before all."""
     counts = Counter((state.version, state.kind) for state in states)
     versions = sorted({version for version, _ in counts}, key=lambda version: version or "")
     return [VersionCount(version, counts[version, "api"], counts[version, "worker"]) for version in versions]
 
 
 def refusing(states: Iterable[ProcessState]) -> list[ProcessState]:
-    """Those that do not serve what they should, with their problem."""
+    """The processes that do not serve the version they should, with their problem."""
     return [state for state in states if state.problem]
 
 
 class Processes:
-    """The signs of life in Redis, for a worker and for commands."""
+    """The heartbeats in Redis, for a worker and for commands."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._keys = FIRST
 
     def announce(self, state: ProcessState) -> None:
-        """Says what a process serves.
+        """Publishes a process's state.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -95,16 +95,16 @@ class Processes:
             scripts.run(self._redis, *_announce(self._keys, state))
 
     def leave(self, process: str) -> None:
-        """Forgets a process that ends.
+        """Removes a process that ends.
 
         Raises:
-            StoreUnavailableError: Redis failed; it is forgotten by itself soon.
+            StoreUnavailableError: Redis failed; the entry expires within seconds.
         """
         with redis_faults_named():
             self._redis.hdel(self._keys.processes, process)
 
     def living(self) -> list[ProcessState]:
-        """What each process says that lives.
+        """The states of the live processes.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -116,14 +116,14 @@ class Processes:
 
 
 class AsyncProcesses:
-    """The same for the event loop of an API process, which sees the others when it announces itself."""
+    """The heartbeats, for an API process's event loop."""
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
         self._keys = FIRST
 
     async def announce(self, state: ProcessState) -> list[ProcessState]:
-        """Says what a process serves; answers what all say that live.
+        """Publishes a process's state; returns the states of all live processes.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -132,7 +132,7 @@ class AsyncProcesses:
             return _states(await scripts.run_async(self._redis, *_announce(self._keys, state)))
 
     async def living(self) -> list[ProcessState]:
-        """What each process says that lives.
+        """The states of the live processes.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -144,10 +144,10 @@ class AsyncProcesses:
                 return _living(await pipeline.execute())
 
     async def leave(self, process: str) -> None:
-        """Forgets a process that ends.
+        """Removes a process that ends.
 
         Raises:
-            StoreUnavailableError: Redis failed; it is forgotten by itself soon.
+            StoreUnavailableError: Redis failed; the entry expires within seconds.
         """
         with redis_faults_named():
             await self._redis.hdel(self._keys.processes, process)
@@ -170,6 +170,6 @@ def _states(texts: Sequence[bytes]) -> list[ProcessState]:
         try:
             states.append(ProcessState.model_validate_json(text))
         except ValidationError:
-            # of another release, while one takes the place of the other
+            # of another release, during an upgrade
             continue
     return sorted(states, key=lambda state: (state.kind, state.process))

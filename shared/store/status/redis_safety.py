@@ -1,4 +1,4 @@
-"""What is dangerous about the Redis that is used: how it is set up, what it is, how it fares."""
+"""Dangers of a Redis: in its settings, its version and its state."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 OLDEST_REDIS = (6, 2)
 
 FULL_FROM = 0.9
-"""Of maxmemory; what comes in at once then still fits, and there is time to do something."""
+"""Share of maxmemory from which Redis counts as full: a burst still fits, and there is time to act."""
 
 WANTED_REDIS = {
     "appendonly": ("yes", "accepted transactions are lost when Redis restarts"),
@@ -26,23 +26,23 @@ WANTED_REDIS = {
 }
 
 ASKED_SETTINGS = (*WANTED_REDIS, "save", "stop-writes-on-bgsave-error", "min-replicas-to-write")
-"""Of every Redis; of one in a cluster its own, too."""
+"""Settings that are read from every Redis; CLUSTER_SETTING also, in a cluster."""
 
 CLUSTER_SETTING = "cluster-require-full-coverage"
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """The severity of a danger."""
 
     WARN = "warn"
-    """A choice one may make, or something that may become a danger."""
+    """A legitimate choice, or something that may become a danger."""
 
     FAIL = "fail"
     """A promise of Riskline is broken, or will be."""
 
 
 class Danger(NamedTuple):
-    """One thing that should be otherwise; `found` is None where Redis does not let us know."""
+    """A setting or state that should be different; `found` is None where Redis does not show it."""
 
     setting: str
     found: str | None
@@ -53,33 +53,33 @@ class Danger(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What is wrong and what to do about it."""
+        """The danger and its remedy in one sentence."""
         if self.found is None:
             return f"does not let us read {self.setting}: see that it is {self.wanted}, else {self.consequence}"
         return f"{self.setting} is {self.found}: {self.consequence}; {self.remedy}"
 
 
 class ServerFacts(NamedTuple):
-    """What a Redis says of itself; what it does not say is missing."""
+    """The settings and INFO of a Redis, as far as it shows them."""
 
     settings: Mapping[str, str]
     info: Mapping[str, Any]
 
     @property
     def version(self) -> str | None:
-        """As Redis or valkey writes it; valkey gives the version of Redis with which it is compatible."""
+        """The version as Redis or valkey shows it; valkey shows the Redis version that it is compatible with."""
         version = self.info.get("redis_version")
         return None if version is None else str(version)
 
     @property
     def too_old(self) -> bool:
-        """Whether it is known not to understand our scripts."""
+        """True where the version is known to be too old for Riskline's scripts."""
         numbers = re.match(r"(\d+)\.(\d+)", self.version or "")
         return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_REDIS
 
 
 def facts_of(redis: Redis) -> ServerFacts:
-    """What this Redis says of itself.
+    """The facts of this Redis.
 
     Raises:
         StoreUnavailableError: it does not answer.
@@ -106,7 +106,7 @@ def _put_together(settings: dict[str, str], info: Mapping[str, Any]) -> ServerFa
 
 
 def dangers(facts: ServerFacts) -> list[Danger]:
-    """What should be otherwise, the worst first."""
+    """The dangers, the worst first."""
     if facts.too_old:
         remedy = "install Redis 6.2 or later, or valkey"
         return [Danger("version", facts.version, "6.2 or later", "Riskline's scripts do not run", remedy)]
@@ -118,7 +118,7 @@ def dangers(facts: ServerFacts) -> list[Danger]:
 
 
 def dangers_of(redis: Redis) -> list[Danger]:
-    """What should be otherwise about this Redis.
+    """The dangers of this Redis.
 
     Raises:
         StoreUnavailableError: it does not answer.
@@ -127,7 +127,7 @@ def dangers_of(redis: Redis) -> list[Danger]:
 
 
 def warn(found: Sequence[Danger], **where: str) -> None:
-    """Logs one warning a danger; what is not known is for `riskline doctor` to say, not for each start."""
+    """Logs one warning for each danger; leaves out unknown settings, which `riskline doctor` reports."""
     for danger in found:
         if danger.found is not None:
             log.warning(
@@ -145,7 +145,7 @@ def _of_settings(settings: Mapping[str, str]) -> list[Danger]:
     for name, (wanted, consequence) in WANTED_REDIS.items():
         value = settings.get(name)
         if value != wanted:
-            # a promise of the API is broken without a file; the others are a choice one may make
+            # without a file a promise of the API is broken; the others are legitimate choices
             choice = value is None or (name == "appendfsync" and value == "everysec")
             severity = Severity.WARN if choice else Severity.FAIL
             found.append(Danger(name, value, wanted, consequence, f"set `{name} {wanted}`", severity))
@@ -169,7 +169,7 @@ def _of_replicas(facts: ServerFacts) -> list[Danger]:
     replicas, needed = int(info.get("connected_slaves", 0)), facts.settings.get(name)
     if info.get("role") != "master" or needed is None or not needed.isdigit() or int(needed) >= replicas:
         return []
-    # the one that is promoted leaves it: with fewer the others let it go on
+    # a promoted replica no longer counts: with fewer, the rest would let the old primary go on
     consequence = f"of {replicas} connected replicas; a master that is replaced goes on accepting what is then lost"
     remedy = f"set `{name} {replicas}`, or RISKLINE_REPLICAS={replicas}, for the Riskline processes"
     return [Danger(name, needed, str(replicas), consequence, remedy, Severity.WARN)]
@@ -193,7 +193,7 @@ def _of_health(facts: ServerFacts) -> list[Danger]:
 
 
 def _stops_at_failed_snapshot(settings: Mapping[str, str]) -> bool:
-    """Redis's own defaults where it does not say."""
+    """True where a failed snapshot stops writes; assumes Redis's defaults where it does not show them."""
     return settings.get("stop-writes-on-bgsave-error", "yes") == "yes" and settings.get("save", "3600 1") != ""
 
 

@@ -1,4 +1,4 @@
-"""The servers that a store is on, and what is dangerous about each."""
+"""The servers of a store, and the dangers of each."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +24,12 @@ class Node(NamedTuple):
     """First and last slot of each range that it serves; none where it is a replica, or spare."""
 
     def tags(self, shards: int) -> list[str]:
-        """What the shards are called that are on it."""
+        """The names of the shards on it."""
         return [tag for tag in tags(shards) if any(first <= slot_of(tag) <= last for first, last in self.ranges)]
 
 
 class ServerReport(NamedTuple):
-    """One server and what it says of itself, or why it says nothing."""
+    """One server with its facts, or the error where it does not answer."""
 
     name: str
     node: Node | None
@@ -51,7 +51,7 @@ def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[Se
     with redis_faults_named():
         found = nodes_of(cluster, timeout_seconds=timeout_seconds)
     with ThreadPoolExecutor(len(found)) as threads:
-        # at once: several that hang cost the time of one
+        # at the same time: several that hang cost the time of one
         yield from threads.map(lambda each: _server(cluster, *each, timeout_seconds=timeout_seconds), found)
 
 
@@ -67,7 +67,7 @@ def _server(
 
 
 def dangers_of_server(server: ServerReport) -> list[Danger]:
-    """What should be otherwise about this server; a replica of a cluster is there to be one."""
+    """The dangers of this server; being a replica is none in a cluster."""
     if server.facts is None:
         return []
     found = dangers(server.facts)
@@ -85,7 +85,7 @@ _SET_NO = "set `cluster-require-full-coverage no`"
 
 
 def warn_of_store(settings: Settings) -> None:
-    """Logs one warning for each danger of the servers that the store is on.
+    """Logs one warning for each danger of the store's servers.
 
     Raises:
         StoreUnavailableError: none of them answers.
@@ -95,7 +95,7 @@ def warn_of_store(settings: Settings) -> None:
 
 
 def uncovered(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> int:
-    """How many slots of the cluster nobody serves.
+    """The number of slots of the cluster without a server.
 
     Raises:
         StoreUnavailableError: no node answers.

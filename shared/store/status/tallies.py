@@ -1,4 +1,4 @@
-"""What the workers decided with each model version, and measured: counted by them, told now and then, best effort."""
+"""Counts of the workers' decisions by model version, and their measurements; added about once a second, best effort."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +17,14 @@ from riskline.shared.telemetry.histograms import PROBABILITY
 KEPT_VERSIONS = 20
 
 SCORE = "p:"
-"""What stands before a bucket of the fraud probabilities, where else there is an action."""
+"""The prefix of a bucket of fraud probabilities; other fields have an action instead."""
 
 Tallied = Counter[tuple[str, str]]
 """Decisions by model version and action, and by model version and bucket of their probability."""
 
 
 class Field(NamedTuple):
-    """One of the numbers that are measured: of what, its one label (empty: it has none), and a bucket or the like."""
+    """A measured number: its name, its one label (empty for none), and its bucket or the like."""
 
     measure: str
     label: str
@@ -44,7 +44,7 @@ def tallied(decisions: Sequence[Decision]) -> Tallied:
 
 
 def measured(measure: str, counts: Mapping[str, int], label: str = "") -> Measured:
-    """What was counted, under the names that it has in Redis."""
+    """The counts under their names in Redis."""
     return Counter({Field(measure, label, part): number for part, number in counts.items()})
 
 
@@ -56,20 +56,20 @@ class Tallies:
         self._keys = FIRST
 
     def add(self, counts: Tallied) -> None:
-        """Adds what was decided.
+        """Adds decisions.
 
         Raises:
-            StoreUnavailableError: Redis failed; it is not known whether they were added.
+            StoreUnavailableError: Redis failed; the counts may have been added.
         """
         flat = [each for (version, what), number in counts.items() for each in (version, what, number)]
         with redis_faults_named():
             scripts.run(self._redis, "tally", [self._keys.decided_by], [KEPT_VERSIONS, *flat])
 
     def add_measured(self, counts: Measured) -> None:
-        """Adds what was measured.
+        """Adds measurements.
 
         Raises:
-            StoreUnavailableError: Redis failed; it is not known whether it was added.
+            StoreUnavailableError: Redis failed; the counts may have been added.
         """
         with redis_faults_named(), self._redis.pipeline(transaction=True) as pipeline:
             for field, number in counts.items():
@@ -78,14 +78,14 @@ class Tallies:
 
 
 class AsyncTallies:
-    """The same, to be read by the event loop of an API process."""
+    """The counts, for an API process's event loop."""
 
     def __init__(self, redis: AsyncRedis) -> None:
         self._redis = redis
         self._keys = FIRST
 
     async def read(self) -> Tallied:
-        """What all workers have ever decided with the versions that are kept.
+        """The workers' total decisions by the model versions that are still listed.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -99,10 +99,10 @@ class AsyncTallies:
         return counts
 
     async def add_measured(self, counts: Measured) -> None:
-        """Adds what an API process has answered.
+        """Adds an API process's measurements.
 
         Raises:
-            StoreUnavailableError: Redis failed; it is not known whether it was added.
+            StoreUnavailableError: Redis failed; the counts may have been added.
         """
         with redis_faults_named():
             async with self._redis.pipeline(transaction=True) as pipeline:
@@ -111,7 +111,7 @@ class AsyncTallies:
                 await pipeline.execute()
 
     async def read_measured(self) -> Measured:
-        """What all workers have ever measured.
+        """The workers' total measurements.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -119,12 +119,12 @@ class AsyncTallies:
         with redis_faults_named():
             found: dict[Any, Any] = await self._redis.hgetall(self._keys.measured)
         named = ((field.split(" "), number) for field, number in _numbers(found))
-        # others are of another release
+        # skips fields of another release
         return Counter({Field(*names): number for names, number in named if len(names) == len(Field._fields)})
 
 
 def _numbers(found: Mapping[bytes, bytes]) -> Iterator[tuple[str, int]]:
-    """The counts of a hash; what is none, somebody else has written."""
+    """The counts of a hash; skips what another program wrote."""
     for field, number in found.items():
         with suppress(ValueError):
             yield field.decode(), int(number)
