@@ -9,21 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, Any
 
-import typer
+from redis import Redis
 
 from riskline.shared.errors import InstallationError, StoreUnavailableError
 from riskline.shared.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="The installation's directory (RISKLINE_DATA, default .riskline).", show_default=False),
-]
-
+from riskline.shared.store.connect.connection import connect, connect_store
+from riskline.shared.store.sharding.shards import first_shard
 
 COMMAND_TIMEOUT_SECONDS = 5.0
 """For how long a command waits for an answer of Redis."""
@@ -160,14 +153,12 @@ def installation_settings(**overrides: object) -> Settings:
 class OpenStore:
     """The store of an installation, for commands."""
 
-    shards: Sequence["Redis"]
-    tickets: "Redis"
+    shards: Sequence[Redis]
+    tickets: Redis
 
     @property
-    def first(self) -> "Redis":
+    def first(self) -> Redis:
         """The shard that has what belongs to the store as a whole."""
-        from riskline.shared.store.sharding.shards import first_shard  # noqa: PLC0415  # as below
-
         return self.shards[first_shard(len(self.shards))]
 
 
@@ -178,9 +169,6 @@ def open_store(settings: Settings, *, timeout_seconds: float = COMMAND_TIMEOUT_S
     Raises:
         SettingsError: they name none.
     """
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.shared.store.connect.connection import connect, connect_store  # noqa: PLC0415
-
     options: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retries": 0}
     # commands look at a store, and leave it to the service to make one
     shards = connect_store(settings.required_store_url, shards=settings.shards, makes=False, **options)

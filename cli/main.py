@@ -1,4 +1,4 @@
-"""The `riskline` command: its groups of commands, and what an error looks like."""
+"""The `riskline` command: its root, and the line that an error becomes."""
 
 import os
 import signal
@@ -11,24 +11,28 @@ if os.getpid() == 1:
 
 import traceback
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from riskline.cli.doctor import doctor
-from riskline.cli.files import score
-from riskline.cli.help import WholeSentences
-from riskline.cli.models import evaluate, training, versions
-from riskline.cli.operate import bench, callbacks, keys, openapi, scale, transactions
-from riskline.cli.up import service
+from riskline.cli.commands import COMMANDS
+from riskline.cli.lazy_group import LazyGroup
 from riskline.shared.errors import RisklineError
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
+
+class RisklineGroup(LazyGroup):
+    """All commands, from their table."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(entries=COMMANDS, **attributes)
+
+
 app = typer.Typer(
     name="riskline",
-    cls=WholeSentences,
+    cls=RisklineGroup,
     help="Puts a team's own fraud model into production: validate, score, decide, queue, deliver.",
     add_completion=False,
     rich_markup_mode=None,
@@ -56,23 +60,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-for group in (
-    service,
-    training,
-    evaluate,
-    score,
-    versions,
-    transactions,
-    callbacks,
-    keys,
-    scale,
-    doctor,
-    openapi,
-    bench,
-):
-    group.register(app)
 
 
 def main() -> None:

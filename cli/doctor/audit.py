@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from riskline.cli.doctor.doctor import Finding, Verdict
+from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.doctor.store import check_identity
 from riskline.cli.installation import installation_settings, installation_store
 from riskline.shared.errors import RisklineError

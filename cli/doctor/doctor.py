@@ -5,17 +5,26 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
-from riskline.cli.changes import note_change
-from riskline.cli.installation import DataOption, Installation, installation_settings, installation_store
+from riskline.cli.change_log import note_change
+from riskline.cli.doctor.api_keys_check import check_keys
+from riskline.cli.doctor.audit import audit_installation
+from riskline.cli.doctor.finding import Finding, Verdict
+from riskline.cli.doctor.models import check_versions
+from riskline.cli.doctor.redis import check_redis, check_work
+from riskline.cli.doctor.store import accept_losses
+from riskline.cli.installation import Installation, installation_settings, installation_store
+from riskline.cli.options import DataOption, JsonOption
+from riskline.cli.up.api_probe import Readiness, free_port
+from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.errors import BundleError, InstallationError, RisklineError
 from riskline.shared.model.build import LIBRARY
+from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings
 from riskline.shared.wording import install_command
 
@@ -27,28 +36,6 @@ EXTRAS = {
 }
 
 
-class Verdict(StrEnum):
-    """How serious a finding is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the diagnosis."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("doctor")(doctor)
-
-
 def doctor(
     *,
     data: DataOption = None,
@@ -58,21 +45,15 @@ def doctor(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Take note that the store has lost data: the alarm ends.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with this installation and what to do; exit 1 where something fails."""
     counts: dict[str, int | None] = {}
     if accept_loss:
-        # redis-py, as below
-        from riskline.cli.doctor.store import accept_losses  # noqa: PLC0415
-
         with installation_store(data=data) as store:
             accepted = accept_losses(installation_settings(data=data), store)
         note_change(data, "loss of the store accepted", lost="; ".join(accepted) if accepted else "nothing")
     if audit:
-        # redis-py: `riskline --help` shall not wait for it
-        from riskline.cli.doctor.audit import audit_installation  # noqa: PLC0415
-
         findings, counts = audit_installation(data=data)
     else:
         findings = list(diagnose(data=data))
@@ -98,7 +79,7 @@ def diagnose(**overrides: object) -> Iterator[Finding]:
     yield Finding("settings", Verdict.OK, f"valid; the data directory is {settings.data}")
     yield _check_data(settings)
     yield _check_kernel()
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, _check_keys, _check_redis, check_port)
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, check_keys, _check_redis, check_port)
     for check in checks:
         yield from check(settings)
     yield from _check_extras()
@@ -131,10 +112,6 @@ def _check_kernel() -> Finding:
 
 
 def _check_model(settings: Settings) -> Iterator[Finding]:
-    # numpy: `riskline --help` shall not wait for it
-    from riskline.shared.domain.class_check import load_transaction_class  # noqa: PLC0415
-    from riskline.shared.model.registry import Registry  # noqa: PLC0415
-
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)
     try:
         model = registry.load_active(load_transaction_class(settings.transaction).feature_names())
@@ -148,18 +125,7 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
         yield Finding("model", Verdict.OK, f"{model.version} serves from {settings.models_dir}")
 
 
-def _check_keys(settings: Settings) -> Iterator[Finding]:
-    # it has its findings from here
-    from riskline.cli.doctor.keys import check_keys  # noqa: PLC0415
-
-    yield from check_keys(settings)
-
-
 def _check_redis(settings: Settings) -> Iterator[Finding]:
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.cli.doctor.models import check_versions  # noqa: PLC0415
-    from riskline.cli.doctor.redis import check_redis, check_work  # noqa: PLC0415
-
     # one that does not answer is waited for once, not once more for each question
     answers = yield from check_redis(settings)
     if answers:
@@ -169,9 +135,6 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
 
 def check_port(settings: Settings) -> Iterator[Finding]:
     """Whether an API can listen on its port, or is there already, and whether that one is ready."""
-    # redis-py, as above
-    from riskline.cli.up.up import Readiness, free_port  # noqa: PLC0415
-
     state = Installation(settings.data).running_state()
     host, port = (settings.host, settings.port) if state is None else (state.host, state.port)
     if state is None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from riskline.cli.doctor.doctor import Finding, Verdict
+from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.doctor.store import DOCTOR_SECONDS
 from riskline.cli.installation import open_store
 from riskline.cli.models.serving import Look, refusal

@@ -2,11 +2,11 @@
 
 from collections.abc import Generator, Iterator, Sequence
 
-from riskline.cli.doctor.doctor import Finding, Verdict
+from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.doctor.store import DOCTOR_SECONDS, check_identity, check_layout, check_store
 from riskline.cli.installation import Installation, open_store
+from riskline.cli.up.redis_fault import without_password, without_redis
 from riskline.cli.up.redis_server import find_server, probe
-from riskline.cli.up.up import without_password, without_redis
 from riskline.shared.errors import InstallationError, StoreUnavailableError
 from riskline.shared.settings import Settings
 from riskline.shared.store.connect.connection import redis_faults_named

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from redis import Redis
 
-from riskline.cli.doctor.doctor import Finding, Verdict
+from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.installation import OpenStore, open_store
-from riskline.cli.up.up import without_password, without_redis
+from riskline.cli.up.redis_fault import without_password, without_redis
 from riskline.shared.errors import InstallationError, StoreUnavailableError
 from riskline.shared.settings import Settings
 from riskline.shared.store.connect.connection import redis_faults_named

@@ -12,7 +12,7 @@ import typer
 
 from riskline.cli.files.scoring import Job, Score
 from riskline.cli.files.scoring_pool import scoring
-from riskline.cli.installation import DataOption
+from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress_to_end, stderr
 from riskline.shared.domain.class_check import load_transaction_class
@@ -33,11 +33,6 @@ CONNECTIONS = 8
 """Unless one says otherwise: as many as one process can keep busy, and some for the way to the service and back."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("score")(score)
 
 
 def score(

@@ -1,20 +1,15 @@
-"""`riskline evaluate`: how good a model version is on a labelled file, and which thresholds to take.
-
-What it needs (polars, scikit-learn, matplotlib) takes a second to import and is not there where Riskline only serves,
-so it is imported when it runs.
-"""
+"""`riskline evaluate`: how good a model version is on a labelled file, and which thresholds to take."""
 
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
 
-from riskline.cli.installation import DataOption
+from riskline.cli.lazy_group import missing_packages
 from riskline.cli.models.training import (
-    NEEDS,
     FileArgument,
     JsonOption,
     LabelOption,
@@ -24,22 +19,16 @@ from riskline.cli.models.training import (
     metrics_lines,
     note_untimed,
 )
+from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress, stderr, working
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import Thresholds
-from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
-
-if TYPE_CHECKING:
-    from riskline.worker.training.evaluation.measurement import Measurement
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("evaluate")(evaluate)
+from riskline.worker.training.evaluation.measurement import Measurement, costs_of, measure
+from riskline.worker.training.evaluation.thresholds import PROMISE
 
 
 def evaluate(
@@ -68,14 +57,12 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model version on a labelled file, choose thresholds, write a report."""
-    with working("loading scikit-learn"):
-        try:
-            from riskline.worker.training.evaluation.measurement import costs_of, measure  # noqa: PLC0415  # see the top of the file
-
-            if report is not None or keep_report:
-                from riskline.worker.training.report.page import page  # noqa: PLC0415  # same
-        except ImportError as error:
-            raise InstallationError(f"`riskline evaluate` {NEEDS} ({error})") from error
+    if report is not None or keep_report:
+        with working("loading matplotlib"):
+            try:
+                from riskline.worker.training.report.page import page  # noqa: PLC0415  # where a report is wanted only
+            except ImportError as error:
+                raise missing_packages("riskline evaluate", error) from error
     if (cost_fn is None) != (cost_fp is None):
         raise typer.BadParameter("needs the other cost too", param_hint="--cost-fn, --cost-fp")
     if report is not None and report.resolve() == file.resolve():
@@ -118,7 +105,7 @@ def evaluate(
         stderr.print(f"report: {each}", markup=False, soft_wrap=True)
 
 
-def _intervals(measured: "Measurement") -> str:
+def _intervals(measured: Measurement) -> str:
     """What chance leaves of the two figures at the threshold, and by what that is told."""
     cards = measured.scored.by_card
     how = "rows taken for independent"
@@ -129,7 +116,7 @@ def _intervals(measured: "Measurement") -> str:
     return f"  95 % intervals at {measured.now.threshold:g}: {', '.join(told)} ({how})"
 
 
-def _command(measured: "Measurement", version: str, now: Thresholds, data: Path | None) -> str | None:
+def _command(measured: Measurement, version: str, now: Thresholds, data: Path | None) -> str | None:
     """What makes a version with the chosen thresholds; None where nothing else than now was chosen."""
     if measured.chosen is None or measured.chosen.thresholds == now:
         return None
@@ -139,12 +126,9 @@ def _command(measured: "Measurement", version: str, now: Thresholds, data: Path 
     return shlex.join(["riskline", "models", "thresholds", version, "--decline", str(chosen.decline), *review, *where])
 
 
-def _say_chosen(measured: "Measurement", command: str | None) -> None:
+def _say_chosen(measured: Measurement, command: str | None) -> None:
     if measured.chosen is None:
         return
-    # scikit-learn, which is there now
-    from riskline.worker.training.evaluation.thresholds import PROMISE  # noqa: PLC0415
-
     for sentence in measured.chosen.because:
         typer.echo(sentence)
     typer.echo(f"({PROMISE})")

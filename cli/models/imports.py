@@ -13,9 +13,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from riskline.cli.installation import DataOption
 from riskline.cli.models.training import (
-    NEEDS,
     CalibrationOption,
     NameOption,
     NoteOption,
@@ -29,13 +27,15 @@ from riskline.cli.models.training import (
     method_named,
     metrics_lines,
 )
-from riskline.cli.terminal import rows_progress, stderr, working
+from riskline.cli.options import DataOption
+from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
-from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
+from riskline.worker.training.imports.importer import import_model as make_version
+from riskline.worker.training.imports.reference import read_reference
 
 
 def import_model(
@@ -73,12 +73,6 @@ def import_model(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Make a version of a model that was trained elsewhere, after proof that it scores the same here."""
-    with working("loading scikit-learn"):
-        try:
-            from riskline.worker.training.imports.importer import import_model as make_version  # noqa: PLC0415  # slow to import
-            from riskline.worker.training.imports.reference import read_reference  # noqa: PLC0415  # same
-        except ImportError as error:
-            raise InstallationError(f"`riskline models import` {NEEDS} ({error})") from error
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     method = method_named(calibration)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from riskline.cli.changes import note_change
-from riskline.cli.installation import DataOption
+from riskline.cli.change_log import note_change
+from riskline.cli.models.serving import known_living, pinned_note, say_active
+from riskline.cli.options import DataOption
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import Thresholds
@@ -47,9 +48,6 @@ def thresholds(
     note_change(data, "model thresholds changed", version=made.version, of=version, to=thresholds_told)
     if not activate:
         return
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.cli.models.serving import known_living, pinned_note, say_active  # noqa: PLC0415
-
     before = known_living(data=data)
     registry.activate(made.version, load_transaction_class(settings.transaction).feature_names())
     note_change(data, "model activated", version=made.version)

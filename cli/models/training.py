@@ -1,39 +1,36 @@
-"""`riskline data` and `train`: from a labelled file to a model version.
-
-What they need (polars, scikit-learn) takes a second to import and is not there where Riskline only serves, so it is
-imported when they run.
-"""
+"""`riskline train`: from a labelled file to a model version."""
 
 import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.progress import Progress
 
-from riskline.cli.changes import note_change
-from riskline.cli.installation import DataOption
+from riskline.cli.change_log import note_change
+from riskline.cli.options import DataOption
 from riskline.cli.output import written
-from riskline.cli.terminal import rows_progress, stderr, working
+from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
-from riskline.shared.domain.transaction import Transaction, TransactionModel
+from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError, InstallationError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.description import Description
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings
-from riskline.shared.wording import counted, install_command, no_transactions
-
-if TYPE_CHECKING:
-    from riskline.worker.training.calibration import Method
-    from riskline.worker.training.data.labelled import Labelled
-    from riskline.worker.training.data.rows import Refusals
+from riskline.shared.wording import counted, no_transactions
+from riskline.worker.training.calibration import Method
+from riskline.worker.training.data.labelled import Labelled, read_labelled, split
+from riskline.worker.training.data.rows import Refusals
+from riskline.worker.training.evaluation.measurement import measure
+from riskline.worker.training.fit import Algorithm
+from riskline.worker.training.train import train as train_model
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]
@@ -43,42 +40,6 @@ CalibrationOption = Annotated[
     str | None, typer.Option("--calibration", help="Make scores probabilities by labels: sigmoid or isotonic.")
 ]
 ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, max=1, help="Decline strictly above it.")]
-NEEDS = f"needs packages that only serving does not: {install_command('train,files')}"
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("data")(data)
-    app.command("train")(train)
-
-
-def data(
-    *,
-    out: Annotated[Path, typer.Argument(help="The file to write: .csv, .csv.gz, .ndjson or .parquet.")] = Path(
-        "transactions.csv.gz"
-    ),
-    rows: Annotated[int, typer.Option("--rows", min=1000, help="How many transactions.")] = 60_000,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
-) -> None:
-    """Write a labelled sample: simulated card payments, or made-up rows of your own class (not bank data)."""
-    with working("loading polars"):
-        try:
-            from riskline.worker.training.data.dataset import ENDINGS, write_frame  # noqa: PLC0415  # see the top of the file
-            from riskline.worker.training.data.invent import invent  # noqa: PLC0415  # same
-            from riskline.worker.training.data.simulate import simulate  # noqa: PLC0415  # same
-        except ImportError as error:
-            raise InstallationError(f"`riskline data` {NEEDS} ({error})") from error
-    if not out.name.endswith(ENDINGS):
-        raise typer.BadParameter(f"the name must end in {', '.join(ENDINGS)}", param_hint="OUT")
-    transaction_class = load_transaction_class(load_settings().transaction)
-    is_own = transaction_class is not Transaction
-    with working(f"making {rows:,} transactions"):
-        frame = invent(transaction_class, rows=rows, seed=seed) if is_own else simulate(rows=rows, seed=seed)
-        write_frame(frame, out)
-    frauds = int(frame[frame.columns[-1]].sum())
-    what = f"made-up rows of {transaction_class.__name__}" if is_own else "simulated transactions"
-    said = f"{out}: {rows:,} {what}, {frauds:,} of them fraud ({frauds / rows:.2%})"
-    stderr.print(said, highlight=False, soft_wrap=True)
 
 
 NameOption = Annotated[
@@ -139,13 +100,6 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a labelled file, print how good it is, and keep it as a version."""
-    with working("loading scikit-learn"):
-        try:
-            from riskline.worker.training.data.labelled import split  # noqa: PLC0415  # same
-            from riskline.worker.training.fit import Algorithm  # noqa: PLC0415  # see the top of the file
-            from riskline.worker.training.train import train as train_model  # noqa: PLC0415  # same
-        except ImportError as error:
-            raise InstallationError(f"`riskline train` {NEEDS} ({error})") from error
     if algorithm not in list(Algorithm):
         raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
     method = method_named(calibration)
@@ -187,11 +141,9 @@ def train(
         typer.echo(advice)
 
 
-def keep_report(registry: Registry, version: str, test: "Labelled", *, file_name: str) -> None:
+def keep_report(registry: Registry, version: str, test: Labelled, *, file_name: str) -> None:
     """Keeps with a version how good it is on the rows held out; where that fails it is a version all the same."""
-    # see the top of the file
-    from riskline.worker.training.evaluation.measurement import measure  # noqa: PLC0415
-    from riskline.worker.training.report.page import page  # noqa: PLC0415
+    from riskline.worker.training.report.page import page  # noqa: PLC0415  # matplotlib: where a report is wanted only
 
     model = registry.load(version)
     named = f"the rows of {file_name} that were held out"
@@ -203,14 +155,12 @@ def keep_report(registry: Registry, version: str, test: "Labelled", *, file_name
         stderr.print(f"its report was not kept: {error}", markup=False, soft_wrap=True)
 
 
-def method_named(calibration: str | None) -> "Method | None":
+def method_named(calibration: str | None) -> Method | None:
     """The kind of curve that an option names; None where it names none.
 
     Raises:
         typer.BadParameter: there is no such kind.
     """
-    from riskline.worker.training.calibration import Method  # noqa: PLC0415  # see the top of the file
-
     if calibration is not None and calibration not in list(Method):
         raise typer.BadParameter(f"choose one of {', '.join(Method)}", param_hint="--calibration")
     return None if calibration is None else Method(calibration)
@@ -224,10 +174,8 @@ def labelled_rows(
     label: str,
     skip_bad_rows: bool,
     card_column: str | None = None,
-) -> "Labelled":
+) -> Labelled:
     """Reads a labelled file and shows how far it is; raises as `read_labelled` does."""
-    from riskline.worker.training.data.labelled import read_labelled  # noqa: PLC0415  # see the top of the file
-
     reading = progress.add_task(f"reading {file.name}")
     return read_labelled(
         file,
@@ -239,7 +187,7 @@ def labelled_rows(
     )
 
 
-def list_refusals(refusals: "Refusals") -> None:
+def list_refusals(refusals: Refusals) -> None:
     """Says on standard error which rows were left out."""
     if refusals.total:
         stderr.print(f"left out {no_transactions(refusals.total)}:")
@@ -256,7 +204,7 @@ def list_refusals(refusals: "Refusals") -> None:
         )
 
 
-def note_untimed(labelled: "Labelled") -> None:
+def note_untimed(labelled: Labelled) -> None:
     """Says on standard error that the times of the file were not used, where it has some that cannot be read."""
     if labelled.untimed:
         stderr.print(

@@ -11,11 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from riskline.cli.changes import note_change
-from riskline.cli.help import WholeSentences
-from riskline.cli.installation import DataOption
-from riskline.cli.models.imports import import_model
-from riskline.cli.models.thresholds import thresholds
+from riskline.cli.change_log import note_change
+from riskline.cli.models.serving import cell, known_living, pinned_note, remarks, say_active, with_processes
+from riskline.cli.options import DataOption
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
@@ -34,17 +32,7 @@ IMPORTED = (
     "too good. Measure it on others: riskline evaluate FILE --model VERSION"
 )
 
-models = typer.Typer(cls=WholeSentences, help="The model versions of this installation.", no_args_is_help=True)
-models.command("import")(import_model)
-models.command("thresholds")(thresholds)
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.add_typer(models, name="models")
-
-
-@models.command("list")
 def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the versions; the one that serves is marked."""
     settings = load_settings(data=data)
@@ -52,9 +40,6 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
     unpinned = _active(registry)
     active = unpinned if settings.model_version is None else settings.model_version
     shown = [_described(registry, version, is_active=version == active) for version in registry.versions()]
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.cli.models.serving import cell, known_living, pinned_note, remarks, with_processes  # noqa: PLC0415
-
     states = known_living(data=data)
     shown = with_processes(shown, states)
     if as_json:
@@ -120,14 +105,12 @@ def _active(registry: Registry) -> str | None:
         return None
 
 
-@models.command("show")
 def show(*, version: VersionArgument, data: DataOption = None) -> None:
     """Print a version's manifest: features, thresholds, training data, figures."""
     manifest = Registry(load_settings(data=data).models_dir).manifest(version)
     typer.echo(orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2))
 
 
-@models.command("activate")
 def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOption = True) -> None:
     """Serve a version; API and workers take it up within seconds, without a restart."""
 
@@ -138,7 +121,6 @@ def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOpt
     _switch(change, "model activated", data=data, wait=wait)
 
 
-@models.command("rollback")
 def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
     """Serve the version again that was active before."""
     _switch(Registry.rollback, "model rolled back", data=data, wait=wait)
@@ -146,9 +128,6 @@ def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
 
 def _switch(change: Callable[[Registry, tuple[str, ...]], str], what: str, *, data: Path | None, wait: bool) -> None:
     """Changes which version is active, and says who serves it."""
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.cli.models.serving import known_living, pinned_note, say_active  # noqa: PLC0415
-
     settings = load_settings(data=data)
     before = known_living(data=data) if wait else None
     active = change(Registry(settings.models_dir), load_transaction_class(settings.transaction).feature_names())
@@ -164,7 +143,6 @@ def _short(problem: str) -> str:
     return problem if problem in here else "unreadable: `riskline models verify` says why"
 
 
-@models.command("verify")
 def verify(*, version: VersionArgument, data: DataOption = None) -> None:
     """Check every byte of a version."""
     Registry(load_settings(data=data).models_dir).load(version)

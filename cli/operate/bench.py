@@ -12,11 +12,6 @@ from riskline.shared.errors import InstallationError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("bench")(bench)
-
-
 def bench(
     *,
     only: Annotated[

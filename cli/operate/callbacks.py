@@ -1,43 +1,22 @@
 """`riskline callbacks`: what became of callbacks, another try for them, and what a receiver's developer needs."""
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from riskline.cli.changes import note_change
-from riskline.cli.help import WholeSentences
-from riskline.cli.installation import DataOption, installation_settings, installation_store
-from riskline.cli.operate.keys import configured_secrets
-from riskline.cli.operate.listen import listen
-from riskline.cli.operate.verify import verify
+from riskline.cli.change_log import note_change
+from riskline.cli.installation import installation_store
+from riskline.cli.options import DataOption, JsonOption
 from riskline.shared.errors import InstallationError
-
-if TYPE_CHECKING:
-    from riskline.shared.store.callbacks import PausedReceiver
-    from riskline.shared.store.operations import AllCallbacks
+from riskline.shared.process.jobs import CALLBACKS_QUEUE, Tickets
+from riskline.shared.store.callbacks import PausedReceiver
+from riskline.shared.store.operations import AllCallbacks
+from riskline.shared.webhooks.event import shown_by_itself
 
 MOST_SHOWN = 1_000_000
-
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    group = typer.Typer(
-        cls=WholeSentences, help="Callbacks: list, send again, and try a receiver.", no_args_is_help=True
-    )
-    group.command("list")(list_callbacks)
-    group.command("receivers")(receivers)
-    group.command("show")(show)
-    group.command("replay")(replay)
-    group.command("test")(try_receiver)
-    group.command("listen")(listen)
-    group.command("verify")(verify)
-    app.add_typer(group, name="callbacks")
 
 
 def list_callbacks(
@@ -48,9 +27,6 @@ def list_callbacks(
     as_json: JsonOption = False,
 ) -> None:
     """List the callbacks that are pending, oldest first, and those that were given up, the last first."""
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.shared.store.operations import AllCallbacks  # noqa: PLC0415
-
     with installation_store(data=data) as store:
         callbacks = AllCallbacks(store.shards)
         count_pending, count_dead = callbacks.counts()
@@ -71,8 +47,6 @@ def list_callbacks(
 
 def receivers(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the receivers that are left alone as their attempts fail: how many callbacks wait, and when one is tried."""
-    from riskline.shared.store.operations import AllCallbacks  # noqa: PLC0415  # redis-py, as above
-
     with installation_store(data=data) as store:
         paused = AllCallbacks(store.shards).paused()
     for each in paused:
@@ -84,8 +58,6 @@ def receivers(*, data: DataOption = None, as_json: JsonOption = False) -> None:
 
 def show(transaction_id: str, *, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show one transaction's callback with each of its attempts."""
-    from riskline.shared.store.operations import AllCallbacks  # noqa: PLC0415  # redis-py, as above
-
     with installation_store(data=data) as store:
         for _, state in _states(AllCallbacks(store.shards), [transaction_id]):
             typer.echo(
@@ -103,9 +75,6 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Send callbacks again, from the first attempt on, whatever became of them; exit 1 where one named is not there."""
-    from riskline.shared.process.jobs import CALLBACKS_QUEUE, Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
-    from riskline.shared.store.operations import AllCallbacks  # noqa: PLC0415  # redis-py, same
-
     if bool(transaction_ids) == dead:
         raise typer.BadParameter("name the transactions, or give --dead, not both", param_hint="TRANSACTION_IDS")
     with installation_store(data=data) as store:
@@ -127,26 +96,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def try_receiver(url: str, *, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Send a signed event to a URL now, by the rules for all callbacks; exit 1 where it is not received."""
-    # the HTTP client: `riskline --help` shall not wait for it
-    from riskline.worker.delivery.attempt import send_test_event  # noqa: PLC0415
-
-    settings = installation_settings(data=data)
-    configured_secrets()
-    attempt = asyncio.run(send_test_event(url, settings))
-    received = attempt["error"] is None and str(attempt["status"]).startswith("2")
-    if as_json:
-        typer.echo(json.dumps({"received": received, **attempt}))
-    else:
-        typer.echo(f"{'received' if received else 'not received'}: {_attempt(attempt)}")
-    if not received:
-        raise typer.Exit(1)
-
-
-def _states(callbacks: "AllCallbacks", ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    from riskline.shared.webhooks.event import shown_by_itself  # noqa: PLC0415  # orjson: `riskline --help` shall not wait for it
-
+def _states(callbacks: AllCallbacks, ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((transaction_id, shown_by_itself(kept)) for transaction_id, kept in callbacks.read(ids))
 
 
@@ -155,17 +105,17 @@ def _line(transaction_id: str, state: Mapping[str, Any]) -> str:
     if state["status"] == "dead":
         outcome = str(state["error"])
     else:
-        outcome = f"next attempt {state['next_attempt_at']}" + (f"; last: {_attempt(last)}" if last else "")
+        outcome = f"next attempt {state['next_attempt_at']}" + (f"; last: {attempt_line(last)}" if last else "")
     return f"{state['status']:<8} {transaction_id}  {state['url']}  {outcome}"
 
 
-def _paused(receiver: "PausedReceiver") -> str:
+def _paused(receiver: PausedReceiver) -> str:
     waiting = f"{receiver.waiting} callback{'s wait' if receiver.waiting != 1 else ' waits'}"
     failed = f"the last {receiver.failures} attempts failed"
     return f"{receiver.host} is paused: {failed}, {waiting}, one is tried at {_moment(receiver)}"
 
 
-def _moment(receiver: "PausedReceiver") -> str:
+def _moment(receiver: PausedReceiver) -> str:
     return datetime.fromtimestamp(receiver.next_attempt_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
@@ -173,10 +123,11 @@ def _page(transaction_id: str, state: Mapping[str, Any]) -> str:
     rows = {"transaction": transaction_id, **{name: state[name] for name in ("event", "url", "webhook_id", "status")}}
     rows |= {"next attempt": state["next_attempt_at"], "given up": state.get("error")}
     lines = [f"{name:<13} {value}" for name, value in rows.items() if value is not None]
-    return "\n".join([*lines, *(f"  {each['at']}  {_attempt(each)}" for each in state["attempts"])])
+    return "\n".join([*lines, *(f"  {each['at']}  {attempt_line(each)}" for each in state["attempts"])])
 
 
-def _attempt(attempt: Mapping[str, Any]) -> str:
+def attempt_line(attempt: Mapping[str, Any]) -> str:
+    """One attempt in words: its status or error, how long it took, and how the answer begins."""
     took = f" after {attempt['latency_ms']:.0f} ms" if attempt["latency_ms"] is not None else ""
     if attempt["error"] is not None:
         return f"{attempt['error']}{took}"

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Self
 import orjson
 import typer
 
-from riskline.cli.operate.keys import configured_secrets
+from riskline.cli.operate.api_keys import configured_secrets
 from riskline.cli.operate.verify import joined
 from riskline.shared.errors import InstallationError
 from riskline.shared.webhooks.signing import ID, Checked, check

@@ -17,19 +17,15 @@ OutOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-
-    @app.command("openapi")
-    def openapi(out: OutOption = None) -> None:
-        """Print the OpenAPI 3.1 document of the API."""
-        transaction_class = load_transaction_class(load_settings().transaction)
-        document = build_openapi(transaction_class, version=version("riskline"))
-        text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-        if out is None:
-            typer.echo(text)
-            return
-        try:
-            out.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InstallationError(f"{out} cannot be written ({error.strerror}): name another file") from error
+def openapi(out: OutOption = None) -> None:
+    """Print the OpenAPI 3.1 document of the API."""
+    transaction_class = load_transaction_class(load_settings().transaction)
+    document = build_openapi(transaction_class, version=version("riskline"))
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    if out is None:
+        typer.echo(text)
+        return
+    try:
+        out.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InstallationError(f"{out} cannot be written ({error.strerror}): name another file") from error

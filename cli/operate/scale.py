@@ -2,20 +2,21 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from redis import Redis
+from redis.exceptions import ResponseError
 
-from riskline.cli.installation import DataOption, installation_settings, installation_store
+from riskline.cli.installation import installation_settings, installation_store
+from riskline.cli.options import DataOption, JsonOption
 from riskline.shared.domain.capacity import Load, Target, pace, times, workers_needed
 from riskline.shared.errors import InstallationError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from redis import Redis
-
-    from riskline.shared.store.status.counts import Counts
+from riskline.shared.store.connect.connection import redis_faults_named
+from riskline.shared.store.operations import AllAudits
+from riskline.shared.store.status.counts import Counts, together
+from riskline.shared.store.status.paces import Paces
 
 MEASURE_SECONDS = 3.0
 """Long enough for a few requests of many transactions each."""
@@ -34,14 +35,9 @@ class Sight(NamedTuple):
     """What was seen of the queue at one moment."""
 
     at: float
-    counts: "Counts"
-    redis_seconds: "Sequence[float] | None"
+    counts: Counts
+    redis_seconds: Sequence[float] | None
     """What the Redis of each shard has used of a processor core; None where one does not say."""
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("scale")(scale)
 
 
 def scale(
@@ -52,12 +48,9 @@ def scale(
     drain: Annotated[float | None, typer.Option("--drain", help=DRAIN, show_default=False)] = None,
     least: Annotated[int | None, typer.Option("--min", min=1, help=LEAST, show_default=False)] = None,
     most: Annotated[int | None, typer.Option("--max", min=1, help=MOST, show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say how many scoring workers the present load and backlog need, and ten and a hundred times the load."""
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.shared.store.status.paces import Paces  # noqa: PLC0415
-
     given = {"scale_utilisation": utilisation, "scale_drain": drain, "scale_min": least, "scale_max": most}
     target = installation_settings(data=data, **given).scale_target
     with installation_store(data=data) as store:
@@ -78,13 +71,7 @@ def scale(
         _tell(load, target, measured_seconds=seconds, oldest_seconds=oldest_seconds, redis_share=share)
 
 
-def _look(shards: "Sequence[Redis]") -> Sight:
-    from redis.exceptions import ResponseError  # noqa: PLC0415  # redis-py: see above
-
-    from riskline.shared.store.connect.connection import redis_faults_named  # noqa: PLC0415  # redis-py: see above
-    from riskline.shared.store.operations import AllAudits  # noqa: PLC0415  # redis-py: see above
-    from riskline.shared.store.status.counts import together  # noqa: PLC0415  # redis-py: see above
-
+def _look(shards: Sequence[Redis]) -> Sight:
     counts = together(AllAudits(shards).counts())
     at = time.monotonic()
     with redis_faults_named():

@@ -11,7 +11,8 @@ from typing import Annotated
 import orjson
 import typer
 
-from riskline.cli.operate.keys import configured_secrets
+from riskline.cli.operate.api_keys import configured_secrets
+from riskline.cli.options import JsonOption
 from riskline.shared.errors import InstallationError, RisklineError
 from riskline.shared.webhooks.signing import ID, Checked, check, shown_age
 
@@ -23,7 +24,7 @@ END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 def verify(
     *,
     file: Annotated[Path, typer.Argument(help="A request as it came, or JSON with headers and body; - is stdin.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which secret signed a callback that was kept, and how old it is; exit 1 where none did."""
     secrets = configured_secrets()

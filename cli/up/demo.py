@@ -10,7 +10,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import typer
+
 import riskline
+from riskline.cli.installation import installation_settings
+from riskline.cli.options import DataOption
 from riskline.cli.up.supervisor import TETHER
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.features import first_example
@@ -95,3 +99,8 @@ def example_call(base_url: str, transaction_class: type[TransactionModel], *, wi
     return (
         f"curl -sw '\\n' '{base_url}/score-transaction?explain=true' -H 'Content-Type: application/json'{key} -d {body}"
     )
+
+
+def demo_model(*, data: DataOption = None) -> None:
+    """Make a model from simulated transactions where there is none; for a container that prepares a volume."""
+    ensure_model(installation_settings(data=data), say=lambda message: typer.echo(f"riskline: {message}", err=True))

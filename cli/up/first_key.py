@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from riskline.cli.operate.keys import known_keys, make, store
+from riskline.cli.operate.api_keys import known_keys, make, store
 from riskline.ingest.auth.authentication import create_gate
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.access.key_file import KeyFile

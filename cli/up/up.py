@@ -1,27 +1,21 @@
 """The whole service in one terminal: Redis, API and workers, started, watched and stopped together."""
 
-import errno
-import http.client
-import json
 import os
-import re
 import shutil
 import signal
-import socket
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from riskline.cli.installation import Installation, RunningState, open_store
+from riskline.cli.up.api_probe import Readiness, base_url, free_port, say
 from riskline.cli.up.console_link import console_lines
 from riskline.cli.up.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from riskline.cli.up.first_key import Admission, admission
+from riskline.cli.up.redis_fault import without_password, without_redis
 from riskline.cli.up.redis_server import command, end_leftover, find_server, probe, socket_path, wait_until_ready
 from riskline.cli.up.supervisor import Child, Supervisor
 from riskline.shared.domain.class_check import load_transaction_class
@@ -39,20 +33,6 @@ WORKER_STOP_SECONDS = 15.0
 REDIS_STOP_SECONDS = 10.0
 
 READY_POLL_SECONDS = 0.1
-
-ANSWER_SECONDS = 2.0
-"""For /health/ready, which itself gives Redis a second."""
-
-MOST_BYTES = 1_000_000
-"""Of an answer that is read: what listens there need not be ours."""
-
-IMPATIENT_POLLS = 300
-"""Polls without readiness after which we say what is missing: 30 s."""
-
-
-def say(message: str) -> None:
-    """One line for whoever sits at the terminal."""
-    print(f"riskline: {message}", file=sys.stderr, flush=True)  # noqa: T201  # what the command says
 
 
 def run_up(settings: Settings, *, workers: int) -> None:
@@ -232,103 +212,6 @@ def _require_store(settings: Settings) -> None:
     except (RedisError, OSError) as error:
         url = without_password(settings.store_url)
         raise InstallationError(without_redis(url, error, variable="RISKLINE_STORE_URL")) from error
-
-
-def without_redis(url: str, error: BaseException | None, *, variable: str = "REDIS_URL") -> str:
-    """Why the Redis at a URL, which may be shown, cannot be used, and what to do."""
-    if isinstance(error, AuthenticationError) or "NOAUTH" in str(error) or "HELLO must be called" in str(error):
-        return f"Redis at {url} wants another user or password: correct {variable}"
-    if isinstance(error, ResponseError):
-        return f"Redis at {url} refuses us ({error}): correct {variable}"
-    if isinstance(error, RedisTimeoutError):
-        return f"Redis does not answer in time at {url} ({error}): see whether it hangs, or correct {variable}"
-    return f"no Redis answers at {url} ({error}): start it, or correct {variable}"
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    # by hand: several hosts, or a / in a password that should have been encoded, are beyond urlsplit
-    url = re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?<=[?&])(\w*password)=[^&]*", r"\1=***", url)
-
-
-def free_port(host: str, port: int) -> int:
-    """The port, or one that is free for 0.
-
-    Raises:
-        InstallationError: the port is in use, or the address is not this machine's.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-            chosen: int = trial.getsockname()[1]
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise InstallationError(
-                f"port {port} on {host} is in use: stop what listens there, or choose another with --port 9000 "
-                "(0 picks a free one), which with make is: make run UP_FLAGS='--port 9000'"
-            ) from error
-        raise InstallationError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
-    return chosen
-
-
-def base_url(host: str, port: int) -> str:
-    """Where a browser on this machine finds the API."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
-
-
-@dataclass
-class Readiness:
-    """Asks the API whether everything is there; says once what is missing if that takes long."""
-
-    host: str
-    port: int
-    say: Callable[[str], None] = say
-    polls: int = 0
-
-    def reached(self) -> bool:
-        """Whether /health/ready answers 200 now."""
-        self.polls += 1
-        answered = self.ask()
-        if self.polls == IMPATIENT_POLLS and (answered is None or not answered.is_ready):
-            self.say(f"still not ready: {'the API does not answer' if answered is None else answered.sentence}")
-        return answered is not None and answered.is_ready
-
-    def ask(self) -> "Answered | None":
-        """What an API of ours says of its readiness; None where none answers within ANSWER_SECONDS."""
-        parts = urlsplit(base_url(self.host, self.port))
-        connection = http.client.HTTPConnection(str(parts.hostname), self.port, timeout=ANSWER_SECONDS)
-        try:
-            connection.request("GET", "/health/ready")
-            response = connection.getresponse()
-            told = json.loads(response.read(MOST_BYTES))
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
-        finally:
-            connection.close()
-        if not isinstance(told, dict) or "missing" not in told:
-            return None
-        return Answered(response.status == http.client.OK, told)
-
-
-class Answered(NamedTuple):
-    """What /health/ready says."""
-
-    is_ready: bool
-    told: Mapping[str, Any]
-
-    @property
-    def sentence(self) -> str:
-        """Whether it is ready, and what is missing or amiss."""
-        checks = self.told.get("checks", {})
-        names = self.told["missing"] if not self.is_ready else self.told.get("degraded", [])
-        reasons = "; ".join(f"{name} ({checks.get(name, 'no reason is given')})" for name in names)
-        if self.is_ready:
-            return "is ready" + (f", but degraded: {reasons}" if reasons else "")
-        return f"is not ready: {reasons}"
 
 
 def banner(settings: Settings, transaction_class: type[TransactionModel], admitted: Admission, console: str) -> str:

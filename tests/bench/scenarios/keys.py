@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.access.rate import Rate
 from tests.bench import service

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.shared.access.api_keys import ApiKey, Scope, digest_of, found, new_key, parse_keys
 from riskline.shared.access.key_file import HEADER, KeyFile
 from riskline.shared.errors import InstallationError

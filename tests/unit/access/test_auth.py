@@ -12,7 +12,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate, create_gate
 from riskline.ingest.auth.scopes import ACCESS, BY_SESSION, OPEN
 from riskline.ingest.main import application

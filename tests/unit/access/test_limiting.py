@@ -11,7 +11,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.rate_limits import FRESH_SECONDS, TELL_SECONDS, Account, Limiter
 from riskline.ingest.problems.problem import Problem

@@ -13,10 +13,10 @@ import fakeredis
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from riskline.cli import changes
-from riskline.cli.changes import note_change, os_user
+from riskline.cli import change_log
+from riskline.cli.change_log import note_change, os_user
 from riskline.cli.installation import OpenStore
-from riskline.cli.operate.keys import make, store
+from riskline.cli.operate.api_keys import make, store
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.settings import Settings, load_settings
@@ -47,7 +47,7 @@ class Redis:
 @pytest.fixture
 def redis(monkeypatch: pytest.MonkeyPatch) -> Redis:
     redis = Redis()
-    monkeypatch.setattr(changes, "open_store", redis.open)
+    monkeypatch.setattr(change_log, "open_store", redis.open)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     return redis
 
@@ -129,7 +129,7 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     def nobody(_: int) -> object:
         raise KeyError
 
-    monkeypatch.setattr(changes.pwd, "getpwuid", nobody)
+    monkeypatch.setattr(change_log.pwd, "getpwuid", nobody)
 
     assert os_user() == f"uid {os.getuid()}@{socket.gethostname()}"
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from riskline.cli.doctor.doctor import Finding, Verdict, check_port, diagnose
+from riskline.cli.doctor.doctor import check_port, diagnose
+from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.doctor.redis import decided_by_workers
 from riskline.shared.settings import load_settings
 from riskline.shared.store.status.counts import Counts

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from riskline.cli.doctor.doctor import Verdict
-from riskline.cli.doctor.keys import check_keys
+from riskline.cli.doctor.api_keys_check import check_keys
+from riskline.cli.doctor.finding import Verdict
 from riskline.cli.main import run
 from riskline.cli.up.first_key import admission
 from riskline.shared.access.api_keys import Scope, digest_of, parse_keys

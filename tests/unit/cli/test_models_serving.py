@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from riskline.cli.doctor.doctor import Verdict
+from riskline.cli.doctor.finding import Verdict
 from riskline.cli.doctor.models import versions_served
 from riskline.cli.models.serving import Look, cell, follow, pinned_note, remarks, with_processes
 from riskline.shared.errors import InstallationError

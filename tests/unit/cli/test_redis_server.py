@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from riskline.cli.up.redis_fault import without_password
 from riskline.cli.up.redis_server import LONGEST_SOCKET_PATH, command, find_server, server_candidates, socket_path
-from riskline.cli.up.up import without_password
 from riskline.shared.errors import InstallationError
 
 

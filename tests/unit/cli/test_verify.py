@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import riskline.cli.operate.keys
+from riskline.cli.operate.api_keys import new
 from riskline.cli.operate.verify import read_request, verify
 from riskline.shared.errors import InstallationError, RisklineError, SettingsError
 from riskline.shared.webhooks.signing import Signer, new_secret, parse_secrets
@@ -21,7 +21,9 @@ BODY = '{"type":"riskline.test","data":{"message":"Café"}}'.encode()
 
 app = typer.Typer()
 app.command("verify")(verify)
-riskline.cli.operate.keys.register(app)
+keys = typer.Typer()
+keys.command("new")(new)
+app.add_typer(keys, name="keys")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.shared.access.api_keys import Scope
 from riskline_client import (

@@ -7,7 +7,7 @@ import fakeredis
 import orjson
 import pytest
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.console.frame.sessions import ABSOLUTE, BELIEVED, COOKIE, IDLE_SECONDS, digest_of_token
 from riskline.shared.access.api_keys import Scope

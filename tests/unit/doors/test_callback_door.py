@@ -10,7 +10,7 @@ from falcon import testing
 from jsonschema import Draft202012Validator
 from pydantic import model_validator
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.openapi.document import build_openapi
 from riskline.ingest.submission.callback_field import Submissions

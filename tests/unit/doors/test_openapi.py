@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from typer.testing import CliRunner
 
 import riskline.cli.operate.openapi
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.rate_limits import Limiter
 from riskline.ingest.middleware.request_id import Router
@@ -291,7 +291,7 @@ def test_real_answers_are_as_the_document_says() -> None:
 def test_the_committed_document_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RISKLINE_TRANSACTION", raising=False)
     app = typer.Typer()
-    riskline.cli.operate.openapi.register(app)
+    app.command()(riskline.cli.operate.openapi.openapi)
 
     CliRunner().invoke(app, ["--out", str(tmp_path / "openapi.json")])
 
@@ -302,7 +302,7 @@ def test_the_committed_document_is_that_of_the_code(tmp_path: Path, monkeypatch:
 def test_the_command_prints_the_document_or_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(riskline.cli.operate.openapi, "version", lambda _name: "1.2.3")
     app = typer.Typer()
-    riskline.cli.operate.openapi.register(app)
+    app.command()(riskline.cli.operate.openapi.openapi)
 
     printed = CliRunner().invoke(app, [])
     written = CliRunner().invoke(app, ["--out", str(tmp_path / "openapi.json")])

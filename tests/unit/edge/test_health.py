@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.openapi.document import build_openapi
 from riskline.shared.access.api_keys import Scope

@@ -7,7 +7,7 @@ import falcon.inspect
 import orjson
 import pytest
 
-from riskline.cli.operate.keys import make
+from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.fastpath.requests import FastPathProtocol
 from riskline.shared.access.api_keys import Scope

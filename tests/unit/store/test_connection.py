@@ -7,7 +7,7 @@ from redis.connection import SSLConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
-from riskline.cli.up.up import without_password
+from riskline.cli.up.redis_fault import without_password
 from riskline.shared.errors import SettingsError
 from riskline.shared.settings import load_settings
 from riskline.shared.store.connect.connection import connect, connect_async

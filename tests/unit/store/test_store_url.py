@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from riskline.cli.up.up import without_password
+from riskline.cli.up.redis_fault import without_password
 from riskline.shared.errors import SettingsError
 from riskline.shared.settings import load_settings
 from riskline.shared.store.connect.url import parse_cluster_url

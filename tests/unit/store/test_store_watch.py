@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 from structlog.testing import capture_logs
 
-from riskline.cli.doctor.doctor import Verdict
+from riskline.cli.doctor.finding import Verdict
 from riskline.cli.doctor.store import accept_losses, check_identity
 from riskline.cli.installation import OpenStore
 from riskline.ingest.background.store_status import StoreWatch

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from riskline.cli.changes import note_change
-from riskline.cli.help import WholeSentences
-from riskline.cli.installation import DataOption
+from riskline.cli.change_log import note_change
+from riskline.cli.options import DataOption, JsonOption
 from riskline.shared.access.api_keys import (
     NAME,
     NAME_RULE,
@@ -39,17 +38,6 @@ SETTING_WHAT_TO_DO = "the second line goes into RISKLINE_API_KEYS, or into the f
 
 PERIOD = re.compile(r"([1-9][0-9]{0,4})([dh])", re.ASCII)
 IN_SETTING = "RISKLINE_API_KEYS"
-
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    group = typer.Typer(cls=WholeSentences, help="API keys, and secrets that sign callbacks.", no_args_is_help=True)
-    group.command("new")(new)
-    group.command("list")(list_keys)
-    group.command("revoke")(revoke)
-    app.add_typer(group, name="keys")
 
 
 def new(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from riskline.cli.doctor.doctor import Finding, Verdict
-from riskline.cli.operate.keys import known_keys
+from riskline.cli.doctor.finding import Finding, Verdict
+from riskline.cli.operate.api_keys import known_keys
 from riskline.shared.access.api_keys import ApiKey, check_distinct
 from riskline.shared.access.key_file import KeyFile
 from riskline.shared.errors import InstallationError

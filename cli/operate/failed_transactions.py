@@ -8,27 +8,16 @@ from typing import Annotated
 
 import typer
 
-from riskline.cli.changes import note_change
-from riskline.cli.help import WholeSentences
-from riskline.cli.installation import DataOption, installation_store
+from riskline.cli.change_log import note_change
+from riskline.cli.installation import installation_store
+from riskline.cli.options import DataOption, JsonOption
 from riskline.shared.domain.transaction import MOST_ID_CHARACTERS, TRANSACTION_ID_PATTERN
+from riskline.shared.process.jobs import Tickets
+from riskline.shared.store.operations import AllAudits, AllFailures
 
 MOST_SHOWN = 1_000_000
 
 ID = re.compile(TRANSACTION_ID_PATTERN)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    group = typer.Typer(
-        cls=WholeSentences, help="Transactions that failed: list them, try them again.", no_args_is_help=True
-    )
-    group.command("failed")(failed)
-    group.command("replay")(replay)
-    group.command("requeue")(requeue)
-    app.add_typer(group, name="transactions")
 
 
 def failed(
@@ -38,9 +27,6 @@ def failed(
     as_json: JsonOption = False,
 ) -> None:
     """List the transactions that failed, newest first, each with its reason."""
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.shared.store.operations import AllFailures  # noqa: PLC0415
-
     with installation_store(data=data) as store:
         failures = AllFailures(store.shards)
         found, count = list(failures.newest(limit)), failures.count()
@@ -67,9 +53,6 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Make failed transactions wait for a decision again; exit 1 where one of those named has not failed."""
-    from riskline.shared.process.jobs import Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
-    from riskline.shared.store.operations import AllFailures  # noqa: PLC0415  # redis-py, same
-
     if bool(transaction_ids) == every:
         raise typer.BadParameter("name the transactions, or give --all, not both", param_hint="TRANSACTION_IDS")
     not_failed: list[str] = []
@@ -91,9 +74,6 @@ def replay(
 
 def requeue(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Put undecided transactions in line again that `riskline doctor --audit` has found out of it."""
-    from riskline.shared.process.jobs import Tickets  # noqa: PLC0415  # imports RQ; `riskline --help` shall not wait for it
-    from riskline.shared.store.operations import AllAudits  # noqa: PLC0415  # redis-py, same
-
     with installation_store(data=data) as store:
         audit = AllAudits(store.shards)
         lost = audit.out_of_line()

@@ -9,6 +9,7 @@ import typer
 
 from riskline.cli.installation import installation_settings, open_store
 from riskline.shared.errors import RisklineError
+from riskline.shared.store.audit_log import PendingChanges, append_entries, audit_entry
 
 REDIS_SECONDS = 1.0
 """A command that was done does not wait for longer to be told of."""
@@ -19,9 +20,6 @@ def note_change(data: Path | None, what: str, **about: object) -> None:
 
     The change is made already, so that where neither keeps it a line on standard error says so.
     """
-    # redis-py: `riskline --help` shall not wait for it
-    from riskline.shared.store.audit_log import PendingChanges, append_entries, audit_entry  # noqa: PLC0415
-
     entry = audit_entry(os_user(), what, about)
     settings = installation_settings(data=data)
     pending = PendingChanges(settings.data)

@@ -1,0 +1,106 @@
+"""The API's address, and its readiness as another process sees it."""
+
+import errno
+import http.client
+import json
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from riskline.shared.errors import InstallationError
+
+ANSWER_SECONDS = 2.0
+"""For /health/ready, which itself gives Redis a second."""
+
+MOST_BYTES = 1_000_000
+"""Of an answer that is read: what listens there need not be ours."""
+
+IMPATIENT_POLLS = 300
+"""Polls without readiness after which we say what is missing: 30 s."""
+
+
+def say(message: str) -> None:
+    """One line for whoever sits at the terminal."""
+    print(f"riskline: {message}", file=sys.stderr, flush=True)  # noqa: T201  # what the command says
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or one that is free for 0.
+
+    Raises:
+        InstallationError: the port is in use, or the address is not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            chosen: int = trial.getsockname()[1]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InstallationError(
+                f"port {port} on {host} is in use: stop what listens there, or choose another with --port 9000 "
+                "(0 picks a free one), which with make is: make run UP_FLAGS='--port 9000'"
+            ) from error
+        raise InstallationError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+    return chosen
+
+
+def base_url(host: str, port: int) -> str:
+    """Where a browser on this machine finds the API."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
+@dataclass
+class Readiness:
+    """Asks the API whether everything is there; says once what is missing if that takes long."""
+
+    host: str
+    port: int
+    say: Callable[[str], None] = say
+    polls: int = 0
+
+    def reached(self) -> bool:
+        """Whether /health/ready answers 200 now."""
+        self.polls += 1
+        answered = self.ask()
+        if self.polls == IMPATIENT_POLLS and (answered is None or not answered.is_ready):
+            self.say(f"still not ready: {'the API does not answer' if answered is None else answered.sentence}")
+        return answered is not None and answered.is_ready
+
+    def ask(self) -> "Answered | None":
+        """What an API of ours says of its readiness; None where none answers within ANSWER_SECONDS."""
+        parts = urlsplit(base_url(self.host, self.port))
+        connection = http.client.HTTPConnection(str(parts.hostname), self.port, timeout=ANSWER_SECONDS)
+        try:
+            connection.request("GET", "/health/ready")
+            response = connection.getresponse()
+            told = json.loads(response.read(MOST_BYTES))
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+        if not isinstance(told, dict) or "missing" not in told:
+            return None
+        return Answered(response.status == http.client.OK, told)
+
+
+class Answered(NamedTuple):
+    """What /health/ready says."""
+
+    is_ready: bool
+    told: Mapping[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        """Whether it is ready, and what is missing or amiss."""
+        checks = self.told.get("checks", {})
+        names = self.told["missing"] if not self.is_ready else self.told.get("degraded", [])
+        reasons = "; ".join(f"{name} ({checks.get(name, 'no reason is given')})" for name in names)
+        if self.is_ready:
+            return "is ready" + (f", but degraded: {reasons}" if reasons else "")
+        return f"is not ready: {reasons}"
