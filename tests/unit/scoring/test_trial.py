@@ -1,10 +1,11 @@
 """A row that ends its process is found out in another one, at once, and the worker and the other rows live on."""
 
 import ctypes
+import faulthandler
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +24,16 @@ ENDS = {
     "an exit": lambda: os._exit(0),
     "aborted": os.abort,
 }
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """pytest's handler would print a traceback of each process that is meant to end."""
+    was_enabled = faulthandler.is_enabled()
+    faulthandler.disable()
+    yield
+    if was_enabled:
+        faulthandler.enable()
 
 
 def attempt(rows: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, Page
@@ -145,15 +146,16 @@ async def test_an_entry_that_is_no_decision_is_passed_over(field: str, text: byt
     await log.close()
 
 
-async def test_an_entry_that_is_no_decision_is_told_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_entry_that_is_no_decision_is_told_of_once() -> None:
     log = fake_log()
     await log.add_foreign_entry("d", b"{")
     await log.add("a")
 
-    for _ in range(3):
-        await log.decisions.page(OLDEST, limit=10)
+    with capture_logs() as lines:
+        for _ in range(3):
+            await log.decisions.page(OLDEST, limit=10)
 
-    assert capsys.readouterr().out.count("entries of the feed are no decisions") == 1
+    assert sum("entries of the feed are no decisions" in line["event"] for line in lines) == 1
     await log.close()
 
 

@@ -46,6 +46,11 @@ def test_the_version_that_wrote_a_file_is_found_without_opening_it(
     assert looked.sha256 == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
 
 
+def text(value: str) -> bytes:
+    """A short text as pickle has it: with its length."""
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
 @pytest.mark.parametrize(
     ("written", "told"),
     [
@@ -68,7 +73,7 @@ def test_a_file_of_another_version_is_not_opened_and_says_how_it_can_be(
     warnings: list[str] = []
     content = pickle.dumps((Evil("raise ValueError('it was opened')"), forest()))
     file = tmp_path / "team.pkl"
-    file.write_bytes(content.replace(b"\x8c\x05" + RELEASE.encode(), b"\x8c\x05" + written.encode()))
+    file.write_bytes(content.replace(text(RELEASE), text(written)))
 
     with pytest.raises(BundleError) as refused:
         imported(file, warn=warnings.append)
