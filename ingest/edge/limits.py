@@ -2,11 +2,12 @@
 
 import asyncio
 import resource
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from riskline.ingest.edge.turns import Turns
 from riskline.ingest.recording.pressure import Pressure
 from riskline.shared.log import get_logger
+from riskline.shared.settings import Settings
 
 log = get_logger(__name__)
 
@@ -29,6 +30,11 @@ class Limits(NamedTuple):
     connections: int = 10_000
     request_seconds: float = 15.0
     in_flight: int = 4_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those of the settings."""
+        return cls(settings.max_connections, settings.request_timeout, settings.max_in_flight)
 
 
 DEFAULT_LIMITS = Limits()

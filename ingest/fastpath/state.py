@@ -1,20 +1,17 @@
 """What the connections of an API process share for the fast path: its doors, known heads, and the work behind them."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
 
-from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.hosts import Hosts
-from riskline.ingest.auth.rate_limits import Account, Limiter
+from riskline.ingest.auth.rate_limits import Account
 from riskline.ingest.auth.scopes import ACCESS, Access
 from riskline.ingest.problems.problem import Problem, described, help_link
-from riskline.ingest.recording.pressure import Pressure
 from riskline.ingest.resources.score import ScoreResource
 from riskline.ingest.resources.transactions import TransactionsResource
-from riskline.ingest.submission.submissions import Submitter
+from riskline.ingest.services import Services
 from riskline.shared.telemetry.metrics import REQUEST_SECONDS, REQUESTS, Tally
 
 STATE = "fast_path"
@@ -58,27 +55,21 @@ class FastPath:
 
     def __init__(
         self,
+        services: Services,
         *,
         score: ScoreResource,
         transactions: TransactionsResource,
-        submitter: Submitter,
-        pressure: Pressure,
-        gate: Gate,
         hosts: Hosts,
-        limiter: Limiter,
-        end_waits: Callable[[], None],
-        strict: bool,
         max_body_bytes: int,
-        traced: bool = False,
     ) -> None:
-        """`traced` requests all go the ordinary way, where their spans are made."""
-        self.doors = {} if traced else DOORS
-        self.end_waits = end_waits
-        self.strict = strict
+        # where traces are made, all requests go the ordinary way
+        self.doors = DOORS if services.tracing is None else {}
+        self._waits = (services.waiting, services.feed)
+        self.strict = services.strict is not None
         self.decide = score.decide
         self.submission = transactions.submission
-        self.enqueue = submitter.enqueue
-        self.pressure = pressure
+        self.enqueue = services.submitter.enqueue
+        self.pressure = services.recorder.pressure
         self.max_body_bytes = max_body_bytes
         self.scored = Tally(
             REQUESTS.labels("/score-transaction", "POST", "200"), REQUEST_SECONDS.labels("/score-transaction", "no")
@@ -87,19 +78,25 @@ class FastPath:
             REQUESTS.labels("/transactions", "POST", "202"), REQUEST_SECONDS.labels("/transactions", "no")
         )
         self.refused = REQUESTS.labels("/score-transaction", "POST", "503")
-        self.gate = gate
+        self.gate = services.gate
         self.hosts = hosts
-        self._limiter = limiter
-        self.clock = limiter.clock
+        self._limiter = services.limiter
+        self.clock = services.limiter.clock
         self.heads: dict[bytes, Plain] = {}
         # a head that is known was admitted: with other keys each has to be admitted anew
-        gate.on_change(self.heads.clear)
+        services.gate.on_change(self.heads.clear)
+        services.departure.on_begin(self.close_doors)
         self._defaults: list[tuple[bytes, bytes]] = []
         self._first_lines: dict[bytes, bytes] = {}
 
     async def process_startup(self, scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Makes itself known to the server's connections."""
         scope.get("state", {})[STATE] = self
+
+    def end_waits(self) -> None:
+        """Answers all who wait, at either door: the server stops."""
+        for each in self._waits:
+            each.end_waits()
 
     def close_doors(self) -> None:
         """Sends all requests the ordinary way from now on."""

@@ -1,38 +1,23 @@
-"""Long-polls: one subscription for the whole process, one future for each client that waits."""
+"""Long-polls: one future for each client that waits for a decision."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-import orjson
-from redis.asyncio import Redis
-
-from riskline.ingest.background.every import every
 from riskline.ingest.long_polls.shared_reads import Read, Reads, in_batches
 from riskline.shared.domain.lifecycle import Status
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
-from riskline.shared.outage import Outage
-from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.interfaces import TransactionIntake
-from riskline.shared.store.keys import FIRST
 from riskline.shared.store.records import Record
 from riskline.shared.store.sharding.sharded_store import Route, ShardedIntake
 from riskline.shared.store.sharding.shards import by_shard
 
 log = get_logger(__name__)
 
-RECHECK_SECONDS = 1.0
-"""How often the records of all waited-for transactions are looked at: a wake-up may be lost with Redis."""
-
-SILENCE_SECONDS = 4.0
-"""After which a server that is listened to is taken for lost: it is asked for a sign of life at each look."""
-
 NOT_YET: Record = {}
 """What a wait gives that ended without a decision."""
-
-CHANNELS = (FIRST.decided_channel,)
 
 
 class Places:
@@ -59,18 +44,15 @@ class Places:
 class Waiting:
     """Reads transactions for clients, and wakes those that wait for a decision."""
 
-    def __init__(self, intake: TransactionIntake, places: Places, *, channels: Sequence[str] = CHANNELS) -> None:
-        """Decisions are heard of on the channels, one for each shard of the store."""
+    def __init__(self, intake: TransactionIntake, places: Places) -> None:
         self.places = places
         parts = intake.parts if isinstance(intake, ShardedIntake) else (intake,)
         self._reads = [Reads(part) for part in parts]
         self._route: Route = intake.route if isinstance(intake, ShardedIntake) else _the_only_one
         self._rechecks: dict[int, asyncio.Task[None]] = {}
         self._heard_meanwhile: defaultdict[int, set[str]] = defaultdict(set)
-        self._channels = channels
         self._waiters: defaultdict[str, set[Read]] = defaultdict(set)
         self._ending = False
-        self._outage = Outage(log, failing="the subscription is lost", back="the subscription works again")
 
     async def for_decision(self, transaction_id: str, *, timeout_seconds: float) -> Record | None:
         """The record as soon as it is decided, or as it is when the time is over; None where there is none.
@@ -126,6 +108,11 @@ class Waiting:
         """
         return await self._reads[self._route(transaction_id)].read(transaction_id)
 
+    @property
+    def has_waiters(self) -> bool:
+        """Whether a client waits for a decision."""
+        return bool(self._waiters)
+
     async def wake(self, transaction_ids: Collection[str]) -> None:
         """Gives those who wait for any of these their records, where they are decided.
 
@@ -153,39 +140,7 @@ class Waiting:
                     if not decided.done():
                         decided.set_result(record)
 
-    async def listen(self, redis: Redis) -> None:
-        """Hears of decisions until cancelled; an outage of Redis is waited out."""
-
-        async def hear() -> None:
-            with redis_faults_named():
-                await self._hear(redis)
-
-        await every(RECHECK_SECONDS, hear, log=log, failed="subscription failed", outage=self._outage.failed)
-
-    async def _hear(self, redis: Redis) -> None:
-        async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
-            await subscription.subscribe(*self._channels)
-            await self.recheck()
-            self._outage.over()
-            time = asyncio.get_running_loop().time
-            next_recheck = time() + RECHECK_SECONDS
-            heard_at = time()
-            while True:
-                message = await subscription.get_message(timeout=RECHECK_SECONDS)
-                if message is not None:
-                    heard_at = time()
-                    if self._waiters and message["type"] == "message":
-                        await self._heard(orjson.loads(message["data"]))
-                if time() >= next_recheck:
-                    await self.recheck()
-                    if len(self._reads) > 1:
-                        # what is read is elsewhere: nothing else tells whether the server that is listened to lives
-                        if time() - heard_at > SILENCE_SECONDS:
-                            raise StoreUnavailableError("Redis: the subscription is silent")
-                        await subscription.ping()
-                    next_recheck = time() + RECHECK_SECONDS
-
-    async def _heard(self, decided: dict[str, Record] | list[str]) -> None:
+    async def heard(self, decided: dict[str, Record] | list[str]) -> None:
         """Takes the records that came with the message, or reads them where there were many."""
         if isinstance(decided, dict):
             self.tell(decided)

@@ -9,17 +9,11 @@ import falcon.asgi
 import orjson
 from redis.asyncio import Redis
 
-from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.scopes import READ
-from riskline.ingest.background.backlog import Backlog
 from riskline.ingest.background.exported_metrics import Kept
-from riskline.ingest.background.process_status import Fleet
 from riskline.ingest.background.redis_status import redis_info
-from riskline.ingest.background.store_status import StoreWatch
-from riskline.ingest.edge.departure import Departure
-from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.ingest.services import Services
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.model.serving import Serving
 from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.status.processes import by_version, refusing
 from riskline.shared.telemetry.metrics import exposition
@@ -51,31 +45,12 @@ NOBODY_DELIVERS = "No worker delivers the callbacks that are due. Start `risklin
 class HealthResource:
     """GET /health, as the widely copied tutorials have it; /health/live; /health/ready."""
 
-    def __init__(
-        self,
-        *,
-        serving: Serving,
-        redis: Sequence[Redis],
-        recorder: AnyRecorder,
-        backlog: Backlog,
-        fleet: Fleet,
-        gate: Gate,
-        store_watch: StoreWatch,
-        departure: Departure,
-    ) -> None:
-        """`redis` has each shard of the store."""
-        self._serving = serving
-        self._redis = redis
-        self._recorder = recorder
-        self._backlog = backlog
-        self._fleet = fleet
-        self._gate = gate
-        self._store_watch = store_watch
-        self._departure = departure
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 `healthy` where transactions can be scored, else 503 `unhealthy`."""
-        model = self._serving.model
+        model = self._services.serving.model
         health: dict[str, Any] = {
             "status": "unhealthy" if model is None else "healthy",
             "model_loaded": model is not None,
@@ -83,7 +58,7 @@ class HealthResource:
         }
         if model is None:
             resp.status = falcon.HTTP_503
-            health["detail"] = self._serving.problem if self._tells_all(req) else NO_MODEL
+            health["detail"] = self._services.serving.problem if self._tells_all(req) else NO_MODEL
         resp.data = orjson.dumps(health)
 
     async def on_get_live(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -95,17 +70,17 @@ class HealthResource:
 
         What is degraded leaves it ready: the process does its part, and taken out of rotation it could do none.
         """
-        problems = await asyncio.gather(*(_problem_of(redis) for redis in self._redis))
+        problems = await asyncio.gather(*(_problem_of(redis) for redis in self._services.store.clients))
         redis_problem = None if None in problems else problems[0]
-        model = self._serving.model
-        stopping = self._departure.has_begun
+        model = self._services.serving.model
+        stopping = self._services.departure.has_begun
         gone = {"model": model is None, "redis": redis_problem is not None, "process": stopping}
         missing = [name for name, is_gone in gone.items() if is_gone]
         if missing:
             resp.status = falcon.HTTP_503
         degraded = {} if redis_problem else self._degraded()
         tells_all = self._tells_all(req)
-        model_problem = self._serving.problem if tells_all else NO_MODEL
+        model_problem = self._services.serving.problem if tells_all else NO_MODEL
         redis_told = (redis_problem if tells_all else NO_REDIS) if redis_problem else _told(problems, in_full=tells_all)
         resp.data = orjson.dumps(
             {
@@ -116,7 +91,7 @@ class HealthResource:
                     "model": "ok" if model is not None else model_problem,
                     "redis": redis_told,
                     **({"process": STOPPING} if stopping else {}),
-                    **({"keys": KEYS_PROBLEM} if self._gate.problem else {}),
+                    **({"keys": KEYS_PROBLEM} if self._services.gate.problem else {}),
                     **degraded,
                 },
                 "model_version": None if model is None else model.version,
@@ -126,28 +101,28 @@ class HealthResource:
 
     def _tells_all(self, req: falcon.asgi.Request) -> bool:
         """Whether a request is told more than anybody may know: paths, hosts, processes, figures."""
-        return self._gate.admits(req.get_header("Authorization"), DETAILS)
+        return self._services.gate.admits(req.get_header("Authorization"), DETAILS)
 
     def _details(self, *, is_away: bool) -> dict[str, Any]:
         return {
-            "model_problem": self._serving.problem or None,
+            "model_problem": self._services.serving.problem or None,
             "processes": None if is_away else self._processes(),
-            "recordings": {"pending": self._recorder.pending, "dropped": self._recorder.dropped},
+            "recordings": {"pending": self._services.recorder.pending, "dropped": self._services.recorder.dropped},
             "queue": None if is_away else self._queue(),
         }
 
     def _degraded(self) -> dict[str, str]:
         """What of the installation does not work, though this process does: its name and what to do."""
-        counts = self._backlog.counts
+        counts = self._services.backlog.counts
         found = {}
         if counts is not None and not counts.workers:
             found["workers"] = NO_WORKER
         if counts is not None and counts.nobody_delivers:
             found["callbacks"] = NOBODY_DELIVERS
-        return {**found, **self._store_watch.problems()}
+        return {**found, **self._services.store_watch.problems()}
 
     def _processes(self) -> dict[str, Any] | None:
-        states = self._fleet.states
+        states = self._services.fleet.states
         if states is None:
             return None
         return {
@@ -156,7 +131,7 @@ class HealthResource:
         }
 
     def _queue(self) -> dict[str, Any] | None:
-        counts = self._backlog.counts
+        counts = self._services.backlog.counts
         if counts is None:
             return None
         return {

@@ -122,9 +122,9 @@ class TransactionResource:
     """GET /transactions/{transaction_id}."""
 
     def __init__(
-        self, *, waiting: Waiting, recorder: AnyRecorder, intake: TransactionIntake, notes: ConsoleStore | None
+        self, *, waiting: Waiting, recorder: AnyRecorder, intake: TransactionIntake, notes: ConsoleStore
     ) -> None:
-        """Who erased what is kept in `notes`, where there are any."""
+        """Who erased what is kept in `notes`."""
         self._intake = intake
         self._notes = notes
         self._waiting = waiting
@@ -159,8 +159,6 @@ class TransactionResource:
         resp.status = falcon.HTTP_204
 
     async def _note_erasure(self, req: falcon.asgi.Request, transaction_id: str) -> None:
-        if self._notes is None:
-            return
         key_name = req.context.get("key_name")
         entry = {"at": utc_now(), "who": "anybody" if key_name is None else key_name, "what": "transaction erased"}
         entry |= {"about": transaction_id, "transaction": transaction_id, "request_id": req.context.request_id}

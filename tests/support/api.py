@@ -1,6 +1,7 @@
 """The app over the store in memory and a model without a file, for tests of the doors."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +11,18 @@ from falcon import testing
 from riskline.ingest.app import create_app
 from riskline.ingest.auth.authentication import Gate
 from riskline.ingest.auth.rate_limits import Limiter
-from riskline.ingest.background.backlog import Backlog
-from riskline.ingest.background.process_status import Fleet
-from riskline.ingest.background.recent_counts import History
-from riskline.ingest.background.store_status import StoreWatch
-from riskline.ingest.background.worker_need import Scaling
-from riskline.ingest.console.frame.sessions import Sessions
-from riskline.ingest.console.main import Console
-from riskline.ingest.edge.departure import Departure
 from riskline.ingest.edge.limits import DEFAULT_LIMITS, Limits
-from riskline.ingest.long_polls.feed_reads import Feed
-from riskline.ingest.long_polls.waiters import Places, Waiting
-from riskline.ingest.recording.recorder import Recorder
-from riskline.ingest.recording.strict import StrictRecorder
-from riskline.ingest.submission.callback_field import url_check
-from riskline.ingest.submission.submissions import Submitter
-from riskline.shared.domain.capacity import Target
+from riskline.ingest.services import Services
+from riskline.ingest.store import ApiStore, Operations
 from riskline.shared.domain.transaction import Transaction, TransactionModel
-from riskline.shared.model.registry import Registry
 from riskline.shared.model.serving import Serving
-from riskline.shared.process.heartbeats import Presence
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.store.console import ConsoleStore
+from riskline.shared.store.feed import Cursor
 from riskline.shared.store.memory import MemoryStore
-from riskline.shared.store.operations import AllCallbacks, AllFailures, undecided_of
 from riskline.shared.store.search import search_of
 from riskline.shared.store.status.identity import AsyncIdentity, Witness
-from riskline.shared.store.status.minute_counts import RedisHistory
-from riskline.shared.store.status.paces import AsyncPaces
-from riskline.shared.store.status.processes import AsyncProcesses
 from riskline.shared.store.status.redis_safety import ServerFacts
-from riskline.shared.store.status.tallies import AsyncTallies
 from riskline.shared.telemetry.tracing import Tracing
 from riskline.worker.scoring.drain import drain
 from riskline.worker.scoring.pulse import Pulse
@@ -48,6 +30,7 @@ from tests.support.factories import AmountModel, FixedSource
 
 MAX_BODY_BYTES = 4096
 MAX_BATCH_ROWS = 2000
+SAFE = ServerFacts({"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}, {"role": "master"})
 
 
 class Api:
@@ -72,83 +55,65 @@ class Api:
         tracing: Tracing | None = None,
         models_dir: Path = Path("nowhere"),
     ) -> None:
-        self.transaction_class = transaction_class
-        self.store = MemoryStore(queue_limit=queue_limit)
+        settings = (settings or load_settings()).model_copy(
+            update={
+                "queue_limit": queue_limit,
+                "record_buffer": record_capacity,
+                "record": "strict" if strict else "best-effort",
+                "max_waits": max_waits,
+                "max_connections": limits.connections,
+                "request_timeout": limits.request_seconds,
+                "max_in_flight": limits.in_flight,
+                "max_body_bytes": max_body_bytes,
+                "max_batch_rows": MAX_BATCH_ROWS,
+                "cors_origins": ",".join(cors_origins),
+                "allowed_hosts": ",".join(allowed_hosts),
+                "models": models_dir,
+                "stop_delay": 0,
+            }
+        )
         self.tickets = 0
-        self.serving = Serving(
+        self.store = MemoryStore(queue_limit=queue_limit)
+        server = fakeredis.FakeServer()
+        self.sync_redis = fakeredis.FakeRedis(server=server)
+        serving = Serving(
             FixedSource(AmountModel(transaction_class=transaction_class) if model is None else model),
             transaction_class.feature_names(),
         )
-        self.serving.refresh()
-        self.recorder = Recorder(self.store, capacity=record_capacity)
-        places = Places(max_waits)
-        self.waiting = Waiting(self.store, places)
-        self.feed = Feed(self.store, places)
-        self.backlog = Backlog(self.store, queue_limit=queue_limit)
-        self.gate = gate or Gate()
-        server = fakeredis.FakeServer()
-        redis = fakeredis.FakeAsyncRedis(server=server)
-        self.sync_redis = fakeredis.FakeRedis(server=server)
-        presence = Presence(serving=self.serving, process="me", kind="api")
-        self.fleet = Fleet(presence, AsyncProcesses(redis), AsyncTallies(redis))
-        self.scaling = Scaling(self.backlog, AsyncPaces(redis), Target())
-        self.store_watch = StoreWatch([(AsyncIdentity(redis), Witness())], memory=None)
-        self.console_sessions = Sessions(self.gate, ConsoleStore(redis))
-        self.departure = Departure(seconds=0)
-        self.app = create_app(
+        serving.refresh()
+        services = Services.over(
+            self._store(fakeredis.FakeAsyncRedis(server=server)),
+            settings,
             transaction_class=transaction_class,
-            serving=self.serving,
-            submitter=Submitter(
-                self.store,
-                ensure_ticket=self._ensure_ticket,
-                queue_full=self.backlog.queue_full,
-            ),
-            waiting=self.waiting,
-            feed=self.feed,
-            recorder=self.recorder,
-            strict=StrictRecorder(self.store) if strict else None,
-            backlog=self.backlog,
-            fleet=self.fleet,
-            scaling=self.scaling,
-            gate=self.gate,
-            limiter=limiter or Limiter(),
-            redis=(redis,),
-            store_watch=self.store_watch,
-            max_body_bytes=max_body_bytes,
-            max_batch_rows=MAX_BATCH_ROWS,
-            intake=self.store,
-            check_url=url_check(settings or load_settings()),
-            default_callback_url=(settings or load_settings()).default_callback_url,
-            version="1.2.3",
-            departure=self.departure,
-            limits=limits,
-            cors_origins=cors_origins,
-            allowed_hosts=allowed_hosts,
+            serving=serving,
+            gate=gate or Gate(),
             tracing=tracing,
-            console=Console(
-                gate=self.gate,
-                sessions=self.console_sessions,
-                store=ConsoleStore(redis),
-                transaction_class=transaction_class,
-                intake=self.store,
-                search=search_of([redis]),
-                undecided=undecided_of([self.sync_redis]),
-                failures=AllFailures([self.sync_redis]),
-                callbacks=AllCallbacks([self.sync_redis]),
-                serving=self.serving,
-                registry=Registry(models_dir),
-                pinned_version=None,
-                fleet=self.fleet,
-                history=History(self.backlog, self.fleet, sums=AsyncTallies(redis), kept=RedisHistory(redis)),
-                redis=redis,
-                unrecorded=lambda: self.recorder.pending,
-                store_watch=self.store_watch,
-                redis_facts=lambda: ServerFacts(
-                    {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}, {"role": "master"}
-                ),
-            ),
         )
+        self.services = services if limiter is None else replace(services, limiter=limiter)
+        self.app = create_app(self.services, settings)
         self.client = testing.TestClient(self.app)
+
+    def __getattr__(self, name: str) -> Any:
+        """A collaborator of the app."""
+        return getattr(self.services, name)
+
+    def _store(self, redis: fakeredis.FakeAsyncRedis) -> ApiStore:
+        return ApiStore(
+            intake=self.store,
+            warm=(),
+            decisions=self.store,
+            parse_cursor=Cursor.parse,
+            channels=(),
+            clients=(redis,),
+            first=redis,
+            subscriber=redis,
+            watched=[(AsyncIdentity(redis), Witness())],
+            memory=None,
+            console=ConsoleStore(redis),
+            search=search_of([redis]),
+            operations=replace(Operations.over([self.sync_redis]), redis_facts=lambda: SAFE),
+            ensure_ticket=self._ensure_ticket,
+        )
 
     async def _ensure_ticket(self) -> None:
         self.tickets += 1

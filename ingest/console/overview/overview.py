@@ -2,30 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import falcon.asgi
-from redis.asyncio import Redis
 
-from riskline.ingest.auth.authentication import Gate
-from riskline.ingest.background.process_status import Fleet
-from riskline.ingest.background.recent_counts import History
 from riskline.ingest.background.redis_status import redis_info
-from riskline.ingest.background.store_status import StoreWatch
 from riskline.ingest.console.frame.guard import ConsolePage
 from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.overview.charts import actions_of, doors_of, scores_of
 from riskline.ingest.console.overview.figures import QUEUE, SYNC, Between, actions, last
 from riskline.ingest.console.overview.periods import PERIODS, Period, Periods, Spans, period_named
 from riskline.ingest.console.overview.verdict import Finding, all_well, findings_of
+from riskline.ingest.services import Services
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
-from riskline.shared.model.serving import Serving
 from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.status.counts import Counts
-from riskline.shared.store.status.minute_counts import Snapshot
+from riskline.shared.store.status.minute_counts import RedisHistory, Snapshot
 from riskline.shared.store.status.processes import refusing
 from riskline.shared.store.status.redis_safety import ServerFacts, dangers
 
@@ -54,31 +49,9 @@ MOST_PARTS = 20
 class Overview:
     """Gathers what the overview shows; at most once a second, for however many look."""
 
-    def __init__(
-        self,
-        *,
-        history: History,
-        periods: Periods,
-        fleet: Fleet,
-        serving: Serving,
-        gate: Gate,
-        redis: Redis,
-        count: Callable[[], Awaitable[Counts]],
-        redis_facts: Callable[[], ServerFacts],
-        unrecorded: Callable[[], int],
-        store_watch: StoreWatch,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._history = history
-        self._periods = periods
-        self._fleet = fleet
-        self._serving = serving
-        self._gate = gate
-        self._redis = redis
-        self._count = count
-        self._redis_facts = redis_facts
-        self._unrecorded = unrecorded
-        self._store_watch = store_watch
+    def __init__(self, services: Services, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._services = services
+        self._periods = Periods(services.history, RedisHistory(services.store.first))
         self._clock = clock
         self._facts: ServerFacts | None = None
         self._facts_at = -FACTS_SECONDS
@@ -87,14 +60,14 @@ class Overview:
         """What there is to show now, and of a period."""
         counts = await self._counted()
         findings = await self._findings(counts)
-        looks = list(self._history.looks)
+        looks = list(self._services.history.looks)
         now, recent = last(looks, NOW_SECONDS), last(looks, RECENT_SECONDS)
         redis = await self._redis_memory()
         return {
             "counts": counts,
             "now": now,
             "doors": _doors(now, recent),
-            "states": self._fleet.states,
+            "states": self._services.fleet.states,
             "redis": redis,
             "persistence": _persistence(self._facts if redis is not None else None),
             "findings": findings,
@@ -107,7 +80,7 @@ class Overview:
         found: dict[str, Any] = {"period": period, "periods": PERIODS, "spans": spans}
         if spans is None:
             return {**found, "decided": None}
-        whole, model = spans.whole, self._serving.model
+        whole, model = spans.whole, self._services.serving.model
         return {
             **found,
             "decided": None if counts is None else _decided(whole, spans.last, counts),
@@ -121,7 +94,7 @@ class Overview:
         """Counted now: what processes tell once a second comes too late for who waits for a decision."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._count()
+                return await self._services.store.intake.count()
         except (StoreUnavailableError, TimeoutError):
             return None
 
@@ -129,40 +102,41 @@ class Overview:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 with redis_faults_named():
-                    return await redis_info(self._redis)
+                    return await redis_info(self._services.store.first)
         except (StoreUnavailableError, TimeoutError):
             return None
 
     async def _findings(self, counts: Counts | None) -> list[Finding]:
         """What somebody has to do something about, the worst first."""
         found = [] if counts is not None else [Finding(self._without_redis())]
-        found += [Finding(self._gate.problem)] if self._gate.problem else []
-        if self._serving.model is None:
-            found.append(Finding(f"No model serves in this process: {self._serving.problem}", "/models", "Models"))
+        gate, serving = self._services.gate, self._services.serving
+        found += [Finding(gate.problem)] if gate.problem else []
+        if serving.model is None:
+            found.append(Finding(f"No model serves in this process: {serving.problem}", "/models", "Models"))
         found += [
             Finding(f"{each.kind} {each.host}: {each.problem}", "/models", "Models")
-            for each in refusing(self._fleet.states or [])
+            for each in refusing(self._services.fleet.states or [])
         ]
         if counts is None:
             return found
         found += findings_of(counts)
-        found += map(Finding, self._store_watch.problems().values())
+        found += map(Finding, self._services.store_watch.problems().values())
         await self._look_at_redis()
         return found + [Finding(f"Redis: {each.sentence}") for each in (dangers(self._facts) if self._facts else ())]
 
     def _without_redis(self) -> str:
         said = "Redis does not answer: nothing is known of the queue, the decisions and the last hour."
-        if self._serving.model is None:
+        if self._services.serving.model is None:
             return said
         return (
             f"{said} Transactions are decided at once as before, and recorded when it is back (by this process so far: "
-            f"{self._unrecorded():,}); none is accepted into the queue."
+            f"{self._services.recorder.pending:,}); none is accepted into the queue."
         )
 
     async def _look_at_redis(self) -> None:
         if self._clock() - self._facts_at >= FACTS_SECONDS:
             try:
-                self._facts = await asyncio.to_thread(self._redis_facts)
+                self._facts = await asyncio.to_thread(self._services.store.operations.redis_facts)
                 self._facts_at = self._clock()
             except StoreUnavailableError as error:
                 log.debug("Redis was not asked how it is set up", problem=str(error))

@@ -12,7 +12,6 @@ from riskline.ingest.console.decisions.columns import shown_fields
 from riskline.ingest.console.decisions.neighbours import neighbours
 from riskline.ingest.console.failed.kinds import is_retrying
 from riskline.ingest.console.frame.guard import ConsolePage, parameters
-from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.frame.sessions import Session
 from riskline.ingest.console.frame.shown_values import shows_values
 from riskline.ingest.console.transaction.callback_view import without_secrets, without_urls
@@ -20,15 +19,12 @@ from riskline.ingest.console.transaction.search import Search
 from riskline.ingest.console.transaction.sums import added_up
 from riskline.ingest.console.transaction.timeline import steps_of, values_of
 from riskline.ingest.console.transaction.why import why
+from riskline.ingest.services import Services
 from riskline.shared.domain.decision import is_decision
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
-from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
-from riskline.shared.model.registry import Registry
-from riskline.shared.model.serving import ServedModel, Serving
-from riskline.shared.store.interfaces import TransactionIntake
-from riskline.shared.store.operations import AllCallbacks, AllFailures
+from riskline.shared.model.serving import ServedModel
 from riskline.shared.store.records import Record
 from riskline.shared.webhooks.event import of_others, shown_by_itself
 
@@ -38,29 +34,11 @@ class TransactionPage(ConsolePage):
 
     looking_only = True
 
-    def __init__(
-        self,
-        renderer: Renderer,
-        changes: Changes,
-        *,
-        search: Search,
-        intake: TransactionIntake,
-        failures: AllFailures,
-        callbacks: AllCallbacks,
-        serving: Serving,
-        registry: Registry,
-        transaction_class: type[TransactionModel],
-    ) -> None:
-        self._renderer = renderer
-        self._changes = changes
+    def __init__(self, services: Services, search: Search, changes: Changes) -> None:
+        self._services = services
         self._search = search
-        self._fields = shown_fields(transaction_class)
-        self._intake = intake
-        self._failures = failures
-        self._callbacks = callbacks
-        self._serving = serving
-        self._registry = registry
-        self._id_field = transaction_class.ID_FIELD
+        self._changes = changes
+        self._fields = shown_fields(services.transaction_class)
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
         """All but its values, which a session that asked for them on every page sees, too."""
@@ -73,7 +51,7 @@ class TransactionPage(ConsolePage):
     async def _show(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str, *, with_values: bool
     ) -> None:
-        (record,) = await self._intake.get([transaction_id])
+        (record,) = await self._services.store.intake.get([transaction_id])
         if record is None:
             raise falcon.HTTPNotFound(
                 title="Unknown transaction",
@@ -91,7 +69,7 @@ class TransactionPage(ConsolePage):
             record, decision = {**record, "decision": None}, None
         explained = self._explained(decision)
         failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)
-        self._renderer.page(
+        self._services.renderer.page(
             req,
             resp,
             "transaction.html",
@@ -112,7 +90,7 @@ class TransactionPage(ConsolePage):
         )
 
     async def _callback(self, transaction_id: str, *, with_values: bool) -> dict[str, Any] | None:
-        kept = await self._intake.callback(transaction_id)
+        kept = await self._services.store.intake.callback(transaction_id)
         if kept is None:
             return None
         callback = shown_by_itself(kept)
@@ -124,9 +102,9 @@ class TransactionPage(ConsolePage):
         """When it failed, and when its callback was given up, in s; None where it did not, or nobody knows."""
         failed_at = given_up_ms = None
         if record["status"] == Status.FAILED:
-            failed_at = self._failures.listing.score(transaction_id)
+            failed_at = self._services.store.operations.failures.listing.score(transaction_id)
         if callback is not None and callback["status"] == CallbackStatus.DEAD:
-            given_up_ms = self._callbacks.dead_listing.score(transaction_id)
+            given_up_ms = self._services.store.operations.callbacks.dead_listing.score(transaction_id)
         return failed_at, None if given_up_ms is None else given_up_ms / 1000
 
     def _values(self, record: Record | None) -> dict[str, Any]:
@@ -135,7 +113,7 @@ class TransactionPage(ConsolePage):
             return {"values": {}, "to_try": {}, "raw": ""}
         transaction = record["transaction"]
         values = values_of(transaction if isinstance(transaction, dict) else {})
-        to_try = {name: value for name, value in values.items() if name != self._id_field}
+        to_try = {name: value for name, value in values.items() if name != self._services.transaction_class.ID_FIELD}
         raw = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
         return {"values": values, "to_try": to_try, "raw": raw}
 
@@ -153,11 +131,11 @@ class TransactionPage(ConsolePage):
 
     def _model(self, version: str) -> ServedModel | Manifest | None:
         """What is known of a version, where it is here."""
-        model = self._serving.model
+        model = self._services.serving.model
         if model is not None and model.version == version:
             return model
         try:
-            return self._registry.manifest(version)
+            return self._services.registry.manifest(version)
         except BundleError:
             return None
 

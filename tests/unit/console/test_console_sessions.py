@@ -364,7 +364,7 @@ def test_redis_has_nothing_that_signs_in() -> None:
 def test_a_session_ends_after_half_an_hour_of_idleness_and_after_half_a_day_in_any_case() -> None:
     console = Console(Scope.ADMIN)
     console.sign_in()
-    sessions = console.api.console_sessions
+    sessions = console.api.sessions
     key = Keys().console_session(digest_of_token(console.cookies[COOKIE]))
 
     sessions._now = lambda: datetime.now(UTC) + ABSOLUTE
@@ -380,7 +380,7 @@ def test_without_redis_who_was_seen_may_look_on_for_a_while_and_nobody_signs_in(
     console = Console(Scope.ADMIN)
     console.sign_in()
     assert console.get("").status_code == 200
-    sessions = console.api.console_sessions
+    sessions = console.api.sessions
 
     class Away(ConsoleStore):
         async def session(self, digest: str) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from riskline.ingest import lifespan
-from riskline.ingest.lifespan import Background, end
+from riskline.ingest.lifespan import Lifespan, end
 from riskline.shared.errors import StoreUnavailableError
 from tests.integration.running import PATIENCE_SECONDS
 
@@ -42,26 +42,12 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
 ) -> None:
     monkeypatch.setattr(lifespan, "FINISH_SECONDS", 0.05)
     recorder, fleet, history, close = AsyncMock(), AsyncMock(), AsyncMock(), AsyncMock()
-    others: dict[str, Any] = {
-        name: Mock()
-        for name in (
-            "serving",
-            "waiting",
-            "feed",
-            "backlog",
-            "scaling",
-            "gate",
-            "limiter",
-            "watch",
-            "store_watch",
-            "subscriber",
-        )
-    }
 
-    def background(commit: Any) -> Background:
-        submitter: Any = Mock(close=commit)
-        beside = {"recorder": recorder, "strict": None, "fleet": fleet, "history": history, "warm": (), "close": close}
-        return Background(submitter=submitter, **beside, **others)
+    def background(commit: Any) -> Lifespan:
+        services: Any = Mock(
+            submitter=Mock(close=commit), recorder=recorder, strict=None, fleet=fleet, history=history, close=close
+        )
+        return Lifespan(services, ())
 
     await background(lambda: asyncio.sleep(10)).process_shutdown({}, {})
     assert (recorder.flush.await_count, close.await_count) == (1, 1)
@@ -79,32 +65,40 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
 @pytest.mark.parametrize(("pending", "level"), [(7, "error"), (0, "warning")])
 async def test_what_a_process_takes_with_it_is_said_as_it_is(pending: int, level: str) -> None:
     """It once said that recordings were lost, 0 of them, where only the figures of the last second were."""
-    names = (
-        "serving",
-        "waiting",
-        "feed",
-        "backlog",
-        "scaling",
-        "gate",
-        "limiter",
-        "watch",
-        "store_watch",
-        "subscriber",
-    )
     away = AsyncMock(side_effect=StoreUnavailableError("Redis: away"))
-    background = Background(
+    services: Any = Mock(
         submitter=AsyncMock(),
         recorder=Mock(flush=away if pending else AsyncMock(), pending=pending),
         strict=None,
         fleet=AsyncMock(),
         history=Mock(tell=AsyncMock() if pending else away),
-        warm=(),
         close=AsyncMock(),
-        **{name: Mock() for name in names},
     )
 
     with capture_logs() as logs:
-        await background.process_shutdown({}, {})
+        await Lifespan(services, ()).process_shutdown({}, {})
 
     assert [each["log_level"] for each in logs] == [level]
     assert logs[0].get("lost", 0) == pending
+
+
+async def test_each_thing_that_is_listed_runs_from_the_servers_start_to_its_end() -> None:
+    class Thing:
+        state = "new"
+
+        async def run(self) -> None:
+            self.state = "runs"
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.state = "ended"
+
+    things = [Thing(), Thing(), Thing()]
+    background = Lifespan(AsyncMock(strict=None, serving=Mock()), things)
+
+    await background.process_startup({}, {})
+    await asyncio.sleep(0)
+    assert [each.state for each in things] == ["runs"] * 3
+
+    await background.process_shutdown({}, {})
+    assert [each.state for each in things] == ["ended"] * 3

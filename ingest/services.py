@@ -1,0 +1,109 @@
+"""What an API process is made of: built once, complete, and handed to the doors, the console and the background."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Self
+
+from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.background.backlog import Backlog
+from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.recent_counts import History
+from riskline.ingest.background.store_status import StoreWatch
+from riskline.ingest.background.worker_need import Scaling
+from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.frame.sessions import Sessions
+from riskline.ingest.console.overview.verdict import badges_of
+from riskline.ingest.edge.departure import Departure
+from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.long_polls.waiters import Places, Waiting
+from riskline.ingest.recording.recorder import AnyRecorder, recorder_of
+from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.store import ApiStore
+from riskline.ingest.submission.submissions import Submitter
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.registry import Registry
+from riskline.shared.model.serving import Serving
+from riskline.shared.process.heartbeats import Presence, process_name
+from riskline.shared.settings import Settings
+from riskline.shared.store.rates import RedisRates
+from riskline.shared.store.status.minute_counts import RedisHistory
+from riskline.shared.store.status.paces import AsyncPaces
+from riskline.shared.store.status.processes import AsyncProcesses
+from riskline.shared.store.status.tallies import AsyncTallies
+from riskline.shared.telemetry.tracing import Tracing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The collaborators of an API process."""
+
+    transaction_class: type[TransactionModel]
+    store: ApiStore
+    serving: Serving
+    registry: Registry
+    gate: Gate
+    limiter: Limiter
+    submitter: Submitter
+    recorder: AnyRecorder
+    strict: StrictRecorder | None
+    """Records each decision before it is answered, where that is set."""
+    waiting: Waiting
+    feed: Feed
+    backlog: Backlog
+    fleet: Fleet
+    scaling: Scaling
+    history: History
+    store_watch: StoreWatch
+    sessions: Sessions
+    renderer: Renderer
+    departure: Departure
+    tracing: Tracing | None
+    """None where no traces are wanted."""
+
+    @classmethod
+    def over(
+        cls,
+        store: ApiStore,
+        settings: Settings,
+        *,
+        transaction_class: type[TransactionModel],
+        serving: Serving,
+        gate: Gate,
+        tracing: Tracing | None,
+    ) -> Self:
+        """The services of a process over a store; nothing runs and nothing is asked yet."""
+        backlog = Backlog(store.intake, queue_limit=settings.queue_limit)
+        tallies = AsyncTallies(store.first)
+        presence = Presence(serving=serving, process=process_name(), kind="api")
+        fleet = Fleet(presence, AsyncProcesses(store.first), tallies)
+        history = History(backlog, fleet, sums=tallies, kept=RedisHistory(store.first))
+        places = Places(settings.max_waits)
+        return cls(
+            transaction_class=transaction_class,
+            store=store,
+            serving=serving,
+            registry=Registry(settings.models_dir),
+            gate=gate,
+            limiter=Limiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes),
+            submitter=Submitter(store.intake, ensure_ticket=store.ensure_ticket, queue_full=backlog.queue_full),
+            recorder=recorder_of(store.intake, capacity=settings.record_buffer),
+            strict=StrictRecorder(store.intake) if settings.record == "strict" else None,
+            waiting=Waiting(store.intake, places),
+            feed=Feed(store.decisions, places, parse=store.parse_cursor),
+            backlog=backlog,
+            fleet=fleet,
+            scaling=Scaling(backlog, AsyncPaces(store.first), settings.scale_target),
+            history=history,
+            store_watch=StoreWatch(store.watched, memory=store.memory),
+            sessions=Sessions(gate, store.console),
+            renderer=Renderer(badges=lambda: badges_of(history.counts)),
+            departure=Departure(seconds=settings.stop_delay),
+            tracing=tracing,
+        )
+
+    async def close(self) -> None:
+        """Lets go of Redis, and sends the last traces."""
+        await self.store.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
