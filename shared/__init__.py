@@ -1,1 +1,1 @@
-"""What ingest, worker and the command line have in common: the domain, the model, the store."""
+"""The common part of ingest, worker and the command line: the domain, the model, the store."""

@@ -2,7 +2,7 @@
 
 
 class RisklineError(Exception):
-    """What went wrong and what to do about it, in one line fit for a user."""
+    """An error with a message for users: one line that says what is wrong and what to do."""
 
 
 class SettingsError(RisklineError):
@@ -14,7 +14,7 @@ class BundleError(RisklineError):
 
 
 class OutOfFilesError(BundleError):
-    """A file cannot be opened for want of descriptors, which says nothing of the file."""
+    """A file cannot be opened because descriptors ran out; the file may be fine."""
 
 
 class DatasetError(RisklineError):
@@ -37,19 +37,19 @@ class StoreUnavailableError(RisklineError):
     """Redis cannot be reached or refuses to write; nothing was changed, or the call may be repeated safely."""
 
     began: float | None = None
-    """When the call began that failed, by the monotonic clock: one that hangs fails much later."""
+    """Start of the failed call, by the monotonic clock: a call that hangs fails much later."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """Redis was asked to write and did not answer: whether it did is not known; the call may be repeated safely."""
+    """Redis did not answer a write, which may have happened; the call may be repeated safely."""
 
 
 class UnreadableStateError(StoreUnavailableError):
-    """What was taken is safe in Redis, and what became of it cannot be read now."""
+    """The submission is safe in Redis, but its state cannot be read now."""
 
 
 class QueueFullError(StoreUnavailableError):
-    """More transactions wait for a decision than the queue limit allows."""
+    """The number of transactions waiting for a decision has reached the queue limit."""
 
     def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
         super().__init__(message, retry_after_seconds)

@@ -48,7 +48,7 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
-    # what libraries warn of, and what ends a thread, is a line like any other
+    # warnings of libraries, and errors that end a thread, are logged as well
     warnings.showwarning = _warned
     threading.excepthook = _thread_ended
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
@@ -57,7 +57,7 @@ def configure_logging(settings: Settings) -> None:
 
 
 def set_model_version(version: str) -> None:
-    """Puts the version that serves now into each later line of this process."""
+    """Puts the serving model version into each later line of this process."""
     global _model_version  # noqa: PLW0603  # one model serves in a process, and every line is of its time
     _model_version = version
 
@@ -75,7 +75,7 @@ def _warned(  # noqa: PLR0917  # as Python calls it
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Says that a library or a team's class warns, and where; what it says may have values, and is for DEBUG."""
+    """Logs a Python warning with its place; its text may contain values, and is logged at DEBUG only."""
     del file, line
     log = get_logger(__name__)
     log.warning("a warning of Python", warning=category.__name__, at=f"{filename}:{lineno}")
@@ -89,14 +89,14 @@ def _thread_ended(ended: threading.ExceptHookArgs) -> None:
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Of what the server says of itself only what went wrong, and which of its processes died."""
+    """Keeps only the server's errors and the deaths of its processes."""
     return record.levelno >= logging.WARNING or "died" in record.getMessage()
 
 
 def _where(exc_info: Any) -> str:
-    """Where and what kind of exception was raised, and those that led to it; what each says only if it is our own.
+    """The type and place of an exception and its causes; the messages of Riskline's own exceptions only.
 
-    Others, a team's class above all, put values of transactions into their messages.
+    Other messages, above all those of a team's class, may contain values of transactions.
     """
     parts: list[str] = []
     error, seen = exc_info[1], set[int]()
@@ -113,13 +113,13 @@ def _write_where(file: TextIO, info: Any) -> None:
 
 
 def _with_process(_logger: Any, _name: str, event: Any) -> Any:
-    """Several processes write to one terminal."""
+    """Adds the process: several write to one terminal."""
     event["pid"] = os.getpid()
     return event
 
 
 def _with_model_version(_logger: Any, _name: str, event: Any) -> Any:
-    """What a process says after a swap is of another model than what it said before."""
+    """Adds the model version, which changes when a process swaps models."""
     if _model_version is not None:
         event.setdefault("model_version", _model_version)
     return event

@@ -1,20 +1,20 @@
-"""One line when something stops working and one when it works again, not one for every attempt between."""
+"""Logs the start and the end of an outage, not each failed attempt between."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 SETTLED_SECONDS = 10.0
-"""What works for so long is over: what fails again sooner comes and goes, and is one outage until it has settled."""
+"""An outage is over after this time without failures: failures that recur sooner are one intermittent outage."""
 
 
 class Outage:
-    """Whether something that is tried again and again fails at present, and since when."""
+    """The outage of a repeated operation: whether it lasts, and since when."""
 
     def __init__(
         self, log: Any, *, failing: str, back: str, steady: bool = True, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Where attempts are not `steady`, but come when clients do, their success does not say when it was over."""
+        """`steady` is False where attempts come with clients: a success then does not date the end of the outage."""
         self._log = log
         self._failing = failing
         self._back = back
@@ -22,20 +22,20 @@ class Outage:
         self._clock = clock
         self._since: float | None = None
         self._works_since: float | None = None
-        """Since when it has worked in an outage that comes and goes."""
+        """Start of the present working phase of an intermittent outage."""
         self._ended: float | None = None
         self._times = 0
         self._comes_and_goes = False
 
     @property
     def lasts(self) -> bool:
-        """Whether the last attempt failed."""
+        """True where the last attempt failed."""
         return self._since is not None and self._works_since is None
 
     def failed(self, problem: object, **values: object) -> None:
-        """An attempt failed; logged if the one before did not, unless that is said already of what comes and goes.
+        """Notes a failed attempt; logs the first of an outage.
 
-        A problem that has `began`, when its attempt did, says since when: what hangs fails long after that.
+        The outage starts at the problem's `began`, if it has one: an attempt that hangs fails much later.
         """
         now = self._clock()
         if self._since is None:
@@ -50,7 +50,7 @@ class Outage:
         self._works_since = None
 
     def over(self) -> None:
-        """An attempt went well; logged if the one before did not, or when what came and went has settled."""
+        """Notes a successful attempt; logs the end of an outage, of an intermittent one after SETTLED_SECONDS."""
         if self._since is None:
             return
         now = self._clock()

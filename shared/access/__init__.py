@@ -1,1 +1,1 @@
-"""Who may call the API: keys, the file that holds them, and their rates."""
+"""Access to the API: keys, the file of keys, and rates."""

@@ -1,10 +1,10 @@
-"""The keys of the API: how one looks, what is kept of it, and what it may do.
+"""The keys of the API: their form, their stored line, and their scopes.
 
-A key is `rk_`, 256 random bits and a checksum of both, all in base64url; what is kept is a line about it, without it:
+A key is `rk_`, 256 random bits and a checksum of both, in base64url. The stored line has its hash, not the key:
 
     NAME:SCOPES:CREATED:EXPIRES:SHA256[:RATE]      shop:score+submit:20261124T031500Z:20270222T031500Z:9f86d081884c7d65…
 
-An ordinary hash will do: nobody guesses 256 bits, so nothing has to make guessing slow.
+An ordinary hash is enough: 256 random bits cannot be guessed, so guessing need not be slow.
 """
 
 import base64
@@ -44,7 +44,7 @@ KeyRate = Rate | Literal["unlimited"] | None
 
 
 class Scope(StrEnum):
-    """What a key may do."""
+    """A permission of a key."""
 
     SCORE = "score"
     SUBMIT = "submit"
@@ -54,7 +54,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What is known of a key; never the key."""
+    """A key's data, without the key."""
 
     name: str
     scopes: frozenset[Scope]
@@ -62,23 +62,23 @@ class ApiKey:
     expires_at: datetime | None
     digest: bytes = field(repr=False)
     rate: KeyRate = None
-    """Its own, instead of that of all."""
+    """The key's own rate; None for the rate of all keys."""
 
     @property
     def identity(self) -> str:
-        """Which of the keys that ever had its name it is; tells nobody the key."""
+        """An identifier of this key among all that ever had its name; it does not reveal the key."""
         return identity_of(self.name, self.created_at.isoformat())
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether it is over with this key."""
+        """True where the key has expired."""
         return self.expires_at is not None and self.expires_at <= now
 
     def has_any(self, scopes: Iterable[Scope]) -> bool:
-        """Whether it has one of the scopes; `admin` stands for all."""
+        """True where the key has one of the scopes; `admin` includes all."""
         return Scope.ADMIN in self.scopes or not self.scopes.isdisjoint(scopes)
 
     def line(self) -> str:
-        """What is kept of it, in one line without blanks."""
+        """The stored line, without blanks."""
         scopes = "+".join(scope for scope in Scope if scope in self.scopes)
         expires = NEVER if self.expires_at is None else _written(self.expires_at)
         rate = () if self.rate is None else (str(self.rate),)
@@ -86,30 +86,30 @@ class ApiKey:
 
 
 def identity_of(name: str, created_at: str) -> str:
-    """What stands for the key that got this name at this time (ISO 8601)."""
+    """The identity of the key that got this name at this time (ISO 8601)."""
     return f"{name} {created_at}"
 
 
 def new_key() -> str:
-    """A key that nobody has."""
+    """A new random key."""
     return _with_checksum(PREFIX + base64.urlsafe_b64encode(token_bytes(RANDOM_BYTES)).decode().rstrip("="))
 
 
 def digest_of(key: str) -> bytes | None:
-    """The hash by which a key is known; None where the text is none, and so is known to nobody."""
+    """The hash of a key; None where the text is not a key."""
     if not KEY.fullmatch(key) or not hmac.compare_digest(_with_checksum(key[:-CHECKSUM_CHARACTERS]), key):
         return None
     return hashlib.sha256(key.encode()).digest()
 
 
 def _with_checksum(text: str) -> str:
-    """A slip of the pen, or whoever looks for keys in a repository, can be told from a key without asking the API."""
+    """The key with its checksum: typing errors are found, and scanners recognise keys, without the API."""
     checksum = zlib.crc32(text.encode()).to_bytes(4, "big")
     return text + base64.urlsafe_b64encode(checksum).decode().rstrip("=")
 
 
 def found(digest: bytes, keys: Iterable[ApiKey]) -> ApiKey | None:
-    """The key of this hash; takes as long wherever it stands, and where there is none."""
+    """The key of this hash, None where there is none; takes the same time in each case."""
     match = None
     for key in keys:
         if hmac.compare_digest(key.digest, digest):
@@ -121,7 +121,7 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
     """The keys of such lines, separated by commas or whitespace; a line that begins with `#` is a comment.
 
     Raises:
-        ValueError: one of them is not as it must be; the message never has a part of it.
+        ValueError: a line is malformed; the message never has a part of it.
     """
     lines = (line for line in text.splitlines() if not line.lstrip().startswith(COMMENT))
     entries = [entry for line in lines for entry in SEPARATORS.split(line) if entry]
@@ -131,10 +131,10 @@ def parse_keys(text: str) -> tuple[ApiKey, ...]:
 
 
 def check_distinct(keys: Iterable[ApiKey]) -> None:
-    """Sees that a name stands for one key, and a key has one name: else revoking one would leave the other.
+    """Checks that each name has one key and each key one name: else revoking one would leave the other.
 
     Raises:
-        ValueError: it is not so; the message has names alone.
+        ValueError: it is not so; the message has names only.
     """
     names: set[str] = set()
     by_digest: dict[bytes, str] = {}
@@ -178,7 +178,7 @@ def _rate(text: str, which: str) -> KeyRate:
 
 
 def parse_key_rate(text: str) -> KeyRate:
-    """The rate of a key that is written so.
+    """The rate of a key's line.
 
     Raises:
         ValueError: it is none.

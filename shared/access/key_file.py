@@ -1,4 +1,4 @@
-"""The file of API keys in the data directory, or the one that is mounted: read whole, replaced whole."""
+"""The file of API keys, in the data directory or mounted: read whole, replaced whole."""
 
 import fcntl
 import os
@@ -14,18 +14,18 @@ from riskline.shared.errors import InstallationError
 HEADER = "# Riskline API keys: hashes, one a line. While this file is there, the API lets nobody in without a key.\n"
 
 MAX_BYTES = 1_048_576
-"""Some thousand keys; whatever is larger is no file of keys."""
+"""Several thousand keys; a larger file is refused."""
 
 MARKER_SUFFIX = ".required"
 
 FileStamp = tuple[int, int, int]
-"""By what a file is seen to be another: when it was written, its size and its number."""
+"""A file's modification time, size and inode, by which a change is seen."""
 
 
 class KeyFile:
-    """Keys on disk. Absent is not empty: an empty one asks everybody for a key, and knows none.
+    """The keys on disk. An absent file leaves the API open; an empty one asks for a key and accepts none.
 
-    A marker beside it remembers that there were keys, for processes that start once the file is gone.
+    A marker beside it says that keys were in use, for processes that start after the file is lost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,26 +34,26 @@ class KeyFile:
 
     @property
     def is_missing(self) -> bool:
-        """Whether keys were asked for, and the file is gone."""
+        """True where keys were in use and the file is gone."""
         return self.stamp() is None and os.path.lexists(self.marker)
 
     def missing_error(self) -> InstallationError:
-        """What there is to say where it is missing."""
+        """The error for a missing file."""
         return InstallationError(
             f"{self.path} is gone, and keys were asked for: put it back, make a key with `riskline keys new`, or "
             f"delete {self.marker} too and restart to be open again"
         )
 
     def remember(self) -> None:
-        """Leaves the marker, where the directory can be written."""
+        """Writes the marker, where the directory can be written."""
         with suppress(OSError):
             self._mark()
 
     def stamp(self) -> FileStamp | None:
-        """What changes when the file does; None where there is none.
+        """The stamp of the file, which changes with it; None where there is no file.
 
         Raises:
-            InstallationError: that cannot be told.
+            InstallationError: the file's state cannot be read.
         """
         try:
             return _stamp(self.path.stat())
@@ -74,7 +74,7 @@ class KeyFile:
         return None if loaded is None else loaded[0]
 
     def load(self) -> tuple[tuple[ApiKey, ...], FileStamp] | None:
-        """The keys and the look of the file that they are from; raises as `read` does, and waits for nobody."""
+        """The keys and the stamp of their file; raises as `read` does, and never blocks."""
         if self.stamp() is None:
             return None
         try:
@@ -86,7 +86,7 @@ class KeyFile:
         except OSError as error:
             raise self._damaged(error.strerror or str(error)) from error
         except ValueError as error:
-            # the text of a decoding error has bytes of the file
+            # the message of a decoding error has bytes of the file
             raise self._damaged("not text" if isinstance(error, UnicodeDecodeError) else str(error)) from None
         if not keys and not text.startswith(HEADER[:1]):
             raise self._damaged("nothing is in it")
@@ -109,12 +109,12 @@ class KeyFile:
 
     @contextmanager
     def changing(self) -> Iterator[list[ApiKey]]:
-        """Its keys in a list to be changed; kept when the block ends well, with nobody else changing them meanwhile.
+        """The keys in a list to change, under a lock; written when the block ends without an error.
 
         Raises:
             InstallationError: the file cannot be read or written.
         """
-        # what a link names is what changes, and the link stays
+        # the target of a link changes, and the link stays
         target = Path(os.path.realpath(self.path))
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

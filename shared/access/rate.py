@@ -1,4 +1,4 @@
-"""How many transactions and other requests a key may send in which time."""
+"""The rate of an API key: transactions and other requests in a time."""
 
 import re
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ UNLIMITED: Final = "unlimited"
 
 @dataclass(frozen=True)
 class Rate:
-    """So many in a time: at once, if none were sent in that time before; afterwards as they become free again."""
+    """A number in a time; all of them at once after a pause of that time, then as they become free again."""
 
     quota: int
     window_seconds: int
 
     @property
     def per_second(self) -> float:
-        """How many become free in a second."""
+        """The number that becomes free in a second."""
         return self.quota / self.window_seconds
 
     def __str__(self) -> str:
@@ -34,10 +34,10 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """The rate that is written so.
+    """The rate of a text like `100/s`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no rate.
     """
     match = FORM.fullmatch(text.strip())
     if match is None:

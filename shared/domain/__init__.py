@@ -1,1 +1,1 @@
-"""What a transaction and a decision are: pure, without I/O and without a clock."""
+"""Transactions and decisions; no I/O and no clock."""

@@ -1,4 +1,4 @@
-"""How many workers a load needs: from how fast it arrives, and how long the workers take for what they decide."""
+"""The number of workers that a load needs, from its arrival rate and the duration of the workers' batches."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,11 +8,11 @@ BATCH = 256
 """Transactions that a worker claims at once: larger ones gain little throughput and hold up Redis and latency."""
 
 REACH = 4
-"""How far beyond the largest batches that were seen a rate is foretold: a guess from single rows to full batches would
+"""The largest extrapolation, as a multiple of the largest measured batch: one from single rows to full batches would
 be ten times off by a tenth of a millisecond."""
 
 FEW_BATCHES = 5
-"""Batches of a size that say nothing of it yet: one of them may have met a busy disk."""
+"""The fewest batches that say something of their size: a single one may have met a busy disk."""
 
 
 class BatchTimes(NamedTuple):
@@ -29,7 +29,7 @@ def size_class(transactions: int) -> int:
 
 
 class Pace(NamedTuple):
-    """How many transactions one worker decides in a second when it is never idle."""
+    """The transactions that one worker decides in a second when it is never idle."""
 
     per_second: float
     seen_batch: float
@@ -37,7 +37,7 @@ class Pace(NamedTuple):
 
     @property
     def measured(self) -> bool:
-        """Whether it was seen with batches of about the size of a busy worker's, not foretold from smaller ones."""
+        """True where the pace was measured on batches of a busy worker's size, not extrapolated from smaller ones."""
         return self.seen_batch >= BATCH / 2
 
 
@@ -83,31 +83,31 @@ def _line(seen: Iterable[BatchTimes]) -> tuple[float, float]:
 
 
 class Load(NamedTuple):
-    """What the queue has to do at the moment."""
+    """The present load of the queue."""
 
     per_second: float
-    """Transactions that arrive in a second."""
+    """Transactions arriving in a second."""
     undecided: int
     workers: int
-    """Those that live."""
+    """Live workers."""
     pace: Pace | None
 
 
 class Target(NamedTuple):
-    """What the workers shall achieve, and the bounds of their number."""
+    """The target for the workers, and the bounds of their number."""
 
     utilisation: float = 0.7
-    """The part of the time that a worker shall be busy: the rest is for bursts, and keeps batches small."""
+    """The part of the time that a worker is busy: the rest is for bursts, and keeps batches small."""
     drain_seconds: float = 60.0
-    """How soon a backlog shall be decided, with what arrives meanwhile."""
+    """The time in which a backlog is decided, together with new arrivals."""
     least: int = 1
     most: int = 100
 
 
 def workers_needed(load: Load, target: Target) -> int:
-    """How many workers the load needs; as many as there are, but at least one, where their pace is not known.
+    """The number of workers that the load needs; the present number, but at least one, where the pace is unknown.
 
-    By Little's law arrivals / pace workers are busy on average. Shall each be busy for a part of the time only, it
+    By Little's law arrivals / pace workers are busy on average. Where each is busy for a part of the time only, it
     takes more; and so it does while a backlog is to be worked off beside what arrives.
     """
     if load.pace is None:
@@ -123,5 +123,5 @@ def _bounded(workers: int, target: Target) -> int:
 
 
 def times(load: Load, factor: float) -> Load:
-    """The load with so many times the arrivals, and no backlog."""
+    """The load with arrivals multiplied by a factor, and no backlog."""
     return load._replace(per_second=load.per_second * factor, undecided=0)

@@ -44,7 +44,7 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
 
 
 def check_class(transaction_class: type[TransactionModel], examples: Iterable[dict[str, Any]]) -> None:
-    """Holds a class and examples of its JSON to what Riskline relies on; for a team's own tests.
+    """Checks a class and examples of its JSON for what Riskline relies on; for a team's own tests.
 
     Raises:
         SettingsError: the class cannot be used, refuses an example, or makes other columns of it the second time.
@@ -62,7 +62,7 @@ def check_class(transaction_class: type[TransactionModel], examples: Iterable[di
 
 
 def require_pure(transactions: Sequence[TransactionModel]) -> None:
-    """Builds each anew from its JSON as a worker does, from the last to the first: every column must keep its bits.
+    """Rebuilds each transaction from its JSON as a worker does, last to first: every column must keep its bits.
 
     Raises:
         SettingsError: one does not; it names the column.

@@ -1,4 +1,4 @@
-"""What a transaction class must keep to, so that each of its transactions is the same row wherever it is built."""
+"""The rules for a transaction class, by which each transaction is the same row wherever it is built."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -11,20 +11,20 @@ from riskline.shared.domain.columns import NUMBERS, derived_features, layout
 from riskline.shared.domain.features import InputOnly, encoding, says
 
 CLOCK = frozenset({"now", "utcnow", "today"})
-"""What the day of a model's training is asked by, which is the same day however often a transaction is built."""
+"""Names of clock calls, which a class must not make: their answer differs from build to build."""
 
 MAX_COLUMNS, MAX_NAME = 4096, 200
-"""What the manifest of a model takes."""
+"""The manifest's limits."""
 
 CONFIG = {"strict": True, "frozen": True, "allow_inf_nan": False}
-"""What a class may not set otherwise: a worker would take another transaction than was sent."""
+"""Settings that a class must not change: a worker would read another transaction than was sent."""
 
 ENGINE = "rust-regex"
 """The engine of patterns; of Python's the `$` also stands before a line break, which would pass into an id."""
 
 
 def problem_of(cls: type[BaseModel], id_field: str) -> str | None:
-    """Why a class cannot be used; None where it can."""
+    """The reason that a class cannot be used; None where it can."""
     return next(_problems(cls, id_field), None)
 
 
@@ -63,7 +63,7 @@ def _problems_of_columns(columns: tuple[str, ...], id_field: str) -> Iterator[st
 
 
 def _problem_of_id(id_field: str, cls: type[BaseModel]) -> str | None:
-    """What lets other ids pass than those that URLs, headers and keys can be made of."""
+    """The way in which a class accepts ids that URLs, headers and keys cannot carry; None where it does not."""
     if cls.model_config.get("regex_engine", ENGINE) != ENGINE:
         return "sets regex_engine in its model_config, by which an id may end in a line break: leave it out there"
     bases = (base for base in reversed(cls.__mro__) if issubclass(base, BaseModel))
@@ -116,7 +116,7 @@ def _problem_of_column(name: str, field: FieldInfo, serialized: set[str]) -> str
 
 
 def _serialized(cls: type[BaseModel]) -> set[str] | None:
-    """The fields that have a serializer of the class; None where the class itself has one."""
+    """The fields with a serializer of their own; None where the class as a whole has one."""
     decorators = cls.__pydantic_decorators__
     if decorators.model_serializers:
         return None

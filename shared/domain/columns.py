@@ -25,7 +25,7 @@ NUMBERS = (int, float, bool)
 
 LARGEST_FLOAT = int(sys.float_info.max)
 LARGEST_KEPT = 2**63 - 1
-"""Of the integers that every JSON reader keeps to the last digit, of which a derived feature may make something."""
+"""The largest integer that every JSON reader keeps to the last digit."""
 
 CARRIED = (str, bool, float, datetime, date, time, AwareDatetime, NaiveDatetime, NoneType)
 """The types whose values, once they are validated, have no number in them that JSON does not carry."""
@@ -34,30 +34,30 @@ TOO_LARGE, NOT_FINITE = "Input is too large a number", "Input should be a finite
 
 COLUMN, CLASS_RAISED = "column", "class_raised"
 RAISING = frozenset({COLUMN, CLASS_RAISED})
-"""The types of errors that are a class's own; none of another type stands beside them."""
+"""The error types of a class's own code; they never come with errors of other types."""
 
 RAISED = "raised"
-"""Where the context of a validation error has what a team's own code raised."""
+"""The key of a validation error's context that has the exception of a team's own code."""
 
 
 class Layout(NamedTuple):
-    """How a class's fields and methods become columns."""
+    """The mapping of a class's fields and methods to columns."""
 
     columns: tuple[str, ...]
     nominal: frozenset[str]
     derived: dict[str, Callable[[Any], Any]]
     unbounded: tuple[str, ...]
-    """The int fields that may be too large."""
+    """The int fields without a bound."""
     integers: Callable[[Any], Columns]
     """Their values."""
     largest: int
-    """The largest that they may be, whatever the sign."""
+    """Their largest allowed absolute value."""
     of_fields: Callable[[Any], Columns]
     """The columns of the fields, without the derived ones."""
     texts: tuple[tuple[int, str], ...]
-    """The columns that stand for a text: where, and of which field."""
+    """The columns that encode a text: position and field."""
     beside: tuple[str, ...]
-    """The fields that are no column, and may have a number in them that JSON does not carry."""
+    """The fields beside the columns that may contain a number that JSON cannot carry."""
 
 
 def layout(cls: type[BaseModel], id_field: str) -> Layout:
@@ -102,7 +102,7 @@ def derived_features(cls: type) -> dict[str, Callable[[Any], Any]]:
 
 
 def _beneath(value: Any) -> Any:
-    """The function of a property and the like, which no column can be made of: found, so that it can be said."""
+    """The function under a property or the like, which cannot be a column; found for the error message."""
     if isinstance(value, property):
         return value.fget
     if isinstance(value, cached_property):
@@ -155,7 +155,7 @@ def _gives_nominal(method: Callable[[Any], Any]) -> bool:
 
 
 def needs_computing(cls: type[BaseModel]) -> bool:
-    """Whether columns of the class may turn out to be none, or a field not to be carried, which only a look shows."""
+    """True where columns must be computed to know that they are numbers and that JSON carries the fields."""
     fields = cls.model_fields.values()
     if any(map(_may_not_be_carried, fields)):
         return True
@@ -167,10 +167,10 @@ def needs_computing(cls: type[BaseModel]) -> bool:
 
 
 def computed(transaction: BaseModel, laid: Layout) -> Columns:
-    """The columns, each a number that a float can be.
+    """The columns, each a number that a float can hold.
 
     Raises:
-        pydantic.ValidationError: it names the columns that are none, and the numbers that JSON does not carry.
+        pydantic.ValidationError: names the columns that are no numbers, and the numbers that JSON cannot carry.
     """
     problems = [_problem(wrong, *at) for name in laid.beside for wrong, at in _lost(getattr(transaction, name), name)]
     if max(map(abs, laid.integers(transaction)), default=0) > laid.largest:
@@ -195,8 +195,8 @@ def computed(transaction: BaseModel, laid: Layout) -> Columns:
 
 
 def _number(result: Any) -> tuple[float, str]:
-    """The result as a column has it, and what is wrong with it."""
-    # the first is true of nearly all, and fifty times as fast
+    """The result as a column's number, and the problem with it."""
+    # the first test is true of nearly all, and fifty times as fast
     if type(result) not in NUMBERS and not isinstance(result, Real):
         return 0.0, f"is not a number but a {type(result).__name__}"
     try:
@@ -209,7 +209,7 @@ def _number(result: Any) -> tuple[float, str]:
 
 
 def _lost(value: Any, *at: int | str) -> Iterator[tuple[str, tuple[int | str, ...]]]:
-    """The numbers in a value that a reader of its JSON would make others of, or refuse: what is wrong, and where."""
+    """The numbers in a value that a JSON reader would change or refuse: the problem, and its place."""
     if isinstance(value, int):
         if abs(value) > LARGEST_KEPT:
             yield TOO_LARGE, at
@@ -242,13 +242,13 @@ def _problem(message: str, *at: int | str, raised: Exception | None = None) -> I
 
 
 def raised_by_class(cls: type[BaseModel], error: Exception) -> ValidationError:
-    """What a team's own validator raised, though it is no verdict on the transaction, as one."""
+    """A validation error for an unexpected exception of a team's own validator."""
     problem = PydanticCustomError(CLASS_RAISED, f"The transaction class raised {type(error).__name__}", {RAISED: error})
     return ValidationError.from_exception_data(cls.__name__, [{"type": problem, "loc": (), "input": None}])
 
 
 def raised_in(error: ValidationError) -> list[Exception]:
-    """What a team's own code raised, with its traceback, where that is why a transaction was refused."""
+    """The exception of a team's own code that refused a transaction, with its traceback; None where there is none."""
     if first_errors(error)[0]["type"] not in RAISING:
         return []
     details = error.errors(include_url=False, include_input=False)
@@ -256,11 +256,11 @@ def raised_in(error: ValidationError) -> list[Exception]:
 
 
 def where(raised: BaseException) -> str:
-    """The line of code that raised, without what it said: that may name a value of the transaction."""
+    """The line of code that raised, without the message, which may contain a value of the transaction."""
     frames = traceback.extract_tb(raised.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "a line that is not known"
 
 
 def raised_at(raised: BaseException) -> str:
-    """What was raised and where, for a record: by the file's name, since clients are shown that, too."""
+    """The exception's type and line for a record; the file's name only, since clients see it."""
     return f"{type(raised).__name__} at {PurePath(where(raised)).name}"

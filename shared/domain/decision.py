@@ -1,4 +1,4 @@
-"""What a decision is, and the JSON that clients see of it."""
+"""A decision, and its JSON for clients."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +15,9 @@ RAISES, LOWERS = "raises the risk", "speaks for the customer"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """How much one feature's value moved the score: in probability for a forest, in log-odds for boosting.
+    """One feature's contribution to the score: in probability for a forest, in log-odds for boosting.
 
-    `value` is what a person knows it by: a number, or of a categorical field its text. `text` says how usual it is
+    `value` is the number, or a categorical field's text. `text` says how usual it is
     and whether it raises the risk or speaks for the customer.
     """
 
@@ -29,10 +29,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about one transaction, by which model version, when (UTC, RFC 3339) and why.
+    """The decision on one transaction, with the model version, the time (UTC, RFC 3339) and the reasons.
 
     `fraud_probability` is rounded to 4 decimals; the action was taken from the unrounded value. `reasons` is None
-    where the client was not to be given any: the action is APPROVE and no explanation was asked for.
+    where the client gets none: the action is APPROVE and no explanation was requested.
     """
 
     transaction_id: str
@@ -43,7 +43,7 @@ class Decision:
     reasons: tuple[Reason, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The decision as clients see it; without `reasons` where none are given."""
+        """The decision as clients see it; without `reasons` where they are None."""
         shown: dict[str, Any] = {
             "transaction_id": self.transaction_id,
             "fraud_probability": self.fraud_probability,
@@ -70,7 +70,7 @@ def with_direction(said: str, contribution: float) -> str:
 
 
 def decision_in(text: bytes) -> dict[str, Any] | None:
-    """The decision of a text, as clients see it; None where it has none: the text may be anybody's."""
+    """The decision in a text, as clients see it; None where the text is not one, for it may come from anywhere."""
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -79,7 +79,7 @@ def decision_in(text: bytes) -> dict[str, Any] | None:
 
 
 def is_decision(found: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether JSON has all that is told of a decision, as it is told."""
+    """True for JSON with all members of a decision, of their types."""
     return (
         isinstance(found, dict)
         and all(isinstance(found.get(name), str) for name in ("transaction_id", "action", "model_version"))

@@ -1,4 +1,4 @@
-"""What a transaction class says of its columns: which fields are none, how text becomes numbers, what is derived."""
+"""The markers of a transaction class: fields that are no column, text encodings, and derived columns."""
 
 import inspect
 import math
@@ -53,16 +53,16 @@ class Encoded:
         return (field,)
 
     def vector(self, category: str) -> Columns:
-        """The numbers of a category that was let in."""
+        """The numbers of an accepted category."""
         return self._vectors.get(category, self._other)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Any text where there is a number for others, else the categories; after what stands before it."""
+        """Accepts any text where `other` is set, else the categories only."""
         text = handler(source)
         return text if self.is_open else core_schema.chain_schema([text, self._named])
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Names the categories, also where others are let in."""
+        """Lists the categories, also where others are accepted."""
         if not self.is_open:
             return handler(self._named)
         plain = handler(schema)
@@ -98,12 +98,12 @@ def feature(method: Derivation) -> Derivation:
 
 
 def encoding(field: FieldInfo) -> Encoded | None:
-    """How the field's text becomes numbers; None where it is not said."""
+    """The encoding of the field's text; None where it has none."""
     return next((each for each in field.metadata if isinstance(each, Encoded)), None)
 
 
 def first_example(field: FieldInfo) -> Any:
-    """A value to show: the first that the field names, or its first category; None where it has neither."""
+    """The field's first example, or its first category; None where it has neither."""
     if field.examples:
         return field.examples[0]
     encoded = encoding(field)
@@ -111,5 +111,5 @@ def first_example(field: FieldInfo) -> Any:
 
 
 def says(field: FieldInfo, marker: type) -> bool:
-    """Whether the field's annotation has the marker."""
+    """True where the field's annotation has the marker."""
     return any(each is marker or isinstance(each, marker) for each in field.metadata)

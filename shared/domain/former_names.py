@@ -1,4 +1,4 @@
-"""The module names of the release before, under which a team's class may still import what it is made of.
+"""The module names of the previous release, from which a team's class may still import.
 
 They are `riskline` now. This file, and its use in `load_transaction_class`, end with the next release.
 """
@@ -17,7 +17,7 @@ FORMER_NAMES = {
 
 
 def import_with_former_names(module_name: str) -> ModuleType:
-    """Imports a module; where it names one of the release before that nobody else has, it gets today's.
+    """Imports a module; a missing name of the previous release gets today's module.
 
     A package `shared` of the team's own stays what it is.
 
@@ -42,7 +42,7 @@ def _provide(name: str) -> None:
         sys.modules[name] = ModuleType(name)
         sys.modules[name].__path__ = []
         return
-    # shown by default, unlike a DeprecationWarning: it is for whoever runs the service
+    # shown by default, unlike a DeprecationWarning: it is meant for operators
     warnings.warn(
         f"{name} is a name of the release before: write `from riskline import …`", FutureWarning, stacklevel=4
     )

@@ -1,4 +1,4 @@
-"""The tables of a transaction's and a callback's states and of what may change them; nothing else decides that.
+"""The tables of a transaction's and a callback's states and transitions; no other code decides them.
 
     (new) --SUBMIT--> queued --DECIDE--> scored
                       queued --FAIL----> failed --REPLAY--> queued
@@ -18,17 +18,17 @@ from riskline.shared.errors import LifecycleError
 
 
 class Status(StrEnum):
-    """What a client is told about its transaction."""
+    """A transaction's status as clients see it."""
 
     QUEUED = "queued"
     SCORED = "scored"
     FAILED = "failed"
     ERASED = "erased"
-    """Its values are kept nowhere, only that there was one."""
+    """The values are deleted; the record only says that there was a transaction."""
 
 
 class Event(StrEnum):
-    """What can happen to a transaction."""
+    """An event in a transaction's life."""
 
     SUBMIT = "submit"
     DECIDE = "decide"
@@ -44,7 +44,7 @@ TRANSITIONS: dict[str | None, dict[Event, Status]] = {
     Status.FAILED: {Event.REPLAY: Status.QUEUED, Event.ERASE: Status.ERASED},
     Status.ERASED: {Event.ERASE: Status.ERASED},
 }
-"""A transaction that nobody knew (None) is decided at once by the synchronous door."""
+"""From None, an unknown transaction: the synchronous door decides it at once."""
 
 
 def next_status(status: str | None, event: Event) -> Status:
@@ -60,17 +60,17 @@ def next_status(status: str | None, event: Event) -> Status:
 
 
 class CallbackStatus(StrEnum):
-    """What a client is told about its callback."""
+    """A callback's status as clients see it."""
 
     WAITING = "waiting"
-    """Its transaction is not decided yet: there is nothing to deliver."""
+    """The transaction is not decided yet: there is nothing to deliver."""
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
 
 
 class CallbackEvent(StrEnum):
-    """What can happen to a callback."""
+    """An event in a callback's life."""
 
     ANNOUNCE = "announce"
     DELIVER = "deliver"

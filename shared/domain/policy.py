@@ -11,7 +11,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Action(StrEnum):
-    """What the client should do with the transaction."""
+    """The action recommended for a transaction."""
 
     APPROVE = "APPROVE"
     REVIEW = "REVIEW"

@@ -1,4 +1,4 @@
-"""What a card transaction is: the one definition from which validation, feature order, OpenAPI and training derive.
+"""The card transaction: the one definition for validation, feature order, OpenAPI and training.
 
 A team that has other columns subclasses `TransactionModel` and names its class in `RISKLINE_TRANSACTION`.
 No other file names a field.
@@ -32,21 +32,21 @@ TransactionId = Annotated[
 
 
 BESIDE = "callback_url"
-"""What a submission may have beside its transaction; the name of no field."""
+"""A submission's member beside the transaction's; no field may have this name."""
 
 
 NATIVE = (int, float, bool, str)
 """The types that are the same in JSON and in Python."""
 
 KEPT = "_columns"
-"""Where a transaction keeps the columns that its validation computed; pydantic shows no name that is not a field's."""
+"""The attribute with the columns computed in validation; pydantic ignores it, since it is no field."""
 
 
 class TransactionModel(BaseModel):
-    """A frozen, strictly typed transaction; what a subclass adds are its features, in their order.
+    """A frozen, strictly typed transaction; a subclass adds the features, in their order.
 
     Each field but `transaction_id` is a column of the model's input: an int, a float or a bool, or a str with an
-    encoding. What else a class can say of its columns is in `riskline.shared.domain.features`.
+    encoding. The other markers for columns are in `riskline.shared.domain.features`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
@@ -57,7 +57,7 @@ class TransactionModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A class whose columns can turn out to be none has them computed as the last step of its validation."""
+        """Computes the columns as the last step of validation where they may turn out not to be numbers."""
         schema = handler(source)
         if needs_computing(cls):
             _compute_last(handler.resolve_ref_schema(schema))
@@ -79,7 +79,7 @@ class TransactionModel(BaseModel):
         return values
 
     def shown_values(self) -> tuple[float | str, ...]:
-        """For each column what to show a person: the number, or the text that it stands for."""
+        """For each column the value to show a person: the number, or the text that it encodes."""
         texts = _layout(type(self)).texts
         values = self.features()
         if not texts:
@@ -131,7 +131,7 @@ class TransactionModel(BaseModel):
     @classmethod
     def _parse_again(cls, load: Callable[[Any], Any], source: Any, refused: ValidationError) -> Self:
         if refused.error_count() > max(MOST_LISTED, len(cls.model_fields)):
-            # not all of them are of fields of the class, and what else is wrong stays so
+            # not all values belong to fields of the class; other errors stay
             raise refused
         integral = [error for error in refused.errors(include_url=False) if _is_integral_float(error)]
         if not integral:
@@ -164,7 +164,7 @@ def _is_integral_float(error: ErrorDetails) -> bool:
 
 
 def _with_integers(data: Any, errors: list[ErrorDetails]) -> dict[str, Any] | None:
-    """The data with whole numbers as integers; None where a team's validator made the fields of something else."""
+    """The data with whole numbers as integers; None where a team's validator replaced the data."""
     if not isinstance(data, dict) or any(error["loc"][0] not in data for error in errors):
         return None
     return {**data, **{str(error["loc"][0]): int(error["input"]) for error in errors}}
@@ -201,7 +201,7 @@ def _getter(cls: type[TransactionModel]) -> Callable[[TransactionModel], Columns
 
 
 def _compute_last(schema: Any) -> None:
-    """Puts what computes the columns around the model's schema, under the model's own reference."""
+    """Wraps the model's schema in the computation of the columns, under the model's own reference."""
     if schema["type"] != "function-after" or schema["function"]["function"] is not _keep:
         inner: Any = dict(schema)
         outer = core_schema.no_info_after_validator_function(_keep, inner, ref=inner.pop("ref"))
@@ -216,7 +216,7 @@ def _keep(transaction: TransactionModel) -> TransactionModel:
 
 
 class Transaction(TransactionModel):
-    """A card transaction as the built-in model reads it."""
+    """A card transaction with the built-in model's features."""
 
     amount: float = Field(gt=0, description="Amount in the card's currency.", examples=[4500.0])
     merchant_category_code: Annotated[int, Nominal] = Field(

@@ -1,4 +1,4 @@
-"""The wrong fields of a body as its answer lists them: so many, whatever was sent."""
+"""The wrong fields of a body as the answer lists them, in a bounded number."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 MOST_LISTED = 100
-"""Fields of one body: as many as anybody mends at a time, and a few kilobytes of answer."""
+"""Fields listed for one body: as many as a person corrects at a time, in a few kilobytes."""
 
 MORE = {"pointer": "", "detail": "More is wrong than is listed: mend this first"}
 
@@ -14,12 +14,12 @@ _ONE = json.JSONDecoder()
 
 
 def is_not_json(error: ValidationError) -> bool:
-    """Whether the body could not be read at all; that is its only error then."""
+    """True where the body is not JSON; that is then its only error."""
     return error.error_count() == 1 and first_errors(error)[0]["type"] == "json_invalid"
 
 
 def first_errors(error: ValidationError) -> list[dict[str, Any]]:
-    """The first MOST_LISTED errors, without what was sent.
+    """The first MOST_LISTED errors, without the sent values.
 
     pydantic makes objects of all of them or of none: thousands take longer than all the rest of a request. As text they
     take next to nothing, and of that only the beginning is read.
@@ -36,7 +36,7 @@ def first_errors(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def wrong_fields(error: ValidationError) -> list[dict[str, str]]:
-    """Each wrong field by its JSON Pointer, and what is wrong with it."""
+    """Each wrong field's JSON Pointer and message."""
     listed = [{"pointer": _pointer(each["loc"]), "detail": _detail(each)} for each in first_errors(error)]
     return [*listed, MORE] if error.error_count() > MOST_LISTED else listed
 

@@ -1,1 +1,1 @@
-"""What a model is on disk, and what turns rows into scores."""
+"""Models on disk, and the engine that scores rows."""

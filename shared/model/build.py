@@ -38,10 +38,10 @@ def compiler() -> list[str]:
 
 
 def build(*, source: Path = SOURCE, library: Path = LIBRARY) -> bool:
-    """Compiles the kernel unless this source was compiled already; whether it had to.
+    """Compiles the kernel unless this source was compiled already; True where it compiled.
 
     Raises:
-        InstallationError: there is no compiler, or it failed; says what it said.
+        InstallationError: there is no compiler, or it failed; has the compiler's message.
     """
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     stamp = library.with_suffix(".sha256")

@@ -35,7 +35,7 @@ TREES, MANIFEST, REFERENCE = "trees.npz", "manifest.json", "reference.json"
 MAX_JSON_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 8 * MAX_NODES + 1024
 MAX_BYTES = {TREES: len(fields(Trees)) * MAX_ARRAY_BYTES, MANIFEST: MAX_JSON_BYTES, REFERENCE: MAX_JSON_BYTES}
-"""The largest files that are read at all."""
+"""The largest files that are read."""
 
 RESTORE = "restore it from a copy, or train or import the model again"
 
@@ -49,11 +49,11 @@ def _shown(text: str) -> str:
 
 
 Word = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
-"""What messages and lists show."""
+"""A short text that messages and lists show."""
 
 
 class Manifest(BaseModel):
-    """What a bundle says of itself."""
+    """The manifest of a bundle."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -89,7 +89,7 @@ class ServingModel:
         self.usual = words.usual
         self.common = words.common
         self.rows_sketch = reference.get("rows_sketch")
-        """By which training tells rows that the model was made with; None in a bundle of an older release."""
+        """The sketch by which evaluation finds training rows; None in a bundle of an older release."""
 
 
 def write_bundle(
@@ -108,7 +108,7 @@ def write_bundle(
 ) -> Manifest:
     """Writes a new version below `models_dir`, whole or not at all.
 
-    Its name is the time it was made (UTC) and the first 8 digits of the sha256 of all that it is.
+    Its name is its time of creation (UTC) and the first 8 digits of the sha256 of its content.
 
     Raises:
         BundleError: the trees cannot be scored with these features, or the version is there already.
@@ -138,7 +138,7 @@ def write_bundle(
 
 
 def write_with_thresholds(directory: Path, *, thresholds: Thresholds, created_at: str) -> Manifest:
-    """Writes beside a bundle a new version that differs from it in its thresholds only, and says which it was made of.
+    """Writes beside a bundle a new version that differs in its thresholds only; its manifest names the first.
 
     Raises:
         BundleError: the bundle cannot serve, or has these thresholds.
@@ -157,7 +157,7 @@ def write_with_thresholds(directory: Path, *, thresholds: Thresholds, created_at
 
 
 def _write_named(models_dir: Path, unnamed: Manifest, contents: dict[str, bytes]) -> Manifest:
-    """Writes a bundle of these files and what it says of itself, named by when it was made and by all that it is."""
+    """Writes a bundle of these files and its manifest, named by its time of creation and its content."""
     moment = unnamed.created_at[:19].replace("-", "").replace(":", "")
     manifest = unnamed.model_copy(update={"version": f"{moment}-{_digest(unnamed.model_dump())}"})
     contents[MANIFEST] = orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2)
@@ -189,7 +189,7 @@ def load_model(directory: Path) -> ServingModel:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Reads what a bundle says of itself.
+    """Reads the manifest of a bundle.
 
     Raises:
         BundleError: there is no readable manifest, or it is of a newer format, or of another version.
@@ -220,13 +220,13 @@ def _manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
 
 
 def _digest(said: dict[str, Any]) -> str:
-    """The part of a version's name that comes from all that its manifest says."""
+    """The part of a version's name that is a digest of its manifest."""
     return hashlib.sha256(orjson.dumps({**said, "version": ""})).hexdigest()[:8]
 
 
 @contextmanager
 def _opened(directory: Path, name: str, manifest: Manifest | None = None) -> Iterator[BufferedReader]:
-    """A file of a bundle, being what the manifest vouches for; what is wrong with it meanwhile is told by name."""
+    """Opens a file of a bundle, verified by the manifest; errors name the bundle and the file."""
     try:
         with opened(directory / name, MAX_BYTES[name]) as file:
             if manifest is not None:
@@ -282,7 +282,7 @@ def _write_directory(directory: Path, contents: dict[str, bytes]) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes what was renamed into a directory outlive a power cut."""
+    """Syncs a directory, so that a rename in it outlives a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

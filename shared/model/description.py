@@ -1,4 +1,4 @@
-"""What people call a model version, and why it was made: kept beside its bundle, which stays as it is."""
+"""A model version's name and note by its users, in a file beside the unchanged bundle."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Description(NamedTuple):
     note: str = ""
 
     def problem(self) -> str | None:
-        """Why this cannot be kept; None where it can."""
+        """The reason that this cannot be stored; None where it can."""
         for what, text, most in (("name", self.name, MOST_NAME), ("note", self.note, MOST_NOTE)):
             if len(text) > most:
                 return f"the {what} has {len(text)} characters; {most} are allowed"
@@ -33,10 +33,10 @@ class Description(NamedTuple):
 
 
 def describe(directory: Path, description: Description) -> None:
-    """Keeps it with a version, in place of what was kept.
+    """Stores a version's name and note, in place of earlier ones.
 
     Raises:
-        BundleError: it cannot be kept, or not written.
+        BundleError: it is not valid, or cannot be written.
     """
     if problem := description.problem():
         raise BundleError(problem)
@@ -49,7 +49,7 @@ def describe(directory: Path, description: Description) -> None:
 
 
 def description_in(directory: Path) -> Description:
-    """What is kept with a version; nothing where that is not as it was written, as it decides nothing."""
+    """The stored name and note of a version; empty where the file is malformed."""
     try:
         with opened(directory / FILE, MAX_BYTES) as file:
             kept = orjson.loads(file.read())

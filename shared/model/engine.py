@@ -18,13 +18,13 @@ NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)]
 """The kernel's node."""
 
 LAYOUT = 4
-"""The kernel's count of changes of its layout: one that was built from an older source would read past its arrays."""
+"""The kernel's layout version: a kernel of an older source would read past its arrays."""
 
 BLOCK = 64
 """The kernel's rows a block: sizes its scratch space."""
 
 MOST_MOVES = 2_000_000
-"""Numbers kept of what the ways to all leaves have added, 16 MB: for a larger model each explanation adds them up."""
+"""Numbers in the table of contributions, 16 MB: for a larger model each explanation computes them."""
 
 
 class _CModel(ctypes.Structure):
@@ -56,7 +56,7 @@ class Engine:
         self._width = width
         self._nodes, values, self._roots = _packed(trees)
         self._leaves, self._moves = _moves(self._nodes, values, trees=len(self._roots), width=width)
-        # the one is made of the other
+        # the second is derived from the first
         self._values = None if self._moves is not None else values
         curve, self._knots, slope, intercept = _curve(scoring)
         self._model = _CModel(
@@ -117,7 +117,7 @@ class Engine:
         return scores, contributions
 
     def _checked(self, rows: Rows) -> Rows:
-        """The rows as the kernel reads them: it would read past narrower ones."""
+        """The rows in the kernel's form, with their width checked: the kernel would read past narrower ones."""
         if rows.ndim != 2 or rows.shape[1] != self._width:  # noqa: PLR2004  # rows and columns
             raise ValueError(f"rows of shape {rows.shape} are not rows of {self._width} features")
         return np.ascontiguousarray(rows, dtype=np.float64)
@@ -126,7 +126,7 @@ class Engine:
 @cache
 def _kernel(path: Path) -> tuple[Any, Any, Any]:
     try:
-        # one row is scored without letting go of the interpreter's lock, which would cost as much as the score
+        # one row is scored without releasing the GIL, which would cost as much as the score
         holding, releasing = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
     except OSError as error:
         raise InstallationError(
@@ -163,15 +163,15 @@ def _packed(trees: Trees) -> tuple[Any, Rows, Any]:
     nodes = np.empty(len(old), dtype=NODE)
     nodes["key"] = np.where(is_leaf, trees.value[old], trees.threshold[old])
     nodes["feature"] = trees.feature[old]
-    # a leaf's own children are never looked at, they may be anything; the kernel stays at a leaf by taking it for one
+    # a leaf's own children are never read; the kernel stays at a leaf by taking it for one
     nodes["left"] = np.where(is_leaf, np.arange(len(old)), new[np.where(is_leaf, 0, trees.left[old])])
     return nodes, np.ascontiguousarray(trees.value[old]), np.arange(len(trees.roots), dtype=np.int32)
 
 
 def _moves(nodes: Any, values: Rows, *, trees: int, width: int) -> tuple[Any, Rows | None]:
-    """What the way to each leaf has added to each feature, shape (leaves, width), and each node's row of it.
+    """Each leaf's contribution to each feature, shape (leaves, width), and each node's row of it.
 
-    Neither where that would take too much memory.
+    None where that takes too much memory.
     """
     is_leaf = nodes["feature"] == LEAF
     if int(is_leaf.sum()) * width > MOST_MOVES:

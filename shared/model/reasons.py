@@ -1,4 +1,4 @@
-"""Words for what moved a score: how usual a value is among the model's own rows, and which way it points."""
+"""The wording of reasons: how usual a value is among the training rows, and the direction of its contribution."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -13,14 +13,14 @@ FAR_BELOW, BELOW, ABOVE, FAR_ABOVE = 1, 10, 90, 99
 """The percentiles beyond which a value is not usual."""
 
 COMMON = 10
-"""Of a hundred."""
+"""The most percentiles, of a hundred, that one usual value takes up."""
 
 PRECISE_BELOW, PLAIN_BELOW = 0.1, 1e15
 """Numbers from the one to the other are written with cents, others with three figures."""
 
 
 class ValueWording:
-    """Says of a feature's value how usual it is; of one whose quantiles are not known, only what it is."""
+    """Words how usual a feature's value is; states only the value where its quantiles are unknown."""
 
     def __init__(self, quantiles: Mapping[str, Sequence[float]]) -> None:
         self._quantiles = {name: array("d", values) for name, values in quantiles.items()}
@@ -30,12 +30,12 @@ class ValueWording:
         }
 
     def usual(self, feature: str) -> tuple[float, float] | None:
-        """Between which values nearly all rows are that the model was made with; None where that is not known."""
+        """The range of nearly all training rows; None where it is unknown."""
         bounds = self._bounds.get(feature)
         return None if bounds is None else (bounds[0], bounds[-1])
 
     def common(self, feature: str) -> tuple[float, ...]:
-        """The values that several percentiles have, the most frequent first; none where they are not known."""
+        """The values that several percentiles share, the most frequent first; empty where they are unknown."""
         counts = Counter(self._quantiles.get(feature, ()))
         # one alone may lie between two values
         return tuple(value for value, count in counts.most_common() if count > 1)
@@ -52,7 +52,7 @@ class ValueWording:
 
 
 def quantiles_problem(reference: Any) -> str | None:
-    """Why this is not the content of a bundle's reference.json; None where it is."""
+    """The reason that this is not a valid reference.json; None where it is."""
     features = reference.get("features", {}) if isinstance(reference, dict) else None
     if not isinstance(features, dict):
         return "does not say quantiles by feature"

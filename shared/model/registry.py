@@ -1,4 +1,4 @@
-"""Which model versions there are, and which one serves: a directory of bundles and a file that names the active one."""
+"""The model versions: a directory of bundles, and a file that names the active one."""
 
 import errno
 import os
@@ -56,7 +56,7 @@ class Registry:
         return self._named(PREVIOUS)
 
     def manifest(self, version: str) -> Manifest:
-        """What a version says of itself.
+        """The manifest of a version.
 
         Raises:
             BundleError: it is not here or its manifest cannot be read.
@@ -64,7 +64,7 @@ class Registry:
         return read_manifest(self._directory(version))
 
     def report_path(self, version: str) -> Path:
-        """Where the report of a version is kept, if there is one.
+        """The path of a version's report, which need not exist.
 
         Raises:
             BundleError: this cannot be the name of a version.
@@ -72,7 +72,7 @@ class Registry:
         return self._directory(version) / REPORT
 
     def describe(self, version: str, description: Description) -> None:
-        """Keeps what people call a version, and why it was made.
+        """Stores the name and the note of a version.
 
         Raises:
             BundleError: it cannot be kept, or this cannot be the name of a version.
@@ -80,7 +80,7 @@ class Registry:
         describe(self._directory(version), description)
 
     def description(self, version: str) -> Description:
-        """What people call a version, and why it was made.
+        """The name and the note of a version.
 
         Raises:
             BundleError: this cannot be the name of a version.
@@ -88,7 +88,7 @@ class Registry:
         return description_in(self._directory(version))
 
     def report(self, version: str) -> bytes | None:
-        """The report of a version, HTML; None if none is kept.
+        """The report of a version, HTML; None if there is none.
 
         Raises:
             BundleError: it cannot be read, or this cannot be the name of a version.
@@ -153,7 +153,7 @@ class Registry:
         return active if active is not None and (self._models_dir / active).is_dir() else None
 
     def rollback(self, feature_names: tuple[str, ...] | None = None) -> str:
-        """Makes the version active that was so before, after its checks; answers which.
+        """Makes the previous version active, after its checks; returns it.
 
         Raises:
             BundleError: there is none, or it cannot serve; the active one stays.
@@ -193,7 +193,7 @@ class Registry:
 
     def _name(self, pointer: str, version: str) -> None:
         try:
-            # of its own: a process of another container may have the same number, and write here, too
+            # a unique name: a process of another container may have the same pid, and write here, too
             with TemporaryDirectory(prefix=f".{pointer}-", dir=self._models_dir) as unfinished:
                 self._replace(self._models_dir / pointer, Path(unfinished) / pointer, version)
         except OSError as error:
@@ -211,7 +211,7 @@ class Registry:
             file.flush()
             os.fsync(file.fileno())
         if pointer.is_dir() and not pointer.is_symlink():
-            # not deleted: nobody knows what is in it
+            # not deleted: its content is unknown
             pointer.rename(mkdtemp(prefix=f".{pointer.name}-was-", dir=self._models_dir))
         unfinished.replace(pointer)
         sync_directory(self._models_dir)
@@ -223,9 +223,9 @@ def _may_be_version(name: str) -> bool:
 
 
 def _age(directory: Path) -> tuple[str, int, str]:
-    """A version's name begins with the second that it was made in; which was first within one, its manifest's does."""
+    """Sorts by the second of creation in a version's name, and within one by the manifest's time."""
     try:
-        # that of the directory changes with its report
+        # the directory's time changes with its report
         written = (directory / MANIFEST).stat().st_mtime_ns
     except OSError:
         written = 0

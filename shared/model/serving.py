@@ -35,17 +35,17 @@ class ServedModel(Model, Protocol):
 
 
 class ModelSource(Protocol):
-    """What Serving asks of the registry."""
+    """The registry as Serving uses it."""
 
     def active_version(self) -> str | None:
         """The version that should serve."""
 
     def load_active(self, feature_names: tuple[str, ...]) -> ServedModel:
-        """Loads it; raises BundleError with what is wrong and what to do."""
+        """Loads the active version; raises BundleError with the problem and the remedy."""
 
 
 class Serving:
-    """Holds the model that serves; a version that cannot be loaded leaves the one that serves in its place."""
+    """Holds the serving model; it stays where another version cannot be loaded."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Serving:
         pinned: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pinned` says that a setting names the version, whatever is active."""
+        """`pinned`: a setting names the version, whatever is active."""
         self._source = source
         self._feature_names = feature_names
         self._clock = clock
@@ -68,11 +68,11 @@ class Serving:
         self.pinned = pinned
         self.model: ServedModel | None = None
         self.since: str | None = None
-        """Since when the model serves, in UTC."""
+        """Start of serving this model, in UTC."""
         self.wanted: str | None = None
         """The version that should serve."""
         self.problem = "no model was loaded yet"
-        """Why it does not; empty where it does."""
+        """The reason that it does not serve; empty where it does."""
 
     def refresh(self) -> None:
         """Loads the active version unless it serves already; logs a refusal once for each version."""
@@ -118,7 +118,7 @@ class Serving:
         """The model that serves.
 
         Raises:
-            BundleError: there is none; says why.
+            BundleError: there is none; has the reason.
         """
         if self.model is None:
             raise BundleError(self.problem)
@@ -126,6 +126,6 @@ class Serving:
 
 
 def create_serving(settings: Settings, transaction_class: type[TransactionModel]) -> Serving:
-    """What serves by these settings for this class; loads nothing yet."""
+    """The Serving of these settings for this class; loads nothing yet."""
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)
     return Serving(registry, transaction_class.feature_names(), pinned=settings.model_version is not None)

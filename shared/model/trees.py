@@ -1,4 +1,4 @@
-"""A tree ensemble as flat arrays: what a bundle holds, checked before the kernel ever walks it."""
+"""A tree ensemble as flat arrays, as in a bundle; checked before the kernel walks it."""
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -15,10 +15,10 @@ MAX_NODES = 50_000_000
 """About 1.6 GB in the kernel's layout: more is taken for a damaged file."""
 
 MAX_KNOTS = 100_000
-"""Of a calibration curve: more than any file of labels makes."""
+"""Knots of a calibration curve: more than any file of labels makes."""
 
 MAX_DEPTH = 1_000
-"""Splits one after the other: no estimator grows trees so deep, and each level takes its time to be read."""
+"""The deepest tree: no estimator grows deeper ones, and each level takes time to read."""
 
 LEAF = -1
 
@@ -39,7 +39,7 @@ class Sigmoid(BaseModel):
     intercept: float
 
     def problem(self) -> str | None:
-        """Why this is no curve; None where it is."""
+        """The reason that this is no valid curve; None where it is."""
         return None
 
 
@@ -53,7 +53,7 @@ class Isotonic(BaseModel):
     y: tuple[float, ...] = Field(min_length=1, max_length=MAX_KNOTS)
 
     def problem(self) -> str | None:
-        """Why this is no curve; None where it is."""
+        """The reason that this is no valid curve; None where it is."""
         if len(self.x) != len(self.y):
             return f"its calibration has {len(self.x)} places and {len(self.y)} heights"
         if any(here >= there for here, there in pairwise(self.x)):
@@ -68,7 +68,7 @@ class Isotonic(BaseModel):
 
 
 class Scoring(BaseModel):
-    """How the trees' outputs become a probability: curve(link(scale * (initial + sum or mean of leaves) + offset)).
+    """From the trees' outputs to a probability: curve(link(scale * (initial + sum or mean of leaves) + offset)).
 
     The curve is the calibration, where there is one.
     """
@@ -87,7 +87,7 @@ class Scoring(BaseModel):
     )
 
     def problem(self, trees: "Trees") -> str | None:
-        """Why these trees' outputs do not become probabilities; None where they do."""
+        """The reason that these trees' outputs do not become probabilities; None where they do."""
         leaves = trees.value[trees.feature == LEAF]
         # as the kernel rounds, so that no sum of leaves lies beyond these two
         ends = [self._output(float(end), len(trees.roots)) for end in (leaves.min(), leaves.max())]
@@ -102,7 +102,7 @@ class Scoring(BaseModel):
         return None
 
     def _output(self, leaf: float, trees: int) -> float:
-        """What comes out before the link where each tree ends at such a leaf."""
+        """The output before the link where each tree ends at such a leaf."""
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.add.accumulate(np.append(self.initial, np.full(trees, leaf)))[-1]
             return float((total / trees if self.aggregation == "mean" else total) * self.scale + self.offset)
@@ -112,7 +112,7 @@ class Scoring(BaseModel):
 class Trees:
     """All trees' nodes, one behind the other: at each index a split, or a leaf (feature -1, children -1).
 
-    `value` is what is known at a node: a leaf's output, and the mean of the leaves below an inner node. A row goes left
+    `value` is a leaf's output, or the mean of the leaves below an inner node. A row goes left
     where its feature is at or below the threshold. A child's index is above its parent's.
     """
 
@@ -124,7 +124,7 @@ class Trees:
     roots: Ints
 
     def problem(self, width: int) -> str | None:
-        """Why these arrays cannot be walked with rows of this width; None where they can."""
+        """The reason that these arrays cannot be walked with rows of this width; None where they can."""
         nodes = np.size(self.feature)
         for field in fields(self):
             array = getattr(self, field.name)

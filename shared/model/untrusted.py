@@ -1,4 +1,4 @@
-"""Files that somebody else may have made: opened without waiting, and read without believing what they say."""
+"""Untrusted files: opened without blocking, and checked while they are read."""
 
 import errno
 import os
@@ -29,11 +29,11 @@ UNREADABLE = (
     *(TypeError, OverflowError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-"""What numpy and zipfile raise on a file that only looks like an archive of arrays."""
+"""The exceptions of numpy and zipfile for a file that only looks like an archive of arrays."""
 
 
 def opened(file: Path, limit: int) -> BufferedReader:
-    """Opens a regular file of at most that size: no link, and nothing that would keep its reader waiting.
+    """Opens a regular file of at most this size; refuses links and whatever blocks its reader.
 
     Raises:
         OSError: it cannot be opened; with ELOOP it is a link.

@@ -1,4 +1,4 @@
-"""What is sent about a transaction, and what a client is told of the sending.
+"""The event that is sent about a transaction, and the state of its delivery as clients see it.
 
     POST callback_url
     {"type": "transaction.scored", "timestamp": "…Z",
@@ -28,7 +28,7 @@ TRACE = ("request_id", "traceparent")
 
 
 class Callback(NamedTuple):
-    """An event that is to be delivered: the receiving host, the id that all its attempts have, and what to send."""
+    """An event to deliver: the receiving host, the message id of all its attempts, and the content."""
 
     host: str
     message_id: str
@@ -41,13 +41,13 @@ def new_message_id() -> str:
 
 
 def callback_url_of(record: Mapping[str, Any]) -> str | None:
-    """Where a transaction's decision is to be sent, by its record; None where it is not."""
+    """The callback URL of a record; None where there is none."""
     url: str | None = record.get("callback_url") or record.get("default_callback_url")
     return url
 
 
 def callback_of(transaction_id: str, record: Mapping[str, Any], *, happened_at: str) -> Callback | None:
-    """The event of a transaction that was just decided or has just failed, by its record after that."""
+    """The event of a transaction that was just decided or has just failed, from its new record."""
     url = callback_url_of(record)
     if url is None:
         return None
@@ -69,9 +69,9 @@ def event_body(kind: str, data: Mapping[str, Any], *, happened_at: str) -> bytes
 def shown(
     record: Mapping[str, Any], kept: Mapping[bytes, bytes] | None, *, in_full: bool = True
 ) -> dict[str, Any] | None:
-    """What a client is told of a callback, by its transaction's record and what is kept of it in Redis.
+    """A callback as a client sees it, from its transaction's record and its fields in Redis.
 
-    Of the installation's default URL, and of one that somebody else has named, it sees the host alone, and nothing of
+    Of the installation's default URL, and of one that another key has named, it sees the host only, and nothing of
     the answers.
     """
     url = callback_url_of(record)
@@ -86,13 +86,13 @@ def shown(
 
 
 def of_others(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of a callback to who did not send it: where to without what may be secret, and no answers."""
+    """A callback as other keys see it: its host, without secrets and answers."""
     attempts = [{**each, "answer": None} for each in state["attempts"]]
     return {**state, "url": bare_host(state["url"]), "attempts": attempts}
 
 
 def bare_host(url: object) -> str:
-    """The URL without all that follows its host; nothing where it is none."""
+    """The URL up to its host; empty where it is not a URL."""
     try:
         scheme, host = urlsplit(url)[:2] if isinstance(url, str) else ("", "")
     except ValueError:
@@ -101,9 +101,9 @@ def bare_host(url: object) -> str:
 
 
 def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """What an operator is told of a callback, whose transaction need not be there any more.
+    """A callback as an operator sees it; its transaction may have expired.
 
-    What of it is not as we write it is left out: it must not take the page of all others with it.
+    Leaves out malformed fields: they must not break the page of all others.
     """
     event = _object(kept.get(b"event"))
     status = status_of(kept)
@@ -124,7 +124,7 @@ def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 
 def status_of(kept: Mapping[bytes, bytes]) -> CallbackStatus:
-    """The status of a callback; of one that has none of ours, that it is given up: nobody tries it any more."""
+    """The status of a callback; DEAD where it is malformed, since it is not tried again."""
     try:
         return CallbackStatus(kept.get(b"status", b"").decode(errors="replace"))
     except ValueError:

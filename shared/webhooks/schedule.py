@@ -1,4 +1,4 @@
-"""When a callback is tried again: the seconds between attempts, varied so that a receiver is not met by all at once."""
+"""The schedule of a callback's attempts: seconds between them, varied so that retries do not come all at once."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ JITTER = 0.2
 
 MOST_ATTEMPTS = 100
 LONGEST_SECONDS = 604_800.0
-"""Of one wait; a receiver's Retry-After is cut to a day."""
+"""The longest wait; a receiver's Retry-After is cut to a day."""
 
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
@@ -28,7 +28,7 @@ class Schedule:
         """The schedule that a setting gives.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is no schedule.
         """
         try:
             seconds = tuple(float(each) for each in text.split(","))
@@ -39,7 +39,7 @@ class Schedule:
         return cls(seconds)
 
     def is_last(self, failures: int) -> bool:
-        """Whether the attempt after so many failures is the last one."""
+        """True where the attempt after this many failures is the last one."""
         return failures + 1 >= len(self.seconds)
 
     def after(
@@ -49,9 +49,9 @@ class Schedule:
         retry_after_seconds: float | None = None,
         vary: Callable[[float, float], float] = random.uniform,
     ) -> float | None:
-        """The seconds to wait after so many failures; None where there is no further attempt.
+        """The seconds to wait after this many failures; None where there is no further attempt.
 
-        A receiver that says when to come again is not met earlier, and not later than it says and the schedule allow.
+        Retry-After sets the earliest time; the wait is never longer than it or the schedule allow.
         """
         if failures >= len(self.seconds):
             return None

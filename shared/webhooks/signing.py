@@ -15,14 +15,14 @@ from standardwebhooks import Webhook
 PREFIX = "whsec_"
 NEW_SECRET_BYTES = 32
 SECRET_BYTES = range(24, 65)
-"""What the specification allows."""
+"""The specification's limits."""
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 
 VERSION = "v1"
 
 TOLERANCE_SECONDS = 300
-"""By how much a receiver lets the clocks differ, and for how long a copy of a request can be sent to it again."""
+"""The clock difference that receivers allow, and so the time in which a request can be replayed."""
 
 UNIX_TIME = re.compile(r"[1-9][0-9]{0,10}")
 
@@ -30,12 +30,12 @@ HOW_TO_GET_ONE = "`riskline keys new --webhook` makes one"
 
 
 def new_secret() -> str:
-    """A secret that nobody has."""
+    """A new random secret."""
     return PREFIX + base64.b64encode(token_bytes(NEW_SECRET_BYTES)).decode()
 
 
 def parse_secrets(text: str) -> tuple[str, ...]:
-    """The secrets of a list separated by commas; what is blank counts for nothing.
+    """The secrets of a list separated by commas; skips blank entries.
 
     Raises:
         ValueError: one of them cannot be used, or there is none. The message never has a part of a secret.
@@ -70,7 +70,7 @@ def _key(secret: str) -> bytes | None:
 
 
 class Signer:
-    """Signs with every secret, the first first, so that receivers may have any of them while one is replaced."""
+    """Signs with every secret, in order: receivers may have any of them while one is replaced."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._webhooks = [Webhook(each) for each in secrets]
@@ -84,7 +84,7 @@ class Signer:
 
 
 class Checked(NamedTuple):
-    """What is known of a request: which secret signed it, counted from 1, or else the problem; and its age."""
+    """The result of a check: the signing secret, counted from 1, or the problem; and the request's age."""
 
     secret: int | None
     problem: str | None
@@ -92,7 +92,7 @@ class Checked(NamedTuple):
 
     @property
     def refusal(self) -> str | None:
-        """Why a receiver refuses it at the time of the check; None where it takes it."""
+        """The reason that a receiver refuses the request now; None where it accepts it."""
         if self.problem is not None or self.age_seconds is None:
             return self.problem
         if abs(self.age_seconds) <= TOLERANCE_SECONDS:
@@ -109,7 +109,7 @@ def shown_age(seconds: float) -> str:
 
 
 def check(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, now: datetime) -> Checked:
-    """Whether one of the secrets signed this request; nothing in it makes this fail."""
+    """Checks the request against the secrets; never raises, whatever the request contains."""
     given = {name.lower(): value for name, value in headers.items()}
     timestamp = given.get(TIMESTAMP, "")
     age = now.timestamp() - int(timestamp) if UNIX_TIME.fullmatch(timestamp) else None
@@ -129,7 +129,7 @@ def check(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, no
 
 
 def _unreadable(given: Mapping[str, str], body: bytes, *, timed: bool) -> str | None:
-    """Why no signature can be looked for."""
+    """The reason that no signature can be checked."""
     missing = [name for name in (ID, TIMESTAMP, SIGNATURE) if not given.get(name)]
     if missing:
         return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"

@@ -1,4 +1,4 @@
-"""Which URLs callbacks may be sent to, and which addresses may be connected to for them; does no I/O.
+"""The URLs that callbacks may be sent to, and the addresses that may be connected to; does no I/O.
 
 A URL comes from a client and must not make us call our own networks. It is read by one parser, that of WHATWG, and only
 what that makes of it is used afterwards. Where its host is a name, `parse_callback_url` cannot know the addresses:
@@ -28,7 +28,7 @@ BEGINNING = re.compile(r"https?://(?P<authority>[^/?#]+)", re.IGNORECASE)
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*\.?")
 NUMBER_AT_THE_END = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
-"""What makes the parser take a host for an IPv4 address."""
+"""A host that the parser takes for an IPv4 address."""
 
 NEVER_IPV4 = tuple(
     IPv4Network(each)
@@ -73,12 +73,12 @@ SHARED_BY_CARRIERS = IPv4Network("100.64.0.0/10")
 
 
 class CallbackUrlError(ValueError):
-    """A callback must not be sent there: what to do, as the rest of a sentence; never has the URL or its secrets."""
+    """A callback must not be sent there. The message is the rest of a sentence, without the URL or its secrets."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may be reached although it is private, by http too and on any port."""
+    """Private hosts and networks that may be reached, by http too and on any port."""
 
     hosts: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
@@ -107,7 +107,7 @@ class Allowed:
         return cls(frozenset(hosts), tuple(networks))
 
     def has(self, address: Address) -> bool:
-        """Whether the address is in one of the networks."""
+        """True where the address is in one of the networks."""
         either = {address, _plain(address)}
         return any(each in network for each in either for network in self.networks)
 
@@ -132,18 +132,18 @@ class CallbackUrl:
     """Without the brackets of an IPv6 address."""
     port: int
     authority: str
-    """Host and port, in one spelling: what names the receiver."""
+    """Host and port in one spelling; identifies the receiver."""
     target: str
     """Path and query."""
 
     @property
     def is_address(self) -> bool:
-        """Whether the host is an address, not a name."""
+        """True where the host is an address, not a name."""
         return _address(self.host) is not None
 
 
 def parse_callback_url(url: str, allowed: Allowed) -> CallbackUrl:
-    """Takes the URL of a client apart.
+    """Parses a client's URL.
 
     Raises:
         CallbackUrlError: no callback may be sent there.
@@ -175,7 +175,7 @@ def parse_callback_url(url: str, allowed: Allowed) -> CallbackUrl:
 
 
 def _check_spelling(url: str) -> None:
-    """Refuses what parsers have read differently, before one of them reads it."""
+    """Refuses spellings that URL parsers read differently, before parsing."""
     if len(url) > MOST_CHARACTERS:
         raise CallbackUrlError(f"must have at most {MOST_CHARACTERS} characters")
     if not url.isprintable() or " " in url or "\\" in url:
@@ -196,7 +196,7 @@ def _check_name(target: CallbackUrl, allowed: Allowed) -> None:
     if len(host) > MOST_HOST_CHARACTERS or not HOST_NAME.fullmatch(host):
         raise CallbackUrlError("must have a host name of letters, digits, hyphens and dots")
     if host in allowed.hosts or allowed.networks:
-        # whether a name is in one of the networks is known when it is looked up, for each delivery
+        # a name's networks are known when it is looked up, for each delivery
         return
     if "." not in host or host.endswith((".", *LOCAL_SUFFIXES)):
         raise CallbackUrlError(
@@ -214,7 +214,7 @@ def _check_scheme_and_port(target: CallbackUrl) -> None:
 
 
 def check_addresses(target: CallbackUrl, addresses: Sequence[str], allowed: Allowed) -> None:
-    """Sees that each of the addresses that the host has may be connected to.
+    """Checks that each of the host's addresses may be connected to.
 
     Raises:
         CallbackUrlError: one of them must not, or there is none.
@@ -233,7 +233,7 @@ def check_addresses(target: CallbackUrl, addresses: Sequence[str], allowed: Allo
             address = _plain(address)
             private = address.is_private or address in SHARED_BY_CARRIERS
             kind = "private" if private else "not a public one"
-            # what a name stands for in our networks is not the client's to learn
+            # the client must not learn a name's address in our networks
             which = f"its address {address}" if target.is_address else "an address of its host"
             raise CallbackUrlError(f"{which} is {kind}: the operator can allow it in {SETTING}")
         _check_scheme_and_port(target)
@@ -247,7 +247,7 @@ def _address(text: str) -> Address | None:
 
 
 def _plain(address: Address) -> Address:
-    """The IPv4 address that the system connects to where it is given its form as an IPv6 address."""
+    """The IPv4 address that the system connects to for its form as an IPv6 address."""
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
@@ -267,7 +267,7 @@ def _is_public(address: Address) -> bool:
 
 
 def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses in an IPv6 address, to which a router on the way may send what is meant for it."""
+    """The IPv4 addresses in an IPv6 address, to which a router may forward its packets."""
     number = int(address)
     last = IPv4Address(number & 0xFFFFFFFF)
     if address in NAT64 or (number >> 32 & 0xFFFFFFFF & ~ISATAP_FLAGS) == ISATAP:

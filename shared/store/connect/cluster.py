@@ -1,4 +1,4 @@
-"""Clients of a Redis Cluster, each for one slot: they ask the nodes who serves it whenever they connect.
+"""Clients of a Redis Cluster, each for one slot: on each connect they ask the nodes for the slot's owner.
 
 A shard is one slot, so a client of a shard talks to one server at a time, as it does where sentinels are asked, and
 all that is true of a single Redis is true of a shard: its errors, its pipelines, its waits, its retries.
@@ -23,7 +23,7 @@ from riskline.shared.store.connect.sentinel import Address, shown
 from riskline.shared.store.connect.url import ClusterUrl
 
 ELSEWHERE = (AskError, ClusterDownError, MovedError, TryAgainError)
-"""How a node answers that does not serve the slot (any more), not yet, or while it is moved."""
+"""The errors of a node that does not serve the slot now, or while the slot is moved."""
 
 
 class SlotConnection(Following, Connection):
@@ -43,7 +43,7 @@ class SlotConnection(Following, Connection):
             raise
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to the command that was sent; a fault of the connection where another node is to be asked."""
+        """The answer to the command; a connection error where another node must be asked."""
         node = (self.host, self.port)
         try:
             return super().read_response(*args, **kwargs)
@@ -79,7 +79,7 @@ class AsyncSlotConnection(AsyncFollowing, AsyncConnection):
             raise
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to the command that was sent; a fault of the connection where another node is to be asked."""
+        """The answer to the command; a connection error where another node must be asked."""
         node = (self.host, self.port)
         try:
             return await super().read_response(*args, **kwargs)
@@ -101,7 +101,7 @@ class AsyncSlotTLSConnection(AsyncSlotConnection, AsyncSSLConnection):
 def cluster_clients(
     url: ClusterUrl, slots: Mapping[int, Callable[[Any], Any]], *, timeout_seconds: float, **options: Any
 ) -> list[Redis]:
-    """A blocking client for each slot, with what is called with its new connections.
+    """A blocking client for each slot, with a function to call with each new connection.
 
     The options are those of redis-py's connections.
     """

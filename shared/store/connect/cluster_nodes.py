@@ -1,4 +1,4 @@
-"""The nodes of a Redis Cluster: which of them serves a slot, and what they say of themselves."""
+"""The nodes of a Redis Cluster: the owner of a slot, and the cluster's state."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from riskline.shared.store.connect.sentinel import Address, shown, tls_connectio
 from riskline.shared.store.connect.url import ClusterUrl
 
 LONGEST_WAIT_SECONDS = 0.5
-"""For a node that is asked who serves a slot: one on a machine that has just died must not cost the answer."""
+"""The longest wait for a node's answer about a slot: another node can answer as well."""
 
 
 class Inquiry:
@@ -34,15 +34,15 @@ class Inquiry:
         }
 
     def ask_first(self, node: Address) -> None:
-        """This one has just said that another serves a slot, so it knows which."""
+        """Asks this address first: it has just redirected, so it knows the owner."""
         self._nodes = (node, *(each for each in self._nodes if each != node))
 
     def ask_last(self, node: Address) -> None:
-        """This one has just failed."""
+        """Asks this address last: it has just failed."""
         self._nodes = (*(each for each in self._nodes if each != node), node)
 
     def _learn(self, slot: int | None, asked: Address, ranges: Any, problems: list[str]) -> Address | None:
-        """Who serves the slot, by what a node has answered; the node itself where it is to be any."""
+        """The owner of the slot by a node's answer; the node itself where any will do."""
         owner, known = None, dict.fromkeys((asked, *self._nodes))
         nodes = set(self._named)
         for first, last, *servers in ranges:
@@ -51,7 +51,7 @@ class Inquiry:
             nodes.update(addresses)
             if slot is not None and first <= slot <= last:
                 owner = addresses[0]
-        # one assignment of all of them: whoever asks at the same time must not lose one
+        # one assignment of the whole list, so that another thread loses none
         self._nodes = (*(each for each in known if each in nodes or each == asked), *(nodes - known.keys()))
         if slot is None:
             return asked
@@ -61,10 +61,10 @@ class Inquiry:
 
 
 class Nodes(Inquiry):
-    """Who serves a slot."""
+    """The owners of slots."""
 
     def owner(self, slot: int | None) -> Address:
-        """Its server now, or any node that answers.
+        """The slot's present server, or any node that answers.
 
         Raises:
             redis.exceptions.ConnectionError: none of them knows; says what each answered.
@@ -72,7 +72,7 @@ class Nodes(Inquiry):
         problems: list[str] = []
         for node in self._nodes:
             try:
-                # not kept: they are asked when a connection is made, which is seldom
+                # not cached: connections are made seldom
                 with Redis(host=node[0], port=node[1], retry=Retry(NoBackoff(), 0), **self._options) as redis:
                     ranges = redis.execute_command("CLUSTER SLOTS")
             except (RedisError, OSError) as error:
@@ -85,10 +85,10 @@ class Nodes(Inquiry):
 
 
 class AsyncNodes(Inquiry):
-    """Who serves a slot, for the event loop."""
+    """The owners of slots, for the event loop."""
 
     async def owner(self, slot: int | None) -> Address:
-        """Its server now, or any node that answers.
+        """The slot's present server, or any node that answers.
 
         Raises:
             redis.exceptions.ConnectionError: none of them knows; says what each answered.
@@ -96,7 +96,7 @@ class AsyncNodes(Inquiry):
         problems: list[str] = []
         for node in self._nodes:
             try:
-                # not kept, as above
+                # not cached, as above
                 async with AsyncRedis(
                     host=node[0], port=node[1], retry=AsyncRetry(NoBackoff(), 0), **self._options
                 ) as redis:
@@ -129,7 +129,7 @@ def nodes_of(url: ClusterUrl, *, timeout_seconds: float) -> list[tuple[Address, 
 
 
 def cluster_facts(url: ClusterUrl, *, timeout_seconds: float) -> dict[str, str]:
-    """What a node that answers says of the cluster as a whole.
+    """The state of the cluster, by the first node that answers.
 
     Raises:
         redis.exceptions.ConnectionError: no node that is named answers.
@@ -141,7 +141,7 @@ def cluster_facts(url: ClusterUrl, *, timeout_seconds: float) -> dict[str, str]:
 
 
 def node_client(url: ClusterUrl, node: Address, *, timeout_seconds: float) -> Redis:
-    """A client of one node, for what it says of itself."""
+    """A client of one node."""
     return Redis(
         host=node[0],
         port=node[1],
@@ -154,7 +154,7 @@ def node_client(url: ClusterUrl, node: Address, *, timeout_seconds: float) -> Re
 
 
 def connection_options(url: ClusterUrl) -> dict[str, Any]:
-    """What all connections to the cluster have in common."""
+    """The options of all connections to the cluster."""
     return {"username": url.username, "password": url.password, **tls_connection_options(url.tls_options)}
 
 

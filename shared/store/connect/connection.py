@@ -1,4 +1,4 @@
-"""How Redis is reached, and what its faults are called here."""
+"""Connections to Redis, and the translation of its errors."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from riskline.shared.store.sharding.layout import Confirmation, OtherLayoutError
 from riskline.shared.store.sharding.shards import all_keys, first_shard, slot_of
 
 API_CONNECTIONS = 50
-"""Of one API process; a command that finds none free waits for one: a thousand clients that poll are no fault."""
+"""Connections of one API process; a command that finds none free waits for one."""
 
 API_RETRIES = 1
 """Enough for a pooled connection that a restart of Redis has closed; more would keep the client waiting for its 503."""
