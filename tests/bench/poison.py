@@ -68,6 +68,7 @@ def main() -> None:
             **os.environ,
             "RISKLINE_MODELS": str(Path(directory) / "models"),
             "RISKLINE_TRANSACTION": "tests.integration.team_classes:Poisonous",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         with RunningUp(Path(directory), environment=environment, flags=("--workers", "2")) as up:
             url = f"http://127.0.0.1:{up.state['port']}"

@@ -16,10 +16,11 @@ from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.trees import LEAF, Trees
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.factories import transaction_json
 from tests.support.models import SCORING, write_version
 
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 30.0
 ROWS = 200
 SCORE, QUEUE = "/score-transaction?explain=true", "/transactions?explain=true"
 SPANS = np.array([5000.0, 9999.0, 130.0, 500.0, 1.0])
@@ -166,7 +167,7 @@ async def _ask(streams: Streams, door: str, body: bytes) -> tuple[int, bytes]:
     wait = f"Prefer: wait={ANSWER_SECONDS:.0f}\r\n" if door == QUEUE else ""
     head = f"POST {door} HTTP/1.1\r\nHost: localhost\r\n{wait}Content-Type: application/json\r\n"
     head += f"Content-Length: {len(body)}\r\n"
-    async with asyncio.timeout(ANSWER_SECONDS + 5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         streams[1].write(f"{head}\r\n".encode() + body)
         answer = await streams[0].readuntil(b"\r\n\r\n")
         length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))

@@ -58,6 +58,7 @@ def poisoned(tmp_path: Path, demo_environment: dict[str, str]) -> Iterator[Poiso
     environment = {
         **demo_environment,
         "RISKLINE_TRANSACTION": "tests.integration.team_classes:Poisonous",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "RISKLINE_DATA": str(tmp_path),
     }
     with RunningUp(tmp_path, environment=environment, flags=("--workers", "2")) as up:

@@ -50,7 +50,7 @@ def arrivals(redis: OwnRedis) -> Iterator[None]:
 
 
 def scaled(environment: dict[str, str], *words: str) -> dict[str, Any]:
-    done = riskline("scale", "--json", "--measure", "0.5", *words, environment=environment)
+    done = riskline("scale", "--json", *words, environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
@@ -63,7 +63,7 @@ def test_it_says_how_many_workers_the_load_and_many_times_of_it_need(
     client.zadd(KEYS.workers, {"w1": (time.time() + 60) * 1000})
 
     with arrivals(redis):
-        figures = scaled(environment, "--max", "1000")
+        figures = scaled(environment, "--max", "1000", "--measure", "3")
         told = riskline("scale", "--measure", "0.5", environment=environment)
 
     assert figures["arrivals_per_second"] == pytest.approx(ARRIVALS_PER_SECOND, rel=0.2)
@@ -91,7 +91,7 @@ def test_where_no_worker_is_left_the_rate_of_those_before_is_what_counts(
     Paces(client).add({BATCH: BatchTimes(100, 100 * BATCH, 2.56)})
     client.zadd(KEYS.undecided, {f"t{number}": time.time() * 1000 for number in range(5000)})
 
-    figures = scaled(environment, "--drain", "0.1")
+    figures = scaled(environment, "--drain", "0.1", "--measure", "0.5")
     told = riskline("scale", "--measure", "0.5", "--drain", "0.1", "--max", "2", environment=environment)
 
     assert (figures["workers"], figures["undecided"], figures["workers_needed"]) == (0, 5000, 5)
