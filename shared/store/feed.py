@@ -20,7 +20,8 @@ log = get_logger(__name__)
 
 _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 _ID_LIMIT = 2**64
-_FIELD = b"d"
+FIELD = b"d"
+"""An entry's field that has the decision."""
 
 
 class Cursor(NamedTuple):
@@ -39,6 +40,12 @@ class Cursor(NamedTuple):
         found = _CURSOR.fullmatch("0-0" if text == "0" else text)
         cursor = None if found is None else cls(int(found[1]), int(found[2]))
         return None if cursor is None or max(cursor) >= _ID_LIMIT else cursor
+
+    @classmethod
+    def of(cls, stream_id: bytes) -> Self:
+        """The cursor right after the entry that has this id."""
+        milliseconds, _, sequence = stream_id.partition(b"-")
+        return cls(int(milliseconds), int(sequence))
 
     @property
     def following(self) -> "Cursor":
@@ -111,8 +118,8 @@ class RedisDecisions:
         # on the same connections, but without the 1,000 dicts that redis-py makes of a page: they take longer than
         # all the rest of it
         self._redis = Redis(connection_pool=redis.connection_pool)
-        self._redis.set_response_callback("XRANGE", _as_received)
-        self._redis.set_response_callback("XREVRANGE", _as_received)
+        self._redis.set_response_callback("XRANGE", as_received)
+        self._redis.set_response_callback("XREVRANGE", as_received)
         self._blocking = blocking
         self._keys = keys
         self._key = keys.feed
@@ -124,7 +131,7 @@ class RedisDecisions:
         if found is None:
             return None
         decisions = [decision for _, decision in self._checked(found) if decision is not None]
-        return Page(decisions, _cursor(found[-1][0]) if found else after)
+        return Page(decisions, Cursor.of(found[-1][0]) if found else after)
 
     async def entries(self, after: Cursor, *, limit: int) -> list[tuple[Cursor, bytes | None]] | None:
         """The same as `page`, each decision with its position; None for an entry that another program added.
@@ -139,7 +146,7 @@ class RedisDecisions:
     def _checked(self, entries: list[Any]) -> list[tuple[Cursor, bytes | None]]:
         """The positions and decisions of entries; skips entries that another program added."""
         found = [
-            (_cursor(entry), fields[1] if fields[0] == _FIELD and decision_in(fields[1]) is not None else None)
+            (Cursor.of(entry), fields[1] if fields[0] == FIELD and decision_in(fields[1]) is not None else None)
             for entry, fields in entries
         ]
         strange = [place for place, decision in found if decision is None and place > self._told]
@@ -169,13 +176,13 @@ class RedisDecisions:
             if await self._redis.zscore(self._keys.feed_gaps, str(after)) is None:
                 return False
             oldest = await self._entries("XRANGE", "-", "+", 1)
-        return bool(oldest) and _cursor(oldest[0][0]) < after
+        return bool(oldest) and Cursor.of(oldest[0][0]) < after
 
     async def newest(self) -> Cursor:
         """See Decisions."""
         with redis_faults_named():
             entries = await self._entries("XREVRANGE", "+", "-", 1)
-        return _cursor(entries[0][0]) if entries else OLDEST
+        return Cursor.of(entries[0][0]) if entries else OLDEST
 
     async def wait_for_more(self, after: Cursor, *, timeout_seconds: float) -> bool:
         """See Decisions."""
@@ -200,10 +207,6 @@ def named(transaction_id: str) -> bytes:
     return b'"transaction_id":"%b"' % transaction_id.encode()
 
 
-def _as_received(response: Any, **_options: Any) -> Any:
+def as_received(response: Any, **_options: Any) -> Any:
+    """A stream's answer without the dicts that redis-py makes of it."""
     return response
-
-
-def _cursor(stream_id: bytes) -> Cursor:
-    milliseconds, _, sequence = stream_id.partition(b"-")
-    return Cursor(int(milliseconds), int(sequence))

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from riskline.shared.domain.decision import decision_in
 from riskline.shared.store.connect.connection import redis_faults_named
-from riskline.shared.store.feed import Cursor
+from riskline.shared.store.feed import FIELD, Cursor, as_received
 from riskline.shared.store.keys import FIRST, Keys
 from riskline.shared.store.records import Record, readable
 from riskline.shared.store.sharding.sharded_store import spread
@@ -17,8 +17,6 @@ from riskline.shared.store.sharding.shards import all_keys, shard_of
 
 NEWEST = Cursor(2**64 - 1, 2**64 - 1)
 """After the newest entry."""
-
-_FIELD = b"d"
 
 
 class FoundDecision(NamedTuple):
@@ -53,14 +51,14 @@ class RedisSearch:
 
     def __init__(self, redis: Redis, keys: Keys = FIRST) -> None:
         self._redis = Redis(connection_pool=redis.connection_pool)
-        self._redis.set_response_callback("XREVRANGE", _as_received)
+        self._redis.set_response_callback("XREVRANGE", as_received)
         self._keys = keys
 
     async def oldest_ms(self) -> int | None:
         """See DecisionSearch."""
         with redis_faults_named():
             entries: Any = await self._redis.xrange(self._keys.feed, count=1)
-        return _cursor(entries[0][0]).milliseconds if entries else None
+        return Cursor.of(entries[0][0]).milliseconds if entries else None
 
     async def back(self, before: Cursor, *, not_before_ms: int, limit: int) -> SearchPage:
         """See DecisionSearch."""
@@ -70,11 +68,11 @@ class RedisSearch:
                 "XREVRANGE", self._keys.feed, start, f"{not_before_ms}-0", "COUNT", limit
             )
         found = [
-            FoundDecision(_cursor(stream_id), decision)
+            FoundDecision(Cursor.of(stream_id), decision)
             for stream_id, fields in entries
-            if fields[0] == _FIELD and (decision := decision_in(fields[1])) is not None
+            if fields[0] == FIELD and (decision := decision_in(fields[1])) is not None
         ]
-        return SearchPage(found, _cursor(entries[-1][0]) if len(entries) == limit else None)
+        return SearchPage(found, Cursor.of(entries[-1][0]) if len(entries) == limit else None)
 
     async def transactions(self, transaction_ids: Sequence[str]) -> list[Record | None]:
         """See DecisionSearch."""
@@ -117,13 +115,4 @@ class ShardedSearch:
 def search_of(shards: Sequence[Redis]) -> DecisionSearch:
     """The search over a store, by the clients of its shards."""
     parts = [RedisSearch(redis, keys) for redis, keys in zip(shards, all_keys(len(shards)), strict=True)]
-    return parts[0] if len(parts) == 1 else ShardedSearch(parts)
-
-
-def _as_received(response: Any, **_options: Any) -> Any:
-    return response
-
-
-def _cursor(stream_id: bytes) -> Cursor:
-    milliseconds, _, sequence = stream_id.partition(b"-")
-    return Cursor(int(milliseconds), int(sequence))
+    return ShardedSearch(parts)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from riskline.shared.domain.assessment import decide, decide_all
+from riskline import shared
+from riskline.shared.domain.assessment import assess, decide, decide_all
 from riskline.shared.domain.decision import Reason
 from riskline.shared.domain.policy import Action, Thresholds
 from tests.support.factories import AmountModel, a_transaction
@@ -72,3 +75,24 @@ def test_a_batch_decides_each_transaction_as_it_would_be_decided_alone() -> None
 
 def test_an_empty_batch_has_no_decisions() -> None:
     assert decide_all([], AmountModel(), scored_at=NOW) == []
+
+
+def test_nothing_but_deciding_turns_a_score_into_an_action() -> None:
+    root = Path(shared.__file__).parents[1]
+    rooms = (root / room for room in ("shared", "ingest", "worker", "cli"))
+    callers = {each.name for room in rooms for each in room.rglob("*.py") if ".action_for(" in each.read_text()}
+
+    assert callers == {"assessment.py"}
+
+
+def test_what_each_would_come_to_is_what_deciding_it_says() -> None:
+    model = AmountModel(thresholds=Thresholds(decline=0.8, review=0.5))
+    transactions = [a_transaction(amount=amount) for amount in (10, 5000, 5001, 8000, 8001)]
+
+    would = assess(transactions, model)
+
+    decided = [decide(each, model, scored_at=NOW) for each in transactions]
+    assert [(round(each.fraud_probability, 4), each.action) for each in would] == [
+        (each.fraud_probability, each.action) for each in decided
+    ]
+    assert assess([], model) == []
