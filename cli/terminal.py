@@ -39,7 +39,7 @@ class RowsColumn(ProgressColumn):
         return Text(f"{task.completed:,.0f} rows" if task.completed else "")
 
 
-class Steps(Progress):
+class StepProgress(Progress):
     """What a command does now: a step takes the place of the one before it."""
 
     def add_task(
@@ -84,4 +84,4 @@ def working(step: str) -> Iterator[None]:
 
 
 def _progress(*columns: ProgressColumn) -> Progress:
-    return Steps(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+    return StepProgress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)

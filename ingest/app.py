@@ -7,8 +7,8 @@ from typing import Any
 import falcon.asgi
 
 from riskline.ingest.auth.authentication import KeyMiddleware
-from riskline.ingest.auth.hosts import HostMiddleware, Hosts
-from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.auth.hosts import AllowedHosts, HostMiddleware
+from riskline.ingest.background.exported_metrics import ExportedMetrics
 from riskline.ingest.console.main import add_console
 from riskline.ingest.edge.limits import Edge, Limits
 from riskline.ingest.fastpath.state import FastPath
@@ -23,7 +23,7 @@ from riskline.ingest.resources.health import HealthResource, MetricsResource
 from riskline.ingest.resources.score import ScoreResource
 from riskline.ingest.resources.transactions import TransactionResource, TransactionsResource
 from riskline.ingest.services import Services
-from riskline.ingest.submission.callback_field import Submissions, url_check
+from riskline.ingest.submission.callback_field import SubmissionParser, url_check
 from riskline.shared.settings import Settings
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -63,7 +63,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         turns=edge.turns,
         max_body_bytes=settings.max_body_bytes,
     )
-    submissions = Submissions(services.transaction_class, check_url=url_check(settings))
+    submissions = SubmissionParser(services.transaction_class, check_url=url_check(settings))
     states = TransactionResource(
         waiting=services.waiting,
         recorder=services.recorder,
@@ -78,7 +78,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         max_body_bytes=settings.max_body_bytes,
         default_callback_url=settings.default_callback_url,
     )
-    hosts = Hosts(services.gate, settings.hosts)
+    hosts = AllowedHosts(services.gate, settings.hosts)
     fast_path = FastPath(
         services, score=score, transactions=transactions, hosts=hosts, max_body_bytes=settings.max_body_bytes
     )
@@ -103,14 +103,14 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/metrics", MetricsResource(Kept(services.backlog, services.fleet, services.scaling)))
+    app.add_route("/metrics", MetricsResource(ExportedMetrics(services.backlog, services.fleet, services.scaling)))
     add_docs_routes(app, build_openapi(services.transaction_class, version=version("riskline")))
     add_problem_handlers(app)
     add_console(app, services, settings, errors=serialize)
     return app
 
 
-def _middleware(services: Services, settings: Settings, hosts: Hosts) -> list[Any]:
+def _middleware(services: Services, settings: Settings, hosts: AllowedHosts) -> list[Any]:
     """What each request passes, in this order."""
     return [
         RequestIdMiddleware(),

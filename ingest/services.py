@@ -4,19 +4,19 @@ import asyncio
 from dataclasses import dataclass
 from typing import Self
 
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import Limiter
 from riskline.ingest.background.backlog import Backlog
-from riskline.ingest.background.process_status import Fleet
-from riskline.ingest.background.recent_counts import History
+from riskline.ingest.background.process_status import ProcessStatus
+from riskline.ingest.background.recent_counts import RecentCounts
 from riskline.ingest.background.store_status import StoreWatch
-from riskline.ingest.background.worker_need import Scaling
+from riskline.ingest.background.worker_need import WorkerNeed
 from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.frame.sessions import Sessions
-from riskline.ingest.console.overview.verdict import badges_of
-from riskline.ingest.edge.departure import Departure
-from riskline.ingest.long_polls.feed_reads import Feed
-from riskline.ingest.long_polls.waiters import Places, Waiting
+from riskline.ingest.console.overview.alerts import badges_of
+from riskline.ingest.edge.graceful_shutdown import GracefulShutdown
+from riskline.ingest.long_polls.feed_reads import FeedReader
+from riskline.ingest.long_polls.waiters import DecisionWaiters, WaitSlots
 from riskline.ingest.recording.recorder import AnyRecorder, recorder_of
 from riskline.ingest.recording.strict import StrictRecorder
 from riskline.ingest.store import ApiStore
@@ -42,22 +42,22 @@ class Services:
     store: ApiStore
     serving: Serving
     registry: Registry
-    gate: Gate
+    gate: Authenticator
     limiter: Limiter
     submitter: Submitter
     recorder: AnyRecorder
     strict: StrictRecorder | None
     """Records each decision before it is answered, where that is set."""
-    waiting: Waiting
-    feed: Feed
+    waiting: DecisionWaiters
+    feed: FeedReader
     backlog: Backlog
-    fleet: Fleet
-    scaling: Scaling
-    history: History
+    fleet: ProcessStatus
+    scaling: WorkerNeed
+    history: RecentCounts
     store_watch: StoreWatch
     sessions: Sessions
     renderer: Renderer
-    departure: Departure
+    departure: GracefulShutdown
     tracing: Tracing | None
     """None where no traces are wanted."""
 
@@ -69,16 +69,16 @@ class Services:
         *,
         transaction_class: type[TransactionModel],
         serving: Serving,
-        gate: Gate,
+        gate: Authenticator,
         tracing: Tracing | None,
     ) -> Self:
         """The services of a process over a store; nothing runs and nothing is asked yet."""
         backlog = Backlog(store.intake, queue_limit=settings.queue_limit)
         tallies = AsyncTallies(store.first)
         presence = Presence(serving=serving, process=process_name(), kind="api")
-        fleet = Fleet(presence, AsyncProcesses(store.first), tallies)
-        history = History(backlog, fleet, sums=tallies, kept=RedisHistory(store.first))
-        places = Places(settings.max_waits)
+        fleet = ProcessStatus(presence, AsyncProcesses(store.first), tallies)
+        history = RecentCounts(backlog, fleet, sums=tallies, kept=RedisHistory(store.first))
+        places = WaitSlots(settings.max_waits)
         return cls(
             transaction_class=transaction_class,
             store=store,
@@ -89,16 +89,16 @@ class Services:
             submitter=Submitter(store.intake, ensure_ticket=store.ensure_ticket, queue_full=backlog.queue_full),
             recorder=recorder_of(store.intake, capacity=settings.record_buffer),
             strict=StrictRecorder(store.intake) if settings.record == "strict" else None,
-            waiting=Waiting(store.intake, places),
-            feed=Feed(store.decisions, places, parse=store.parse_cursor),
+            waiting=DecisionWaiters(store.intake, places),
+            feed=FeedReader(store.decisions, places, parse=store.parse_cursor),
             backlog=backlog,
             fleet=fleet,
-            scaling=Scaling(backlog, AsyncPaces(store.first), settings.scale_target),
+            scaling=WorkerNeed(backlog, AsyncPaces(store.first), settings.scale_target),
             history=history,
             store_watch=StoreWatch(store.watched, memory=store.memory),
             sessions=Sessions(gate, store.console),
             renderer=Renderer(badges=lambda: badges_of(history.counts)),
-            departure=Departure(seconds=settings.stop_delay),
+            departure=GracefulShutdown(seconds=settings.stop_delay),
             tracing=tracing,
         )
 

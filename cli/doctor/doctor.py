@@ -20,7 +20,7 @@ from riskline.cli.doctor.redis import check_redis, check_work
 from riskline.cli.doctor.store import accept_losses
 from riskline.cli.installation import Installation, installation_settings, installation_store
 from riskline.cli.options import DataOption, JsonOption
-from riskline.cli.up.api_probe import Readiness, free_port
+from riskline.cli.up.api_probe import ReadinessPoll, free_port
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.errors import BundleError, InstallationError, RisklineError
 from riskline.shared.model.build import LIBRARY
@@ -145,7 +145,7 @@ def check_port(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("port", Verdict.OK, f"{port} on {host} is free")
             return
-    answered = Readiness(host, port).ask()
+    answered = ReadinessPoll(host, port).ask()
     if answered is not None:
         verdict = Verdict.OK if answered.is_ready else Verdict.FAIL
         yield Finding("port", verdict, f"Riskline's API answers on {port} and {answered.sentence}")

@@ -64,7 +64,7 @@ def listen(
             save.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InstallationError(f"--save {save} cannot be used as a directory: {error.strerror}") from error
-    with Listener(secrets, host=host, port=port, status=status, delay_seconds=delay) as listener:
+    with CallbackListener(secrets, host=host, port=port, status=status, delay_seconds=delay) as listener:
         typer.echo(f"listening for callbacks (Ctrl-C stops); as callback_url give {listener.url}", err=True)
         typer.echo(f"the API and the workers need RISKLINE_CALLBACK_ALLOW={_network(host)} to reach it", err=True)
         not_verified = receive(listener, count=count, save=save, verbose=verbose)
@@ -85,7 +85,7 @@ class Arrival:
     answered: threading.Event = field(default_factory=threading.Event)
 
 
-class Listener:
+class CallbackListener:
     """Takes requests from when it is made, and answers them while it is entered; `arrivals` has them as they come."""
 
     def __init__(
@@ -130,7 +130,7 @@ class Listener:
         return arrival
 
 
-def receive(listener: Listener, *, count: int | None, save: Path | None = None, verbose: bool = False) -> int:
+def receive(listener: CallbackListener, *, count: int | None, save: Path | None = None, verbose: bool = False) -> int:
     """Shows what arrives, until so many have come; the number of those that were not verified."""
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,9 @@ def _network(host: str) -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, host: str, port: int, *, handler: type[BaseHTTPRequestHandler], listener: Listener) -> None:
+    def __init__(
+        self, host: str, port: int, *, handler: type[BaseHTTPRequestHandler], listener: CallbackListener
+    ) -> None:
         self.listener = listener
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), handler)

@@ -56,7 +56,7 @@ def base_url(host: str, port: int) -> str:
 
 
 @dataclass
-class Readiness:
+class ReadinessPoll:
     """Asks the API whether everything is there; says once what is missing if that takes long."""
 
     host: str

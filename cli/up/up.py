@@ -11,7 +11,7 @@ from urllib.parse import quote
 from redis.exceptions import BusyLoadingError, RedisError
 
 from riskline.cli.installation import Installation, RunningState, open_store
-from riskline.cli.up.api_probe import Readiness, base_url, free_port, say
+from riskline.cli.up.api_probe import ReadinessPoll, base_url, free_port, say
 from riskline.cli.up.console_link import console_lines
 from riskline.cli.up.demo import cli_command, cli_environment, ensure_model, example_call, require_model
 from riskline.cli.up.first_key import Admission, admission
@@ -124,7 +124,7 @@ def _serve(
         )
     )
     tell()
-    readiness = Readiness(settings.host, settings.port)
+    readiness = ReadinessPoll(settings.host, settings.port)
     if supervisor.watch(until=readiness.reached, poll_seconds=READY_POLL_SECONDS):
         supervisor.note_all_work()
         console = console_lines(

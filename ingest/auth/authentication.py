@@ -41,7 +41,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Gate:
+class Authenticator:
     """The keys that are known, kept up with their file; whoever remembers a verdict is told when to forget it.
 
     Keys are asked for from the moment that there is one, or a file for them, until the process ends: neither an emptied
@@ -220,7 +220,7 @@ def sees_callback(req: falcon.asgi.Request, record: Mapping[str, Any]) -> bool:
 class KeyMiddleware:
     """Refuses who may not call, or not now, before the body is read; leaves the key's name for the log."""
 
-    def __init__(self, gate: Gate, limiter: Limiter) -> None:
+    def __init__(self, gate: Authenticator, limiter: Limiter) -> None:
         self._gate = gate
         self._limiter = limiter
 
@@ -305,7 +305,7 @@ def _has_token(authorization: str | None) -> bool:
     return (authorization or "").partition(" ")[0].lower() == SCHEME
 
 
-def create_gate(settings: Settings, *, always: bool = False) -> Gate:
+def create_gate(settings: Settings, *, always: bool = False) -> Authenticator:
     """The gate that the settings ask for; with `always` a key is needed on loopback, too.
 
     Raises:
@@ -313,9 +313,9 @@ def create_gate(settings: Settings, *, always: bool = False) -> Gate:
         SettingsError: others reach the API, and there is no key; or the file that is named is not there.
     """
     if settings.auth == "off":
-        return Gate()
+        return Authenticator()
     always = always or not settings.is_loopback
-    gate = Gate(own_keys=settings.own_keys, file=KeyFile(settings.keys_file), always=always)
+    gate = Authenticator(own_keys=settings.own_keys, file=KeyFile(settings.keys_file), always=always)
     if settings.api_keys_file is not None and not os.path.lexists(settings.api_keys_file):
         raise SettingsError(f"RISKLINE_API_KEYS_FILE: {settings.api_keys_file} is not there (default: none)")
     gate.read()

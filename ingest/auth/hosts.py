@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 import falcon.asgi
 
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.problems.refusals import host_not_allowed
 
 ANY = "*"
@@ -20,10 +20,10 @@ LOOPBACK_NAMES = ("localhost", "*.localhost")
 AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9_.-]{1,255}))(?::[0-9]{0,5})?")
 
 
-class Hosts:
+class AllowedHosts:
     """Which values of the header `Host` are taken."""
 
-    def __init__(self, gate: Gate, allowed: Iterable[str] = ()) -> None:
+    def __init__(self, gate: Authenticator, allowed: Iterable[str] = ()) -> None:
         """`allowed` are names, and `*.` before one for all below it; `*` for any."""
         self._gate = gate
         names = {each.lower() for each in (*LOOPBACK_NAMES, *allowed)}
@@ -56,7 +56,7 @@ def _is_address(text: str) -> bool:
 class HostMiddleware:
     """Refuses requests that were sent to another name, before anything is done for them."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: AllowedHosts) -> None:
         self._hosts = hosts
 
     async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:

@@ -39,7 +39,7 @@ MEASURES = {
 }
 
 
-class Looked(Protocol):
+class QueueStatus(Protocol):
     """What the last look at the queue has seen."""
 
     @property
@@ -47,24 +47,24 @@ class Looked(Protocol):
         """None where Redis failed it."""
 
 
-class Told(Protocol):
+class WorkerTotals(Protocol):
     """What the last look at the workers has seen; None where Redis failed it."""
 
     decided: Tallied | None
     measured: Measured | None
 
 
-class Timed(Protocol):
+class WorkerTimes(Protocol):
     """What the last look at the workers' times has seen."""
 
     busy_seconds: float | None
     """None where Redis failed it."""
 
 
-class Kept(Collector):
+class ExportedMetrics(Collector):
     """Prometheus collector of what the looks have seen."""
 
-    def __init__(self, queue: Looked, workers: Told, times: Timed) -> None:
+    def __init__(self, queue: QueueStatus, workers: WorkerTotals, times: WorkerTimes) -> None:
         self._queue = queue
         self._workers = workers
         self._times = times

@@ -15,7 +15,7 @@ log = get_logger(__name__)
 INTERVAL_SECONDS = 1.0
 
 
-class Signs(Protocol):
+class ProcessRegistry(Protocol):
     """Where processes tell and see what they serve; all raise StoreUnavailableError where Redis fails."""
 
     async def announce(self, state: ProcessState) -> list[ProcessState]:
@@ -28,7 +28,7 @@ class Signs(Protocol):
         """Forgets a process that ends."""
 
 
-class Decided(Protocol):
+class WorkerTallies(Protocol):
     """Where the workers tell what they decide and measure; both raise StoreUnavailableError where Redis fails."""
 
     async def read(self) -> Tallied:
@@ -38,10 +38,10 @@ class Decided(Protocol):
         """What was measured."""
 
 
-class Fleet:
+class ProcessStatus:
     """The last look at all processes; an outage of Redis costs the look and no more: the queue's look tells of it."""
 
-    def __init__(self, presence: Presence, signs: Signs, decided: Decided) -> None:
+    def __init__(self, presence: Presence, signs: ProcessRegistry, decided: WorkerTallies) -> None:
         self._presence = presence
         self._signs = signs
         self._tallies = decided

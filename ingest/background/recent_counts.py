@@ -11,7 +11,7 @@ from typing import Protocol
 
 from riskline.ingest.background.backlog import Backlog
 from riskline.ingest.background.every import every
-from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.process_status import ProcessStatus
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.status.counts import TOTALS, Counts
@@ -33,7 +33,7 @@ DOORS = {"/score-transaction": "sync_seconds", "/transactions": "submit_seconds"
 """Under which name the time is told that answers of a route took."""
 
 
-class Kept(Protocol):
+class MinuteSnapshots(Protocol):
     """Where snapshots are; both methods raise StoreUnavailableError where Redis fails."""
 
     async def keep(self, snapshot: Snapshot) -> None:
@@ -43,18 +43,24 @@ class Kept(Protocol):
         """The snapshots from a time on, oldest first."""
 
 
-class Sums(Protocol):
+class MeasuredSums(Protocol):
     """Where processes add what they have counted; raises StoreUnavailableError where Redis fails."""
 
     async def add_measured(self, counts: Measured) -> None:
         """Adds it."""
 
 
-class History:
+class RecentCounts:
     """What the console knows of the past; None and empty where Redis has not told it."""
 
     def __init__(
-        self, backlog: Backlog, fleet: Fleet, *, sums: Sums, kept: Kept, clock: Callable[[], float] = time.time
+        self,
+        backlog: Backlog,
+        fleet: ProcessStatus,
+        *,
+        sums: MeasuredSums,
+        kept: MinuteSnapshots,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._backlog = backlog
         self._fleet = fleet

@@ -22,21 +22,21 @@ LOOKS = 10
 QUEUE = "scoring"
 
 
-class Measurements(Protocol):
+class WorkerPaces(Protocol):
     """Where the workers tell how fast they are; raises StoreUnavailableError where Redis fails."""
 
     async def read(self) -> Measured:
         """What they have measured."""
 
 
-class Scaling:
+class WorkerNeed:
     """The metrics for an autoscaler.
 
     They come from Redis alone, so that each process of each machine says the same. While Redis is away they stay as
     they were: no more workers would help, and fewer would be too few when it is back.
     """
 
-    def __init__(self, backlog: Backlog, measurements: Measurements, target: Target) -> None:
+    def __init__(self, backlog: Backlog, measurements: WorkerPaces, target: Target) -> None:
         self._backlog = backlog
         self._measurements = measurements
         self._target = target

@@ -3,31 +3,31 @@
 import time
 from typing import Any
 
-from riskline.ingest.console.changes import Changes, ChangesPage
+from riskline.ingest.console.change_log import ChangeLog, ChangesPage
 from riskline.ingest.console.decisions.columns import columns_of, shown_fields
 from riskline.ingest.console.decisions.decisions import DecisionsPage
 from riskline.ingest.console.decisions.exports import DecisionsFile
-from riskline.ingest.console.decisions.neighbours import NewPage
-from riskline.ingest.console.failed.failed import AgainPage, FailedPage
-from riskline.ingest.console.failed.kinds import DeadLetters, FailedTransactions, Retries
+from riskline.ingest.console.decisions.neighbours import NewDecisionsPage
+from riskline.ingest.console.failed.failed import FailedPage, RetryPage
+from riskline.ingest.console.failed.kinds import DeadLetters, FailedTransactions, RetryingCallbacks
 from riskline.ingest.console.frame.assets import Assets
-from riskline.ingest.console.frame.errors import Serializer, with_pages
+from riskline.ingest.console.frame.error_pages import Serializer, with_pages
 from riskline.ingest.console.frame.guard import Guard
 from riskline.ingest.console.frame.shown_values import ValuesPage
-from riskline.ingest.console.frame.signing import SignIn, SignOut
+from riskline.ingest.console.frame.sign_in import SignIn, SignOut
 from riskline.ingest.console.models import ModelsPage, ReportPage, SwitchPage
 from riskline.ingest.console.overview.overview import Overview, OverviewPage
-from riskline.ingest.console.transaction.finding import FindPage, Place
-from riskline.ingest.console.transaction.search import Search
+from riskline.ingest.console.transaction.filtered_search import FilteredSearch
+from riskline.ingest.console.transaction.id_lookup import FindPage, StateListing
 from riskline.ingest.console.transaction.transaction import TransactionPage
-from riskline.ingest.console.trying.trying import TryPage
+from riskline.ingest.console.try_one.try_one import TryPage
 from riskline.ingest.services import Services
 from riskline.shared.settings import Settings
 
 
 def add_console(app: Any, services: Services, settings: Settings, *, errors: Serializer) -> None:
     """Adds guard, routes and error pages to a Falcon app; `errors` says what is wrong elsewhere."""
-    renderer, sessions, changes = services.renderer, services.sessions, Changes(services.store.console)
+    renderer, sessions, changes = services.renderer, services.sessions, ChangeLog(services.store.console)
     app.add_middleware(Guard(sessions))
     app.set_error_serializer(with_pages(errors, renderer))
     app.add_route("/console/static/{name}", Assets())
@@ -44,8 +44,8 @@ def add_console(app: Any, services: Services, settings: Settings, *, errors: Ser
     _add_models(app, services, settings, changes)
 
 
-def _add_decisions(app: Any, services: Services, settings: Settings, changes: Changes) -> None:
-    renderer, store, search = services.renderer, services.store, Search(services.store.search)
+def _add_decisions(app: Any, services: Services, settings: Settings, changes: ChangeLog) -> None:
+    renderer, store, search = services.renderer, services.store, FilteredSearch(services.store.search)
     fields = shown_fields(services.transaction_class)
     decisions = DecisionsPage(
         renderer,
@@ -56,23 +56,26 @@ def _add_decisions(app: Any, services: Services, settings: Settings, changes: Ch
         serving=services.serving,
         registry=services.registry,
     )
-    places = (Place("waiting", store.operations.undecided), Place("failed", store.operations.failures.listing))
+    places = (
+        StateListing("waiting", store.operations.undecided),
+        StateListing("failed", store.operations.failures.listing),
+    )
     export = DecisionsFile(search, changes, services.sessions, services.transaction_class)
     app.add_route("/console/decisions", decisions)
-    app.add_route("/console/decisions/new", NewPage(renderer, search, fields=fields))
+    app.add_route("/console/decisions/new", NewDecisionsPage(renderer, search, fields=fields))
     app.add_route("/console/decisions.csv", export)
     app.add_route("/console/find", FindPage(renderer, search, intake=store.intake, places=places))
     app.add_route("/console/transactions/{transaction_id}", TransactionPage(services, search, changes))
 
 
-def _add_failed(app: Any, services: Services, changes: Changes) -> None:
+def _add_failed(app: Any, services: Services, changes: ChangeLog) -> None:
     failures, callbacks = services.store.operations.failures, services.store.operations.callbacks
-    kinds = (FailedTransactions(failures), Retries(callbacks), DeadLetters(callbacks))
+    kinds = (FailedTransactions(failures), RetryingCallbacks(callbacks), DeadLetters(callbacks))
     app.add_route("/console/failed", FailedPage(services.renderer, kinds, paused=callbacks.paused))
-    app.add_route("/console/failed/{kind}", AgainPage(kinds, changes))
+    app.add_route("/console/failed/{kind}", RetryPage(kinds, changes))
 
 
-def _add_models(app: Any, services: Services, settings: Settings, changes: Changes) -> None:
+def _add_models(app: Any, services: Services, settings: Settings, changes: ChangeLog) -> None:
     renderer, registry, features = services.renderer, services.registry, services.transaction_class.feature_names()
     models = ModelsPage(renderer, registry, services.fleet, changes, pinned_version=settings.model_version)
     app.add_route("/console/models", models)

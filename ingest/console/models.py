@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 import falcon
 import falcon.asgi
 
-from riskline.ingest.background.process_status import Fleet
-from riskline.ingest.console.changes import ACTIVATION, Changes
+from riskline.ingest.background.process_status import ProcessStatus
+from riskline.ingest.console.change_log import ACTIVATION, ChangeLog
 from riskline.ingest.console.frame.guard import ConsolePage, read_form
 from riskline.ingest.console.frame.rendering import Renderer
 from riskline.shared.errors import BundleError
@@ -30,7 +30,13 @@ class ModelsPage(ConsolePage):
     """GET /console/models."""
 
     def __init__(
-        self, renderer: Renderer, registry: Registry, fleet: Fleet, changes: Changes, *, pinned_version: str | None
+        self,
+        renderer: Renderer,
+        registry: Registry,
+        fleet: ProcessStatus,
+        changes: ChangeLog,
+        *,
+        pinned_version: str | None,
     ) -> None:
         self._renderer = renderer
         self._changes = changes
@@ -122,7 +128,7 @@ class SwitchPage(ConsolePage):
     """POST /console/models/switch: makes a version the active one in place of the one that was asked about."""
 
     def __init__(
-        self, page: ModelsPage, registry: Registry, changes: Changes, *, feature_names: tuple[str, ...]
+        self, page: ModelsPage, registry: Registry, changes: ChangeLog, *, feature_names: tuple[str, ...]
     ) -> None:
         self._page = page
         self._registry = registry

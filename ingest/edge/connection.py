@@ -10,7 +10,7 @@ from typing import Any
 
 import httptools
 
-from riskline.ingest.edge.ending import SLOW_BYTES, EndingProtocol
+from riskline.ingest.edge.closing import SLOW_BYTES, ClosingProtocol
 from riskline.ingest.edge.limits import TICK_SECONDS, TURNED_AWAY_AT_A_TIME
 from riskline.ingest.middleware.request_id import request_id
 from riskline.ingest.problems.problem import Problem
@@ -48,7 +48,7 @@ HOST = re.compile(
 """The name or address, and port, of a URI (RFC 3986, 3.2)."""
 
 
-class EdgeProtocol(EndingProtocol):
+class EdgeProtocol(ClosingProtocol):
     """uvicorn's connection with bounds, and problems for what it cannot read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

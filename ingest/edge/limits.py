@@ -5,7 +5,7 @@ import resource
 from typing import Any, NamedTuple, Self
 
 from riskline.ingest.edge.turns import Turns
-from riskline.ingest.recording.pressure import Pressure
+from riskline.ingest.recording.backpressure import Backpressure
 from riskline.shared.log import get_logger
 from riskline.shared.settings import Settings
 
@@ -54,7 +54,7 @@ def allow_files(connections: int) -> None:
 class Edge:
     """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
 
-    def __init__(self, limits: Limits, *, pressure: Pressure) -> None:
+    def __init__(self, limits: Limits, *, pressure: Backpressure) -> None:
         self.limits = limits
         self.turns = Turns(in_flight=limits.in_flight, pressure=pressure)
         self.held_bytes = 0

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from riskline.ingest.recording.pressure import Pressure
+from riskline.ingest.recording.backpressure import Backpressure
 
 PIECES_A_TURN = 512
 """Some twenty milliseconds of work: so long does anything else wait at the most. A turn costs a few microseconds."""
 
 
-class Waiting(Protocol):
+class WaitingConnection(Protocol):
     """A connection that has more to read."""
 
     def go_on(self) -> None:
@@ -26,11 +26,11 @@ class Waiting(Protocol):
 class Turns:
     """Which connection is read when; its clock is the event loop's own turn."""
 
-    def __init__(self, *, in_flight: int, pressure: Pressure) -> None:
+    def __init__(self, *, in_flight: int, pressure: Backpressure) -> None:
         """`in_flight` are the requests that may be unanswered before further ones are to be refused."""
         self._in_flight = in_flight
         self._pressure = pressure
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[WaitingConnection] = deque()
         self._left = PIECES_A_TURN
         self._comes = False
         self._scoring = 0
@@ -57,7 +57,7 @@ class Turns:
         self._come()
         return True
 
-    def join(self, connection: Waiting) -> None:
+    def join(self, connection: WaitingConnection) -> None:
         """Lets a connection go on in a later turn, after those that came before it."""
         self._waiting.append(connection)
         self._come()

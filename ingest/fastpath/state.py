@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from riskline.ingest.auth.hosts import Hosts
+from riskline.ingest.auth.hosts import AllowedHosts
 from riskline.ingest.auth.rate_limits import Account
 from riskline.ingest.auth.scopes import ACCESS, Access
 from riskline.ingest.problems.problem import Problem, described, help_link
@@ -59,7 +59,7 @@ class FastPath:
         *,
         score: ScoreResource,
         transactions: TransactionsResource,
-        hosts: Hosts,
+        hosts: AllowedHosts,
         max_body_bytes: int,
     ) -> None:
         # where traces are made, all requests go the ordinary way

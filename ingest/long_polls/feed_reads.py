@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import reduce
 
-from riskline.ingest.long_polls.waiters import Places
+from riskline.ingest.long_polls.waiters import WaitSlots
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
@@ -24,11 +24,11 @@ BEHIND_SECONDS = 0.02
 """When a client looks again that is behind what the blocking read began at: what it waits for is there already."""
 
 
-class Feed:
+class FeedReader:
     """Pages of the feed for clients, at once or as soon as there is something in them."""
 
     def __init__(
-        self, decisions: Decisions, places: Places, *, parse: Callable[[str], FeedPosition | None] = Cursor.parse
+        self, decisions: Decisions, places: WaitSlots, *, parse: Callable[[str], FeedPosition | None] = Cursor.parse
     ) -> None:
         """`parse` gives the cursor that a text shows, None where it shows none of this feed."""
         self.places = places

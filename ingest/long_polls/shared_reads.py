@@ -16,7 +16,7 @@ READ_BATCH = 512
 Read = asyncio.Future[Record | None]
 
 
-class Reads:
+class SharedReads:
     """Reads transactions of one shard; reads at the same time share a call."""
 
     def __init__(self, intake: TransactionIntake) -> None:

@@ -7,7 +7,7 @@ import orjson
 from redis.asyncio import Redis
 
 from riskline.ingest.background.every import every
-from riskline.ingest.long_polls.waiters import Waiting
+from riskline.ingest.long_polls.waiters import DecisionWaiters
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
@@ -25,7 +25,7 @@ SILENCE_SECONDS = 4.0
 class Subscription:
     """Hears of decisions on the channels, one for each shard of the store, and has those woken that wait for them."""
 
-    def __init__(self, waiting: Waiting, redis: Redis, *, channels: Sequence[str]) -> None:
+    def __init__(self, waiting: DecisionWaiters, redis: Redis, *, channels: Sequence[str]) -> None:
         self._waiting = waiting
         self._redis = redis
         self._channels = channels

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from riskline.ingest.long_polls.shared_reads import Read, Reads, in_batches
+from riskline.ingest.long_polls.shared_reads import Read, SharedReads, in_batches
 from riskline.shared.domain.lifecycle import Status
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -20,7 +20,7 @@ NOT_YET: Record = {}
 """What a wait gives that ended without a decision."""
 
 
-class Places:
+class WaitSlots:
     """How many clients may wait at a time, at all doors of a process; who finds no place is answered at once."""
 
     def __init__(self, limit: int) -> None:
@@ -41,13 +41,13 @@ class Places:
             self._free += 1
 
 
-class Waiting:
+class DecisionWaiters:
     """Reads transactions for clients, and wakes those that wait for a decision."""
 
-    def __init__(self, intake: TransactionIntake, places: Places) -> None:
+    def __init__(self, intake: TransactionIntake, places: WaitSlots) -> None:
         self.places = places
         parts = intake.parts if isinstance(intake, ShardedIntake) else (intake,)
-        self._reads = [Reads(part) for part in parts]
+        self._reads = [SharedReads(part) for part in parts]
         self._route: Route = intake.route if isinstance(intake, ShardedIntake) else _the_only_one
         self._rechecks: dict[int, asyncio.Task[None]] = {}
         self._heard_meanwhile: defaultdict[int, set[str]] = defaultdict(set)

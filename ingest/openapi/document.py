@@ -1,7 +1,6 @@
 """The OpenAPI 3.1 document: the table of operations; built once at start, so that it costs no request anything."""
 
-from riskline.ingest.openapi.operations import MEDIA_JSON, MEDIA_METRICS, Operations, response
-from riskline.ingest.openapi.parts import (
+from riskline.ingest.openapi.components import (
     AFTER,
     EXPLAIN,
     FEED_WAIT,
@@ -14,6 +13,7 @@ from riskline.ingest.openapi.parts import (
     Json,
     schemas_of,
 )
+from riskline.ingest.openapi.operations import MEDIA_JSON, MEDIA_METRICS, Operations, response
 from riskline.ingest.openapi.schemas import (
     Accepted,
     BatchResult,

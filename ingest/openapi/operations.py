@@ -3,11 +3,11 @@
 from pydantic_core import to_json
 
 from riskline.ingest.auth.scopes import ACCESS
-from riskline.ingest.openapi.parts import CALLBACK, SECURITY_SCHEME, Json, Samples
+from riskline.ingest.openapi.components import CALLBACK, SECURITY_SCHEME, Examples, Json
 from riskline.ingest.openapi.schemas import Problem, TransactionEvent
 from riskline.ingest.problems.problem import MEDIA_PROBLEM
 from riskline.ingest.problems.types import REFUSALS, TYPES
-from riskline.ingest.submission.callback_field import Submitted
+from riskline.ingest.submission.callback_field import SubmittedTransaction
 from riskline.shared.domain.transaction import TransactionModel
 
 MEDIA_JSON = "application/json"
@@ -35,11 +35,11 @@ class Operations:
     ) -> None:
         self.transaction_class = transaction_class
         self.references = references
-        self.samples = Samples(transaction_class)
+        self.samples = Examples(transaction_class)
 
     def request_body(self, *, submits: bool) -> Json:
         """One transaction, and what a submission may have beside it."""
-        media: Json = {"schema": self.references[Submitted if submits else self.transaction_class]}
+        media: Json = {"schema": self.references[SubmittedTransaction if submits else self.transaction_class]}
         example = self.samples.transaction
         if example is not None:
             media["examples"] = {"transaction": {"value": example}}
@@ -50,7 +50,7 @@ class Operations:
     def batch_body(self) -> Json:
         """Many transactions, as an array or in lines."""
         example = self.samples.transaction
-        array: Json = {"schema": {"type": "array", "items": self.references[Submitted]}}
+        array: Json = {"schema": {"type": "array", "items": self.references[SubmittedTransaction]}}
         lines: Json = {"schema": {"type": "string", "description": "A transaction a line."}}
         if example is not None:
             called_back = {**example, "callback_url": CALLBACK["url"]}

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from riskline.ingest.recording.pressure import Level, Pressure
+from riskline.ingest.recording.backpressure import Backpressure, BufferLevel
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -57,15 +57,15 @@ class Recorder:
         *,
         capacity: int,
         max_bytes: int = MAX_BYTES,
-        pressure: Pressure | None = None,
+        pressure: Backpressure | None = None,
         pending_in_all: Callable[[], int] | None = None,
         ahead: int = AHEAD,
     ) -> None:
         """Where it is one of several, `pending_in_all` says how many decisions are in all their buffers."""
-        self.pressure = Pressure() if pressure is None else pressure
+        self.pressure = Backpressure() if pressure is None else pressure
         """What the door looks at before it decides."""
         self._intake = intake
-        self._level = Level(capacity=capacity, max_bytes=max_bytes)
+        self._level = BufferLevel(capacity=capacity, max_bytes=max_bytes)
         self._ahead = max(1, min(ahead, capacity // 2))
         self._pending_in_all = pending_in_all
         self._buffer: deque[Decided] = deque()
@@ -208,7 +208,7 @@ class ShardedRecorder:
 
     def __init__(self, intake: ShardedIntake, *, capacity: int) -> None:
         parts = len(intake.parts)
-        self.pressure = Pressure()
+        self.pressure = Backpressure()
         self._route = intake.route
         self._parts = tuple(
             Recorder(

@@ -23,15 +23,18 @@ from riskline.ingest.problems.problem import (
     undescribed,
 )
 from riskline.ingest.resources.transactions import TransactionResource
-from riskline.ingest.submission.batch_rows import PART_BYTES, Array, Lines, Reader, Row
-from riskline.ingest.submission.callback_field import Submissions
+from riskline.ingest.submission.batch_rows import PART_BYTES, JsonArrayReader, NdjsonReader, Row, RowReader
+from riskline.ingest.submission.callback_field import SubmissionParser
 from riskline.ingest.submission.submissions import Submitter, own_record
 from riskline.shared.clock import utc_now
 from riskline.shared.errors import ConflictError, OutcomeUnknownError, QueueFullError, StoreUnavailableError
 from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.records import Queueing
 
-READERS: dict[str, type[Array] | type[Lines]] = {"application/json": Array, "application/x-ndjson": Lines}
+READERS: dict[str, type[JsonArrayReader] | type[NdjsonReader]] = {
+    "application/json": JsonArrayReader,
+    "application/x-ndjson": NdjsonReader,
+}
 
 ROWS_AT_A_TIME = 512
 """About what a part has of good rows. It may have 20,000 bad ones, of which each takes longer than a good one."""
@@ -46,7 +49,7 @@ class BatchesResource:
     def __init__(
         self,
         *,
-        submissions: Submissions,
+        submissions: SubmissionParser,
         submitter: Submitter,
         states: TransactionResource,
         max_row_bytes: int,
@@ -74,7 +77,7 @@ class BatchesResource:
         """202 once the good rows are safely in Redis, with what is wrong with the others."""
         reader = self._reader(req.content_type)
         account = req.context.get("account")
-        batch = Batch(
+        batch = BatchIntake(
             self._submitter,
             Queueing(
                 submitted_at=utc_now(),
@@ -98,14 +101,14 @@ class BatchesResource:
         resp.data = orjson.dumps(batch.result())
         resp.status = falcon.HTTP_202
 
-    def _reader(self, content_type: str | None) -> Reader:
+    def _reader(self, content_type: str | None) -> RowReader:
         media_type = (content_type or "").partition(";")[0].strip().lower()
         if media_type not in READERS:
             raise not_json_content(content_type, "application/json or application/x-ndjson")
         return READERS[media_type](self._submissions, max_row_bytes=self._max_row_bytes)
 
 
-class Batch:
+class BatchIntake:
     """The rows of one request so far: how many were taken, and what is wrong with the others."""
 
     def __init__(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import falcon.asgi
 
 from riskline.ingest.edge.bodies import wait_parameter_seconds
-from riskline.ingest.long_polls.feed_reads import Feed
+from riskline.ingest.long_polls.feed_reads import FeedReader
 from riskline.ingest.problems.problem import Problem, bad_parameter
 from riskline.shared.store.feed import MAX_PAGE, FeedPosition
 
@@ -21,7 +21,7 @@ LIMIT_RULE = f"an integer from 1 to {MAX_PAGE}"
 class DecisionsResource:
     """GET /decisions."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: FeedReader) -> None:
         self._feed = feed
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:

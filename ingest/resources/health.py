@@ -10,7 +10,7 @@ import orjson
 from redis.asyncio import Redis
 
 from riskline.ingest.auth.scopes import READ
-from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.background.exported_metrics import ExportedMetrics
 from riskline.ingest.background.redis_status import redis_info
 from riskline.ingest.services import Services
 from riskline.shared.errors import StoreUnavailableError
@@ -175,7 +175,7 @@ class MetricsResource:
 
     answers_json = False
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: ExportedMetrics) -> None:
         self._kept = kept
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:

@@ -8,10 +8,10 @@ import orjson
 
 from riskline.ingest.auth.authentication import sees_callback, sender_of
 from riskline.ingest.edge.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
-from riskline.ingest.long_polls.waiters import Waiting
+from riskline.ingest.long_polls.waiters import DecisionWaiters
 from riskline.ingest.problems.problem import Problem
 from riskline.ingest.recording.recorder import AnyRecorder
-from riskline.ingest.submission.callback_field import Submissions
+from riskline.ingest.submission.callback_field import SubmissionParser
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
 from riskline.ingest.submission.submissions import Submitter, own_record
 from riskline.shared.clock import utc_now
@@ -35,10 +35,10 @@ class TransactionsResource:
     def __init__(
         self,
         *,
-        submissions: Submissions,
+        submissions: SubmissionParser,
         submitter: Submitter,
         states: "TransactionResource",
-        waiting: Waiting,
+        waiting: DecisionWaiters,
         max_body_bytes: int,
         default_callback_url: str | None,
     ) -> None:
@@ -122,7 +122,7 @@ class TransactionResource:
     """GET /transactions/{transaction_id}."""
 
     def __init__(
-        self, *, waiting: Waiting, recorder: AnyRecorder, intake: TransactionIntake, notes: ConsoleStore
+        self, *, waiting: DecisionWaiters, recorder: AnyRecorder, intake: TransactionIntake, notes: ConsoleStore
     ) -> None:
         """Who erased what is kept in `notes`."""
         self._intake = intake

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from riskline.ingest.problems.problem import Problem, body_too_large, invalid_transaction
-from riskline.ingest.submission.callback_field import Submissions, Submitted, is_mentioned
+from riskline.ingest.submission.callback_field import SubmissionParser, SubmittedTransaction, is_mentioned
 from riskline.shared.domain.transaction import many
 from riskline.shared.domain.wrong_fields import is_not_json
 from riskline.shared.log import get_logger
@@ -24,11 +24,11 @@ BLANKS = b" \t\r\n"
 BRACES_TRIED = 16
 """Braces before the last one that may be inside of a row until more of the body is awaited."""
 
-Row = Submitted | Problem
+Row = SubmittedTransaction | Problem
 """What became of a row: a submission, or what is wrong with it."""
 
 
-class Reader(Protocol):
+class RowReader(Protocol):
     """Takes a body piece by piece and gives its rows in their order."""
 
     def feed(self, data: bytes) -> Iterable[Row]:
@@ -42,17 +42,17 @@ class Reader(Protocol):
         """The last rows; raises Problem where the body must not end here."""
 
 
-class Lines:
+class NdjsonReader:
     """Reads newline-delimited JSON: a line that is none is that row's problem alone."""
 
-    def __init__(self, submissions: Submissions, *, max_row_bytes: int) -> None:
+    def __init__(self, submissions: SubmissionParser, *, max_row_bytes: int) -> None:
         self._submissions = submissions
         self._max_row_bytes = max_row_bytes
         self._rest = b""
         self._too_long = False
 
     def feed(self, data: bytes) -> Iterable[Row]:
-        """See Reader."""
+        """See RowReader."""
         *lines, rest = (self._rest + data).split(b"\n")
         rows = self._rows(lines, first_is_too_long=self._too_long)
         self._too_long = self._too_long and not lines
@@ -62,7 +62,7 @@ class Lines:
         return rows
 
     def end(self) -> Iterable[Row]:
-        """See Reader."""
+        """See RowReader."""
         return self._rows([self._rest], first_is_too_long=self._too_long)
 
     def _rows(self, lines: Sequence[bytes], *, first_is_too_long: bool) -> Iterator[Row]:
@@ -73,14 +73,14 @@ class Lines:
                 yield read_row(self._submissions, line)
 
 
-class Array:
+class JsonArrayReader:
     """Reads a JSON array.
 
     It is cut behind a brace. Whether a row ends there the JSON parser says: what stands before it, put into brackets,
     is an array, or the brace was one inside of a row and more has to come.
     """
 
-    def __init__(self, submissions: Submissions, *, max_row_bytes: int) -> None:
+    def __init__(self, submissions: SubmissionParser, *, max_row_bytes: int) -> None:
         self._submissions = submissions
         self._max_row_bytes = max_row_bytes
         self._rest = b""
@@ -88,7 +88,7 @@ class Array:
         self._try_at = PART_BYTES
 
     def feed(self, data: bytes) -> Iterable[Row]:
-        """See Reader."""
+        """See RowReader."""
         self._rest += data
         self._step()
         if self._at not in (_At.FIRST_ROW, _At.ROW) or len(self._rest) < self._try_at:
@@ -116,7 +116,7 @@ class Array:
         return None, 0
 
     def end(self) -> Iterable[Row]:
-        """See Reader."""
+        """See RowReader."""
         rest = self._rest.strip(BLANKS)
         if self._at is _At.END or (self._at is _At.FIRST_ROW and rest == b"]"):
             return []
@@ -143,7 +143,7 @@ class Array:
             return self._parsed_one_by_one(inside)
         try:
             rows = many(self._submissions.transaction_class).validate_json(b"[" + inside)
-            return [Submitted(row, None) for row in rows] or None
+            return [SubmittedTransaction(row, None) for row in rows] or None
         except ValidationError as error:
             if is_not_json(error):
                 return None
@@ -173,7 +173,7 @@ class _At(Enum):
 _SIGNS = {(_At.START, b"["): _At.FIRST_ROW, (_At.BEHIND_ROW, b","): _At.ROW, (_At.BEHIND_ROW, b"]"): _At.END}
 
 
-def read_row(submissions: Submissions, row: bytes) -> Row:
+def read_row(submissions: SubmissionParser, row: bytes) -> Row:
     """A row as the door for single transactions would take it, or refuse it."""
     try:
         return submissions.parse(row)

@@ -26,14 +26,14 @@ ESCAPED = re.compile(rb"\\u00[567][0-9a-fA-F]")
 """A letter of that name as JSON may also write it."""
 
 
-class Submitted(NamedTuple):
+class SubmittedTransaction(NamedTuple):
     """A transaction, and where its decision is to be sent; None where the submission does not say."""
 
     transaction: TransactionModel
     callback_url: str | None
 
 
-class Submissions:
+class SubmissionParser:
     """Reads submissions: a team's own class sees its transaction alone, as it does at the other doors."""
 
     def __init__(self, transaction_class: type[TransactionModel], *, check_url: Callable[[str], str]) -> None:
@@ -41,27 +41,27 @@ class Submissions:
         self.transaction_class = transaction_class
         self._check_url = check_url
 
-    def parse(self, body: bytes) -> Submitted:
+    def parse(self, body: bytes) -> SubmittedTransaction:
         """A submission from JSON.
 
         Raises:
             pydantic.ValidationError: with all that is wrong, or one error of type `json_invalid`.
         """
         if not is_mentioned(body):
-            return Submitted(self.transaction_class.parse(body), None)
+            return SubmittedTransaction(self.transaction_class.parse(body), None)
         try:
             row = from_json(body)
         except ValueError:
             row = None
         if not isinstance(row, dict):
             # the class says what is wrong with it
-            return Submitted(self.transaction_class.parse(body), None)
+            return SubmittedTransaction(self.transaction_class.parse(body), None)
         return self.from_row(row)
 
-    def from_row(self, row: dict[str, Any]) -> Submitted:
+    def from_row(self, row: dict[str, Any]) -> SubmittedTransaction:
         """A submission from a JSON object; raises as `parse` does."""
         if BESIDE not in row:
-            return Submitted(self.transaction_class.from_row(row), None)
+            return SubmittedTransaction(self.transaction_class.from_row(row), None)
         row = dict(row)
         url, problem = self._url(row.pop(BESIDE))
         try:
@@ -74,7 +74,7 @@ class Submissions:
             raise _refused(problems if problem is None else [*problems, problem]) from None
         if problem is not None:
             raise _refused([problem])
-        return Submitted(transaction, url)
+        return SubmittedTransaction(transaction, url)
 
     def _url(self, given: object) -> tuple[str | None, InitErrorDetails | None]:
         if given is None:

@@ -40,7 +40,7 @@ Answer = Record | Exception
 Answered = Callable[[Answer], None]
 
 
-class Committed(Protocol):
+class CommitItem(Protocol):
     """What a commit is made of: anything with a record."""
 
     @property
@@ -52,7 +52,7 @@ class Committed(Protocol):
         """The record as JSON."""
 
 
-Item = TypeVar("Item", bound=Committed)
+Item = TypeVar("Item", bound=CommitItem)
 
 
 class _Pending(NamedTuple, Generic[Item]):

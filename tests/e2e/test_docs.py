@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from riskline.cli.up.demo import DEMO_REVIEW_THRESHOLD, example_body
-from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.background.exported_metrics import ExportedMetrics
 from riskline.ingest.openapi.document import build_openapi
 from riskline.ingest.problems.problem import TYPE_PREFIX
 from riskline.ingest.problems.types import PROBLEMS, REFUSALS
@@ -290,7 +290,7 @@ class Nothing:
 
 
 def test_every_metric_is_in_the_table_and_no_other() -> None:
-    kept = Kept(Nothing(), Nothing(), Nothing())
+    kept = ExportedMetrics(Nothing(), Nothing(), Nothing())
     lines = metrics.exposition().decode().splitlines()
     made = {line.split()[2].removesuffix("_total") for line in lines if "# HELP riskline_" in line}
     made |= {each.name for each in kept.describe()}

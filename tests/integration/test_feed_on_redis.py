@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from riskline.ingest.long_polls.feed_reads import Feed
-from riskline.ingest.long_polls.waiters import Places
+from riskline.ingest.long_polls.feed_reads import FeedReader
+from riskline.ingest.long_polls.waiters import WaitSlots
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.connect.connection import connect_async
 from riskline.shared.store.feed import OLDEST
@@ -55,9 +55,9 @@ async def log(server: OwnRedis) -> AsyncIterator[RedisLog]:
 
 
 @pytest.fixture
-async def feed(log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Feed]:
+async def feed(log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FeedReader]:
     monkeypatch.setattr("riskline.ingest.long_polls.feed_reads.BLOCK_SECONDS", WAIT_SECONDS)
-    started = Feed(log.decisions, Places(2000))
+    started = FeedReader(log.decisions, WaitSlots(2000))
     task = asyncio.create_task(started.run())
     yield started
     task.cancel()
@@ -94,7 +94,7 @@ async def test_the_bound_of_the_feed_expires_cursors_and_never_skips_in_silence(
     await log.close()
 
 
-async def test_no_wake_up_is_lost_between_followers_that_come_and_go(log: RedisLog, feed: Feed) -> None:
+async def test_no_wake_up_is_lost_between_followers_that_come_and_go(log: RedisLog, feed: FeedReader) -> None:
     chance = random.Random(0)
     total = 300
 
@@ -116,7 +116,7 @@ async def test_no_wake_up_is_lost_between_followers_that_come_and_go(log: RedisL
         assert await asyncio.wait_for(follower, PATIENCE_SECONDS) == [str(number) for number in range(total)]
 
 
-async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, feed: Feed) -> None:
+async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, feed: FeedReader) -> None:
     clients = [asyncio.create_task(feed.page(OLDEST, limit=10, wait_seconds=WAIT_SECONDS)) for _ in range(1000)]
     await wait_until(lambda: len(feed._waiters) == 1000)
     await asyncio.sleep(0.05)
@@ -130,7 +130,9 @@ async def test_a_thousand_clients_that_wait_cost_one_connection(log: RedisLog, f
     assert [names_in(page) for page in pages] == [["a"]] * 1000
 
 
-async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, feed: Feed, server: OwnRedis) -> None:
+async def test_who_waits_through_an_outage_is_served_after_it(
+    log: RedisLog, feed: FeedReader, server: OwnRedis
+) -> None:
     await log.add("a")
     end = await log.decisions.newest()
     client = asyncio.create_task(feed.page(end, limit=10, wait_seconds=WAIT_SECONDS))
@@ -148,7 +150,9 @@ async def test_who_waits_through_an_outage_is_served_after_it(log: RedisLog, fee
     assert names_in(await asyncio.wait_for(client, PATIENCE_SECONDS)) == ["b"]
 
 
-async def test_who_waits_while_redis_loses_its_data_learns_that_the_cursor_has_gone(log: RedisLog, feed: Feed) -> None:
+async def test_who_waits_while_redis_loses_its_data_learns_that_the_cursor_has_gone(
+    log: RedisLog, feed: FeedReader
+) -> None:
     await log.add("a")
     client = asyncio.create_task(feed.page(await log.decisions.newest(), limit=10, wait_seconds=WAIT_SECONDS))
     await wait_until(lambda: len(feed._waiters) == 1)

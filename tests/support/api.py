@@ -9,7 +9,7 @@ import fakeredis
 from falcon import testing
 
 from riskline.ingest.app import create_app
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import Limiter
 from riskline.ingest.edge.limits import DEFAULT_LIMITS, Limits
 from riskline.ingest.services import Services
@@ -48,7 +48,7 @@ class Api:
         cors_origins: tuple[str, ...] = (),
         allowed_hosts: tuple[str, ...] = ("*",),
         strict: bool = False,
-        gate: Gate | None = None,
+        gate: Authenticator | None = None,
         limiter: Limiter | None = None,
         settings: Settings | None = None,
         transaction_class: type[TransactionModel] = Transaction,
@@ -86,7 +86,7 @@ class Api:
             settings,
             transaction_class=transaction_class,
             serving=serving,
-            gate=gate or Gate(),
+            gate=gate or Authenticator(),
             tracing=tracing,
         )
         self.services = services if limiter is None else replace(services, limiter=limiter)

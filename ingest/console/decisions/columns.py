@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from riskline.ingest.console.trying.fields import fields_of
-from riskline.ingest.console.trying.inputs import NUMBERS, inputs_of, written
+from riskline.ingest.console.try_one.fields import fields_of
+from riskline.ingest.console.try_one.inputs import NUMBERS, inputs_of, written
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import SettingsError
 
@@ -20,7 +20,7 @@ TRUTH = (("true", "yes"), ("false", "no"))
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownField:
     """A field that can be filtered by, and shown."""
 
     name: str
@@ -38,7 +38,7 @@ class Shown:
         return self.is_number and not self.choices and not self.is_code
 
 
-def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
+def shown_fields(transaction_class: type[TransactionModel]) -> list[ShownField]:
     """The fields of a class that a filter can name, but the id, which has one of its own."""
     kinds = fields_of(transaction_class)
     found = []
@@ -49,7 +49,7 @@ def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
         elif each.is_flag:
             choices = FLAG
         found.append(
-            Shown(
+            ShownField(
                 each.name,
                 is_number=kinds[each.name].get("type") in NUMBERS,
                 choices=() if each.is_open else choices,
@@ -60,17 +60,17 @@ def shown_fields(transaction_class: type[TransactionModel]) -> list[Shown]:
     return found
 
 
-def with_known(fields: Sequence[Shown], common: Callable[[str], Sequence[float]]) -> list[Shown]:
+def with_known(fields: Sequence[ShownField], common: Callable[[str], Sequence[float]]) -> list[ShownField]:
     """The same fields; codes with the values that are common among the rows that the model was made with."""
     return [
-        Shown(each.name, each.is_number, is_code=True, known=tuple(map(plain, common(each.name))))
+        ShownField(each.name, each.is_number, is_code=True, known=tuple(map(plain, common(each.name))))
         if each.is_code and not each.choices and not each.known
         else each
         for each in fields
     ]
 
 
-def columns_of(fields: Sequence[Shown], named: Sequence[str] | None) -> tuple[str, ...]:
+def columns_of(fields: Sequence[ShownField], named: Sequence[str] | None) -> tuple[str, ...]:
     """The fields that the list shows unless somebody chooses others.
 
     Raises:

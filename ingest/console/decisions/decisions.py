@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import falcon.asgi
 
-from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.change_log import ChangeLog
 from riskline.ingest.console.decisions.chips import chips_of
-from riskline.ingest.console.decisions.columns import Shown, cells_of, with_known
+from riskline.ingest.console.decisions.columns import ShownField, cells_of, with_known
 from riskline.ingest.console.decisions.filters import Filter
 from riskline.ingest.console.frame.guard import ConsolePage, parameters
 from riskline.ingest.console.frame.rendering import Renderer, in_utc
 from riskline.ingest.console.frame.shown_values import shows_values
-from riskline.ingest.console.transaction.search import ROWS, Search
-from riskline.ingest.console.transaction.why import Push, main_pushes
+from riskline.ingest.console.transaction.explanation import MainReason, main_reasons
+from riskline.ingest.console.transaction.filtered_search import ROWS, FilteredSearch
 from riskline.shared.domain.policy import Action
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.serving import Serving
@@ -29,10 +29,10 @@ class DecisionsPage(ConsolePage):
     def __init__(
         self,
         renderer: Renderer,
-        search: Search,
-        changes: Changes,
+        search: FilteredSearch,
+        changes: ChangeLog,
         *,
-        fields: Sequence[Shown],
+        fields: Sequence[ShownField],
         columns: Sequence[str],
         serving: Serving,
         registry: Registry,
@@ -89,40 +89,40 @@ class DecisionsPage(ConsolePage):
         await self._changes.note_look(req, "values of decisions looked at", **about)
         return [cells_of(each, columns) for each in await self._search.values(rows)]
 
-    def _known_fields(self) -> list[Shown]:
+    def _known_fields(self) -> list[ShownField]:
         model = self._serving.model
         return list(self._fields) if model is None else with_known(self._fields, model.common)
 
 
-class Row(NamedTuple):
+class DecisionRow(NamedTuple):
     """A decision, what is shown of its transaction, and what moved its score most."""
 
     decision: Mapping[str, Any]
     place: Cursor | None
     """In the feed; None where it was found by its record."""
     cells: list[str]
-    pushes: list[Push]
+    pushes: list[MainReason]
 
 
-class Group(NamedTuple):
+class DecisionGroup(NamedTuple):
     """Decisions of one day by one model version that stand beside each other."""
 
     day: str
     version: str
-    rows: list[Row]
+    rows: list[DecisionRow]
 
 
-def grouped(rows: Sequence[FoundDecision], cells: Sequence[list[str]], *, with_values: bool) -> list[Group]:
+def grouped(rows: Sequence[FoundDecision], cells: Sequence[list[str]], *, with_values: bool) -> list[DecisionGroup]:
     """The rows in their order; day and version are said where they change."""
-    groups: list[Group] = []
+    groups: list[DecisionGroup] = []
     for found, shown in zip(rows, cells, strict=True):
         decision = found.decision
         at = in_utc(decision["scored_at"])
         day = "no day" if at is None else at.strftime("%-d %B %Y")
         if not groups or (groups[-1].day, groups[-1].version) != (day, decision["model_version"]):
-            groups.append(Group(day, decision["model_version"], []))
+            groups.append(DecisionGroup(day, decision["model_version"], []))
         place = None if found.place == NEWEST else found.place
-        groups[-1].rows.append(Row(decision, place, shown, main_pushes(decision, with_values=with_values)))
+        groups[-1].rows.append(DecisionRow(decision, place, shown, main_reasons(decision, with_values=with_values)))
     return groups
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.change_log import ChangeLog
 from riskline.ingest.console.decisions.columns import shown_fields
 from riskline.ingest.console.decisions.filters import Filter
 from riskline.ingest.console.frame.guard import ConsolePage, parameters
 from riskline.ingest.console.frame.rendering import HEADERS
 from riskline.ingest.console.frame.sessions import Session, Sessions
-from riskline.ingest.console.transaction.search import Search
+from riskline.ingest.console.transaction.filtered_search import FilteredSearch
 from riskline.ingest.problems.refusals import GONE
 from riskline.shared.clock import spelled
 from riskline.shared.domain.transaction import TransactionModel
@@ -42,7 +42,7 @@ class DecisionsFile(ConsolePage):
     """GET /console/decisions.csv."""
 
     def __init__(
-        self, search: Search, changes: Changes, sessions: Sessions, transaction_class: type[TransactionModel]
+        self, search: FilteredSearch, changes: ChangeLog, sessions: Sessions, transaction_class: type[TransactionModel]
     ) -> None:
         self._search = search
         self._changes = changes

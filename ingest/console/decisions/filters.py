@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from riskline.ingest.console.decisions.columns import OF_COLUMN, Shown
+from riskline.ingest.console.decisions.columns import OF_COLUMN, ShownField
 from riskline.shared.domain.policy import Action
 from riskline.shared.store.feed import Cursor
 from riskline.shared.store.search import NEWEST
@@ -42,7 +42,7 @@ class Filter:
     problems: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, params: Mapping[str, str], fields: Sequence[Shown]) -> Self:
+    def read(cls, params: Mapping[str, str], fields: Sequence[ShownField]) -> Self:
         """The filter of a page's parameters; one that has a wrong value is named among the problems."""
         reader = _Reader(params)
         names = {each.name: each for each in fields}

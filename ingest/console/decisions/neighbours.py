@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import falcon.asgi
 
-from riskline.ingest.console.decisions.columns import Shown
+from riskline.ingest.console.decisions.columns import ShownField
 from riskline.ingest.console.decisions.filters import Filter
 from riskline.ingest.console.frame.guard import ConsolePage, parameters
 from riskline.ingest.console.frame.rendering import Renderer
-from riskline.ingest.console.transaction.search import Search
+from riskline.ingest.console.transaction.filtered_search import FilteredSearch
 from riskline.shared.store.feed import Cursor
 from riskline.shared.store.search import FoundDecision
 
@@ -30,7 +30,9 @@ class Neighbours(NamedTuple):
     older: str | None
 
 
-async def neighbours(search: Search, params: Mapping[str, str], fields: Sequence[Shown]) -> Neighbours | None:
+async def neighbours(
+    search: FilteredSearch, params: Mapping[str, str], fields: Sequence[ShownField]
+) -> Neighbours | None:
     """Those of a transaction that a list led to; None where none did.
 
     Raises:
@@ -58,10 +60,10 @@ def _path(found: FoundDecision, wanted: Filter) -> str:
     return f"{quote(found.decision['transaction_id'], safe='')}?{wanted.query(before='', at=str(found.place))}"
 
 
-class NewPage(ConsolePage):
+class NewDecisionsPage(ConsolePage):
     """GET /console/decisions/new: how many have come that a list which is open does not show."""
 
-    def __init__(self, renderer: Renderer, search: Search, *, fields: Sequence[Shown]) -> None:
+    def __init__(self, renderer: Renderer, search: FilteredSearch, *, fields: Sequence[ShownField]) -> None:
         self._renderer = renderer
         self._search = search
         self._fields = fields

@@ -8,18 +8,18 @@ from urllib.parse import parse_qsl, quote, urlencode
 import falcon
 import falcon.asgi
 
-from riskline.ingest.console.changes import Changes
-from riskline.ingest.console.failed.kinds import Kind
-from riskline.ingest.console.failed.looking import (
+from riskline.ingest.console.change_log import ChangeLog
+from riskline.ingest.console.failed.kinds import FailureKind
+from riskline.ingest.console.failed.scan import (
     COUNT_SECONDS,
     LOOK_SECONDS,
     ROWS,
-    Group,
-    View,
-    look,
+    FailedView,
+    ReasonGroup,
     number,
-    survey,
-    wanted_by,
+    reason_filter,
+    scan,
+    summarize,
 )
 from riskline.ingest.console.frame.guard import ConsolePage, parameters, read_form
 from riskline.ingest.console.frame.rendering import Renderer
@@ -41,7 +41,7 @@ class FailedPage(ConsolePage):
     """GET /console/failed: all kinds, filtered by what their reasons have in them, each page by page."""
 
     def __init__(
-        self, renderer: Renderer, kinds: Sequence[Kind], *, paused: Callable[[], list[PausedReceiver]]
+        self, renderer: Renderer, kinds: Sequence[FailureKind], *, paused: Callable[[], list[PausedReceiver]]
     ) -> None:
         """`paused` says which receivers of callbacks are left alone."""
         self._renderer = renderer
@@ -51,7 +51,7 @@ class FailedPage(ConsolePage):
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """A page of each kind; with `confirm`, the question whether to try again; with `of`, what became of that."""
         params = parameters(req)
-        view = View.read(params, self._kinds)
+        view = FailedView.read(params, self._kinds)
         sections = [
             await asyncio.to_thread(
                 _section, kind, view, asked=params.get("confirm") == kind.name, does=_verb(kind, params)
@@ -80,7 +80,7 @@ class FailedPage(ConsolePage):
             return None
         go = Entry.parse(params.get("go", ""))
         left = 0 if go is None else max(0, kind.listing.count() - kind.listing.rank(go))
-        does, wanted = _verb(kind, params), wanted_by(params)
+        does, wanted = _verb(kind, params), reason_filter(params)
         told = (kind.name, does.name, wanted.reason, wanted.is_whole, done, params.get("go", ""))
         return {
             "kind": kind,
@@ -93,7 +93,7 @@ class FailedPage(ConsolePage):
         }
 
 
-class Verb(NamedTuple):
+class FailureAction(NamedTuple):
     """What can be done with what failed: its name in a form, and in words what is being done and was done."""
 
     name: str
@@ -102,20 +102,20 @@ class Verb(NamedTuple):
     change: str
 
 
-DISCARD = Verb("discard", "Discard", "discarded", "discarded")
+DISCARD = FailureAction("discard", "Discard", "discarded", "discarded")
 
 
-def _verb(kind: Kind, params: Mapping[str, str]) -> Verb:
+def _verb(kind: FailureKind, params: Mapping[str, str]) -> FailureAction:
     """What a form or a link asks for: another try, unless it says otherwise."""
     if kind.may_be_discarded and params.get("do") == DISCARD.name:
         return DISCARD
-    return Verb("", "Try", f"tried {kind.how}", f"tried {kind.how}")
+    return FailureAction("", "Try", f"tried {kind.how}", f"tried {kind.how}")
 
 
-class AgainPage(ConsolePage):
+class RetryPage(ConsolePage):
     """POST /console/failed/{kind}: another try for one, for those of a filter or for all, or off the list with them."""
 
-    def __init__(self, kinds: Sequence[Kind], changes: Changes) -> None:
+    def __init__(self, kinds: Sequence[FailureKind], changes: ChangeLog) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
         self._changes = changes
 
@@ -128,7 +128,7 @@ class AgainPage(ConsolePage):
         resp.status = falcon.HTTP_303
         resp.location = f"{req.root_path}/console/{await does(req, self._kinds[kind], form)}"
 
-    async def _one(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
+    async def _one(self, req: falcon.asgi.Request, kind: FailureKind, form: Mapping[str, str]) -> str:
         transaction_id = form["id"]
         done = 0
         does = _verb(kind, form)
@@ -139,14 +139,14 @@ class AgainPage(ConsolePage):
         if form.get("back") == "transaction":
             # where to is ours to say: what a form says would be anybody's
             return f"transactions/{quote(transaction_id, safe='')}?{urlencode(told)}"
-        view = View.read(dict(parse_qsl(form.get("page", ""))), self._kinds)
+        view = FailedView.read(dict(parse_qsl(form.get("page", ""))), self._kinds)
         return f"failed?{view.query(**told, id=transaction_id)}"
 
-    async def _part(self, req: falcon.asgi.Request, kind: Kind, form: Mapping[str, str]) -> str:
-        view, does = View(wanted_by(form)), _verb(kind, form)
+    async def _part(self, req: falcon.asgi.Request, kind: FailureKind, form: Mapping[str, str]) -> str:
+        view, does = FailedView(reason_filter(form)), _verb(kind, form)
         # from the newest back, so that what fails once more meanwhile is not met again
         go = Entry.parse(form.get("go", ""))
-        found = await asyncio.to_thread(look, kind, view.wanted, go, most=AT_A_TIME, seconds=PART_SECONDS)
+        found = await asyncio.to_thread(scan, kind, view.wanted, go, most=AT_A_TIME, seconds=PART_SECONDS)
         done = 0
         if found.rows:
             about = {"number": len(found.rows), "reason": view.reason or "any"}
@@ -165,16 +165,16 @@ def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
-def _done_by(kind: Kind, does: Verb) -> Callable[[Sequence[str]], int]:
+def _done_by(kind: FailureKind, does: FailureAction) -> Callable[[Sequence[str]], int]:
     return kind.discard if does == DISCARD else kind.again
 
 
-def _section(kind: Kind, view: View, *, asked: bool, does: Verb) -> dict[str, Any]:
+def _section(kind: FailureKind, view: FailedView, *, asked: bool, does: FailureAction) -> dict[str, Any]:
     place = view.places.get(kind.name)
     if place is None:
-        found, groups, looked_at = survey(kind, view.wanted, most=ROWS, seconds=LOOK_SECONDS)
+        found, groups, looked_at = summarize(kind, view.wanted, most=ROWS, seconds=LOOK_SECONDS)
     else:
-        found, groups, looked_at = look(kind, view.wanted, place, most=ROWS, seconds=LOOK_SECONDS), [], 0
+        found, groups, looked_at = scan(kind, view.wanted, place, most=ROWS, seconds=LOOK_SECONDS), [], 0
     count = kind.listing.count()
     before = found.before
     return {
@@ -196,7 +196,7 @@ def _section(kind: Kind, view: View, *, asked: bool, does: Verb) -> dict[str, An
     }
 
 
-def _group(kind: Kind, view: View, group: Group) -> dict[str, Any]:
+def _group(kind: FailureKind, view: FailedView, group: ReasonGroup) -> dict[str, Any]:
     """It with the queries that show its rows, and that ask what is to be done with them."""
     of_group = {"reason": group.why, "whole": "1"}
     return {

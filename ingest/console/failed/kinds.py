@@ -13,7 +13,7 @@ from riskline.shared.store.operations import AllCallbacks, AllFailures
 from riskline.shared.webhooks.event import of_others, shown_by_itself, status_of
 
 
-class Row(NamedTuple):
+class RetriableItem(NamedTuple):
     """Something that can be tried again."""
 
     transaction_id: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
         return f"{urlsplit(self.where).netloc}: {self.reason}" if self.where else self.reason
 
 
-class Kind(ABC):
+class FailureKind(ABC):
     """A kind of what failed; every method raises StoreUnavailableError where Redis fails it."""
 
     name: str
@@ -50,7 +50,7 @@ class Kind(ABC):
         self.listing = listing
 
     @abstractmethod
-    def rows(self, entries: Sequence[Entry]) -> list[Row | None]:
+    def rows(self, entries: Sequence[Entry]) -> list[RetriableItem | None]:
         """What is to be told of each; None where it is not of this kind (any more)."""
 
     @abstractmethod
@@ -71,7 +71,7 @@ class Kind(ABC):
         return self.listing.remove(transaction_ids)
 
 
-class FailedTransactions(Kind):
+class FailedTransactions(FailureKind):
     """Transactions that could not be decided."""
 
     name, title, noun, among = "transactions", "Failed transactions", "transaction", "that failed"
@@ -81,12 +81,12 @@ class FailedTransactions(Kind):
         super().__init__(failures.listing)
         self._failures = failures
 
-    def rows(self, entries: Sequence[Entry]) -> list[Row | None]:
-        """See Kind."""
+    def rows(self, entries: Sequence[Entry]) -> list[RetriableItem | None]:
+        """See FailureKind."""
         return [None if each is None else _failed(each) for each in self._failures.read(entries)]
 
     def has(self, transaction_id: str) -> bool:
-        """See Kind."""
+        """See FailureKind."""
         return self._failures.read([Entry(0, transaction_id)]) != [None]
 
     def again(self, transaction_ids: Sequence[str]) -> int:
@@ -94,7 +94,7 @@ class FailedTransactions(Kind):
         return len(self._failures.replay(transaction_ids).replayed)
 
 
-class _Callbacks(Kind):
+class _Callbacks(FailureKind):
     """Callbacks in one of their states."""
 
     noun = "callback"
@@ -105,7 +105,7 @@ class _Callbacks(Kind):
         self._records = records
 
     def has(self, transaction_id: str) -> bool:
-        """See Kind: one that was delivered meanwhile is not sent a second time."""
+        """See FailureKind: one that was delivered meanwhile is not sent a second time."""
         return any(status_of(kept) == self.status for _, kept in self._records.read([transaction_id]))
 
     def again(self, transaction_ids: Sequence[str]) -> int:
@@ -129,19 +129,21 @@ class DeadLetters(_Callbacks):
     def __init__(self, records: AllCallbacks) -> None:
         super().__init__(records, records.dead_listing)
 
-    def rows(self, entries: Sequence[Entry]) -> list[Row | None]:
-        """See Kind."""
+    def rows(self, entries: Sequence[Entry]) -> list[RetriableItem | None]:
+        """See FailureKind."""
         kept = self._read([entry.transaction_id for entry in entries])
         return [self._row(entry, kept.get(entry.transaction_id)) for entry in entries]
 
-    def _row(self, entry: Entry, shown: Mapping[str, Any] | None) -> Row | None:
+    def _row(self, entry: Entry, shown: Mapping[str, Any] | None) -> RetriableItem | None:
         if shown is None:
             return None
         at = shown["attempts"][-1]["at"] if shown["attempts"] else entry.score / self.per_second
-        return Row(entry.transaction_id, at, shown.get("error", "given up"), len(shown["attempts"]), shown["url"])
+        return RetriableItem(
+            entry.transaction_id, at, shown.get("error", "given up"), len(shown["attempts"]), shown["url"]
+        )
 
 
-class Retries(_Callbacks):
+class RetryingCallbacks(_Callbacks):
     """Callbacks of which an attempt failed, and that are tried again by themselves."""
 
     name, title, among = "retries", "Callbacks that are tried again", "that are pending"
@@ -153,18 +155,18 @@ class Retries(_Callbacks):
     def __init__(self, records: AllCallbacks) -> None:
         super().__init__(records, records.pending_listing)
 
-    def rows(self, entries: Sequence[Entry]) -> list[Row | None]:
-        """See Kind."""
+    def rows(self, entries: Sequence[Entry]) -> list[RetriableItem | None]:
+        """See FailureKind."""
         kept = self._read(self._records.tried([entry.transaction_id for entry in entries]))
         return [_retry(entry.transaction_id, kept.get(entry.transaction_id)) for entry in entries]
 
 
-def _retry(transaction_id: str, shown: Mapping[str, Any] | None) -> Row | None:
+def _retry(transaction_id: str, shown: Mapping[str, Any] | None) -> RetriableItem | None:
     if shown is None or not is_retrying(shown):
         return None
     last = shown["attempts"][-1]
     reason = last["error"] or f"status {last['status']}"
-    return Row(transaction_id, shown["next_attempt_at"], reason, len(shown["attempts"]), shown["url"])
+    return RetriableItem(transaction_id, shown["next_attempt_at"], reason, len(shown["attempts"]), shown["url"])
 
 
 def is_retrying(shown: Mapping[str, Any]) -> bool:
@@ -176,10 +178,10 @@ def is_retrying(shown: Mapping[str, Any]) -> bool:
     return bool(last.get("error")) or not 200 <= (last.get("status") or 0) < 300  # noqa: PLR2004  # HTTP's success
 
 
-def _failed(failure: Failure) -> Row:
+def _failed(failure: Failure) -> RetriableItem:
     record = failure.record
     asked_by = str(record.get("request_id", ""))
-    return Row(failure.transaction_id, failure.failed_at, failure.reason, _tries(record), request_id=asked_by)
+    return RetriableItem(failure.transaction_id, failure.failed_at, failure.reason, _tries(record), request_id=asked_by)
 
 
 def _tries(record: Mapping[str, Any]) -> int:

@@ -12,7 +12,7 @@ from typing import Protocol
 import falcon.asgi
 import orjson
 
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.shared.access.api_keys import ApiKey, Scope, identity_of
 from riskline.shared.errors import StoreUnavailableError
 
@@ -135,7 +135,7 @@ class _Seen:
 class Sessions:
     """Opens, finds and ends sessions; a key that is revoked or has expired ends its sessions, too."""
 
-    def __init__(self, gate: Gate, store: SessionStore, *, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, gate: Authenticator, store: SessionStore, *, now: Callable[[], datetime] = _now) -> None:
         self._gate = gate
         self._store = store
         self._now = now

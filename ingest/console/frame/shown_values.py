@@ -3,7 +3,7 @@
 import falcon
 import falcon.asgi
 
-from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.change_log import ChangeLog
 from riskline.ingest.console.frame.guard import ConsolePage, give_cookie, own_page, read_form
 from riskline.ingest.console.frame.sessions import Session
 
@@ -24,7 +24,7 @@ class ValuesPage(ConsolePage):
 
     looking_only = True
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: ChangeLog) -> None:
         self._changes = changes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from riskline.ingest.console.overview.figures import QUEUE, SYNC, Between, actions, score_parts
-from riskline.ingest.console.overview.periods import Spans
-from riskline.ingest.console.overview.pictures import Scale, Tick, across, nice_top, path, ticks, upwards
+from riskline.ingest.console.overview.axes import Scale, Tick, across, nice_top, path, ticks, upwards
+from riskline.ingest.console.overview.intervals import QUEUE, SYNC, Interval, actions, score_parts
+from riskline.ingest.console.overview.periods import TimeSpans
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.telemetry.histograms import PROBABILITY
 
@@ -38,7 +38,7 @@ class Box(NamedTuple):
     words: str
 
 
-class Mark(NamedTuple):
+class ThresholdMark(NamedTuple):
     """A threshold: where it is, its words, and on which side of it these have room."""
 
     at: float
@@ -53,10 +53,10 @@ class Picture(NamedTuple):
     y_ticks: list[Tick]
     boxes: Sequence[Box] = ()
     lines: Sequence[str] = ()
-    marks: Sequence[Mark] = ()
+    marks: Sequence[ThresholdMark] = ()
 
 
-def actions_of(spans: Spans) -> Picture:
+def actions_of(spans: TimeSpans) -> Picture:
     """Decisions a minute, by action, one bar a span."""
     rates = [
         (each, {action: 60 * number / each.numbers.seconds for action, number in actions(each.numbers).items()})
@@ -81,7 +81,7 @@ def actions_of(spans: Spans) -> Picture:
     return Picture(_times(spans, x_scale), ticks(y_scale, 0, top), boxes)
 
 
-def doors_of(spans: Spans) -> Picture:
+def doors_of(spans: TimeSpans) -> Picture:
     """Decisions a second, by door: at once, and by the queue."""
     ends = [each.end for each in spans.parts]
     rates = [
@@ -93,7 +93,7 @@ def doors_of(spans: Spans) -> Picture:
     return Picture(_times(spans, x_scale), ticks(y_scale, 0, top), lines=lines)
 
 
-def scores_of(whole: Between, thresholds: Thresholds | None) -> Picture:
+def scores_of(whole: Interval, thresholds: Thresholds | None) -> Picture:
     """How many decisions had a probability in each twentieth, on a logarithmic axis, with the thresholds."""
     parts = score_parts(whole)
     powers = max(1, math.ceil(math.log10(max(10.0, *parts))))
@@ -112,12 +112,12 @@ def scores_of(whole: Between, thresholds: Thresholds | None) -> Picture:
     return Picture(ticks(x_scale, 0, 1), y_ticks, boxes, marks=_marks(thresholds, x_scale))
 
 
-def _marks(thresholds: Thresholds | None, scale: Scale) -> list[Mark]:
+def _marks(thresholds: Thresholds | None, scale: Scale) -> list[ThresholdMark]:
     if thresholds is None:
         return []
     named = [("review", thresholds.review), ("decline", thresholds.decline)]
     return [
-        Mark(scale.at(value), f"{name} above {value:g}", "start" if value < HALF else "end")
+        ThresholdMark(scale.at(value), f"{name} above {value:g}", "start" if value < HALF else "end")
         for name, value in named
         if value is not None
     ]
@@ -128,14 +128,14 @@ def _power(power: int) -> str:
     return f"{10**rest}{'kMGTP'[units - 1] if units else ''}"
 
 
-def _times(spans: Spans, scale: Scale) -> list[Tick]:
+def _times(spans: TimeSpans, scale: Scale) -> list[Tick]:
     """Five moments of the time that is known."""
     wide = spans.end - spans.start
     moments = [spans.start + wide * part / 4 for part in range(5)]
     return [Tick(scale.at(at), _time(at, spans)) for at in moments]
 
 
-def _time(at: float, spans: Spans) -> str:
+def _time(at: float, spans: TimeSpans) -> str:
     wide = spans.end - spans.start
     form = "%-d %b" if wide > DAYS else "%H:%M" if wide >= MINUTES else "%H:%M:%S"
     return datetime.fromtimestamp(at, UTC).strftime(form)

@@ -11,10 +11,10 @@ import falcon.asgi
 from riskline.ingest.background.redis_status import redis_info
 from riskline.ingest.console.frame.guard import ConsolePage
 from riskline.ingest.console.frame.rendering import Renderer
+from riskline.ingest.console.overview.alerts import Alert, alerts_of, all_well
 from riskline.ingest.console.overview.charts import actions_of, doors_of, scores_of
-from riskline.ingest.console.overview.figures import QUEUE, SYNC, Between, actions, last
-from riskline.ingest.console.overview.periods import PERIODS, Period, Periods, Spans, period_named
-from riskline.ingest.console.overview.verdict import Finding, all_well, findings_of
+from riskline.ingest.console.overview.intervals import QUEUE, SYNC, Interval, actions, last
+from riskline.ingest.console.overview.periods import PERIODS, Period, Periods, TimeSpans, period_named
 from riskline.ingest.services import Services
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -76,7 +76,7 @@ class Overview:
             **self._of_period(period, await self._periods.spans(period), counts),
         }
 
-    def _of_period(self, period: Period, spans: Spans | None, counts: Counts | None) -> dict[str, Any]:
+    def _of_period(self, period: Period, spans: TimeSpans | None, counts: Counts | None) -> dict[str, Any]:
         found: dict[str, Any] = {"period": period, "periods": PERIODS, "spans": spans}
         if spans is None:
             return {**found, "decided": None}
@@ -106,23 +106,23 @@ class Overview:
         except (StoreUnavailableError, TimeoutError):
             return None
 
-    async def _findings(self, counts: Counts | None) -> list[Finding]:
+    async def _findings(self, counts: Counts | None) -> list[Alert]:
         """What somebody has to do something about, the worst first."""
-        found = [] if counts is not None else [Finding(self._without_redis())]
+        found = [] if counts is not None else [Alert(self._without_redis())]
         gate, serving = self._services.gate, self._services.serving
-        found += [Finding(gate.problem)] if gate.problem else []
+        found += [Alert(gate.problem)] if gate.problem else []
         if serving.model is None:
-            found.append(Finding(f"No model serves in this process: {serving.problem}", "/models", "Models"))
+            found.append(Alert(f"No model serves in this process: {serving.problem}", "/models", "Models"))
         found += [
-            Finding(f"{each.kind} {each.host}: {each.problem}", "/models", "Models")
+            Alert(f"{each.kind} {each.host}: {each.problem}", "/models", "Models")
             for each in refusing(self._services.fleet.states or [])
         ]
         if counts is None:
             return found
-        found += findings_of(counts)
-        found += map(Finding, self._services.store_watch.problems().values())
+        found += alerts_of(counts)
+        found += map(Alert, self._services.store_watch.problems().values())
         await self._look_at_redis()
-        return found + [Finding(f"Redis: {each.sentence}") for each in (dangers(self._facts) if self._facts else ())]
+        return found + [Alert(f"Redis: {each.sentence}") for each in (dangers(self._facts) if self._facts else ())]
 
     def _without_redis(self) -> str:
         said = "Redis does not answer: nothing is known of the queue, the decisions and the last hour."
@@ -153,13 +153,13 @@ def _persistence(facts: ServerFacts | None) -> str:
     return "nothing" if "appendonly" in settings and "save" in settings else "–"  # noqa: RUF001  # it is read
 
 
-def _decided(whole: Between, until: Snapshot, counts: Counts) -> float:
+def _decided(whole: Interval, until: Snapshot, counts: Counts) -> float:
     """By both doors, until now."""
     since = counts.decided + counts.recorded - until.numbers.get("decided", 0) - until.numbers.get("recorded", 0)
     return whole.count("decided", "recorded") + max(0, since)
 
 
-def _doors(now: Between | None, recent: Between | None) -> list[dict[str, Any]]:
+def _doors(now: Interval | None, recent: Interval | None) -> list[dict[str, Any]]:
     """What came in and went out by each door, and how long it took."""
     doors = (
         ("At once", SYNC, (), (), "sync_seconds"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from riskline.ingest.background.recent_counts import History
-from riskline.ingest.console.overview.figures import Between, between
+from riskline.ingest.background.recent_counts import RecentCounts
+from riskline.ingest.console.overview.intervals import Interval, between
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.status.minute_counts import Snapshot
@@ -43,7 +43,7 @@ def period_named(name: str) -> Period:
     return next((each for each in PERIODS if each.name == name), PERIODS[0])
 
 
-class Kept(Protocol):
+class WeekSnapshots(Protocol):
     """Where the snapshots of days are; raises StoreUnavailableError where Redis fails."""
 
     async def of_the_week(self, at: float, *, apart_seconds: float) -> list[Snapshot]:
@@ -55,11 +55,11 @@ class PeriodPart(NamedTuple):
 
     start: float
     end: float
-    numbers: Between | None
+    numbers: Interval | None
 
 
 @dataclass(frozen=True)
-class Spans:
+class TimeSpans:
     """What is known of a period; it begins when that does, not before."""
 
     parts: Sequence[PeriodPart]
@@ -76,26 +76,26 @@ class Spans:
         return self.parts[-1].end
 
     @property
-    def whole(self) -> Between:
+    def whole(self) -> Interval:
         """All of it together."""
         known = [each.numbers for each in self.parts if each.numbers is not None]
         numbers: Counter[str] = Counter()
         for each in known:
             numbers.update(each.numbers)
-        return Between(sum(each.seconds for each in known), numbers)
+        return Interval(sum(each.seconds for each in known), numbers)
 
 
 class Periods:
     """The spans of each period, from what this process knows of the last hour and Redis of the week."""
 
-    def __init__(self, history: History, kept: Kept, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, history: RecentCounts, kept: WeekSnapshots, *, clock: Callable[[], float] = time.time) -> None:
         self._history = history
         self._kept = kept
         self._clock = clock
         self._older: dict[str, tuple[float, list[Snapshot]]] = {}
         self._asking = asyncio.Lock()
 
-    async def spans(self, period: Period) -> Spans | None:
+    async def spans(self, period: Period) -> TimeSpans | None:
         """What is known of a period; None before there are two looks. Where Redis is away, what was known then."""
         now = self._clock()
         recent = [*self._history.minutes, *list(self._history.looks)[-1:]]
@@ -132,9 +132,9 @@ def thinned(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
     return [*kept, snapshots[-1]]
 
 
-def spans_of(snapshots: Sequence[Snapshot]) -> Spans | None:
+def spans_of(snapshots: Sequence[Snapshot]) -> TimeSpans | None:
     """The time between each two; None where there are no two."""
     parts = [
         PeriodPart(one.at, other.at, between(one, other)) for one, other in pairwise(snapshots) if other.at > one.at
     ]
-    return Spans(parts, snapshots[-1]) if parts else None
+    return TimeSpans(parts, snapshots[-1]) if parts else None

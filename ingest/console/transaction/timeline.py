@@ -10,7 +10,7 @@ from riskline.shared.domain.lifecycle import CallbackStatus, Status
 from riskline.shared.store.records import Record
 
 
-class Step(NamedTuple):
+class TimelineEvent(NamedTuple):
     """Something that happened: when (None where nobody knows), what, and more about it."""
 
     at: str | float | None
@@ -18,9 +18,9 @@ class Step(NamedTuple):
     about: str = ""
 
 
-def steps_of(
+def timeline_of(
     record: Record, callback: Mapping[str, Any] | None, *, failed_at: float | None, given_up_at: float | None
-) -> list[Step]:
+) -> list[TimelineEvent]:
     """All that is known, the first that happened first; times as the sorted sets have them, in s."""
     steps = [*_steps(record, callback, failed_at, given_up_at)]
     # by what is shown: they come in the order of what happens within a second
@@ -29,24 +29,26 @@ def steps_of(
 
 def _steps(
     record: Record, callback: Mapping[str, Any] | None, failed_at: float | None, given_up_at: float | None
-) -> Iterator[Step]:
+) -> Iterator[TimelineEvent]:
     decision = record.get("decision")
     if decision and decision["scored_at"] == record["submitted_at"]:
-        yield Step(decision["scored_at"], "decided", f"{decision['action']}, at once: by the synchronous door")
+        yield TimelineEvent(decision["scored_at"], "decided", f"{decision['action']}, at once: by the synchronous door")
     else:
-        yield Step(record["submitted_at"], "submitted", "" if record["status"] == Status.ERASED else "to the queue")
+        yield TimelineEvent(
+            record["submitted_at"], "submitted", "" if record["status"] == Status.ERASED else "to the queue"
+        )
         if decision:
-            yield Step(decision["scored_at"], "decided", decision["action"])
+            yield TimelineEvent(decision["scored_at"], "decided", decision["action"])
     if record["status"] == Status.FAILED:
-        yield Step(failed_at, "failed", record.get("error", ""))
+        yield TimelineEvent(failed_at, "failed", record.get("error", ""))
     for attempt in () if callback is None else callback["attempts"]:
         answer = attempt["error"] if attempt.get("status") is None else f"status {attempt['status']}"
         took = "" if attempt.get("latency_ms") is None else f" after {attempt['latency_ms']:.0f} ms"
-        yield Step(attempt["at"], "callback tried", f"{answer}{took}")
+        yield TimelineEvent(attempt["at"], "callback tried", f"{answer}{took}")
     if callback is not None and callback["status"] == CallbackStatus.DEAD:
-        yield Step(given_up_at, "callback given up")
+        yield TimelineEvent(given_up_at, "callback given up")
     if "erased_at" in record:
-        yield Step(record["erased_at"], "erased")
+        yield TimelineEvent(record["erased_at"], "erased")
 
 
 def values_of(transaction: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import falcon.asgi
 import orjson
 
-from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.change_log import ChangeLog
 from riskline.ingest.console.decisions.columns import shown_fields
 from riskline.ingest.console.decisions.neighbours import neighbours
 from riskline.ingest.console.failed.kinds import is_retrying
@@ -15,10 +15,10 @@ from riskline.ingest.console.frame.guard import ConsolePage, parameters
 from riskline.ingest.console.frame.sessions import Session
 from riskline.ingest.console.frame.shown_values import shows_values
 from riskline.ingest.console.transaction.callback_view import without_secrets, without_urls
-from riskline.ingest.console.transaction.search import Search
-from riskline.ingest.console.transaction.sums import added_up
-from riskline.ingest.console.transaction.timeline import steps_of, values_of
-from riskline.ingest.console.transaction.why import why
+from riskline.ingest.console.transaction.explanation import explanation
+from riskline.ingest.console.transaction.filtered_search import FilteredSearch
+from riskline.ingest.console.transaction.score_sum import score_sum
+from riskline.ingest.console.transaction.timeline import timeline_of, values_of
 from riskline.ingest.services import Services
 from riskline.shared.domain.decision import is_decision
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
@@ -34,7 +34,7 @@ class TransactionPage(ConsolePage):
 
     looking_only = True
 
-    def __init__(self, services: Services, search: Search, changes: Changes) -> None:
+    def __init__(self, services: Services, search: FilteredSearch, changes: ChangeLog) -> None:
         self._services = services
         self._search = search
         self._changes = changes
@@ -78,8 +78,8 @@ class TransactionPage(ConsolePage):
             record=record,
             decision=decision,
             **explained,
-            why="" if decision is None else why(decision, explained["thresholds"], with_values=with_values),
-            steps=steps_of(record, callback, failed_at=failed_at, given_up_at=given_up_at),
+            why="" if decision is None else explanation(decision, explained["thresholds"], with_values=with_values),
+            steps=timeline_of(record, callback, failed_at=failed_at, given_up_at=given_up_at),
             callback=callback,
             resend=_resend(callback),
             done=parameters(req),
@@ -126,7 +126,7 @@ class TransactionPage(ConsolePage):
         total = None
         if by is not None and reasons:
             contributions = [reason["contribution"] for reason in reasons]
-            total = added_up(by.scoring, contributions, decision["fraud_probability"])
+            total = score_sum(by.scoring, contributions, decision["fraud_probability"])
         return {"thresholds": None if by is None else by.thresholds, "reasons": _bars(reasons), "sum": total}
 
     def _model(self, version: str) -> ServedModel | Manifest | None:

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate, create_gate
+from riskline.ingest.auth.authentication import Authenticator, create_gate
 from riskline.ingest.auth.scopes import ACCESS, BY_SESSION, OPEN
 from riskline.ingest.main import application
 from riskline.shared.access.api_keys import ApiKey, Scope
@@ -75,7 +75,7 @@ HEADERS: dict[str, str | None] = {
 
 def api_with_keys() -> Api:
     """One that knows all but the unknown, of which one has expired and one was revoked since."""
-    gate = Gate(own_keys=tuple(key for name, (_, key) in KEYS.items() if name not in ("unknown", "revoked")))
+    gate = Authenticator(own_keys=tuple(key for name, (_, key) in KEYS.items() if name not in ("unknown", "revoked")))
     gate._now = lambda: NOW + timedelta(days=2)
     return Api(gate=gate)
 
@@ -270,7 +270,7 @@ PASSED, REFUSED = [200, 202], [401, 401]
 
 async def test_what_the_fast_path_remembers_ends_with_the_key(file: KeyFile) -> None:
     kept(file, "admin", "revoked")
-    gate = Gate(file=file)
+    gate = Authenticator(file=file)
     gate.read()
     async with serving(Api(gate=gate).app) as server:
         wire = server.connect(fast=True)
@@ -290,7 +290,7 @@ async def test_what_the_fast_path_remembers_ends_with_the_key(file: KeyFile) -> 
 async def test_what_the_fast_path_remembers_ends_when_the_key_expires(file: KeyFile) -> None:
     kept(file, "expired")
     now = [NOW]
-    gate = Gate(file=file, now=lambda: now[0])
+    gate = Authenticator(file=file, now=lambda: now[0])
     gate.read()
     async with serving(Api(gate=gate).app) as server:
         caller = Caller(server.connect(fast=True), "expired")
@@ -304,7 +304,7 @@ async def test_what_the_fast_path_remembers_ends_when_the_key_expires(file: KeyF
 
 async def test_a_head_that_was_admitted_before_a_change_is_not_remembered_after_it(file: KeyFile) -> None:
     kept(file, "admin")
-    gate = Gate(file=file)
+    gate = Authenticator(file=file)
     gate.read()
     head = request("/score-transaction", b"", f"Authorization: {HEADERS['admin']}")
     body = orjson.dumps(transaction_json())
@@ -321,7 +321,7 @@ async def test_a_head_that_was_admitted_before_a_change_is_not_remembered_after_
 
 
 async def test_the_first_key_closes_an_api_that_was_open(file: KeyFile) -> None:
-    gate = Gate(file=file)
+    gate = Authenticator(file=file)
     gate.read()
     async with serving(Api(gate=gate).app) as server:
         stranger, guest = Caller(server.connect(fast=True), "unknown"), Caller(server.connect(fast=True), "admin")
@@ -345,7 +345,7 @@ DAMAGE = {
 @pytest.mark.parametrize("how", DAMAGE)
 async def test_a_damaged_file_leaves_the_keys_that_were_known_and_is_logged_once(file: KeyFile, how: str) -> None:
     kept(file, "admin")
-    gate = Gate(file=file)
+    gate = Authenticator(file=file)
     gate.read()
     DAMAGE[how](file)
 
@@ -361,7 +361,7 @@ async def test_a_damaged_file_leaves_the_keys_that_were_known_and_is_logged_once
 
 async def test_a_file_that_is_emptied_of_keys_lets_nobody_in(file: KeyFile) -> None:
     kept(file, "admin")
-    gate = Gate(file=file)
+    gate = Authenticator(file=file)
     gate.read()
 
     kept(file)
@@ -438,7 +438,7 @@ def test_neither_a_key_nor_its_hash_is_in_an_answer_a_metric_or_a_log_line(capfd
 
 async def test_a_look_that_fails_is_not_the_last(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("riskline.ingest.auth.authentication.LOOK_SECONDS", 0.001)
-    gate = Gate(file=file)
+    gate = Authenticator(file=file)
     running = asyncio.create_task(gate.run())
     file.path.write_text("torn")
     await asyncio.sleep(0.05)
@@ -499,7 +499,7 @@ def test_a_name_that_is_in_the_setting_and_in_the_file_refuses_the_start(data: P
 async def test_a_file_that_stays_unreadable_is_complained_of_each_minute_and_by_readiness(file: KeyFile) -> None:
     kept(file, "admin")
     now = [NOW]
-    gate = Gate(file=file, now=lambda: now[0])
+    gate = Authenticator(file=file, now=lambda: now[0])
     gate.read()
     DAMAGE["torn"](file)
 
@@ -516,7 +516,7 @@ async def test_a_file_that_stays_unreadable_is_complained_of_each_minute_and_by_
 async def test_a_look_that_hangs_keeps_no_expired_key(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(file, "expired")
     now = [NOW]
-    gate = Gate(file=file, now=lambda: now[0])
+    gate = Authenticator(file=file, now=lambda: now[0])
     gate.read()
     released, forgotten = threading.Event(), []
     gate.on_change(lambda: forgotten.append(True))
@@ -531,7 +531,7 @@ async def test_a_look_that_hangs_keeps_no_expired_key(file: KeyFile, monkeypatch
     released.set()
 
 
-class Ending(Gate):
+class Ending(Authenticator):
     """Lets in for so many questions."""
 
     left = 1

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import FRESH_SECONDS, TELL_SECONDS, Account, Limiter
 from riskline.ingest.problems.problem import Problem
 from riskline.shared.access.api_keys import ApiKey, Scope
@@ -352,7 +352,7 @@ def keyed() -> tuple[str, ApiKey]:
 
 def test_who_is_refused_for_the_key_spends_nothing(clock: Clock) -> None:
     secret, key = keyed()
-    client = Api(gate=Gate(own_keys=(key,)), limiter=Limiter(clock=clock)).client
+    client = Api(gate=Authenticator(own_keys=(key,)), limiter=Limiter(clock=clock)).client
     headers = {"Authorization": f"Bearer {secret}"}
 
     for _ in range(5):
@@ -435,7 +435,7 @@ async def test_both_ways_count_a_request_once_and_say_the_same(name: str) -> Non
 
 async def test_a_request_of_a_known_head_is_counted_on_its_keys_account() -> None:
     secret, key = keyed()
-    api = Api(gate=Gate(own_keys=(key,)), limiter=Limiter(clock=Clock()))
+    api = Api(gate=Authenticator(own_keys=(key,)), limiter=Limiter(clock=Clock()))
     data = request("/score-transaction", orjson.dumps(ROW), f"Authorization: Bearer {secret}")
 
     async with serving(api.app) as server:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import riskline.ingest.long_polls.feed_reads
-from riskline.ingest.long_polls.feed_reads import Feed
-from riskline.ingest.long_polls.waiters import Places
+from riskline.ingest.long_polls.feed_reads import FeedReader
+from riskline.ingest.long_polls.waiters import WaitSlots
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, Page
 from tests.integration.running import PATIENCE_SECONDS
@@ -64,7 +64,7 @@ class Running:
     def __init__(self, log: Any) -> None:
         self.log = log
         self.watched = Watched(log.decisions)
-        self.feed = Feed(self.watched, Places(999))
+        self.feed = FeedReader(self.watched, WaitSlots(999))
         self.task = asyncio.create_task(self.feed.run())
 
     def wait(

@@ -17,7 +17,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from riskline.cli.operate.listen import MOST_BODY_BYTES, Listener, listen, receive
+from riskline.cli.operate.listen import MOST_BODY_BYTES, CallbackListener, listen, receive
 from riskline.cli.operate.verify import read_request
 from riskline.shared.errors import InstallationError, SettingsError
 from riskline.shared.webhooks.signing import Signer, check, new_secret
@@ -45,18 +45,18 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> int:
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener([NEW, OLD], host="127.0.0.1", port=0) as listener:
+def listener() -> Iterator[CallbackListener]:
+    with CallbackListener([NEW, OLD], host="127.0.0.1", port=0) as listener:
         yield listener
 
 
-def shown(listener: Listener, capsys: pytest.CaptureFixture[str], *, verbose: bool = False) -> str:
+def shown(listener: CallbackListener, capsys: pytest.CaptureFixture[str], *, verbose: bool = False) -> str:
     receive(listener, count=1, verbose=verbose)
     return capsys.readouterr().out
 
 
 def test_a_callback_is_answered_204_and_shown_with_its_secret(
-    listener: Listener, capsys: pytest.CaptureFixture[str]
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = event()
 
@@ -79,7 +79,7 @@ def test_a_callback_is_answered_204_and_shown_with_its_secret(
     ],
 )
 def test_whatever_is_signed_is_shown(
-    listener: Listener, capsys: pytest.CaptureFixture[str], body: bytes, told: str
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str], body: bytes, told: str
 ) -> None:
     assert post(listener.url, body, headers_of(body)) == 204
     assert told in shown(listener, capsys, verbose=True)
@@ -95,7 +95,7 @@ def test_whatever_is_signed_is_shown(
     ],
 )
 def test_what_is_not_signed_or_too_old_is_answered_401_and_shown(
-    listener: Listener, capsys: pytest.CaptureFixture[str], headers: Callable[[], dict[str, str]], why: str
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str], headers: Callable[[], dict[str, str]], why: str
 ) -> None:
     assert post(listener.url, event(), headers()) == 401
 
@@ -110,7 +110,7 @@ def test_what_is_not_signed_or_too_old_is_answered_401_and_shown(
     [(None, 411), ("-1", 411), ("1e3", 411), (str(MOST_BODY_BYTES + 1), 413), ("9" * 18, 413), ("100", 400)],
 )
 def test_a_body_that_is_not_whole_or_too_large_is_not_taken(
-    listener: Listener, capsys: pytest.CaptureFixture[str], length: str | None, status: int
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str], length: str | None, status: int
 ) -> None:
     parts = urlsplit(listener.url)
     with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_SECONDS)) as connection:
@@ -125,14 +125,14 @@ def test_a_body_that_is_not_whole_or_too_large_is_not_taken(
     assert f"answered {status}" in shown(listener, capsys)
 
 
-def test_the_largest_body_is_taken(listener: Listener) -> None:
+def test_the_largest_body_is_taken(listener: CallbackListener) -> None:
     body = b"x" * MOST_BODY_BYTES
 
     assert post(listener.url, body, headers_of(body)) == 204
 
 
 def test_the_text_of_a_stranger_does_not_command_the_terminal(
-    listener: Listener, capsys: pytest.CaptureFixture[str]
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = "\x1b[2J\r\n\u009b\u202e"
     body = json.dumps({"type": bad, "data": {"transaction_id": bad * 1000}}, ensure_ascii=False).encode()
@@ -149,7 +149,9 @@ def test_the_text_of_a_stranger_does_not_command_the_terminal(
     assert all(each.isprintable() for line in out.split("\n") for each in line)
 
 
-def test_a_body_is_shown_whole_where_one_wants_it(listener: Listener, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_body_is_shown_whole_where_one_wants_it(
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str]
+) -> None:
     body = event()
     post(listener.url, body, headers_of(body))
 
@@ -159,7 +161,9 @@ def test_a_body_is_shown_whole_where_one_wants_it(listener: Listener, capsys: py
     assert pretty.count("\n") > 5
 
 
-def test_a_body_nested_too_deeply_is_shown_as_it_is(listener: Listener, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_body_nested_too_deeply_is_shown_as_it_is(
+    listener: CallbackListener, capsys: pytest.CaptureFixture[str]
+) -> None:
     body = b"[" * 900 + b"]" * 900
     post(listener.url, body, headers_of(body))
 
@@ -169,7 +173,7 @@ def test_a_body_nested_too_deeply_is_shown_as_it_is(listener: Listener, capsys: 
 def test_a_broken_receiver_is_played(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     body, waited = event(), list[float]()
     monkeypatch.setattr("riskline.cli.operate.listen.time", SimpleNamespace(sleep=waited.append))
-    with Listener([OLD], host="127.0.0.1", port=0, status=503, delay_seconds=0.3) as listener:
+    with CallbackListener([OLD], host="127.0.0.1", port=0, status=503, delay_seconds=0.3) as listener:
         assert post(listener.url, body, headers_of(body)) == 503
         assert post(listener.url, body, {}) == 401
         assert receive(listener, count=2) == 1
@@ -180,7 +184,7 @@ def test_a_broken_receiver_is_played(capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_a_sender_that_does_not_wait_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     body = event()
-    with Listener([OLD], host="127.0.0.1", port=0, delay_seconds=0.3) as listener:
+    with CallbackListener([OLD], host="127.0.0.1", port=0, delay_seconds=0.3) as listener:
         parts = urlsplit(listener.url)
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_SECONDS)
         connection.request("POST", "/", body, headers_of(body))
@@ -202,7 +206,7 @@ def test_it_does_not_end_before_the_last_is_answered(monkeypatch: pytest.MonkeyP
         waited.append(seconds)
 
     monkeypatch.setattr("riskline.cli.operate.listen.time", SimpleNamespace(sleep=wait))
-    with Listener([OLD], host="127.0.0.1", port=0, delay_seconds=0.3) as listener:
+    with CallbackListener([OLD], host="127.0.0.1", port=0, delay_seconds=0.3) as listener:
         sender = threading.Thread(target=lambda: statuses.append(post(listener.url, body, headers_of(body))))
         sender.start()
         assert receive(listener, count=1) == 0
@@ -212,7 +216,7 @@ def test_it_does_not_end_before_the_last_is_answered(monkeypatch: pytest.MonkeyP
     assert statuses == [204]
 
 
-def test_what_is_saved_can_be_verified(listener: Listener, tmp_path: Path) -> None:
+def test_what_is_saved_can_be_verified(listener: CallbackListener, tmp_path: Path) -> None:
     good, bad = event(), event(message="café\r\n\r\n")
     post(listener.url, good, {**headers_of(good), "X-Again": "1"})
     post(listener.url, bad, headers_of(good))
@@ -228,7 +232,7 @@ def test_what_is_saved_can_be_verified(listener: Listener, tmp_path: Path) -> No
     assert kept[0].read_bytes().startswith(b"POST / HTTP/1.1\r\n")
 
 
-def test_a_thousand_at_once_are_all_answered(listener: Listener) -> None:
+def test_a_thousand_at_once_are_all_answered(listener: CallbackListener) -> None:
     body = event()
     headers = headers_of(body)
     statuses = list[int]()
@@ -245,16 +249,16 @@ def test_a_thousand_at_once_are_all_answered(listener: Listener) -> None:
     assert statuses == [204] * 1000
 
 
-def test_a_port_in_use_is_an_error_that_says_so(listener: Listener) -> None:
+def test_a_port_in_use_is_an_error_that_says_so(listener: CallbackListener) -> None:
     port = urlsplit(listener.url).port
 
     with pytest.raises(InstallationError, match=rf"127\.0\.0\.1:{port} cannot be listened on: .*--port"):
-        Listener([OLD], host="127.0.0.1", port=port)
+        CallbackListener([OLD], host="127.0.0.1", port=port)
 
 
 def test_an_address_of_ipv6_is_listened_on() -> None:
     body = event()
-    with Listener([OLD], host="::1", port=0) as listener:
+    with CallbackListener([OLD], host="::1", port=0) as listener:
         assert listener.url.startswith("http://[::1]:")
         assert post(listener.url, body, headers_of(body)) == 204
 

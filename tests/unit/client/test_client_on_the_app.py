@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.shared.access.api_keys import Scope
 from riskline_client import (
     LATEST,
@@ -96,7 +96,7 @@ def test_what_the_app_refuses_is_the_error_of_its_kind() -> None:
 
 def test_a_key_is_asked_for_and_its_scope_held_to() -> None:
     secret, key = make("checkout", [Scope.SCORE], now=datetime.now(UTC), expires_at=None)
-    api = Api(gate=Gate(own_keys=(key,)))
+    api = Api(gate=Authenticator(own_keys=(key,)))
 
     async def story(client: AsyncClient) -> None:
         assert (await client.score(transaction_json())).action

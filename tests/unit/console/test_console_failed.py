@@ -9,8 +9,8 @@ import fakeredis
 import orjson
 import pytest
 
-from riskline.ingest.console.failed.kinds import FailedTransactions, Kind, Retries
-from riskline.ingest.console.failed.looking import ALL, look, number
+from riskline.ingest.console.failed.kinds import FailedTransactions, FailureKind, RetryingCallbacks
+from riskline.ingest.console.failed.scan import ALL, number, scan
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.listing import Entry, Listing
@@ -496,7 +496,7 @@ def test_over_several_shards_the_order_is_that_of_time_and_pages_go_on() -> None
     seen: list[str] = []
     before: Entry | None = None
     while True:
-        found = look(kind, ALL, before, most=20, seconds=60)
+        found = scan(kind, ALL, before, most=20, seconds=60)
         seen += [row.transaction_id for row in found.rows]
         if found.before is None:
             break
@@ -511,7 +511,7 @@ def test_what_is_looked_through_for_a_page_does_not_grow_with_what_there_is(cons
     for each in range(400):
         console.call_back(f"c-{each:03}", *([attempt()] if each % 2 else []), at_ms=1_700_000_000_000 + each)
     records = AllCallbacks([console.api.sync_redis])
-    kind: Kind = Retries(records)
+    kind: FailureKind = RetryingCallbacks(records)
     read: list[str] = []
     tried = records.tried
 
@@ -520,7 +520,7 @@ def test_what_is_looked_through_for_a_page_does_not_grow_with_what_there_is(cons
         return tried(transaction_ids)
 
     records.tried = watched  # type: ignore[method-assign]
-    found = look(kind, ALL, None, most=50, seconds=60)
+    found = scan(kind, ALL, None, most=50, seconds=60)
 
     assert len(found.rows) == 50
     assert len(read) == 150

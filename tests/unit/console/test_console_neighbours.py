@@ -76,7 +76,7 @@ def test_a_list_that_is_open_says_how_many_are_new(console: Open) -> None:
 
 
 def test_of_very_many_new_ones_no_more_is_looked_at_than_a_part(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("riskline.ingest.console.transaction.search.PART", 4)
+    monkeypatch.setattr("riskline.ingest.console.transaction.filtered_search.PART", 4)
     first = row(console.get("/decisions").text, "t-0")
 
     page = console.get(first).text

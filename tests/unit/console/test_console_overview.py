@@ -3,10 +3,10 @@
 import fakeredis
 import pytest
 
+from riskline.ingest.console.overview.alerts import alerts_of, all_well
 from riskline.ingest.console.overview.charts import actions_of, doors_of, scores_of
-from riskline.ingest.console.overview.figures import Between
+from riskline.ingest.console.overview.intervals import Interval
 from riskline.ingest.console.overview.periods import MOST_SPANS, PERIODS, Periods, period_named, spans_of, thinned
-from riskline.ingest.console.overview.verdict import all_well, findings_of
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.keys import Keys
@@ -39,7 +39,7 @@ def snapshots(number: int, *, apart: float = 60.0, start: float = NOON) -> list[
 def test_where_all_is_well_one_line_says_so() -> None:
     counts = Counts(workers=2)
 
-    assert findings_of(counts) == []
+    assert alerts_of(counts) == []
     assert all_well(counts) == "All well: 2 workers, nothing waits, nothing failed."
 
 
@@ -61,7 +61,7 @@ def test_where_all_is_well_one_line_says_so() -> None:
     ],
 )
 def test_what_is_not_well_is_said_with_the_way_there(counts: Counts, text: str, page: str) -> None:
-    (found,) = findings_of(counts)
+    (found,) = alerts_of(counts)
 
     assert (found.text, found.page) == (text, page)
 
@@ -113,7 +113,7 @@ def test_a_loss_of_the_counts_is_a_gap_and_the_rest_is_counted() -> None:
 
 
 def test_rare_scores_are_seen_beside_many_and_the_thresholds_are_drawn() -> None:
-    whole = Between(60, {"sync_score  0.05": 10_000.0, "sync_score  1.0": 1.0})
+    whole = Interval(60, {"sync_score  0.05": 10_000.0, "sync_score  1.0": 1.0})
 
     picture = scores_of(whole, Thresholds(decline=0.85, review=0.4))
 
@@ -208,7 +208,7 @@ async def test_a_day_goes_on_in_the_minutes_of_the_last_hour_and_outlives_an_out
 
 
 def test_receivers_that_are_left_alone_are_said_first() -> None:
-    (found,) = findings_of(Counts(workers=1, receivers_paused=1, callbacks_held=2))
+    (found,) = alerts_of(Counts(workers=1, receivers_paused=1, callbacks_held=2))
 
     assert found.text == "1 receiver of callbacks fails: 2 callbacks wait, and one is tried now and then."
     assert found.page == "/failed"

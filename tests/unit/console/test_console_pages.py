@@ -19,12 +19,12 @@ import pytest
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
-from riskline.ingest.console.decisions.columns import Shown, shown_fields
+from riskline.ingest.console.decisions.columns import ShownField, shown_fields
 from riskline.ingest.console.decisions.exports import MARK
 from riskline.ingest.console.decisions.filters import Filter
 from riskline.ingest.console.frame.rendering import Renderer, duration
-from riskline.ingest.console.overview.figures import between, last, score_parts
-from riskline.ingest.console.overview.pictures import nice_top
+from riskline.ingest.console.overview.axes import nice_top
+from riskline.ingest.console.overview.intervals import between, last, score_parts
 from riskline.shared.domain.features import InputOnly
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.registry import Registry
@@ -193,8 +193,8 @@ def test_periods_keep_the_rest_of_the_filter(console: Open) -> None:
 
 
 def test_a_rare_decision_is_looked_for_part_by_part(console: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("riskline.ingest.console.transaction.search.PART", 10)
-    monkeypatch.setattr("riskline.ingest.console.transaction.search.SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr("riskline.ingest.console.transaction.filtered_search.PART", 10)
+    monkeypatch.setattr("riskline.ingest.console.transaction.filtered_search.SEARCH_SECONDS", 0.0)
     console.feed({"id": "rare", "action": "DECLINE"}, *({"id": f"t-{number}"} for number in range(25)))
 
     query, looks = "action=DECLINE", 0
@@ -225,7 +225,7 @@ def test_the_export_has_all_that_the_filter_admits_and_no_values(console: Open) 
 def test_an_export_that_is_watched_says_how_far_it_is_also_where_it_finds_nothing(
     console: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riskline.ingest.console.transaction.search.EXPORT_PART", 10)
+    monkeypatch.setattr("riskline.ingest.console.transaction.filtered_search.EXPORT_PART", 10)
     console.feed(*({"id": f"t-{number}"} for number in range(35)))
 
     watched = console.get("/decisions.csv?action=DECLINE&progress=1").text.split(MARK)
@@ -368,7 +368,7 @@ def test_a_version_can_be_activated_where_what_names_the_active_one_is_damaged(t
 def test_changes_are_shown_page_by_page_and_lead_to_their_transaction(
     console: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riskline.ingest.console.changes.SHOWN", 2)
+    monkeypatch.setattr("riskline.ingest.console.change_log.SHOWN", 2)
     console.feed(*({"id": f"t-{number}"} for number in range(3)))
     for number in range(3):
         console.post(f"/transactions/t-{number}")
@@ -494,7 +494,7 @@ def test_an_axis_ends_at_a_round_number(largest: float, top: float) -> None:
 
 
 def test_a_filter_is_written_as_it_was_read() -> None:
-    fields = [Shown("amount", is_number=True), Shown("country", is_number=False)]
+    fields = [ShownField("amount", is_number=True), ShownField("country", is_number=False)]
     params = {"action": "REVIEW", "f.amount.min": "5", "f.country": "UG", "since": "2026-11-24T03:15", "before": "5-0"}
 
     wanted = Filter.read(params, fields)

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.console.frame.sessions import ABSOLUTE, BELIEVED, COOKIE, IDLE_SECONDS, digest_of_token
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.errors import StoreUnavailableError
@@ -27,7 +27,7 @@ class Console:
     def __init__(self, *scopes: Scope, expires_at: datetime | None = None) -> None:
         self.now = datetime.now(UTC)
         self.secret, self.key = make("me", list(scopes), now=self.now, expires_at=expires_at)
-        self.gate = Gate(own_keys=(self.key,))
+        self.gate = Authenticator(own_keys=(self.key,))
         self.api = Api(gate=self.gate)
         self.cookies: dict[str, str] = {}
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from riskline.ingest.console.transaction.callback_view import bare_url, without_secrets
-from riskline.ingest.console.transaction.timeline import steps_of
+from riskline.ingest.console.transaction.timeline import timeline_of
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.store.keys import Keys
 from tests.support.console_pages import FAILED_AT, Open, attempt
@@ -153,7 +153,7 @@ def test_an_attempt_of_which_no_time_is_known_has_its_place_too() -> None:
     record = {"status": "scored", "submitted_at": "2026-11-24T03:15:07.123Z"}
     callback = {"status": "pending", "attempts": [attempt(status=None, error="not tried", latency_ms=None)]}
 
-    assert steps_of(record, callback, failed_at=None, given_up_at=None)[-1].about == "not tried"
+    assert timeline_of(record, callback, failed_at=None, given_up_at=None)[-1].about == "not tried"
 
 
 def test_an_attempt_that_is_to_come_is_the_next_one(console: Open) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from riskline.ingest.console.decisions.columns import columns_of, shown_fields
 from riskline.ingest.console.frame.shown_values import COOKIE
-from riskline.ingest.console.transaction.why import why
+from riskline.ingest.console.transaction.explanation import explanation
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
@@ -154,11 +154,14 @@ def test_the_sentence_names_what_points_to_the_action(
 ) -> None:
     decision = {"action": action, "fraud_probability": score, "reasons": REASONS}
 
-    assert why(decision, Thresholds(review=review), with_values=False) == words
+    assert explanation(decision, Thresholds(review=review), with_values=False) == words
 
 
 def test_the_sentence_needs_neither_thresholds_nor_reasons() -> None:
-    assert why({"action": "APPROVE", "fraud_probability": 0.1}, None, with_values=True) == "Approved: score 0.1000."
+    assert (
+        explanation({"action": "APPROVE", "fraud_probability": 0.1}, None, with_values=True)
+        == "Approved: score 0.1000."
+    )
 
 
 def wait(console: Open, transaction_id: str) -> None:
@@ -203,8 +206,8 @@ def test_all_whose_ids_begin_so_are_listed_by_state(console: Open) -> None:
 def test_a_list_that_is_long_is_looked_through_for_an_id_bounded_in_time(
     console: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riskline.ingest.console.transaction.finding.LOOK_SECONDS", 0.0)
-    monkeypatch.setattr("riskline.ingest.console.transaction.finding.PART", 10)
+    monkeypatch.setattr("riskline.ingest.console.transaction.id_lookup.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("riskline.ingest.console.transaction.id_lookup.PART", 10)
     for each in range(30):
         console.fail(f"t-{each:02}")
     console.fail("rare", at=1_600_000_000)

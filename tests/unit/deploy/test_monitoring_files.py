@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
-from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.background.exported_metrics import ExportedMetrics
 from tests.support.api import Api
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ def names_of(metric: Metric) -> set[str]:
 def metrics() -> dict[str, Metric]:
     """All of ours by each name that they have in a query."""
     api = Api()
-    kept = Kept(api.backlog, api.fleet, api.scaling)
+    kept = ExportedMetrics(api.backlog, api.fleet, api.scaling)
     return {name: each for each in [*REGISTRY.collect(), *kept.describe()] for name in names_of(each)}
 
 

@@ -10,7 +10,7 @@ from falcon import testing
 
 from riskline.ingest.problems.problem import Problem
 from riskline.ingest.resources.batches import MAX_DESCRIBED_BYTES, ROWS_AT_A_TIME
-from riskline.ingest.submission.batch_rows import PART_BYTES, Array, read_row
+from riskline.ingest.submission.batch_rows import PART_BYTES, JsonArrayReader, read_row
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.domain.wrong_fields import MOST_LISTED
 from riskline.shared.errors import OutcomeUnknownError
@@ -174,7 +174,7 @@ def test_braces_and_brackets_inside_of_rows_do_not_end_them() -> None:
 @pytest.mark.parametrize("size", [1, 7, 1000, PART_BYTES - 1, PART_BYTES])
 def test_rows_are_the_same_however_the_body_is_cut(size: int) -> None:
     body = b" \n" + orjson.dumps([*rows(700), {"a": {"b": "}"}}, 3, "x", None, []], option=orjson.OPT_INDENT_2) + b"\n "
-    reader = Array(Transaction, max_row_bytes=MAX_BODY_BYTES)
+    reader = JsonArrayReader(Transaction, max_row_bytes=MAX_BODY_BYTES)
 
     found = [row for start in range(0, len(body), size) for row in reader.feed(body[start : start + size])]
     found += reader.end()
@@ -230,7 +230,7 @@ async def test_others_have_their_turn_while_bad_rows_are_read(
 
 
 def test_a_row_without_an_end_is_refused_before_it_fills_the_memory() -> None:
-    reader = Array(Transaction, max_row_bytes=MAX_BODY_BYTES)
+    reader = JsonArrayReader(Transaction, max_row_bytes=MAX_BODY_BYTES)
     reader.feed(b'[{"a": "')
     pieces = iter([b"x" * 10_000] * 1000)
 

@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 from pydantic import model_validator
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.openapi.document import build_openapi
-from riskline.ingest.submission.callback_field import Submissions
+from riskline.ingest.submission.callback_field import SubmissionParser
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.transaction import Transaction, TransactionModel
@@ -176,7 +176,7 @@ class Plain(Transaction):
 
 
 def test_a_team_s_own_class_sees_its_transaction_alone() -> None:
-    submissions = Submissions(Plain, check_url=str)
+    submissions = SubmissionParser(Plain, check_url=str)
 
     for body in (transaction_json(), transaction_json(callback_url=URL)):
         transaction, url = submissions.parse(orjson.dumps(body))
@@ -259,7 +259,7 @@ def bearer(name: str) -> dict[str, str]:
 
 
 def keyed_api() -> Api:
-    gate = Gate(own_keys=tuple(key for _, key in KEYS.values()))
+    gate = Authenticator(own_keys=tuple(key for _, key in KEYS.values()))
     return Api(settings=settings(), gate=gate)
 
 
@@ -319,7 +319,7 @@ async def test_who_submitted_before_a_key_was_made_again_is_another_sender() -> 
     api = keyed_api()
     await submit_by_all_doors(api)
     secret, key = make("sender", [Scope.SUBMIT], now=NOW + timedelta(seconds=1), expires_at=None)
-    later = Api(settings=settings(), gate=Gate(own_keys=(key,)))
+    later = Api(settings=settings(), gate=Authenticator(own_keys=(key,)))
     later.store.records = api.store.records
 
     answer = await asyncio.to_thread(

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import riskline.cli.operate.openapi
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import Limiter
 from riskline.ingest.middleware.request_id import Router
 from riskline.ingest.openapi.document import build_openapi
@@ -238,7 +238,7 @@ def refusals() -> Iterator[tuple[str, str, Any]]:
     (scores, one), (reads, two) = (
         make(scope, [scope], now=datetime.now(UTC), expires_at=None) for scope in (Scope.SCORE, Scope.READ)
     )
-    client = Api(gate=Gate(own_keys=(one, two))).client
+    client = Api(gate=Authenticator(own_keys=(one, two))).client
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             wrong = reads if path == "/score-transaction" else scores

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from falcon import testing
 
-from riskline.ingest.long_polls.waiters import Places, Waiting
+from riskline.ingest.long_polls.waiters import DecisionWaiters, WaitSlots
 from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.transaction import TransactionModel
@@ -216,7 +216,7 @@ async def test_who_shares_a_commit_with_a_client_that_fails_is_answered() -> Non
 
 async def test_a_read_that_fails_unexpectedly_answers_all_who_share_it_and_the_next_one_works() -> None:
     store = MemoryStore()
-    waiting = Waiting(store, Places(9))
+    waiting = DecisionWaiters(store, WaitSlots(9))
     get, store.get = store.get, AsyncMock(side_effect=RuntimeError)  # type: ignore[method-assign]
 
     failed = await asyncio.wait_for(asyncio.gather(*map(waiting.read, "aab"), return_exceptions=True), PATIENCE_SECONDS)

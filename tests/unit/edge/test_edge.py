@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
+from riskline.ingest.edge.closing import MAX_UNREAD_BYTES
 from riskline.ingest.edge.connection import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URI_BYTES
-from riskline.ingest.edge.ending import MAX_UNREAD_BYTES
 from riskline.ingest.edge.limits import Limits
 from riskline.ingest.fastpath.requests import FastPathProtocol
 from tests.integration.running import PATIENCE_SECONDS

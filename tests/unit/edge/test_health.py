@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.openapi.document import build_openapi
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.domain.transaction import Transaction
@@ -21,7 +21,7 @@ SECRETS = ("/srv/secret", "db-7.internal", "4711", "box-3")
 
 
 def api_without(monkeypatch: pytest.MonkeyPatch, *, model: bool = True, redis: bool = True, keys: bool = True) -> Api:
-    api = Api(gate=Gate(own_keys=tuple(key for _, key in KEYS.values())) if keys else None)
+    api = Api(gate=Authenticator(own_keys=tuple(key for _, key in KEYS.values())) if keys else None)
     if not model:
         api.serving.model = None
     api.serving.problem = "/srv/secret/models/v1: cannot be read"

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from riskline.cli.operate.api_keys import make
-from riskline.ingest.auth.authentication import Gate
+from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.fastpath.requests import FastPathProtocol
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.errors import SettingsError
@@ -137,7 +137,7 @@ async def test_each_of_several_names_has_to_be_one() -> None:
 
 
 def test_where_keys_are_asked_for_any_name_is_taken() -> None:
-    api = Api(gate=Gate(own_keys=(KEY,)), allowed_hosts=())
+    api = Api(gate=Authenticator(own_keys=(KEY,)), allowed_hosts=())
     headers = {"Authorization": f"Bearer {SECRET}", "Content-Type": "application/json"}
 
     assert (

@@ -18,9 +18,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from riskline.ingest.background.backlog import Backlog
-from riskline.ingest.background.exported_metrics import Kept
-from riskline.ingest.background.worker_need import Scaling
-from riskline.ingest.long_polls.waiters import Places, Waiting
+from riskline.ingest.background.exported_metrics import ExportedMetrics
+from riskline.ingest.background.worker_need import WorkerNeed
+from riskline.ingest.long_polls.waiters import DecisionWaiters, WaitSlots
 from riskline.ingest.recording.recorder import ShardedRecorder
 from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
@@ -118,9 +118,9 @@ async def test_until_each_shard_was_seen_nothing_says_what_was_ever_done() -> No
     now = itertools.count()
     backlog = Backlog(intake, queue_limit=1000, clock=lambda: next(now))
     measured: Any = SimpleNamespace(read=AsyncMock(return_value=Measured({BATCH: BatchTimes(100, 25_600, 2.5)}, 1.0)))
-    scaling = Scaling(backlog, measured, Target())
+    scaling = WorkerNeed(backlog, measured, Target())
     workers: Any = SimpleNamespace(decided=None, measured=None)
-    kept = Kept(backlog, workers, SimpleNamespace(busy_seconds=None))
+    kept = ExportedMetrics(backlog, workers, SimpleNamespace(busy_seconds=None))
     for store in stores:
         store.workers = {"w": math.inf}
         store.totals.update(accepted=50_000_000, decided=50_000_000)
@@ -192,7 +192,7 @@ async def test_a_slow_shard_keeps_no_submission_of_another_waiting() -> None:
 
 async def test_a_slow_shard_keeps_no_read_of_another_waiting() -> None:
     slow = Slow()
-    waiting = Waiting(ShardedIntake([MemoryStore(), slow, MemoryStore()], route=route), Places(9))
+    waiting = DecisionWaiters(ShardedIntake([MemoryStore(), slow, MemoryStore()], route=route), WaitSlots(9))
     waits = asyncio.create_task(waiting.read(ids_of(1)[0]))
 
     assert await asyncio.wait_for(waiting.read(ids_of(0)[0]), PATIENCE_SECONDS) is None
@@ -205,7 +205,7 @@ async def test_a_slow_shard_keeps_no_read_of_another_waiting() -> None:
 async def test_who_is_told_of_many_decisions_at_once_does_not_wait_for_a_shard_that_hangs() -> None:
     slow = Slow()
     stores: list[MemoryStore] = [MemoryStore(), slow, MemoryStore()]
-    waiting = Waiting(ShardedIntake(stores, route=route), Places(9))
+    waiting = DecisionWaiters(ShardedIntake(stores, route=route), WaitSlots(9))
     (first, second), other = ids_of(1), ids_of(2)[0]
     for store, name in ((slow, first), (slow, second), (stores[2], other)):
         await MemoryStore.accept(store, [a_submission(name)])

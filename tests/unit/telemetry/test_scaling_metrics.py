@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from riskline.ingest.background.backlog import Backlog
-from riskline.ingest.background.worker_need import Scaling
+from riskline.ingest.background.worker_need import WorkerNeed
 from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.process.heartbeats import Presence
@@ -49,7 +49,7 @@ class Watched:
         self.backlog = Backlog(self.store, queue_limit=1_000_000, clock=lambda: self.now)
         self.measured = Measured(timed, 2.5)
         self.away = False
-        self.scaling = Scaling(self.backlog, self, Target())
+        self.scaling = WorkerNeed(self.backlog, self, Target())
 
     async def read(self) -> Measured:
         if self.away:

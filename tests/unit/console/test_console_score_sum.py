@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from riskline.ingest.console.transaction.sums import added_up, unit_of
+from riskline.ingest.console.transaction.score_sum import score_sum, unit_of
 from riskline.shared.model.engine import Engine
 from riskline.shared.model.trees import Isotonic, Scoring, Sigmoid, Trees
 from riskline.worker.training.calibration import held
@@ -75,7 +75,7 @@ def test_base_and_contributions_add_up_to_the_score_in_the_unit_of_the_family(fa
     scores, contributions = Engine(trees, scoring, width=rows.shape[1]).explain(rows)
 
     for score, moved in zip(scores.tolist(), contributions.tolist(), strict=True):
-        found = added_up(scoring, moved, score)
+        found = score_sum(scoring, moved, score)
 
         assert (found.base, found.unit) == (scoring.base, unit)
         assert re.fullmatch(becomes.format(p=re.escape(f"{score:.4f}")), found.becomes), found
@@ -111,5 +111,5 @@ def test_a_sum_far_from_nought_does_not_overflow() -> None:
         inputs="float64", aggregation="sum", link="sigmoid", base=-2000.0, calibration=Sigmoid(slope=1, intercept=0)
     )
 
-    assert "is a probability of 0.0000" in added_up(scoring, [], 0.5).becomes
-    assert "is a probability of 1.0000" in added_up(scoring, [4000.0], 0.5).becomes
+    assert "is a probability of 0.0000" in score_sum(scoring, [], 0.5).becomes
+    assert "is a probability of 1.0000" in score_sum(scoring, [4000.0], 0.5).becomes

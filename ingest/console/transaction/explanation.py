@@ -12,20 +12,22 @@ MAIN = 2
 DONE = {Action.APPROVE: "Approved", Action.REVIEW: "Sent to review", Action.DECLINE: "Declined"}
 
 
-class Push(NamedTuple):
+class MainReason(NamedTuple):
     """A reason: what it says, and whether it raises the risk."""
 
     text: str
     raises: bool
 
 
-def main_pushes(decision: Mapping[str, Any], *, with_values: bool) -> list[Push]:
+def main_reasons(decision: Mapping[str, Any], *, with_values: bool) -> list[MainReason]:
     """The reasons that moved the score most; without values the names of the features alone."""
     reasons: Sequence[Mapping[str, Any]] = decision.get("reasons") or ()
-    return [Push(_said(each) if with_values else each["feature"], each["contribution"] > 0) for each in reasons[:MAIN]]
+    return [
+        MainReason(_said(each) if with_values else each["feature"], each["contribution"] > 0) for each in reasons[:MAIN]
+    ]
 
 
-def why(decision: Mapping[str, Any], thresholds: Thresholds | None, *, with_values: bool) -> str:
+def explanation(decision: Mapping[str, Any], thresholds: Thresholds | None, *, with_values: bool) -> str:
     """One sentence for the action, and one for what moved the score towards it most."""
     action = decision["action"]
     score = f"{DONE.get(action, action)}: score {decision['fraud_probability']:.4f}"

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
+from riskline.ingest.edge.closing import MAX_UNREAD_BYTES
 from riskline.ingest.edge.connection import MAX_HEAD_BYTES
-from riskline.ingest.edge.ending import MAX_UNREAD_BYTES
 from riskline.ingest.edge.limits import Limits
 from tests.support.api import MAX_BODY_BYTES, Api
 from tests.support.factories import transaction_json

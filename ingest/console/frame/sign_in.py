@@ -6,7 +6,7 @@ import falcon
 import falcon.asgi
 
 from riskline.ingest.auth.rate_limits import Account
-from riskline.ingest.console.changes import Changes
+from riskline.ingest.console.change_log import ChangeLog
 from riskline.ingest.console.frame.guard import ConsolePage, own_page, read_form, remember
 from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.frame.sessions import COOKIE, Session, Sessions
@@ -26,7 +26,9 @@ class SignIn(ConsolePage):
 
     is_open = True
 
-    def __init__(self, renderer: Renderer, sessions: Sessions, changes: Changes, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, renderer: Renderer, sessions: Sessions, changes: ChangeLog, *, clock: Callable[[], float]
+    ) -> None:
         self._renderer = renderer
         self._sessions = sessions
         self._changes = changes
@@ -98,7 +100,7 @@ class SignOut(ConsolePage):
 
     is_open = True
 
-    def __init__(self, sessions: Sessions, changes: Changes) -> None:
+    def __init__(self, sessions: Sessions, changes: ChangeLog) -> None:
         self._sessions = sessions
         self._changes = changes
 

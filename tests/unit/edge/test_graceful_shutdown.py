@@ -10,7 +10,7 @@ import orjson
 import pytest
 import uvicorn
 
-from riskline.ingest.edge.departure import Departure
+from riskline.ingest.edge.graceful_shutdown import GracefulShutdown
 from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import transaction_json
@@ -83,14 +83,14 @@ def server() -> Iterator[uvicorn.Server]:
     signal.signal(signal.SIGTERM, before)
 
 
-async def begun(departure: Departure) -> None:
+async def begun(departure: GracefulShutdown) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not departure.has_begun:  # noqa: ASYNC110  # nobody is told
             await asyncio.sleep(0.001)
 
 
 async def test_the_server_is_told_when_the_time_is_over(server: uvicorn.Server) -> None:
-    departure = Departure(seconds=0.01)
+    departure = GracefulShutdown(seconds=0.01)
     told: list[bool] = []
     departure.on_begin(lambda: told.append(server.should_exit))
     await departure.process_startup({}, {})
@@ -105,7 +105,7 @@ async def test_the_server_is_told_when_the_time_is_over(server: uvicorn.Server) 
 
 
 async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server) -> None:
-    departure = Departure(seconds=1000)
+    departure = GracefulShutdown(seconds=1000)
     await departure.process_startup({}, {})
 
     os.kill(os.getpid(), signal.SIGTERM)
@@ -118,13 +118,13 @@ async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server) -> None:
 
 
 async def test_without_a_delay_the_signal_is_the_servers(server: uvicorn.Server) -> None:
-    await Departure(seconds=0).process_startup({}, {})
+    await GracefulShutdown(seconds=0).process_startup({}, {})
 
     assert signal.getsignal(signal.SIGTERM) == server.handle_exit
 
 
 async def test_the_signal_of_another_server_stays_as_it_is() -> None:
     before: Any = signal.getsignal(signal.SIGTERM)
-    await Departure(seconds=5).process_startup({}, {})
+    await GracefulShutdown(seconds=5).process_startup({}, {})
 
     assert signal.getsignal(signal.SIGTERM) is before

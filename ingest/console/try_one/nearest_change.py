@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from riskline.ingest.console.trying.inputs import written
-from riskline.ingest.console.trying.varying import Choices, Line, Steps, Variation
+from riskline.ingest.console.try_one.inputs import written
+from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScores, ValueGrid, Variation
 from riskline.shared.domain.policy import Action
 
 MOST_NAMED = 5
@@ -13,19 +13,19 @@ LARGE = 1e15
 """From here on a number has more digits than are read."""
 
 
-class Turn(NamedTuple):
+class OtherAction(NamedTuple):
     """Which values of a field have another action."""
 
     words: str
     action: Action
 
 
-class Change(NamedTuple):
+class FieldChange(NamedTuple):
     """A field that can change the action by itself."""
 
     name: str
     now: str
-    turns: list[Turn]
+    turns: list[OtherAction]
     distance: float
     """To the nearest such value, by the width of the field's usual range."""
 
@@ -33,7 +33,7 @@ class Change(NamedTuple):
 class _Edge:
     """Two values of a field with others between them: one has an action, the other has not."""
 
-    def __init__(self, line: Line, inside: int, outside: int, action: Action) -> None:
+    def __init__(self, line: QuantityScores, inside: int, outside: int, action: Action) -> None:
         """`inside` and `outside` are places among the field's values."""
         self.name = line.field.name
         self.action = action
@@ -67,7 +67,7 @@ class _Edge:
 class _Run:
     """Neighbouring values with one action that is not the transaction's own: from the nearest to the farthest."""
 
-    def __init__(self, line: Line, action: Action, near: int, far: int) -> None:
+    def __init__(self, line: QuantityScores, action: Action, near: int, far: int) -> None:
         """`near` and `far` are places among the field's values, on one side of what it is now."""
         self._line = line
         self._action = action
@@ -85,22 +85,22 @@ class _Run:
         return abs(self._near.value - self._line.now) / (high - low if high > low else 1)
 
     @property
-    def turn(self) -> Turn:
+    def turn(self) -> OtherAction:
         """It in words."""
         digits = self._line.steps.digits
         near = spelled(self._near.value, digits)
         if self._far is None:
-            return Turn(f"{near} or {'more' if self._is_above else 'less'}", self._action)
+            return OtherAction(f"{near} or {'more' if self._is_above else 'less'}", self._action)
         ends = sorted([self._near.value, self._far.value])
-        return Turn(" to ".join(dict.fromkeys(spelled(end, digits) for end in ends)), self._action)
+        return OtherAction(" to ".join(dict.fromkeys(spelled(end, digits) for end in ends)), self._action)
 
 
-def changes_of(variation: Variation, action: Action) -> list[Change]:
+def changes_of(variation: Variation, action: Action) -> list[FieldChange]:
     """The fields that can change the action, the one that has to change least first."""
-    lines = [(each, _runs(each, action)) for each in variation.fields if isinstance(each, Line)]
+    lines = [(each, _runs(each, action)) for each in variation.fields if isinstance(each, QuantityScores)]
     _refine(variation, [edge for _, runs in lines for run in runs for edge in run.edges])
     changes = [_of_line(line, runs) for line, runs in lines if runs]
-    choices = [each for each in variation.fields if isinstance(each, Choices)]
+    choices = [each for each in variation.fields if isinstance(each, ChoiceScores)]
     changes += [found for each in choices if (found := _of_choices(each, action)) is not None]
     return sorted(changes, key=lambda change: change.distance)
 
@@ -114,7 +114,7 @@ def spelled(value: float, digits: int) -> str:
     return plain if abs(value) < LARGE and float(plain.replace(",", "")) == value else str(value)
 
 
-def _runs(line: Line, action: Action) -> list[_Run]:
+def _runs(line: QuantityScores, action: Action) -> list[_Run]:
     """For each other action the nearest values that have it."""
     actions = [None if outcome is None else outcome.action for outcome in line.outcomes]
     here = line.values.index(line.now)
@@ -137,20 +137,20 @@ def _refine(variation: Variation, edges: list[_Edge]) -> None:
             edge.narrow(has_action=outcome is not None and outcome.action is edge.action)
 
 
-def _of_line(line: Line, runs: list[_Run]) -> Change:
+def _of_line(line: QuantityScores, runs: list[_Run]) -> FieldChange:
     runs = sorted(runs, key=lambda run: run.distance)
     now = spelled(line.now, line.steps.digits)
-    return Change(line.field.name, now, [run.turn for run in runs], runs[0].distance)
+    return FieldChange(line.field.name, now, [run.turn for run in runs], runs[0].distance)
 
 
-def _of_choices(choices: Choices, action: Action) -> Change | None:
+def _of_choices(choices: ChoiceScores, action: Action) -> FieldChange | None:
     found: dict[Action, list[str]] = {}
     for value, outcome in zip(choices.values, choices.outcomes, strict=True):
         if outcome is not None and outcome.action is not action:
             found.setdefault(outcome.action, []).append(written(value))
-    turns = [Turn(_listed(names), other) for other, names in found.items()]
+    turns = [OtherAction(_listed(names), other) for other, names in found.items()]
     # one choice is not nearer than another: each is as far as all of a range
-    return Change(choices.field.name, written(choices.now) or "left out", turns, 1.0) if turns else None
+    return FieldChange(choices.field.name, written(choices.now) or "left out", turns, 1.0) if turns else None
 
 
 def _listed(names: list[str]) -> str:
@@ -159,7 +159,7 @@ def _listed(names: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _count(steps: Steps, value: float, *, above: bool) -> int:
+def _count(steps: ValueGrid, value: float, *, above: bool) -> int:
     """Which step a value is; where it lies between two, the one below or above."""
     count = steps.within(value)
     nearest = next((each for each in (count, count + 1) if steps.at(each) == value), None)

@@ -12,7 +12,7 @@ import falcon.asgi
 from riskline.ingest.console.decisions.filters import ANY_END, Filter
 from riskline.ingest.console.frame.guard import ConsolePage
 from riskline.ingest.console.frame.rendering import Renderer
-from riskline.ingest.console.transaction.search import Search
+from riskline.ingest.console.transaction.filtered_search import FilteredSearch
 from riskline.shared.store.interfaces import TransactionIntake
 from riskline.shared.store.listing import Entry, Listings
 
@@ -26,14 +26,14 @@ LOOK_SECONDS = 0.03
 """How long each list is looked through, which has its transactions by time: some tens of thousands."""
 
 
-class Place(NamedTuple):
+class StateListing(NamedTuple):
     """A list of the store in which transactions of one state are."""
 
     state: str
     listing: Listings
 
 
-class Hits(NamedTuple):
+class IdMatches(NamedTuple):
     """Ids that begin so in one state, and whether all of that state were looked through."""
 
     state: str
@@ -45,7 +45,7 @@ class FindPage(ConsolePage):
     """GET /console/find."""
 
     def __init__(
-        self, renderer: Renderer, search: Search, *, intake: TransactionIntake, places: Sequence[Place]
+        self, renderer: Renderer, search: FilteredSearch, *, intake: TransactionIntake, places: Sequence[StateListing]
     ) -> None:
         self._renderer = renderer
         self._search = search
@@ -68,14 +68,14 @@ class FindPage(ConsolePage):
             req, resp, "find.html", session=req.context.session, sought=sought, begins=begins, found=found, most=MOST
         )
 
-    async def _found(self, begins: str) -> list[Hits]:
+    async def _found(self, begins: str) -> list[IdMatches]:
         rows, before, _ = await self._search.page(Filter(transaction_id=begins + ANY_END))
-        decided = Hits("decided", [str(each.decision["transaction_id"]) for each in rows], before is None)
+        decided = IdMatches("decided", [str(each.decision["transaction_id"]) for each in rows], before is None)
         others = [await asyncio.to_thread(_look, place, begins) for place in self._places]
         return [decided, *others]
 
 
-def _look(place: Place, begins: str, clock: Callable[[], float] = time.perf_counter) -> Hits:
+def _look(place: StateListing, begins: str, clock: Callable[[], float] = time.perf_counter) -> IdMatches:
     """Those in one list, the newest first."""
     end = clock() + LOOK_SECONDS
     ids: list[str] = []
@@ -85,9 +85,9 @@ def _look(place: Place, begins: str, clock: Callable[[], float] = time.perf_coun
         if len(entries) < PART and len(ids) <= MOST:
             break
         if len(ids) > MOST or clock() >= end:
-            return Hits(place.state, ids[:MOST], is_whole=False)
+            return IdMatches(place.state, ids[:MOST], is_whole=False)
         before = entries[-1]
-    return Hits(place.state, ids, is_whole=True)
+    return IdMatches(place.state, ids, is_whole=True)
 
 
 def _to_one(req: falcon.asgi.Request, transaction_id: str) -> falcon.HTTPStatus:

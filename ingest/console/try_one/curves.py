@@ -3,9 +3,9 @@
 import math
 from typing import NamedTuple
 
-from riskline.ingest.console.overview.pictures import Scale, Tick, short
-from riskline.ingest.console.trying.inputs import written
-from riskline.ingest.console.trying.varying import Choices, Line
+from riskline.ingest.console.overview.axes import Scale, Tick, short
+from riskline.ingest.console.try_one.inputs import written
+from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScores
 from riskline.shared.domain.policy import Action, Thresholds
 
 WIDTH = 320
@@ -30,7 +30,7 @@ Places = list[tuple[float, float | None]]
 """Of a curve on the paper; without a height where there is no score."""
 
 
-class Mark(NamedTuple):
+class ThresholdLine(NamedTuple):
     """A threshold: its words, where its line is, and where the words are."""
 
     text: str
@@ -39,7 +39,7 @@ class Mark(NamedTuple):
     text_at: float
 
 
-class Bar(NamedTuple):
+class ScoreBar(NamedTuple):
     """One choice's score."""
 
     name: str
@@ -50,7 +50,7 @@ class Bar(NamedTuple):
     is_now: bool
 
 
-class Curve(NamedTuple):
+class ScoreCurve(NamedTuple):
     """The score as one field that is a quantity varies."""
 
     name: str
@@ -60,32 +60,32 @@ class Curve(NamedTuple):
     x_ticks: list[Tick]
     x_label: str
     y_ticks: list[Tick]
-    marks: list[Mark]
+    marks: list[ThresholdLine]
     at: float
     """Where the value is that it has."""
 
 
-class Bars(NamedTuple):
+class ScoreBars(NamedTuple):
     """The score with each of a field's choices."""
 
     name: str
     summary: str
-    bars: list[Bar]
+    bars: list[ScoreBar]
     hidden: int
     """How many more there are than are shown."""
     left: float
     """Where the bars begin."""
     ticks: list[Tick]
-    marks: list[Mark]
+    marks: list[ThresholdLine]
     bottom: float
 
 
-def picture_of(varied: Line | Choices, thresholds: Thresholds) -> Curve | Bars:
+def picture_of(varied: QuantityScores | ChoiceScores, thresholds: Thresholds) -> ScoreCurve | ScoreBars:
     """The picture of one field."""
-    return _curve(varied, thresholds) if isinstance(varied, Line) else _bars(varied, thresholds)
+    return _curve(varied, thresholds) if isinstance(varied, QuantityScores) else _bars(varied, thresholds)
 
 
-def _curve(line: Line, thresholds: Thresholds) -> Curve:
+def _curve(line: QuantityScores, thresholds: Thresholds) -> ScoreCurve:
     low, high = line.values[0], line.values[-1]
     x_scale, y_scale = Scale(low, high, LEFT, RIGHT), Scale(0, 1, BOTTOM, TOP)
     is_whole = line.steps.are_whole
@@ -96,7 +96,7 @@ def _curve(line: Line, thresholds: Thresholds) -> Curve:
     ]
     scores = [outcome.fraud_probability for outcome in line.outcomes if outcome is not None]
     usual = "" if line.usual is None else f"usual: {short(line.usual[0])} to {short(line.usual[1])}"
-    return Curve(
+    return ScoreCurve(
         name=line.field.name,
         summary=f"Score by {line.field.name}: from {min(scores):.2f} to {max(scores):.2f} while it goes from "
         f"{short(low)} to {short(high)}",
@@ -140,30 +140,30 @@ def round_values(low: float, high: float, *, is_whole: bool) -> list[float]:
     return [count * step for count in range(first, first + MOST_TICKS + 1) if count * step <= high]
 
 
-def _marks(thresholds: Thresholds, scale: Scale, places: Places) -> list[Mark]:
+def _marks(thresholds: Thresholds, scale: Scale, places: Places) -> list[ThresholdLine]:
     """The thresholds, the words of each at that end of its line, and on that side, where they hide least."""
     named = _named(thresholds)
     lines = {name: scale.at(value) for name, value in named.items()}
-    marks: list[Mark] = []
+    marks: list[ThresholdLine] = []
     for name, line in lines.items():
         corners = [(x, line + side) for side in (-5, 15) for x in (RIGHT - 2 - WORDS, LEFT + 4)]
         busy = [
             *marks,
-            *(Mark("", other, x, other) for other in lines.values() if other != line for x in (LEFT, RIGHT)),
+            *(ThresholdLine("", other, x, other) for other in lines.values() if other != line for x in (LEFT, RIGHT)),
         ]
         x, y = min(corners, key=lambda corner: _hidden(corner[0], corner[1], places, busy))
-        marks.append(Mark(f"{name} above {named[name]:g}", line, x, y))
+        marks.append(ThresholdLine(f"{name} above {named[name]:g}", line, x, y))
     return marks
 
 
-def _hidden(x: float, y: float, places: Places, busy: list[Mark]) -> int:
+def _hidden(x: float, y: float, places: Places, busy: list[ThresholdLine]) -> int:
     """How much words would hide that begin at a place: points of the curve, and what is worse, other words or lines."""
     points = sum(height is not None and x <= at <= x + WORDS and y - LETTER <= height <= y + 4 for at, height in places)
     others = sum(abs(each.text_at - y) < APART and abs(each.text_x - x) < WORDS for each in busy)
     return points + len(places) * (others + (y - LETTER < TOP or y > BOTTOM))
 
 
-def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
+def _bars(choices: ChoiceScores, thresholds: Thresholds) -> ScoreBars:
     scored = [(value, each) for value, each in zip(choices.values, choices.outcomes, strict=True) if each is not None]
     # the one that it has is among those that are shown, whichever it is
     shown = sorted(sorted(range(len(scored)), key=lambda at: scored[at][0] != choices.now)[:MOST_BARS])
@@ -171,7 +171,7 @@ def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
     left = LETTER + LETTER_WIDE * max(map(len, names.values()))
     scale = Scale(0, 1, left, BARS_RIGHT)
     bars = [
-        Bar(
+        ScoreBar(
             name=names[at],
             y=BARS_TOP + number * BAR,
             wide=max(1.0, round(scale.at(scored[at][1].fraud_probability) - left, 1)),
@@ -181,7 +181,7 @@ def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
         )
         for number, at in enumerate(shown)
     ]
-    return Bars(
+    return ScoreBars(
         name=choices.field.name,
         summary=f"Score by {choices.field.name}: "
         + ", ".join(f"{bar.name} {bar.score:.2f}{' as it is' if bar.is_now else ''}" for bar in bars),
@@ -190,7 +190,9 @@ def _bars(choices: Choices, thresholds: Thresholds) -> Bars:
         left=left,
         ticks=[Tick(scale.at(value), f"{value:g}") for value in (0, 0.5, 1)],
         marks=[
-            Mark(f"{name} above {value:g}", at := scale.at(value), min(max(at, WORDS / 2), WIDTH - WORDS / 2), y)
+            ThresholdLine(
+                f"{name} above {value:g}", at := scale.at(value), min(max(at, WORDS / 2), WIDTH - WORDS / 2), y
+            )
             for (name, value), y in zip(_named(thresholds).items(), (LETTER, LETTER + APART), strict=False)
         ],
         bottom=BARS_TOP + len(bars) * BAR,

@@ -10,7 +10,7 @@ from riskline.shared.telemetry.metrics import RECORDINGS_DROPPED
 log = get_logger(__name__)
 
 
-class Pressure:
+class Backpressure:
     """Whether requests have to wait, and those that do; the recorder raises and eases it."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Pressure:
             self._waiting.popleft()()
 
 
-class Level:
+class BufferLevel:
     """How full a bounded buffer is: warns at half, counts what finds it full, and says when it has emptied.
 
     Below `watched` decisions and `watched_bytes` there is room, so that nobody needs to ask.

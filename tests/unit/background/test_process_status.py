@@ -9,7 +9,7 @@ import fakeredis
 import pytest
 from prometheus_client import REGISTRY
 
-from riskline.ingest.background.process_status import Fleet
+from riskline.ingest.background.process_status import ProcessStatus
 from riskline.shared.errors import BundleError, StoreUnavailableError
 from riskline.shared.process.heartbeats import Presence
 from riskline.shared.store.status.processes import AsyncProcesses, Processes, ProcessState
@@ -56,11 +56,13 @@ class Nothing:
         return Counter()
 
 
-def fleet_of(signs: Signs, model: Any = None) -> Fleet:
-    return Fleet(Presence(serving=serving_of(model or AmountModel()), process="me", kind="api"), signs, Nothing())
+def fleet_of(signs: Signs, model: Any = None) -> ProcessStatus:
+    return ProcessStatus(
+        Presence(serving=serving_of(model or AmountModel()), process="me", kind="api"), signs, Nothing()
+    )
 
 
-async def one_round(fleet: Fleet) -> None:
+async def one_round(fleet: ProcessStatus) -> None:
     running = asyncio.create_task(fleet.run())
     await asyncio.sleep(0)
     running.cancel()
@@ -156,7 +158,7 @@ async def test_what_the_workers_decided_is_seen_by_version() -> None:
     server = fakeredis.FakeServer()
     Tallies(fakeredis.FakeRedis(server=server)).add(Counter({("tally-1", "DECLINE"): 3, ("tally-1", "APPROVE"): 4}))
     presence = Presence(serving=serving_of(AmountModel()), process="me", kind="api")
-    fleet = Fleet(presence, Signs(), AsyncTallies(fakeredis.FakeAsyncRedis(server=server)))
+    fleet = ProcessStatus(presence, Signs(), AsyncTallies(fakeredis.FakeAsyncRedis(server=server)))
 
     await fleet.look()
 

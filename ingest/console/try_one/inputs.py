@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
-from riskline.ingest.console.trying.fields import fields_of
+from riskline.ingest.console.try_one.fields import fields_of
 from riskline.shared.domain.class_check import of_examples
 from riskline.shared.domain.features import Nominal, first_example, says
 from riskline.shared.domain.transaction import TransactionModel

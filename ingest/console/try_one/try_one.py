@@ -10,11 +10,11 @@ from pydantic_core import to_json
 from riskline.ingest.console.decisions.columns import plain
 from riskline.ingest.console.frame.guard import ConsolePage, parameters, read_form
 from riskline.ingest.console.frame.rendering import Renderer
-from riskline.ingest.console.transaction.sums import added_up
-from riskline.ingest.console.trying.curves import picture_of
-from riskline.ingest.console.trying.inputs import Input, inputs_of, row_of
-from riskline.ingest.console.trying.nearest_change import changes_of
-from riskline.ingest.console.trying.varying import Variation
+from riskline.ingest.console.transaction.score_sum import score_sum
+from riskline.ingest.console.try_one.curves import picture_of
+from riskline.ingest.console.try_one.inputs import Input, inputs_of, row_of
+from riskline.ingest.console.try_one.nearest_change import changes_of
+from riskline.ingest.console.try_one.variation import Variation
 from riskline.ingest.problems.problem import invalid_transaction
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import decide
@@ -95,7 +95,7 @@ def result_of(transaction: TransactionModel, inputs: list[Input], model: ServedM
     return {
         "decision": decision,
         "thresholds": thresholds,
-        "sum": added_up(model.scoring, [each.contribution for each in reasons], decision.fraud_probability),
+        "sum": score_sum(model.scoring, [each.contribution for each in reasons], decision.fraud_probability),
         "changes": changes_of(variation, decision.action),
         "pictures": [picture_of(each, thresholds) for each in variation.fields],
         "left_out": variation.left_out,

@@ -9,7 +9,7 @@ from riskline.shared.store.status.counts import Counts
 FAILED = "/failed"
 
 
-class Finding(NamedTuple):
+class Alert(NamedTuple):
     """Something that is not well: what it is, and the page below the console's where it is dealt with."""
 
     text: str
@@ -26,16 +26,16 @@ def badges_of(counts: Counts | None) -> Mapping[str, Badge]:
     return {FAILED: Badge(counts.failed_now + counts.callbacks_dead_now, words)}
 
 
-def findings_of(counts: Counts) -> list[Finding]:
+def alerts_of(counts: Counts) -> list[Alert]:
     """What the counts say that somebody has to do something about."""
-    found = [Finding(each) for each in counts.problems()]
+    found = [Alert(each) for each in counts.problems()]
     if not counts.workers:
         waiting = f"{_many(counts.undecided, 'transaction')} wait{'s' if counts.undecided == 1 else ''}"
         what = waiting if counts.undecided else "what is submitted to the queue waits"
-        found.append(Finding(f"No worker lives, and {what}: start one by “riskline worker”."))
+        found.append(Alert(f"No worker lives, and {what}: start one by “riskline worker”."))
     if counts.nobody_delivers:
         found.append(
-            Finding(
+            Alert(
                 "Callbacks are due, and no worker delivers them: start one by “riskline worker --queue callbacks”.",
                 f"{FAILED}#s-retries",
                 "Callbacks",
@@ -46,15 +46,13 @@ def findings_of(counts: Counts) -> list[Finding]:
         fails = "fails" if counts.receivers_paused == 1 else "fail"
         receivers = f"{_many(counts.receivers_paused, 'receiver')} of callbacks {fails}"
         text = f"{receivers}: {_many(counts.callbacks_held, 'callback')} {waits}, and one is tried now and then."
-        found.append(Finding(text, FAILED, "Receivers"))
+        found.append(Alert(text, FAILED, "Receivers"))
     if counts.failed_now:
-        found.append(
-            Finding(f"{_many(counts.failed_now, 'transaction')} failed.", f"{FAILED}#s-transactions", "See why")
-        )
+        found.append(Alert(f"{_many(counts.failed_now, 'transaction')} failed.", f"{FAILED}#s-transactions", "See why"))
     if counts.callbacks_dead_now:
         verb = "was" if counts.callbacks_dead_now == 1 else "were"
         text = f"{_many(counts.callbacks_dead_now, 'callback')} {verb} given up."
-        found.append(Finding(text, f"{FAILED}#s-callbacks", "See why"))
+        found.append(Alert(text, f"{FAILED}#s-callbacks", "See why"))
     return found
 
 

@@ -21,7 +21,7 @@ same holds for a client that reads its answer."""
 COUNT = struct.Struct("i")
 
 
-class EndingProtocol(PiecesProtocol):
+class ClosingProtocol(PiecesProtocol):
     """uvicorn's connection, whose end a client can see, and cannot put off."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -29,7 +29,7 @@ class EndingProtocol(PiecesProtocol):
         self._ended = False
         self._unread = self._unsent = 0
         self._ending_seconds = self._unsent_seconds = 0.0
-        self._answers = Answers(self)
+        self._answers = AnswerTransport(self)
 
     def end(self) -> None:
         """Ends the connection, and reads on for a while.
@@ -79,10 +79,10 @@ class EndingProtocol(PiecesProtocol):
             super().on_response_complete()
 
 
-class Answers(asyncio.Transport):
+class AnswerTransport(asyncio.Transport):
     """The transport that uvicorn answers on, which leaves it to the connection how that ends."""
 
-    def __init__(self, connection: EndingProtocol) -> None:
+    def __init__(self, connection: ClosingProtocol) -> None:
         super().__init__()
         self._connection = connection
 

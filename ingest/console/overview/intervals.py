@@ -17,7 +17,7 @@ BOUNDS = {"sync_seconds": SECONDS, "submit_seconds": SECONDS, "queue_seconds": Q
 
 
 @dataclass(frozen=True)
-class Between:
+class Interval:
     """The time between two snapshots."""
 
     seconds: float
@@ -56,7 +56,7 @@ class Between:
         return bounds[-1]
 
 
-def between(earlier: Snapshot, later: Snapshot) -> Between | None:
+def between(earlier: Snapshot, later: Snapshot) -> Interval | None:
     """The time between two snapshots; None where there is none, or Redis lost what it had counted."""
     seconds = later.at - earlier.at
     numbers = {name: number - earlier.numbers.get(name, 0) for name, number in later.numbers.items()}
@@ -64,10 +64,10 @@ def between(earlier: Snapshot, later: Snapshot) -> Between | None:
         numbers.pop(name, None)
     if seconds <= 0 or any(numbers.get(name, 0) < 0 for name in ("accepted", "decided", "recorded")):
         return None
-    return Between(seconds, {name: max(0, number) for name, number in numbers.items()})
+    return Interval(seconds, {name: max(0, number) for name, number in numbers.items()})
 
 
-def last(looks: Sequence[Snapshot], seconds: float) -> Between | None:
+def last(looks: Sequence[Snapshot], seconds: float) -> Interval | None:
     """The last so many seconds, or fewer where no more are known."""
     if len(looks) < 2:  # noqa: PLR2004  # a difference has two ends
         return None
@@ -75,7 +75,7 @@ def last(looks: Sequence[Snapshot], seconds: float) -> Between | None:
     return between(earliest, looks[-1])
 
 
-def score_parts(time: Between) -> list[float]:
+def score_parts(time: Interval) -> list[float]:
     """How many decisions of both doors had a probability in each twentieth."""
     found = [0.0] * len(PROBABILITY.bounds)
     for measure in ("sync_score", "queue_score"):
@@ -85,6 +85,6 @@ def score_parts(time: Between) -> list[float]:
     return found
 
 
-def actions(time: Between) -> dict[str, float]:
+def actions(time: Interval) -> dict[str, float]:
     """How many decisions of both doors had each action."""
     return {action: time.count(f"sync {action} number", f"queue {action} number") for action in ACTIONS}

@@ -13,11 +13,11 @@ import pytest
 from pydantic import AwareDatetime, BaseModel, Field
 from structlog.testing import capture_logs
 
-from riskline.ingest.console.trying.curves import Bars, Curve, picture_of, round_values, stairs
-from riskline.ingest.console.trying.inputs import inputs_of, row_of
-from riskline.ingest.console.trying.nearest_change import changes_of
-from riskline.ingest.console.trying.trying import result_of
-from riskline.ingest.console.trying.varying import Choices, Line, Variation
+from riskline.ingest.console.try_one.curves import ScoreBars, ScoreCurve, picture_of, round_values, stairs
+from riskline.ingest.console.try_one.inputs import inputs_of, row_of
+from riskline.ingest.console.try_one.nearest_change import changes_of
+from riskline.ingest.console.try_one.try_one import result_of
+from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScores, Variation
 from riskline.shared.domain.assessment import Assessment, Rows
 from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
 from riskline.shared.domain.policy import Action, Thresholds
@@ -158,7 +158,7 @@ def example_of(transaction_class: type[TransactionModel], **changes: Any) -> Any
     return transaction_class.from_row({**row, "transaction_id": "T", **changes})
 
 
-def of(model: Any, transaction: TransactionModel) -> dict[str, Line | Choices]:
+def of(model: Any, transaction: TransactionModel) -> dict[str, QuantityScores | ChoiceScores]:
     return {each.field.name: each for each in Variation(transaction, inputs_of(type(transaction)), model).fields}
 
 
@@ -223,7 +223,7 @@ def test_each_value_that_is_told_has_that_action_and_the_one_beside_it_has_not(
             return model.thresholds.action_for(float(model.score(np.array([vector]))[0]))
 
         variation = Variation(transaction, inputs_of(Transaction), model)
-        lines = {each.field.name: each for each in variation.fields if isinstance(each, Line)}
+        lines = {each.field.name: each for each in variation.fields if isinstance(each, QuantityScores)}
         for change in changes_of(variation, action):
             for turn in change.turns if change.name in lines else []:
                 found = TURN.fullmatch(turn.words)
@@ -270,19 +270,19 @@ def test_a_code_and_a_flag_are_bars_and_a_quantity_is_a_line() -> None:
     pictures = {name: picture_of(each, BOTH) for name, each in of(model, a_transaction()).items()}
 
     assert {name: type(each) for name, each in pictures.items()} == {
-        "amount": Curve,
-        "merchant_category_code": Bars,
-        "customer_age": Curve,
-        "distance_from_home": Curve,
-        "is_online_transaction": Bars,
+        "amount": ScoreCurve,
+        "merchant_category_code": ScoreBars,
+        "customer_age": ScoreCurve,
+        "distance_from_home": ScoreCurve,
+        "is_online_transaction": ScoreBars,
     }
     flag, code = pictures["is_online_transaction"], pictures["merchant_category_code"]
-    assert isinstance(flag, Bars)
+    assert isinstance(flag, ScoreBars)
     assert [(bar.name, bar.score, bar.action, bar.is_now) for bar in flag.bars] == [
         ("0", 0.0, Action.APPROVE, False),
         ("1", 0.5, Action.REVIEW, True),
     ]
-    assert isinstance(code, Bars)
+    assert isinstance(code, ScoreBars)
     assert [bar.name for bar in code.bars] == ["5411", "5541", "5942"]
 
 
@@ -296,11 +296,11 @@ def test_a_code_of_which_no_other_value_is_known_is_left_out_and_the_page_says_s
 def test_of_many_choices_some_are_shown_among_them_the_one_that_it_has() -> None:
     choices = tuple(f"country {number:02}" for number in range(40))
     field = inputs_of(Own)[0]
-    varied = Choices(field, "country 33", choices, (Assessment(0.25, Action.APPROVE),) * 40)
+    varied = ChoiceScores(field, "country 33", choices, (Assessment(0.25, Action.APPROVE),) * 40)
 
     picture = picture_of(varied, BOTH)
 
-    assert isinstance(picture, Bars)
+    assert isinstance(picture, ScoreBars)
     assert (len(picture.bars), picture.hidden) == (12, 28)
     assert [bar.name for bar in picture.bars if bar.is_now] == ["country 33"]
 
@@ -321,7 +321,7 @@ def test_a_line_is_as_fine_as_a_picture_and_its_path_is_small() -> None:
     picture = picture_of(line, BOTH)
 
     assert len(line.values) > 200
-    assert isinstance(picture, Curve)
+    assert isinstance(picture, ScoreCurve)
     assert re.fullmatch(r"M[\d.]+ [\d.]+H[\d.]+V[\d.]+H[\d.]+", picture.line)
 
 
@@ -330,7 +330,7 @@ def test_a_whole_number_of_few_values_is_points_over_ticks_at_whole_numbers() ->
 
     picture = picture_of(line, BOTH)
 
-    assert isinstance(picture, Curve)
+    assert isinstance(picture, ScoreCurve)
     assert line.values == (0, 1, 2, 3, 4, 5, 6)
     assert picture.line == ""
     assert picture.points.count("M") == 7
@@ -372,7 +372,7 @@ def test_thresholds_are_drawn_and_labelled_where_they_hide_no_curve() -> None:
 
     picture = picture_of(of(model, a_transaction(amount=500.0))["amount"], BOTH)
 
-    assert isinstance(picture, Curve)
+    assert isinstance(picture, ScoreCurve)
     assert [mark.text for mark in picture.marks] == ["decline above 0.6", "review above 0.3"]
     assert [tick.text for tick in picture.y_ticks] == ["0", "0.5", "1"]
     # below its line, as the curve is above it

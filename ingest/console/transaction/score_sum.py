@@ -7,7 +7,7 @@ from typing import NamedTuple
 from riskline.shared.model.trees import Scoring
 
 
-class Sum(NamedTuple):
+class ScoreSum(NamedTuple):
     """What the contributions to a score are added to, what they add up to, and what that is."""
 
     base: float
@@ -18,10 +18,10 @@ class Sum(NamedTuple):
     """A sentence's end: what the sum is, or becomes."""
 
 
-def added_up(scoring: Scoring, contributions: Iterable[float], fraud_probability: float) -> Sum:
+def score_sum(scoring: Scoring, contributions: Iterable[float], fraud_probability: float) -> ScoreSum:
     """The sum of a decision of a model with this scoring; contributions that are 0 may be missing."""
     total = math.fsum([scoring.base, *contributions])
-    return Sum(scoring.base, total, unit_of(scoring), _becomes(scoring, total, f"{fraud_probability:.4f}"))
+    return ScoreSum(scoring.base, total, unit_of(scoring), _becomes(scoring, total, f"{fraud_probability:.4f}"))
 
 
 def unit_of(scoring: Scoring) -> str:

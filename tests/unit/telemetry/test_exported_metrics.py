@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from riskline.ingest.background.exported_metrics import Kept
+from riskline.ingest.background.exported_metrics import ExportedMetrics
 from riskline.shared.store.status.counts import Counts
 from riskline.shared.store.status.tallies import SCORE, Field, measured
 from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS, BATCH, PROBABILITY, QUEUE_SECONDS, Measure
@@ -23,14 +23,14 @@ class Seen:
     busy_seconds: float | None = None
 
 
-def shown(kept: Kept) -> dict[str, float]:
+def shown(kept: ExportedMetrics) -> dict[str, float]:
     families = text_string_to_metric_families(kept.exposition().decode())
     samples = [sample for each in families for sample in each.samples]
     return {"|".join((name, *(labels[each] for each in sorted(labels)))): value for name, labels, value, *_ in samples}
 
 
 def test_nothing_is_shown_of_a_redis_that_is_away_not_even_zeros() -> None:
-    kept = Kept(Seen(), Seen(), Seen())
+    kept = ExportedMetrics(Seen(), Seen(), Seen())
 
     assert kept.exposition() == b""
 
@@ -43,7 +43,7 @@ def test_what_was_ever_counted_are_counters_and_what_was_measured_are_histograms
     seen.busy_seconds = 2.5
     seen.measured = measured("batch", BATCH.counted([1, 3, 256])) + measured("attempts", {"number": 4}, "5xx")
 
-    told = shown(Kept(seen, seen, seen))
+    told = shown(ExportedMetrics(seen, seen, seen))
 
     assert told["riskline_queue_transactions_total|accepted"] == 7
     assert told["riskline_callbacks_total|dead"] == 2
@@ -60,7 +60,7 @@ def test_what_was_ever_counted_are_counters_and_what_was_measured_are_histograms
 
 def test_a_replica_that_lacks_the_last_second_does_not_look_like_a_million_decisions() -> None:
     seen = Seen()
-    kept = Kept(seen, seen, seen)
+    kept = ExportedMetrics(seen, seen, seen)
     name = "riskline_queue_transactions_total|decided"
     seen.counts = Counts(decided=1_000_000)
     assert shown(kept)[name] == 1_000_000
@@ -88,7 +88,7 @@ def test_a_histogram_is_held_in_all_its_buckets_or_in_none(
     later: list[float], smalls: int, count: int, total: int
 ) -> None:
     seen = Seen()
-    kept = Kept(seen, seen, seen)
+    kept = ExportedMetrics(seen, seen, seen)
     seen.measured = measured("batch", BATCH.counted([1] * 100 + [256] * 8))
     kept.exposition()
 
@@ -124,7 +124,7 @@ def test_what_another_release_counts_beside_its_buckets_is_left_out() -> None:
     seen.measured = measured("batch", {"1.0": 2, "zz": 7, "nan": 1, "sum": 2})
     seen.decided = Counter({("v1", SCORE + "zz"): 1, ("v1", SCORE + "0.9"): 2})
 
-    told = shown(Kept(seen, seen, seen))
+    told = shown(ExportedMetrics(seen, seen, seen))
 
     assert told["riskline_worker_batch_transactions_count"] == 2
     assert told["riskline_queue_fraud_probability_count|v1"] == 2
@@ -148,7 +148,7 @@ def test_what_it_can_show_is_known_before_there_is_anything_to_show() -> None:
     seen.counts, seen.decided = Counts(), Counter({("v1", "APPROVE"): 1})
     seen.measured = measured("attempts", {"number": 1}, "2xx")
     seen.busy_seconds = 1.0
-    kept = Kept(seen, seen, seen)
+    kept = ExportedMetrics(seen, seen, seen)
 
     assert {each.name for each in kept.describe()} == {each.name for each in kept.collect()}
 

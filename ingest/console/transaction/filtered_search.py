@@ -22,7 +22,7 @@ SEARCH_SECONDS = 0.045
 """How long a page is searched for: what is rare is found over several pages, and each says how far back it looked."""
 
 
-class Search:
+class FilteredSearch:
     """Looks for what a filter admits."""
 
     def __init__(self, search: DecisionSearch, *, clock: Callable[[], float] = time.perf_counter) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from riskline.ingest.console.trying.inputs import NUMBERS, Input, value_of
+from riskline.ingest.console.try_one.inputs import NUMBERS, Input, value_of
 from riskline.shared.domain.assessment import Assessment, assess
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.serving import ServedModel
@@ -33,7 +33,7 @@ LARGEST = 1e300
 """A number about the largest there is, whose range can still be computed with."""
 
 
-class Steps(NamedTuple):
+class ValueGrid(NamedTuple):
     """Round numbers: the whole multiples of a unit."""
 
     unit: Fraction
@@ -59,18 +59,18 @@ class Steps(NamedTuple):
         return next((digits for digits in range(MOST_DIGITS) if not self.unit * 10**digits % 1), MOST_DIGITS)
 
 
-class Line(NamedTuple):
+class QuantityScores(NamedTuple):
     """Values of a quantity from the least to the most, and the outcome with each; None where the class refuses it."""
 
     field: Input
     now: float
     values: tuple[float, ...]
     outcomes: tuple[Assessment | None, ...]
-    steps: Steps
+    steps: ValueGrid
     usual: tuple[float, float] | None
 
 
-class Choices(NamedTuple):
+class ChoiceScores(NamedTuple):
     """Values of what is no quantity, and the outcome with each; `now` is None where it is left out."""
 
     field: Input
@@ -118,7 +118,7 @@ class Variation:
         except ValidationError:
             return None
 
-    def _line(self, field: Input, points: int) -> Line:
+    def _line(self, field: Input, points: int) -> QuantityScores:
         now = self._row[field.name]
         # a Decimal's JSON is a text
         value = now if isinstance(now, int) else float(now)
@@ -129,9 +129,9 @@ class Variation:
         # what is typed in may lie so far out that of all points hardly any would be where usual values are
         counts = steps.spread(low, high, points // 2) | steps.spread(near, far, points)
         values = sorted({each for count in counts if low <= (each := steps.at(count)) <= high} | {value})
-        return Line(field, value, tuple(values), (), steps, usual)
+        return QuantityScores(field, value, tuple(values), (), steps, usual)
 
-    def _choices(self, field: Input) -> Choices:
+    def _choices(self, field: Input) -> ChoiceScores:
         """All there are to choose from; of a code those that are worth a look."""
         now = self._row.get(field.name)
         values = list(field.values)
@@ -141,7 +141,7 @@ class Variation:
             example = [value_of(field, field.example)] if field.example else []
             common = [int(each) if each.is_integer() else each for each in self._model.common(field.name)]
             values = sorted([*dict.fromkeys([now, *example, *common])][:MOST_CODES])
-        return Choices(field, now, tuple(values if now is None or now in values else [*values, now]), ())
+        return ChoiceScores(field, now, tuple(values if now is None or now in values else [*values, now]), ())
 
 
 def _range(field: Input, value: float, usual: tuple[float, float] | None) -> tuple[float, float]:
@@ -156,21 +156,21 @@ def _range(field: Input, value: float, usual: tuple[float, float] | None) -> tup
     return min(value, low), max(value, high)
 
 
-def _steps(field: Input, wide: float) -> Steps:
+def _steps(field: Input, wide: float) -> ValueGrid:
     whole = field.kind == "integer"
     if field.step is not None:
-        return Steps(field.step, are_whole=whole)
+        return ValueGrid(field.step, are_whole=whole)
     if whole:
-        return Steps(Fraction(1), are_whole=True)
+        return ValueGrid(Fraction(1), are_whole=True)
     power = math.floor(math.log10(wide)) if wide > 0 else 0
     fine = max(power - MOST_FIGURES, min(CENTS, power - LEAST_FIGURES))
-    return Steps(Fraction(10) ** fine, are_whole=False)
+    return ValueGrid(Fraction(10) ** fine, are_whole=False)
 
 
-def _valid(varied: Line | Choices) -> Line | Choices | None:
+def _valid(varied: QuantityScores | ChoiceScores) -> QuantityScores | ChoiceScores | None:
     """Without what the class refuses, at the ends of a line and among choices; None where too little is left."""
     good = [at for at, outcome in enumerate(varied.outcomes) if outcome is not None]
-    kept = range(good[0], good[-1] + 1) if good and isinstance(varied, Line) else good
+    kept = range(good[0], good[-1] + 1) if good and isinstance(varied, QuantityScores) else good
     values, outcomes = tuple(varied.values[at] for at in kept), tuple(varied.outcomes[at] for at in kept)
-    is_there = varied.now in values or (varied.now is None and isinstance(varied, Choices))
+    is_there = varied.now in values or (varied.now is None and isinstance(varied, ChoiceScores))
     return varied._replace(values=values, outcomes=outcomes) if is_there and len(values) > 1 else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 from urllib.parse import urlencode
 
-from riskline.ingest.console.failed.kinds import Kind, Row
+from riskline.ingest.console.failed.kinds import FailureKind, RetriableItem
 from riskline.shared.store.failures import BATCH
 from riskline.shared.store.listing import Entry
 
@@ -22,24 +22,24 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReasonFilter:
     """What the reasons are of what is looked for: all, those that have a text in them, or those of one group."""
 
     reason: str = ""
     is_whole: bool = False
     """Whether the text is all that a group shares."""
 
-    def admits(self, row: Row) -> bool:
+    def admits(self, row: RetriableItem) -> bool:
         """Whether this is one of them."""
         if self.is_whole:
             return row.why == self.reason
         return self.reason.lower() in f"{row.where}: {row.reason}".lower()
 
 
-ALL = Wanted()
+ALL = ReasonFilter()
 
 
-class Group(NamedTuple):
+class ReasonGroup(NamedTuple):
     """What failed for the same reason: how many, and where the first and the last of them are in their listing."""
 
     why: str
@@ -49,17 +49,17 @@ class Group(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
+class FailedView:
     """What the page's URL says of what is shown: what reasons have in them, and of which kinds an older page."""
 
-    wanted: Wanted = ALL
+    wanted: ReasonFilter = ALL
     places: Mapping[str, Entry] = field(default_factory=dict)
 
     @classmethod
     def read(cls, params: Mapping[str, str], kinds: Iterable[str]) -> Self:
         """The view of a page's parameters; what is wrong among them is left out."""
         places = {kind: Entry.parse(params.get(kind, "")) for kind in kinds}
-        return cls(wanted_by(params), {kind: each for kind, each in places.items() if each is not None})
+        return cls(reason_filter(params), {kind: each for kind, each in places.items() if each is not None})
 
     @property
     def reason(self) -> str:
@@ -73,58 +73,66 @@ class View:
         return urlencode({name: str(value) for name, value in values.items() if value not in (None, "")})
 
 
-class Found(NamedTuple):
+class ScanResult(NamedTuple):
     """What a look found, and after which entry to go on; None where there are no more."""
 
-    rows: list[Row]
+    rows: list[RetriableItem]
     before: Entry | None
 
 
-class Survey(NamedTuple):
+class ScanSummary(NamedTuple):
     """What a first look found: the newest, the groups of all that there was time for, and how many these were."""
 
-    found: Found
-    groups: list[Group]
+    found: ScanResult
+    groups: list[ReasonGroup]
     looked_at: int
 
 
-def wanted_by(params: Mapping[str, str]) -> Wanted:
+def reason_filter(params: Mapping[str, str]) -> ReasonFilter:
     """What a page's parameters or a form's fields ask for."""
     reason, is_whole = params.get("reason", ""), params.get("whole") == "1"
-    return Wanted(reason if is_whole else reason.strip(), is_whole=is_whole)
+    return ReasonFilter(reason if is_whole else reason.strip(), is_whole=is_whole)
 
 
-def look(
-    kind: Kind, wanted: Wanted, before: Entry | None, *, most: int, seconds: float, clock: Clock = time.perf_counter
-) -> Found:
+def scan(
+    kind: FailureKind,
+    wanted: ReasonFilter,
+    before: Entry | None,
+    *,
+    most: int,
+    seconds: float,
+    clock: Clock = time.perf_counter,
+) -> ScanResult:
     """Up to `most` that are wanted.
 
     Raises:
         StoreUnavailableError: Redis failed.
     """
     end = clock() + seconds
-    rows: list[Row] = []
+    rows: list[RetriableItem] = []
     for part in _parts(kind, before):
         for entry, row in part:
             if row is not None and wanted.admits(row):
                 rows.append(row)
             if len(rows) == most:
-                return Found(rows, entry if kind.listing.back(entry, 1) else None)
+                return ScanResult(rows, entry if kind.listing.back(entry, 1) else None)
         if clock() >= end:
             last = part[-1][0]
-            return Found(rows, last if kind.listing.back(last, 1) else None)
-    return Found(rows, None)
+            return ScanResult(rows, last if kind.listing.back(last, 1) else None)
+    return ScanResult(rows, None)
 
 
-def survey(kind: Kind, wanted: Wanted, *, most: int, seconds: float, clock: Clock = time.perf_counter) -> Survey:
+def summarize(
+    kind: FailureKind, wanted: ReasonFilter, *, most: int, seconds: float, clock: Clock = time.perf_counter
+) -> ScanSummary:
     """The newest that are wanted, and by their reasons all that there is time for.
 
     Raises:
         StoreUnavailableError: Redis failed.
     """
     end = clock() + seconds
-    rows: list[Row] = []
-    groups: dict[str, Group] = {}
+    rows: list[RetriableItem] = []
+    groups: dict[str, ReasonGroup] = {}
     last_row = last_seen = None
     looked_at = 0
     for part in _parts(kind, None):
@@ -133,7 +141,7 @@ def survey(kind: Kind, wanted: Wanted, *, most: int, seconds: float, clock: Cloc
         for entry, row in part:
             if row is None or not wanted.admits(row):
                 continue
-            known = groups.get(row.why, Group(row.why, 0, entry, entry))
+            known = groups.get(row.why, ReasonGroup(row.why, 0, entry, entry))
             groups[row.why] = known._replace(number=known.number + 1, first=entry)
             if len(rows) < most:
                 rows.append(row)
@@ -144,10 +152,12 @@ def survey(kind: Kind, wanted: Wanted, *, most: int, seconds: float, clock: Cloc
     before = last_row if len(rows) == most else last_seen
     if before is not None and not kind.listing.back(before, 1):
         before = None
-    return Survey(Found(rows, before), sorted(groups.values(), key=lambda group: -group.number), looked_at)
+    return ScanSummary(ScanResult(rows, before), sorted(groups.values(), key=lambda group: -group.number), looked_at)
 
 
-def number(kind: Kind, wanted: Wanted, *, seconds: float, clock: Clock = time.perf_counter) -> tuple[int, bool]:
+def number(
+    kind: FailureKind, wanted: ReasonFilter, *, seconds: float, clock: Clock = time.perf_counter
+) -> tuple[int, bool]:
     """How many there are that are wanted, and whether these are all: there was time to count them.
 
     Raises:
@@ -164,7 +174,7 @@ def number(kind: Kind, wanted: Wanted, *, seconds: float, clock: Clock = time.pe
     return found, True
 
 
-def _parts(kind: Kind, before: Entry | None) -> Iterator[list[tuple[Entry, Row | None]]]:
+def _parts(kind: FailureKind, before: Entry | None) -> Iterator[list[tuple[Entry, RetriableItem | None]]]:
     """What is listed after an entry: few at first, as a page may need no more."""
     size = ROWS
     while entries := kind.listing.back(before, size):

@@ -32,7 +32,7 @@ class ChangeStore(Protocol):
         """The last changes, and looks, before a place, newest first, each with its own `place`."""
 
 
-class Changes:
+class ChangeLog:
     """The audit trail; what it cannot keep is not to be done."""
 
     def __init__(self, store: ChangeStore) -> None:
@@ -91,7 +91,7 @@ class Changes:
 class ChangesPage(ConsolePage):
     """GET /console/changes."""
 
-    def __init__(self, renderer: Renderer, changes: Changes) -> None:
+    def __init__(self, renderer: Renderer, changes: ChangeLog) -> None:
         self._renderer = renderer
         self._changes = changes
 

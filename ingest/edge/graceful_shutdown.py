@@ -19,7 +19,7 @@ from riskline.shared.log import get_logger
 log = get_logger(__name__)
 
 
-class Departure:
+class GracefulShutdown:
     """Falcon middleware that takes the server's SIGTERM, and passes it on to the server when the time is over."""
 
     def __init__(self, *, seconds: float) -> None:

@@ -20,7 +20,7 @@ from riskline.ingest.openapi.schemas import (
 )
 from riskline.ingest.problems.problem import TYPE_PREFIX
 from riskline.ingest.problems.types import TYPES
-from riskline.ingest.submission.callback_field import SCHEMA, Submitted
+from riskline.ingest.submission.callback_field import SCHEMA, SubmittedTransaction
 from riskline.shared.domain.class_check import of_examples
 from riskline.shared.domain.columns import NUMBERS
 from riskline.shared.domain.decision import Decision, Reason, with_direction
@@ -170,10 +170,10 @@ def schemas_of(transaction_class: type[TransactionModel]) -> tuple[dict[type, Js
         "title": submitted,
         "properties": {**transaction["properties"], BESIDE: SCHEMA},
     }
-    return {**by_class, Submitted: {"$ref": SCHEMA_PATH.format(model=submitted)}}, schemas
+    return {**by_class, SubmittedTransaction: {"$ref": SCHEMA_PATH.format(model=submitted)}}, schemas
 
 
-class Samples:
+class Examples:
     """Example bodies for one transaction class."""
 
     def __init__(self, transaction_class: type[TransactionModel]) -> None:
