@@ -2,13 +2,15 @@
 
 import os
 import signal
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 from riskline.cli.files.scoring import Job, Score
 from riskline.cli.files.scoring_pool import scoring
@@ -66,16 +68,28 @@ def score(
     _check_usage(url, here={"--model": model, "--processes": processes}, there=(api_key_file, connections))
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
+    progress = rows_progress_to_end()
     if url is None:
-        version = model or settings.model_version
-        scorer = _scoring_here(settings, transaction_class, version, explain, processes or _processes(file))
+        scorer = _scoring_here(
+            settings,
+            transaction_class,
+            wanted=model or settings.model_version,
+            explain=explain,
+            processes=processes or _processes(file),
+        )
     else:
-        key = _api_key(settings, api_key_file)
-        scorer = _scoring_there(transaction_class, url, key, explain, connections or CONNECTIONS)
+        scorer = _scoring_there(
+            transaction_class,
+            url=url,
+            api_key=_api_key(settings, api_key_file),
+            explain=explain,
+            connections=connections or CONNECTIONS,
+            say=partial(_describe, progress),
+        )
     refusals = Refusals()
     decided = 0
     # processes that score start before polars is imported here: they don't need it
-    with _cleared_away(), rows_progress_to_end() as progress:
+    with _cleared_away(), progress:
         progress.add_task("starting" if url is None else f"asking {url}")
         with scorer as (score_blocks, versions):
             blocks, rows = _opened(file, transaction_class)
@@ -87,7 +101,9 @@ def score(
                         raise _bad_rows(file, refusals)
                     sink.write(scored.ndjson)
                     decided += scored.decided
-                    progress.advance(task, scored.decided + scored.refusals.total)
+                    done = scored.decided + scored.refusals.total
+                    # the text, too: it may say that the service did not answer
+                    progress.update(task, advance=done, description=f"scoring {file.name}")
     stderr.print(f"{counted(decided, 'decision')} by model {', '.join(versions)}")
     if refusals.total:
         stderr.print(f"left out {no_transactions(refusals.total)}:\n{refusals.listed()}", highlight=False)
@@ -101,8 +117,9 @@ Scoring = Iterator[tuple[Score, Collection[str]]]
 def _scoring_here(
     settings: Settings,
     transaction_class: type[TransactionModel],
+    *,
     wanted: str | None,
-    explain: bool,  # noqa: FBT001
+    explain: bool,
     processes: int,
 ) -> Scoring:
     registry = Registry(settings.models_dir, pinned_version=wanted)
@@ -115,18 +132,25 @@ def _scoring_here(
 @contextmanager
 def _scoring_there(
     transaction_class: type[TransactionModel],
+    *,
     url: str,
     api_key: str | None,
-    explain: bool,  # noqa: FBT001
+    explain: bool,
     connections: int,
+    say: Callable[[str], None],
 ) -> Scoring:
     try:
         from riskline.cli.files.scoring_service import Service, scoring_by  # noqa: PLC0415  # httpx is not where it only serves
     except ImportError as error:
         raise InstallationError(f"`--url` needs httpx and tenacity: {install_command('client')} ({error})") from error
     service = Service(url=url, api_key=api_key, connections=connections, explain=explain)
-    with scoring_by(service, transaction_class) as score_blocks:
+    with scoring_by(service, transaction_class, say=say) as score_blocks:
         yield score_blocks, score_blocks.versions
+
+
+def _describe(progress: Progress, text: str) -> None:
+    for task in progress.task_ids:
+        progress.update(task, description=text)
 
 
 def _check_usage(url: str | None, *, here: Mapping[str, object], there: Collection[object]) -> None:

@@ -1,6 +1,6 @@
 """Scoring by a running service: each row through POST /score-transaction, several at once, answers in their order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from riskline_client import (
     Decision,
     Forbidden,
     InvalidTransaction,
+    ProblemError,
     RateLimited,
     Retries,
     RisklineError,
@@ -39,8 +40,8 @@ PATIENCE_SECONDS = 30.0
 CHECK_SECONDS = 3.0
 """For the first call: whoever mistyped the URL waits for it."""
 
-PATIENT = Retries(attempts=10_000)
-"""As often as the patience allows."""
+MOST_ATTEMPTS = 10_000
+"""More than the patience allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,15 @@ class Service:
 class ServiceScorer:
     """Has a service decide blocks; `versions` are the models that have decided so far."""
 
-    def __init__(self, service: Service, client: Client, transaction_class: type[TransactionModel]) -> None:
+    def __init__(
+        self, service: Service, transaction_class: type[TransactionModel], *, say: Callable[[str], None]
+    ) -> None:
         self._service = service
-        self._client = client
+        self._say = say
+        self._patience_seconds = CHECK_SECONDS
+        self._client = Client(
+            service.url, service.api_key, retries=Retries(attempts=MOST_ATTEMPTS, on_retry=self._retried)
+        )
         self._class = transaction_class
         # a thread for each connection takes a third of the time that tasks of one loop take, as was measured
         self._connections = ThreadPoolExecutor(service.connections)
@@ -75,6 +82,7 @@ class ServiceScorer:
         if not health.is_healthy:
             why = health.document.get("detail", "its GET /health says why")
             raise InstallationError(f"{self._service.url}: no model serves there: {why}")
+        self._patience_seconds = PATIENCE_SECONDS
 
     def __call__(self, blocks: Iterable[Block]) -> Iterator[Scored]:
         """Holds each row to the class's rules here, and has those decided that pass.
@@ -102,6 +110,10 @@ class ServiceScorer:
         self._client.close()
         self._connections.shutdown(cancel_futures=True)
 
+    def _retried(self, error: RisklineError, _wait_seconds: float) -> None:
+        problem = f"answers {error.status}" if isinstance(error, ProblemError) else "does not answer"
+        self._say(f"{self._service.url} {problem}: trying again for up to {self._patience_seconds:g} s")
+
     def _scored(self, answers: Sequence[Decision | Refusal]) -> Scored:
         decisions = [answer for answer in answers if isinstance(answer, Decision)]
         scored = Scored(decided=len(decisions), ndjson=bytearray())
@@ -122,15 +134,17 @@ class ServiceScorer:
 
 
 @contextmanager
-def scoring_by(service: Service, transaction_class: type[TransactionModel]) -> Iterator[ServiceScorer]:
-    """What scores by this service, which is known to be there.
+def scoring_by(
+    service: Service, transaction_class: type[TransactionModel], *, say: Callable[[str], None]
+) -> Iterator[ServiceScorer]:
+    """A scorer for this service, which has answered; `say` gets a line before each attempt that repeats another.
 
     Raises:
         InstallationError: it cannot be reached, or no model serves there.
         SettingsError: its URL, the key, or the proxy or certificates that the environment names cannot be used.
     """
     try:
-        client = Client(service.url, service.api_key, retries=PATIENT)
+        scorer = ServiceScorer(service, transaction_class, say=say)
     except ValueError as error:
         raise SettingsError(str(error)) from None
     if service.api_key is not None and Connection(service.url, api_key=None).is_in_clear:
@@ -139,7 +153,6 @@ def scoring_by(service: Service, transaction_class: type[TransactionModel]) -> I
             "use https://",
             markup=False,
         )
-    scorer = ServiceScorer(service, client, transaction_class)
     try:
         scorer.check()
         yield scorer

@@ -1,4 +1,4 @@
-"""When a call is made again, after what wait, and how much time is left for it."""
+"""Retries: the errors that may pass, the waits, and the time that is left."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Self, TypedDict
 from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_never, wait_random_exponential
 from tenacity.stop import stop_base
 
-from riskline_client.errors import ConnectionFailed, ProblemError
+from riskline_client.errors import ConnectionFailed, ProblemError, RisklineError
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses of what passes: too many requests, Redis or the model away, a full queue, a proxy without a service."""
@@ -19,16 +19,18 @@ LEAST_ATTEMPT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How often a call is made at most, and the waits in between, in seconds.
+    """The most attempts of a call, and the waits in between, in seconds.
 
     Waits are random, up to `first_wait` before the second attempt, up to twice as long before each further one, but
     never longer than `longest_wait` ("full jitter"), so that many clients don't come back at once. A `Retry-After` of
-    the service is waited in any case, and such a wait after it.
+    the service is waited in any case, and such a wait after it. `on_retry` is called before each wait, with the error
+    of the attempt and the seconds of the wait.
     """
 
     attempts: int = 4
     first_wait: float = 0.1
     longest_wait: float = 2.0
+    on_retry: Callable[[RisklineError, float], None] | None = None
 
 
 class Deadline:
@@ -44,11 +46,12 @@ class Deadline:
 
 
 class Policy(TypedDict):
-    """What `tenacity.Retrying` and `AsyncRetrying` are made with."""
+    """The arguments of `tenacity.Retrying` and `AsyncRetrying`."""
 
     retry: retry_if_exception
     wait: Callable[[RetryCallState], float]
     stop: Callable[[RetryCallState], bool]
+    before_sleep: Callable[[RetryCallState], None]
     reraise: bool
 
 
@@ -66,16 +69,22 @@ def policy(retries: Retries, deadline: Deadline, *, persistent: bool) -> Policy:
         last = deadline.left - LEAST_ATTEMPT_SECONDS
         return last if persistent and asked >= last > 0 else asked + backoff(state)
 
+    def tell(state: RetryCallState) -> None:
+        error = _error(state)
+        if retries.on_retry is not None and isinstance(error, RisklineError):
+            retries.on_retry(error, state.upcoming_sleep)
+
     return Policy(
         retry=retry_if_exception(_may_pass),
         wait=wait,
         stop=lambda state: enough(state) or state.upcoming_sleep >= deadline.left,
+        before_sleep=tell,
         reraise=True,
     )
 
 
 def attempt_seconds(deadline: Deadline, *, wait: float) -> float:
-    """How long one attempt may take: half of what is left, so that there is time for another, and all of its wait."""
+    """The seconds that one attempt may take: its own wait, and half of the time that is left beside it."""
     beside_wait = (deadline.left - wait) / 2
     return min(deadline.left, wait + max(beside_wait, LEAST_ATTEMPT_SECONDS))
 
@@ -113,6 +122,10 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ConnectionFailed) or (isinstance(error, ProblemError) and error.status in PASSING)
 
 
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
 def _asked_seconds(state: RetryCallState) -> float | None:
-    error = state.outcome.exception() if state.outcome is not None else None
+    error = _error(state)
     return error.retry_after if isinstance(error, ProblemError) else None

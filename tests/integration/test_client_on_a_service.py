@@ -263,7 +263,7 @@ def test_what_goes_wrong_half_way_is_told_and_leaves_no_file(
     file: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer, told = REFUSALS[kind]
-    monkeypatch.setattr("riskline.cli.files.scoring_service.PATIENT", Retries(attempts=3))
+    monkeypatch.setattr("riskline.cli.files.scoring_service.MOST_ATTEMPTS", 3)
     monkeypatch.setenv("RISKLINE_API_KEY", "rk_secret")
     out = file.with_name("out")
 
@@ -278,6 +278,24 @@ def test_what_goes_wrong_half_way_is_told_and_leaves_no_file(
     assert "Traceback" not in said
     assert front.keys == {"Bearer rk_secret"}
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [((503, b"{}"), "answers 503: trying again for up to"), (None, "does not answer: trying again for up to")],
+)
+def test_the_progress_line_says_that_rows_are_tried_again(
+    file: Path, answer: tuple[int, bytes] | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("riskline.cli.files.scoring_service.MOST_ATTEMPTS", 2)
+    monkeypatch.setattr("riskline.cli.files.score._describe", lambda _, text: said.append(text))
+
+    with Failing(answer, after=100) as front:
+        assert run(["score", str(file), "--url", front.url, "--out", str(file.with_name("out"))]) == 1
+
+    assert said
+    assert all(each.startswith(f"{front.url} {told}") for each in said)
 
 
 def test_the_key_may_be_in_a_file(file: Path) -> None:

@@ -361,6 +361,19 @@ def test_what_would_be_answered_alike_is_not_tried_again(start: Start, status: i
     assert len(script.requests) == 1
 
 
+def test_each_attempt_that_another_follows_is_told_with_its_error_and_the_wait(start: Start) -> None:
+    told: list[tuple[str, float]] = []
+    script = Script(
+        problem(429, "rate-limited", headers={"Retry-After": "1"}), httpx.ConnectError("gone"), ok(DECISION)
+    )
+    retries = Retries(first_wait=0, on_retry=lambda error, wait: told.append((type(error).__name__, wait)))
+
+    start(script, retries=retries)("score", transaction_json())
+
+    assert [name for name, _ in told] == ["RateLimited", "ConnectionFailed"]
+    assert [wait for _, wait in told] == pytest.approx([1, 0])
+
+
 def test_a_retry_after_is_waited(start: Start, clock: Clock) -> None:
     script = Script(problem(429, "rate-limited", headers={"Retry-After": "1"}), ok(DECISION))
 
