@@ -123,7 +123,7 @@ def test_a_call_ends_in_its_time(
 ) -> None:
     url = serving(treat)
 
-    with pytest.raises(TimedOut, match=r"no answer to POST /score-transaction within 0\.4 s"):
+    with pytest.raises(TimedOut, match="no answer to POST /score-transaction within"):
         score(url, body)
 
 

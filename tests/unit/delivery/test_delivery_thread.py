@@ -28,7 +28,7 @@ class Deliverer:
             await asyncio.sleep(0.001)
         self.ended = True
 
-    def look(self) -> None:
+    def end_pause(self) -> None:
         """It looks all the time."""
 
 
