@@ -1,1 +1,1 @@
-"""The scoring worker: off the request path, fed by RQ tickets."""
+"""The workers: off the request path, started by RQ tickets."""

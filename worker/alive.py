@@ -1,6 +1,6 @@
-"""A worker's sign of life: a file that it touches once a second, for a health check that asks nobody else.
+"""A worker's liveness file, which it touches once a second, for a health check without a network.
 
-`python -m riskline.worker.alive FILE` exits 0 where that was done lately, else 1 with a line that says why. It imports
+`python -m riskline.worker.alive FILE` exits 0 where that was done lately, else 1 with the reason. This file imports
 nothing of the service, since it is started every few seconds.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 STALE_SECONDS = 30.0
-"""Far above a round of a second, and above one that meets a Redis whose name resolves to nothing any more: an outage of
+"""Far above a round of a second, and above one whose Redis name no longer resolves: an outage of
 Redis is waited out, and restarting the worker would not end it."""
 
 
 def sign_of_life(path: Path | None, alive: Callable[[], bool]) -> Callable[[], None]:
-    """What touches the file while there is life to show; does nothing without a file.
+    """A function that touches the file while `alive()` is true; does nothing without a file.
 
     Raises:
         OSError: the file cannot be made.
@@ -32,16 +32,16 @@ def sign_of_life(path: Path | None, alive: Callable[[], bool]) -> Callable[[], N
 
 
 def age_seconds(path: Path) -> float:
-    """How long ago the file was touched.
+    """Seconds since the file was touched.
 
     Raises:
-        OSError: there is none, or it cannot be seen.
+        OSError: the file is missing or unreadable.
     """
     return time.time() - path.stat().st_mtime
 
 
 def check(path: Path) -> str | None:
-    """Why the worker is not taken for alive; None where it is."""
+    """The reason that the worker counts as dead; None where it is alive."""
     try:
         age = age_seconds(path)
     except OSError as error:

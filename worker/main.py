@@ -30,30 +30,30 @@ from riskline.worker.scoring.pulse import Pulse
 log = get_logger(__name__)
 
 SIDES = {"scoring": "riskline.worker.scoring.composition", "callbacks": "riskline.worker.delivery.composition"}
-"""What `--queue` names, and what it takes; imported when it is known which: a worker that scores needs no HTTP client.
+"""The module of each `--queue`, imported when the queue is known: a scoring worker needs no HTTP client.
 One queue a process: a stock RQ worker on two queues can lose jobs (rq issues 381 and 1716)."""
 
 WORKER_TTL_SECONDS = 18
-"""How long RQ lists a worker that shows no life; 15 s less is how long an idle one blocks, and so its maintenance."""
+"""The time RQ lists a silent worker. An idle worker blocks for 15 s less, which sets its maintenance interval."""
 
 ANSWER_SECONDS = 4.0
-"""After which a connection that does not answer is taken for lost: above what RQ and a hot drain block for, and below
-the lease, which the thread beside them goes on to renew."""
+"""A connection that does not answer for this long counts as lost: above the blocking waits of RQ and a drain, and below
+the lease, which the sweeper's thread goes on renewing."""
 
 MOST_CPU_SECONDS = 30.0
-"""Of one batch, which takes milliseconds, or a few seconds with a slow class of a team's own."""
+"""CPU time of one batch, which takes milliseconds, or a few seconds with a slow class of a team's own."""
 
 SWEEP_TIMEOUT_SECONDS = 2.0
 
 NO_RETRIES = 0
-"""Of RQ, where its Redis has nothing but tickets: what waits elsewhere is decided without any."""
+"""Retries of RQ where its Redis has only tickets: waiting transactions are decided without them."""
 
 TICKETS_ANSWER_SECONDS = 0.5
-"""After which such a Redis is taken for away, and what waits is decided before it is asked again: RQ would wait for
-`ANSWER_SECONDS`, and once more to say goodbye."""
+"""A tickets-only Redis that is silent for this long counts as away; transactions are decided meanwhile. RQ would wait
+for `ANSWER_SECONDS`, and once more to unregister."""
 
 RESTART_SECONDS = 1.0
-"""Between a worker that Redis has failed and the next one."""
+"""The pause between a worker that ended by an outage of Redis and the next one."""
 
 
 def run(settings: Settings, queue: str = "scoring") -> None:
@@ -75,12 +75,12 @@ def run(settings: Settings, queue: str = "scoring") -> None:
         log, failing="jobs in RQ's queue that are no tickets are removed", back="tickets only", steady=False
     )
     side.sweeper.start()
-    # the signal may also come where RQ does not expect it, in a pause or while a worker says goodbye
+    # the signal may also come where RQ does not expect it: in a pause, or while a worker unregisters
     with suppress(StopRequested):
         try:
             heed_signals(stopping, process.pulse)
             with suppress(StoreUnavailableError):
-                # what waits already, or comes soon, need not wait for a ticket of its own; else a sweep makes up for it
+                # waiting transactions need no ticket of their own; where this fails, a sweep makes up for it
                 side.tickets.ensure()
             freeze_heap()
             log.info("worker starts", name=process.name, queue=queue)
@@ -88,7 +88,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
                 if _tickets_answer(settings, process, outage=outage):
                     _work(process, side, outage=outage, refused=refused)
                 if not stopping.is_set():
-                    # a full Redis has no room for RQ's own keys, and gets none unless what waits is decided; and one
+                    # a full Redis has no room for RQ's own keys until waiting transactions are decided; and one
                     # that only has the tickets may be away while the transactions are there
                     side.job()
         finally:
@@ -119,7 +119,7 @@ def _connected(settings: Settings, stopping: Event) -> Process:
     store: tuple[Redis, ...] = (redis,)
     sweep_store: tuple[Redis, ...] = (sweep_redis,)
     if apart:
-        # one of several shards that fails is left alone: nobody waits for it while there is something in the others
+        # one failed shard of several is skipped: its retries must not delay the others
         several = shards > 1
         store = connect_store(
             store_url,
@@ -141,12 +141,12 @@ def _connected(settings: Settings, stopping: Event) -> Process:
 
 
 def tickets_apart(settings: Settings) -> bool:
-    """Whether RQ's tickets and the transactions are reached by clients of their own."""
+    """True where RQ's tickets and the transactions have separate clients."""
     return settings.shards > 1 or settings.required_store_url != settings.required_redis_url
 
 
 def _tickets_answer(settings: Settings, process: Process, *, outage: Outage) -> bool:
-    """Whether RQ may be tried; pauses where its Redis has nothing but tickets and is away."""
+    """True where RQ may run; False after a pause where its Redis has only tickets and is away."""
     if not process.tickets_apart:
         return True
     try:
@@ -163,9 +163,9 @@ def _tickets_answer(settings: Settings, process: Process, *, outage: Outage) -> 
 
 
 def _work(process: Process, side: Side, *, outage: Outage, refused: Outage) -> None:
-    """Works until told to stop, or until Redis has failed RQ, which then ends a worker; pauses before another starts.
+    """Runs RQ workers until told to stop; an outage of Redis ends one, and another starts after a pause.
 
-    Each gets a name of its own: RQ refuses that of a worker that could not say goodbye.
+    Each has a new name: RQ refuses the name of a worker that could not unregister.
     """
     try:
         with redis_faults_named():

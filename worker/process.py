@@ -1,4 +1,4 @@
-"""What a worker process is made of, whichever queue it serves."""
+"""The parts of a worker process."""
 
 from collections.abc import Callable, Sequence
 from threading import Event
@@ -12,23 +12,23 @@ from riskline.worker.scoring.sweeper import Rounds
 
 
 class Side(NamedTuple):
-    """What a process does for one queue: its RQ queue, what runs beside the jobs, and the job itself."""
+    """The part for one queue: its RQ queue, the sweeper that runs beside the jobs, and the job."""
 
     rq_queue: str
     tickets: Tickets
     sweeper: Rounds
     job: Callable[[], None]
     close: Callable[[], None] = lambda: None
-    """Ends what goes on beside the jobs, once the process was told to stop."""
+    """Ends the background work, once the process was told to stop."""
     alive: Callable[[], bool] = lambda: True
-    """Whether what goes on beside the jobs still does."""
+    """True while the background work runs."""
 
 
 class Process(NamedTuple):
-    """What both kinds of worker are made of."""
+    """The common parts of both kinds of worker."""
 
     redis: Redis
-    """With RQ's tickets."""
+    """The Redis of RQ's tickets."""
     sweep_redis: Redis
     store: Sequence[Redis]
     """The shards of the store, by their number."""

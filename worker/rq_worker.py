@@ -1,4 +1,4 @@
-"""RQ's worker as we need it: in one thread with the model, for tickets alone, ended in order, without chatter."""
+"""RQ's worker, changed: one thread with the model, tickets only, orderly shutdown, few log lines."""
 
 import logging
 import signal
@@ -27,33 +27,33 @@ from riskline.worker.scoring.rq_job import TicketJob
 log = get_logger(__name__)
 
 STOP_SECONDS = 8.0
-"""After which a worker that was told to stop ends, whatever Redis does; what it holds is another's when its lease is
+"""A worker that was told to stop ends within this time, whatever Redis does; its claims go to others when its lease is
 over."""
 
 
 class QueueWorker(SimpleWorker):
-    """RQ's worker without a fork: what is loaded before the first job, such as the model, stays.
+    """RQ's worker without a fork: the model and whatever else is loaded before the first job stays.
 
-    It has one function, which each ticket runs; whatever else is in RQ's queue, or comes by RQ's channel, it leaves.
+    It has one function, which each ticket runs. It refuses other jobs, and ignores RQ's command channel.
     """
 
     run: Callable[[], None]
-    """What it does for a ticket."""
+    """The function that a ticket runs."""
 
     refused: Outage
-    """Is told of jobs that are no tickets."""
+    """The outage that counts jobs that are no tickets."""
 
     stopping: Event
-    """Set by the signal to stop; a drain looks at it."""
+    """Set by the stop signal; a drain checks it."""
 
     pulse: Pulse
-    """Says whether a drain runs, also one that is no job."""
+    """The pulse, which knows whether a drain runs, also outside a job."""
 
     outage: Outage
-    """Is over once a job is executed."""
+    """The outage that is over once a job is executed."""
 
     tickets_apart = False
-    """The Redis of the tickets has nothing else: where it is away, there may be work all the same."""
+    """The tickets have a Redis of their own: while it is away, there may be work all the same."""
 
     _in_job = False
 
@@ -65,7 +65,7 @@ class QueueWorker(SimpleWorker):
         return cls([queue], **kinds, worker_ttl=worker_ttl_seconds, log_job_description=False)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Runs a ticket in this thread; what is no ticket is removed, unread."""
+        """Runs a ticket in this thread; removes any other job unread."""
         if not isinstance(job, TicketJob) or not job.is_ticket_of(queue.name):
             self._refuse(job, queue)
             return
@@ -85,16 +85,16 @@ class QueueWorker(SimpleWorker):
             self.connection.delete(job.key)
 
     def subscribe(self) -> None:
-        """Takes no commands by RQ's channel: a process is stopped by a signal, which not everybody can send."""
+        """Accepts no commands by RQ's channel: anyone with access to Redis could send one. Signals stop a process."""
 
     def clean_group_registries(self) -> None:
-        """There are no groups of tickets."""
+        """Does nothing: tickets have no groups."""
 
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
-        """The sign of life that RQ gives before each wait for a ticket.
+        """RQ's heartbeat before each wait for a ticket.
 
         Raises:
-            StoreUnavailableError: the tickets are away, and RQ alone would wait for them for longer and longer.
+            StoreUnavailableError: the tickets' Redis is away; RQ alone would wait longer and longer.
         """
         try:
             super().heartbeat(*args, **kwargs)
@@ -104,7 +104,7 @@ class QueueWorker(SimpleWorker):
             raise
 
     def teardown(self) -> None:
-        """RQ's goodbye; where the tickets are away, what waits elsewhere shall not wait until nobody has heard it."""
+        """Unregisters from RQ; skipped where the tickets' Redis is away, so that transactions need not wait for it."""
         if self.tickets_apart and self.outage.lasts:
             self.unsubscribe()
         else:
@@ -112,25 +112,25 @@ class QueueWorker(SimpleWorker):
 
     @property
     def connection_timeout(self) -> int:
-        """How long an answer may take, in seconds; RQ's own is longer than a lease."""
+        """The longest wait for an answer, in seconds; RQ's own is longer than a lease."""
         return int(self.dequeue_timeout) + 1
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Ends the job that runs, or the wait for one; needs no Redis, as RQ's own would."""
+        """Ends the running job, or the wait for one; unlike RQ's own, it needs no Redis."""
         del signum, frame
         self._stop_requested = True
         _stop(self.stopping, busy=self._in_job or self.pulse.drains)
 
 
 class OutagesOnce(logging.Filter):
-    """Says once what RQ says of an outage of Redis at each attempt, some of it with a traceback."""
+    """A log filter: RQ logs an outage of Redis at each attempt, this passes it on once."""
 
     def __init__(self, outage: Outage) -> None:
         super().__init__()
         self._outage = outage
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is about something else."""
+        """True where the line is not about an outage."""
         raised = record.exc_info[1] if record.exc_info else None
         arguments = record.args if isinstance(record.args, tuple) else ()
         faults = [each for each in (raised, *arguments) if isinstance(each, RedisError | OSError)]
@@ -141,10 +141,10 @@ class OutagesOnce(logging.Filter):
 
 
 def heed_signals(stopping: Event, pulse: Pulse) -> None:
-    """Stops in order also before RQ takes the signals, which it does not where a full Redis refuses it.
+    """Handles stop signals also while RQ does not: before it starts, and where a full Redis refuses it.
 
     Raises, when the signal comes and no drain runs:
-        StopRequested: wherever the process is then.
+        StopRequested: in the main thread.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -155,7 +155,7 @@ def heed_signals(stopping: Event, pulse: Pulse) -> None:
 
 
 def _stop(stopping: Event, *, busy: bool) -> None:
-    """Ends the process in time; at once, by the exception, where it is not busy. A second request changes nothing."""
+    """Ends the process within STOP_SECONDS; an idle one at once, by an exception. Ignores a second request."""
     if stopping.is_set():
         return
     stopping.set()

@@ -13,7 +13,7 @@ FAR_BELOW, BELOW, ABOVE, FAR_ABOVE = 1, 10, 90, 99
 """The percentiles beyond which a value is not usual."""
 
 COMMON = 10
-"""The most percentiles, of a hundred, that one usual value takes up."""
+"""A nominal value of at least this many percent of the training rows is common."""
 
 PRECISE_BELOW, PLAIN_BELOW = 0.1, 1e15
 """Numbers from the one to the other are written with cents, others with three figures."""

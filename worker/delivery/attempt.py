@@ -1,4 +1,4 @@
-"""One attempt to deliver a callback: the request, what becomes of it, and what is kept."""
+"""One attempt to deliver a callback: the request, its outcome, and its record."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from riskline.worker.delivery.outbound import Outbound, ReceiverResponse
 log = get_logger(__name__)
 
 MOST_LOSSES = 10
-"""Workers that may be lost with one callback before it is given up: bad luck does not come so often."""
+"""Workers lost with one callback before it is given up: more losses are no chance."""
 
 CONTENT_TYPE = {"content-type": "application/json"}
 USER_AGENT = f"Riskline/{version('riskline')}"
@@ -42,7 +42,7 @@ class Sender(Protocol):
 
 
 class Attempt:
-    """What is kept of one attempt."""
+    """The record of one attempt."""
 
     def __init__(self, *, error: str | None = None) -> None:
         self.at = utc_now()
@@ -53,7 +53,7 @@ class Attempt:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Measures what is done meanwhile."""
+        """Measures the duration of the block."""
         self.at, began = utc_now(), time.perf_counter()
         try:
             yield
@@ -61,7 +61,7 @@ class Attempt:
             self.latency_ms = round((time.perf_counter() - began) * 1000, 1)
 
     def shown(self) -> dict[str, object]:
-        """As clients and operators see it."""
+        """The attempt as clients and operators see it."""
         return {
             "at": self.at,
             "status": self.status,
@@ -72,7 +72,7 @@ class Attempt:
 
 
 class Courier:
-    """Makes attempts, and says what becomes of each."""
+    """Makes attempts, and decides the outcome of each."""
 
     def __init__(
         self, *, sender: Sender, signer: Signer, allowed: Allowed, schedule: Schedule, tracing: Tracing | None = None
@@ -84,7 +84,7 @@ class Courier:
         self._schedule = schedule
 
     async def attempted(self, due: Due) -> Attempted:
-        """Makes the attempt, where one is to be made; what is to be kept of it."""
+        """Makes the attempt, where one is due; returns its outcome."""
         attempt = Attempt()
         if "url" not in due.event:
             return self._given_up(due, attempt, "what is kept of it cannot be read")
@@ -110,7 +110,7 @@ class Courier:
             return Attempted(due, CallbackEvent.DELIVER, attempt=attempt.shown(), host_works=True)
         if answer.status == GONE:
             return self._given_up(due, attempt, "the receiver wants no more of it (410)", host_works=True)
-        # who answers, whatever it is, works: other URLs of the host may be all right
+        # a host that answers works, whatever the answer: its other URLs may be all right
         return self.failed(due, attempt, host_works=True, retry_after_seconds=_seconds(answer.retry_after))
 
     async def _post(self, due: Due, target: CallbackUrl, attempt: Attempt) -> ReceiverResponse:
@@ -126,7 +126,7 @@ class Courier:
 
     @contextmanager
     def _span(self, due: Due, target: CallbackUrl, headers: dict[str, str]) -> Iterator[Callable[[int], None]]:
-        """The span of an attempt, as OpenTelemetry's conventions for HTTP clients have it, where there is to be one."""
+        """The span of an attempt, by OpenTelemetry's conventions for HTTP clients, where the trace is recorded."""
         status: list[int] = []
         if self._tracing is None or not is_sampled(due.event.get("traceparent")):
             yield status.append
@@ -154,12 +154,12 @@ class Courier:
         host_works: bool | None = None,
         retry_after_seconds: float | None = None,
     ) -> Attempted:
-        """What is to be kept of an attempt that failed: its callback waits for another, or is given up."""
+        """The outcome of a failed attempt: the callback waits for another, or is given up."""
         wait = self._schedule.after(due.step + 1, retry_after_seconds=retry_after_seconds)
         if wait is None:
             reason = f"the last of {due.step + 1} attempts failed: {attempt.error or f'status {attempt.status}'}"
             return self._given_up(due, attempt, reason, host_works=host_works)
-        # expected: a receiver that is away fails each of its callbacks, and each attempt is kept
+        # expected: a receiver that is away fails each of its callbacks, and each attempt is recorded
         log.debug(
             "callback failed", status=attempt.status, error=attempt.error, next_seconds=round(wait, 1), **_trace(due)
         )
@@ -173,7 +173,7 @@ class Courier:
 
 
 async def send_test_event(url: str, settings: Settings) -> dict[str, object]:
-    """One attempt to deliver an event of no transaction: what would be kept of it."""
+    """Makes one attempt to deliver a test event; returns its record."""
     attempt = Attempt()
     data = {"message": "This is a test; no transaction was decided."}
     body = event_body(TEST_EVENT, data, happened_at=utc_now())
@@ -192,7 +192,7 @@ async def send_test_event(url: str, settings: Settings) -> dict[str, object]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """What Retry-After asks for, by its number of seconds or its date (RFC 9110); None where it says neither."""
+    """The seconds of a Retry-After header, a number or a date (RFC 9110); None where it is neither."""
     if retry_after is None:
         return None
     try:

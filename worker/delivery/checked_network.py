@@ -15,16 +15,16 @@ from riskline.shared.webhooks.url import Allowed, CallbackUrl, check_addresses
 from riskline.worker.delivery.delivery_errors import DeliveryError
 
 CONNECT_SECONDS = 5.0
-"""For the look-up and the connection together, and again for TLS."""
+"""The time for look-up and connection together, and again for TLS."""
 
 ANSWER_BYTES = 32 * 1024
-"""That a receiver may send before its answer begins: headers, interim answers (1xx), HTTP/2's own frames."""
+"""The most bytes before the answer's body: headers, interim answers (1xx), HTTP/2's own frames."""
 READ_BYTES = 2048
-"""Taken at once: a receiver that sends without end then holds up the others for a few milliseconds at a time."""
+"""Bytes of one read: a receiver that sends without end then delays the others by a few milliseconds at a time."""
 
 LOOK_UP_THREADS = 64
 LOOK_UP_SECONDS = 30.0
-"""For how long the addresses of a host are used again: slow name servers of some hosts then hold up only new ones."""
+"""The time a host's addresses are reused: slow name servers then delay new hosts only."""
 MOST_HOSTS = 1000
 
 MOST_ADDRESSES = 4
@@ -32,7 +32,7 @@ MOST_ADDRESSES = 4
 
 
 class Resolver:
-    """Looks hosts up in threads of its own, so that slow name servers hold up nothing else."""
+    """Looks hosts up in separate threads, so that slow name servers delay nothing else."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(LOOK_UP_THREADS, thread_name_prefix="look-up")
@@ -51,7 +51,7 @@ class Resolver:
             look_up = loop.run_in_executor(self._threads, _look_up, host)
             self._under_way[host] = look_up
             look_up.add_done_callback(partial(self._keep, host))
-        # one that waits no more must not end it for the others
+        # a cancelled waiter must not end the look-up for the others
         return await asyncio.shield(look_up)
 
     def _keep(self, host: str, look_up: "asyncio.Future[list[str]]") -> None:
@@ -64,7 +64,7 @@ class Resolver:
             self._known.popitem(last=False)
 
     def close(self) -> None:
-        """Ends the threads once their look-ups end."""
+        """Ends the threads after their present look-ups."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -77,7 +77,7 @@ def _look_up(host: str) -> list[str]:
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to the addresses that the target's host has, once all were checked; to sockets of this machine never."""
+    """Connects to the addresses of the target's host after all were checked; never to Unix sockets."""
 
     def __init__(self, target: CallbackUrl, *, allowed: Allowed, resolver: Resolver) -> None:
         self._target = target
@@ -86,7 +86,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         self._network = httpcore.AnyIOBackend()
         self._stream: httpcore.AsyncNetworkStream | None = None
         self.left = ANSWER_BYTES
-        """Bytes that may be read yet."""
+        """Bytes that may still be read."""
 
     async def connect_tcp(
         self,
@@ -96,7 +96,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,  # noqa: ARG002 - same
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - same
     ) -> httpcore.AsyncNetworkStream:
-        """A metered stream to the first of the addresses that takes a connection."""
+        """A metered stream to the first address that accepts a connection."""
         target = self._target
         if (host, port) != (target.host, target.port):
             raise RuntimeError("a connection was asked for that is not the target's")
@@ -126,13 +126,13 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         raise last
 
     async def aclose(self) -> None:
-        """Closes what was connected."""
+        """Closes the connection."""
         if self._stream is not None:
             await self._stream.aclose()
 
 
 class _MeteredStream(httpcore.AsyncNetworkStream):
-    """Reads no more than the network's meter allows, and lets others have their turn between two reads."""
+    """Reads no more than the meter allows, and yields to other tasks between two reads."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, meter: CheckedNetwork) -> None:
         self._stream = stream
@@ -144,7 +144,7 @@ class _MeteredStream(httpcore.AsyncNetworkStream):
         data = await self._stream.read(min(max_bytes, READ_BYTES), timeout)
         self._meter.left -= len(data)
         if len(data) == READ_BYTES:
-            # more is there: where it always is, nothing else would end this turn
+            # more is there already: without this a fast sender would never yield
             await asyncio.sleep(0)
         return data
 

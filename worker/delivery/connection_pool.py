@@ -1,4 +1,4 @@
-"""Connections to the receivers of callbacks: what each takes to be used again or closed, and those kept idle."""
+"""Connections to the receivers of callbacks, and the pool of idle ones."""
 
 import ssl
 from collections import OrderedDict, defaultdict
@@ -11,11 +11,11 @@ from riskline.shared.webhooks.url import Allowed, CallbackUrl
 from riskline.worker.delivery.checked_network import CheckedNetwork, Resolver
 
 KEEP_SECONDS = 4.0
-"""For how long a connection is kept idle: servers close theirs after 5 s, and a request sent just then is lost."""
+"""The idle time of a connection: servers close theirs after 5 s, and a request sent just then is lost."""
 
 
 class Connection:
-    """A connection of httpcore's, and what it takes to close it in whatever state it is."""
+    """A connection of httpcore's that can be closed in any state."""
 
     def __init__(
         self, target: CallbackUrl, *, allowed: Allowed, resolver: Resolver, ssl_context: ssl.SSLContext
@@ -32,11 +32,11 @@ class Connection:
         )
 
     def allow(self, byte_count: int) -> None:
-        """How much the receiver may send from now on until this is called again."""
+        """Sets how many bytes the receiver may send from now on."""
         self._network.left = byte_count
 
     def is_reusable(self) -> bool:
-        """Whether the next request can go over it: its answer has ended, and nothing was sent that nobody asked for."""
+        """True where another request can use the connection: the answer has ended, and no further bytes came."""
         inner = getattr(self.http, "_connection", None)
         if isinstance(inner, httpcore.AsyncHTTP11Connection):
             left, _ = inner._h11_state.trailing_data  # noqa: SLF001  # it would be taken for the next answer
@@ -44,15 +44,15 @@ class Connection:
         return self.http.is_idle()
 
     async def close(self) -> None:
-        """Closes it; what goes wrong at that is of no interest."""
-        # the one below, too: where TLS was not finished, httpcore does not know of it
+        """Closes the connection; ignores errors."""
+        # the connection below, too: httpcore does not know it until TLS is finished
         for each in (self.http, self._network):
             with suppress(Exception):
                 await each.aclose()
 
 
 class ConnectionPool:
-    """Idle connections, at most `limit`; those that were used last are used first, and the others expire."""
+    """Idle connections, at most `limit`; the last used is taken first, and the others expire."""
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
@@ -61,7 +61,7 @@ class ConnectionPool:
         self._by_origin: defaultdict[tuple[str, str], dict[Connection, None]] = defaultdict(dict)
 
     async def take(self, target: CallbackUrl) -> Connection | None:
-        """One that is open, as far as is known; None where there is none."""
+        """An idle connection to the target that seems open; None where there is none."""
         origin = _origin(target)
         while origin in self._by_origin:
             connection = next(reversed(self._by_origin[origin]))
@@ -72,7 +72,7 @@ class ConnectionPool:
         return None
 
     async def put(self, connection: Connection) -> None:
-        """Keeps it, and closes those that were kept too long or are too many."""
+        """Keeps a connection; closes expired ones, and the oldest above the limit."""
         self._by_age[connection] = None
         self._by_origin[connection.origin][connection] = None
         while self._by_age and (self._closed or len(self._by_age) > self._limit or self._oldest.http.has_expired()):
@@ -81,7 +81,7 @@ class ConnectionPool:
             await oldest.close()
 
     async def close(self) -> None:
-        """Closes them all, and from now on what comes to be kept."""
+        """Closes all connections, and those that are put later."""
         self._closed = True
         while self._by_age:
             oldest = self._oldest
@@ -101,9 +101,9 @@ class ConnectionPool:
 
 
 def create_ssl_context() -> ssl.SSLContext:
-    """What the certificates of receivers are verified with."""
+    """The TLS context that verifies receivers' certificates."""
     context = ssl.create_default_context()
-    # beside what the system has, as an image may have nothing
+    # beside the system's certificates, since an image may have none
     context.load_verify_locations(certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -1,4 +1,4 @@
-"""Delivers callbacks: takes those that are due, many at a time, and keeps what became of each attempt."""
+"""Delivers callbacks: takes due ones, many at a time, and writes the outcome of each attempt."""
 
 import asyncio
 import time
@@ -22,26 +22,26 @@ from riskline.worker.scoring.measurements import measured_attempt
 log = get_logger(__name__)
 
 LIMIT = 500
-"""Attempts under way at a time: as many receivers of 200 ms take 2,500 a second, more than one process can send."""
+"""Attempts in flight: at 200 ms each that is 2,500 a second, more than one process can send."""
 
 RESERVED = 5
-"""The part of the limit, one in so many, that is kept for hosts with next to nothing under way."""
+"""One in this many places is reserved for hosts with next to nothing in flight."""
 
 GATHER_SECONDS = 0.025
-"""For how long attempts that end are gathered, so that they share a call of Redis, and one write to its disk: those who
-decide wait for each of them."""
+"""Finished attempts are gathered for this long, to share a Redis call and its write to disk: scoring workers
+wait for each of these."""
 
 LOOK_SECONDS = 1.0
-"""How often it is looked at whether something is due, whatever wakes."""
+"""The interval of checks for due callbacks without a wake-up."""
 
 STOP_SECONDS = 4.0
-"""What attempts under way are given when the worker is to stop; those left are due again at once, for another."""
+"""The time for attempts in flight when the worker stops; the rest is due again at once, for another worker."""
 
 REDIS_PAUSE_SECONDS = 1.0
 
 
 class Deliverer:
-    """One delivery worker's attempts."""
+    """The deliverer of one shard's callbacks."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Deliverer:
         measure: Callable[[Measured], None] = lambda _measured: None,
         tracing: Tracing | None = None,
     ) -> None:
-        """`measure` is told of each attempt."""
+        """`measure` is called with each attempt."""
         self._queue = queue
         self._measure = measure
         self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule, tracing=tracing)
@@ -71,13 +71,13 @@ class Deliverer:
 
     @property
     def idle_seconds(self) -> float:
-        """For how long nothing has been under way or due."""
+        """Seconds without attempts in flight or due."""
         return time.monotonic() - self._busy_at
 
     async def run(self, *, active: Callable[[], bool], stopping: Callable[[], bool]) -> None:
-        """Delivers what is due while it is active, ends what is under way whether or not, and stops when it is to.
+        """Takes due callbacks while `active()`, finishes attempts in flight in any case, and ends once `stopping()`.
 
-        An outage of Redis is waited out: what became of attempts is kept until it can be written down.
+        An outage of Redis is waited out: outcomes are kept until they can be written.
         """
         self._busy_at = time.monotonic()
         waking = asyncio.create_task(self._wake(active, stopping))
@@ -85,7 +85,7 @@ class Deliverer:
             try:
                 seconds = await self._turn(takes=active())
             except Exception:
-                # the loop is what delivers for as long as the process lives: it outlives a mistake
+                # the loop must outlive a bug: nothing else delivers in this process
                 log.exception("a turn failed")
                 seconds = LOOK_SECONDS
             await self._until_something(seconds)
@@ -97,7 +97,7 @@ class Deliverer:
         self._something.set()
 
     async def _turn(self, *, takes: bool) -> float:
-        """Keeps what has ended, takes what is due; the seconds until there may be more."""
+        """Writes finished attempts and takes due callbacks; returns the seconds until the next turn."""
         if self._under_way or self._ended:
             self._busy_at = time.monotonic()
         room = self._limit - len(self._under_way)
@@ -138,14 +138,14 @@ class Deliverer:
         # redis-py may swallow a cancellation
         while not stopping():
             if not active():
-                # what wakes is for who takes
+                # wake-ups are for a deliverer that takes callbacks
                 await asyncio.sleep(LOOK_SECONDS / 10)
                 continue
             try:
                 await self._queue.wait(LOOK_SECONDS)
                 self._something.set()
             except StoreUnavailableError:
-                # the turns meet it, too, and say so
+                # the turns meet the same error, and log it
                 await asyncio.sleep(REDIS_PAUSE_SECONDS)
 
     def _start(self, due: Due) -> None:
@@ -170,13 +170,13 @@ class Deliverer:
         except Exception:
             log.exception("a delivery failed", transaction_id=due.transaction_id, **log_fields(due.event))
             ended = self._courier.failed(due, Attempt(error="the delivery worker failed; its log says why"))
-        # only now: what has ended meanwhile was taken away with its list
+        # only now: the list of finished attempts may have been replaced meanwhile
         self._ended.append(ended)
         if ended.attempt is not None:
             self._measure(measured_attempt(ended.attempt))
 
     async def _end(self) -> None:
-        """Gives attempts under way their time, and what is left of them back."""
+        """Waits for attempts in flight, then gives the rest back."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
         for task in list(self._under_way):
@@ -187,19 +187,19 @@ class Deliverer:
             if self._ended:
                 await self._queue.finish(self._ended)
         except StoreUnavailableError as error:
-            # their leases end, and they are tried again
+            # their leases end, and they are retried
             self._outage.failed(error, lost=len(self._ended))
 
 
 class Deliverers:
-    """One deliverer for each shard of the store, so that one which is away holds up no callbacks of the others."""
+    """One deliverer for each shard, so that a shard which is away delays no callbacks of the others."""
 
     def __init__(self, deliverers: Sequence[Deliverer]) -> None:
         self._deliverers = tuple(deliverers)
 
     @property
     def idle_seconds(self) -> float:
-        """For how long nothing has been under way or due in any of them."""
+        """Seconds without attempts in flight or due in any of them."""
         return min(each.idle_seconds for each in self._deliverers)
 
     async def run(self, *, active: Callable[[], bool], stopping: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Why there is no answer to a callback: the errors, and what went wrong, in words an operator can use."""
+"""The errors of a delivery without an answer, in words for an operator."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ NO_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI
 
 
 class DeliveryError(RisklineError):
-    """There was no answer: why, as an operator needs it."""
+    """There was no answer; the message says why."""
 
 
 class RefusedAddressError(DeliveryError):
@@ -44,7 +44,7 @@ class LostError(DeliveryError):
 
 
 def delivery_error(error: Exception) -> DeliveryError | None:
-    """What an exception of the libraries' means for the delivery; None where it is a fault of our own."""
+    """The delivery error of a library's exception; None where it is a bug of Riskline."""
     reason = _reason(error)
     if reason is None:
         return None
@@ -52,7 +52,7 @@ def delivery_error(error: Exception) -> DeliveryError | None:
 
 
 def _reason(error: Exception) -> str | None:
-    """What went wrong, by the cause of it that says most; None where it is a fault of our own."""
+    """The reason by the most telling cause of an exception; None where it is a bug of Riskline."""
     causes = list(_causes(error))
     for cause in causes:
         reason = _telling_reason(cause)
@@ -84,7 +84,7 @@ def _telling_reason(error: BaseException) -> str | None:  # noqa: PLR0911 - one 
         case h11.RemoteProtocolError(error_status_hint=hint):
             return "sent headers that are too long" if hint == HEADERS_TOO_LARGE else INVALID
         case httpcore.LocalProtocolError() | h2.exceptions.H2Error() | hpack.HPACKError() | ValueError():
-            # a ValueError is what httpcore makes of a status that is no number
+            # httpcore raises ValueError for a status that is no number
             return INVALID
         case OSError(errno=int(number)):
             return os.strerror(number).lower()
@@ -94,7 +94,7 @@ def _telling_reason(error: BaseException) -> str | None:  # noqa: PLR0911 - one 
 def _vague_reason(error: BaseException) -> str | None:
     if isinstance(error, httpcore.ConnectError):
         return "closed the connection before TLS was set up"
-    # uvloop says by a RuntimeError that a connection was reset
+    # uvloop raises RuntimeError for a reset connection
     if isinstance(error, CLOSED) or (isinstance(error, RuntimeError) and "closed" in str(error)):
         return CLOSED_SILENTLY
     return None

@@ -1,4 +1,4 @@
-"""Requests to the receivers of callbacks: each connects only to addresses that were checked, and ends in time.
+"""Requests to the receivers of callbacks; each connects to checked addresses only, and has a deadline.
 
 httpcore is used without its pool: where a request is cancelled while it waits, a connection can be lost to the pool for
 good, and each request looks at all connections. Here a connection belongs to one request and is closed with it, unless
@@ -23,7 +23,7 @@ from riskline.worker.delivery.delivery_errors import DeliveryError, LostError, R
 
 BODY_SECONDS = 1.0
 BODY_BYTES = 16 * 1024
-"""Of an answer's body that are read: 200 characters are kept, the rest only leaves the connection fit for another."""
+"""Bytes read of an answer's body: 200 characters are kept; reading the rest makes the connection reusable."""
 
 HEAD_CHARACTERS = 200
 HEAD_BYTES = 4 * HEAD_CHARACTERS
@@ -36,13 +36,13 @@ OUR_HEADERS = frozenset({"host", "content-length", "user-agent", "accept-encodin
 
 @dataclass(frozen=True)
 class ReceiverResponse:
-    """What a receiver answered."""
+    """A receiver's response."""
 
     status: int
     head: str
     """The first 200 characters of the body, fit for a terminal."""
     latency_seconds: float
-    """Until the status and the headers had come."""
+    """The time until status and headers had come."""
     retry_after: str | None
     """The header as it came."""
 
@@ -61,7 +61,7 @@ class Outbound:
         self._ssl_context = create_ssl_context()
 
     async def post(self, target: CallbackUrl, *, headers: Mapping[str, str], body: bytes) -> ReceiverResponse:
-        """The receiver's answer, whatever its status; the body of it is read as far as it comes quickly.
+        """The receiver's response, whatever its status; its body is read as far as it comes quickly.
 
         Raises:
             RefusedAddressError: the host must not be connected to.
@@ -81,7 +81,7 @@ class Outbound:
             self._free.release()
 
     async def close(self) -> None:
-        """Closes what is open; requests that are still under way close theirs when they end."""
+        """Closes idle connections; requests in flight close theirs when they end."""
         await self._kept.close()
         self._resolver.close()
 
@@ -110,7 +110,7 @@ class Outbound:
             except LostError:
                 if kept is None:
                     raise
-                # the receiver closed it while it was idle, which says nothing of the receiver
+                # the receiver closed an idle connection, which is no failure
 
     def _connection(self, target: CallbackUrl) -> Connection:
         return Connection(target, allowed=self._allowed, resolver=self._resolver, ssl_context=self._ssl_context)
@@ -158,13 +158,13 @@ class Outbound:
 async def _read(response: httpcore.Response, connection: Connection) -> tuple[bytes, bool]:
     """The beginning of the body, and whether the connection can be used again.
 
-    The receiver has answered by now; what becomes of the body changes nothing of that.
+    The receiver has answered by now; an error in the body does not change that.
     """
     head, size = b"", 0
     with suppress(Exception):
         async with (
             asyncio.timeout(BODY_SECONDS),
-            # a generator: left to the garbage collector, it would be closed at some later time
+            # a generator: the garbage collector would close it at some later time
             aclosing(cast("AsyncGenerator[bytes]", aiter(cast("AsyncGenerator[bytes]", response.stream)))) as chunks,
         ):
             connection.allow(BODY_BYTES + ANSWER_BYTES)

@@ -1,4 +1,4 @@
-"""Claim, assess, decide, until nothing waits: what one RQ ticket is good for."""
+"""The drain: claim, assess, decide, until nothing waits. One RQ ticket runs it once."""
 
 import logging
 import time
@@ -30,35 +30,35 @@ from riskline.worker.scoring.spans import ProcessSpans
 log = get_logger(__name__)
 
 LEASE_SECONDS = 5.0
-"""How long a worker that shows no life keeps its claims: well above the time of a batch and of a wait for more."""
+"""The lease of a silent worker's claims: well above the time of a batch and of a wait for more."""
 
 MAX_LOSSES = 3
-"""Processes that may be lost with a transaction before it fails: the first may have been bad luck, which a whole batch
-shares; from then on it is tried in a process beside the worker, alone, and bad luck does not come thrice."""
+"""Processes lost with a transaction before it fails: the first loss may have been chance, which a whole batch
+shares; afterwards it is tried alone in a child process, and chance does not strike three times."""
 
 NOT_THE_ROWS = (BaseTimeoutException, StopRequested, MemoryError)
-"""What may be raised while a row is at work and is not its fault: RQ's limit on a job, its signal, a lack of memory.
-Anything else ends that row alone, also what is no Exception, such as a panic of an extension in Rust."""
+"""Exceptions during a row that are not its fault: RQ's limit on a job, a stop signal, a lack of memory.
+Any other fails that row only, also one that is no Exception, such as a panic of an extension in Rust."""
 
 WAIT_SECONDS = 1.0
-"""How long one wait for more may take: well below the lease, which the claim after it renews."""
+"""The longest wait for more: well below the lease, which the next claim renews."""
 
 STUCK_SECONDS = 1.0
-"""A call of Redis that takes longer is a fault of Redis, and no measure of how fast a worker is."""
+"""A Redis call that takes longer is an outage, and not counted in a worker's pace."""
 
 HOT_WAITS = 5
-"""Waits in vain before going back to RQ, which costs 7 ms a ticket: nobody pays that who comes more often."""
+"""Empty waits before returning to RQ. Returning costs 7 ms; work that arrives more often never pays it."""
 
 
 Count = Callable[[Sequence[Record], Sequence[Decision]], None]
-"""Is told the decisions of records that were assessed together."""
+"""Called with the records and the decisions of one batch."""
 
 
 NO_SPANS = ProcessSpans()
 
 
 def _count_nothing(_records: Sequence[Record], _decisions: Sequence[Decision]) -> None:
-    """Where nobody wants to know."""
+    """Ignores a batch; the default."""
 
 
 def drain(
@@ -75,13 +75,13 @@ def drain(
     spans: ProcessSpans = NO_SPANS,
     later: Callable[[int], None] = lambda _transactions: None,
 ) -> int:
-    """Decides what waits, until nothing has come for a while or the time is over; how many were decided.
+    """Decides waiting transactions until none has come for a while or the time is over; returns their number.
 
     `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed, and
     `time_batch` with the size of each that was decided and the seconds that it took, the claim of the next included.
 
-    What a later release accepted is left to its workers; `later` is told how many of a batch that were. Where nothing
-    else waits this ends, to look again with another ticket.
+    Transactions of a later release are left to its workers; `later` gets their number in a batch. Where nothing
+    else waits the drain ends, and another ticket looks again.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
@@ -93,7 +93,7 @@ def drain(
         while max(in_vain, met_again) < HOT_WAITS and not time_is_over():
             if claimed.rows:
                 claimed, left = _left_to_later(claimed)
-                # once round the line, and all of it is of a later release
+                # once through the queue, and all of it is of a later release
                 met_again = met_again + 1 if left and left <= met else 0
                 met |= left
                 began = time.perf_counter()
@@ -110,7 +110,7 @@ def drain(
                 total += decided
                 later(len(left))
                 if any(each.callback is not None for each in done):
-                    # else the delivery workers see for themselves, within a second
+                    # else the delivery workers find out by themselves, within a second
                     with suppress(StoreUnavailableError):
                         announce()
             else:
@@ -120,7 +120,7 @@ def drain(
 
 
 def _left_to_later(claimed: Claimed) -> tuple[Claimed, set[str]]:
-    """The claimed rows that this release can read, and the ids of those that it cannot."""
+    """The claimed rows that this release can read, and the ids of the others."""
     left = {transaction_id for transaction_id, record in claimed.rows if record and is_later(record)}
     if not left:
         return claimed, left
@@ -131,7 +131,7 @@ def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gi
     if not gives_back:
         return queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
     decided = queue.decide(worker, done) if done else 0
-    # last: what others of this release have accepted shall not wait behind it
+    # to the end of the queue: this release's transactions must not wait behind them
     queue.leave(worker, last=True)
     return decided, NOTHING
 
@@ -139,7 +139,7 @@ def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gi
 def _outlived(
     claimed: Claimed, model: Model, transaction_class: type[TransactionModel]
 ) -> tuple[Claimed, list[Outcome]]:
-    """What of a claim no process is lost with, and the failures of the rest."""
+    """The rows of a claim that end no process, and the failures of the others."""
     if claimed.losses == 1:
         log.warning("a worker was lost with these; trying them in another process", transactions=len(claimed.rows))
 
@@ -164,7 +164,7 @@ def outcomes(
     transaction_class: type[TransactionModel],
     count: Count = _count_nothing,
 ) -> list[Outcome]:
-    """What becomes of each claimed transaction; one that cannot be decided fails alone, with its reason."""
+    """The outcome of each claimed transaction; one that cannot be decided fails alone, with its reason."""
     results: list[Outcome] = []
     transactions: list[TransactionModel] = []
     records: list[Record] = []
@@ -213,7 +213,7 @@ def _transaction(
                 raise each from None
         names, at = sorted(map(raised_at, raised)), [where(each) for each in raised]
         fields = sorted({str(detail["loc"][0]) for detail in first_errors(error) if detail["loc"]})
-        # a bug of the team's class is for who watches errors
+        # a bug of the team's class is logged as an error
         (log.error if raised else log.warning)(
             "transaction failed",
             transaction_id=transaction_id,
@@ -229,11 +229,11 @@ def _transaction(
     except NOT_THE_ROWS:
         raise
     except BaseException as error:
-        # a team's own class, or a record that something else wrote: the others in the batch must not wait for it
+        # a team's own class, or a record of another program: it must not stop the others of the batch
         log.exception("transaction failed", transaction_id=transaction_id, **log_fields(record))
         return failed(transaction_id, record, f"the transaction class raised {raised_at(error)}")
     if transaction.transaction_id != transaction_id:
-        # else that one would be decided by this one's values, and this one never
+        # else the other transaction would be decided by this one's values, and this one never
         return _unreadable(transaction_id, record, "transaction: it is of another id")
     return transaction
 
@@ -254,7 +254,7 @@ def _outcome_alone(
 
 
 def _undecidable(transaction_id: str, record: Record | None) -> Outcome:
-    """What becomes of one that is not queued: it fails where nobody can read what it is, else it stays as it is."""
+    """The outcome of a transaction that is not queued: it fails where its record is unreadable, else it stays."""
     if record is None:
         log.error("an accepted transaction has no record", transaction_id=transaction_id)
     elif (flawed := flaw(record)) is not None:
@@ -268,5 +268,5 @@ def _unreadable(transaction_id: str, record: Record, flawed: str) -> Outcome:
 
 
 def _is_queued(record: Record | None) -> TypeGuard[Record]:
-    """Whether it is one to decide: whatever else is in Redis must not keep those behind it waiting."""
+    """True for the record of a queued transaction; anything else in Redis must not block those behind it."""
     return record is not None and record.get("status") == Status.QUEUED and flaw(record) is None

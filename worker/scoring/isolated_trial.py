@@ -1,4 +1,4 @@
-"""Tries rows in a process of its own, which may end over them; the worker then knows the culprit, and goes on."""
+"""Tries rows in a child process, which a row may end; the worker then knows the fatal row, and goes on."""
 
 import logging
 import os
@@ -16,11 +16,11 @@ Row = TypeVar("Row")
 Attempt = Callable[[Sequence[Row]], object]
 
 SILENT_SECONDS = 10.0
-"""How long a try may say nothing: a whole batch takes milliseconds, or seconds with a slow class. A try that is longer
-says nothing of its rows: the worker goes on as if there had been none."""
+"""The longest silence of a child: a whole batch takes milliseconds, or seconds with a slow class. A longer silence
+proves nothing about the rows: the worker goes on as if there had been no trial."""
 
 ENDS_SECONDS = 60.0
-"""When a try ends by itself whose worker has ended before."""
+"""A child whose worker has ended ends by itself after this time."""
 
 WORKS_ON, DONE = b".", b"!"
 
@@ -28,9 +28,9 @@ WORKS_ON, DONE = b".", b"!"
 def without_fatal_rows(
     claimed: Claimed, attempt: Attempt[tuple[str, Record | None]], *, most_losses: int
 ) -> tuple[Claimed, list[tuple[str, Record | None, int]]]:
-    """The claim without the rows that end whoever assesses them, and those, with how many processes were lost.
+    """The claim without its fatal rows, and those rows, each with the number of lost processes.
 
-    Where no worker was lost of late, nothing is tried: what it costs would be paid for nothing.
+    Nothing is tried unless a worker was lost lately: a trial doubles the cost of a batch.
     """
     if not claimed.rows or not (claimed.losses or claimed.lost_of_late):
         return claimed, []
@@ -44,9 +44,9 @@ def without_fatal_rows(
 
 
 def fatal_rows(rows: Sequence[Row], attempt: Attempt[Row], *, times: int) -> dict[int, int]:
-    """The places of rows that end each of so many processes that try them, with how many those were.
+    """The places of rows that end `times` child processes in a row, each with that number.
 
-    All are tried at once; only where that ends their process are they tried one after another.
+    All rows are tried together first; only where that ends the child are they tried one by one.
     """
     found: dict[int, int] = {}
     if _first_fatal(rows, attempt, together=True) is None:
@@ -58,19 +58,19 @@ def fatal_rows(rows: Sequence[Row], attempt: Attempt[Row], *, times: int) -> dic
         while ended < times and _first_fatal([rows[begin]], attempt) is not None:
             ended += 1
         if ended == times:
-            # else it was chance: another process, or somebody, has ended it
+            # else it was chance: something else has ended the child
             found[begin] = ended
         begin += 1
     return found
 
 
 def _first_fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool = False) -> int | None:
-    """The place of the row that ended a process which tried them; None where all were tried, or that cannot be told."""
+    """The place of the row that ended the child; None where all were tried, or the row is unknown."""
     if not rows:
         return None
     reads, writes = os.pipe()
     with warnings.catch_warnings():
-        # of threads that the child does not have: it runs nothing but the model and the class, and ends
+        # the warning is about threads; the child runs only the model and the class, and ends
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -87,7 +87,7 @@ def _first_fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool =
 
 
 def _output_of_child(reads: int) -> bytes | None:
-    """What the child says until it ends; None where it says nothing for too long."""
+    """The child's output until it ends; None where it is silent for too long."""
     ready = select.poll()
     ready.register(reads, select.POLLIN)
     said = b""
@@ -100,7 +100,7 @@ def _output_of_child(reads: int) -> bytes | None:
 
 
 def _try_here(parts: Sequence[Sequence[Row]], attempt: Attempt[Row], writes: int) -> None:
-    """The child's life; what it raises is no end of a process, and the worker will meet it, too."""
+    """The child's program. An exception is not fatal: the worker will meet it, too."""
     try:
         logging.disable(logging.CRITICAL)
         for number in (signal.SIGTERM, signal.SIGINT):

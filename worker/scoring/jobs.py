@@ -7,13 +7,13 @@ from riskline.worker.scoring.drain import drain as drain_waiting
 from riskline.worker.scoring.runtime import Runtime, installed
 
 TIME_SLICE_SECONDS = 60.0
-"""How long one ticket may drain: RQ's maintenance and heartbeats come between two tickets."""
+"""The longest drain of one ticket: RQ's maintenance and heartbeats run between two tickets."""
 
 
 def drain() -> None:
     """Decides the waiting transactions, until none have come for a while or the time slice is over.
 
-    An outage of Redis ends it without an error: what was claimed goes back, and a sweep sees to the next ticket.
+    An outage of Redis ends it without an error: claims go back, and a sweep enqueues the next ticket.
     """
     runtime = installed(Runtime)
     end = time.monotonic() + TIME_SLICE_SECONDS
@@ -32,7 +32,7 @@ def drain() -> None:
             time_is_over=lambda: runtime.stopping() or time.monotonic() >= end,
         )
         if time.monotonic() >= end:
-            # there was work until now: the next ticket shall not wait for the next transaction
+            # there was work until now: enqueue the next ticket without waiting for the next transaction
             runtime.tickets.ensure()
     except StoreUnavailableError as error:
         runtime.outage.failed(error)

@@ -1,4 +1,4 @@
-"""What a worker measures is told once a second, beside its work: best effort, and what cannot be told is kept."""
+"""A worker's measurements, published once a second beside its work; kept for the next time where Redis fails."""
 
 import threading
 from collections import Counter
@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 
 class MeasurementBuffer:
-    """Numbers on their way into Redis; added by the thread that works, told by the one beside it."""
+    """A buffer of measurements for Redis; the working thread adds them, the sweeper's thread publishes them."""
 
     def __init__(self, tallies: Tallies) -> None:
         self._tallies = tallies
@@ -22,12 +22,12 @@ class MeasurementBuffer:
         self._kept: Measured = Counter()
 
     def add(self, counts: Measured) -> None:
-        """Keeps what was measured, to be told."""
+        """Adds measurements to the buffer."""
         with self._lock:
             self._kept.update(counts)
 
     def publish(self) -> None:
-        """Says what there is to say; where Redis fails it, the next round does."""
+        """Writes the buffer to Redis; where Redis fails, the next call does."""
         with self._lock:
             counts, self._kept = self._kept, Counter()
         if not counts:
@@ -40,7 +40,7 @@ class MeasurementBuffer:
 
 
 def measured_attempt(attempt: Mapping[str, Any]) -> Measured:
-    """An attempt to deliver a callback as clients see it: how it went, and how long it took."""
+    """The measurements of an attempt to deliver a callback: its outcome and duration."""
     status, milliseconds = attempt["status"], attempt["latency_ms"]
     without = "not_tried" if milliseconds is None else "no_answer"
     outcome = without if status is None else f"{status // 100}xx"

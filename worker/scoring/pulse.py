@@ -1,4 +1,4 @@
-"""What the drain does at the moment, for the thread and the timer that watch over it."""
+"""The state of the drain, for the thread and the timer that supervise it."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ def end_this_process() -> None:
 
 
 class Pulse:
-    """Whether a drain runs, whether claims are left from one that Redis has failed, and which batch is at work."""
+    """The state of the drain: running or not, claims left behind after an outage, the current batch."""
 
     def __init__(self, *, most_cpu_seconds: float = 0.0, end: Callable[[], None] = end_this_process) -> None:
-        """The kernel itself ends the process when one batch has used `most_cpu_seconds` (SIGPROF, setitimer(2)).
+        """The kernel ends the process when one batch has used `most_cpu_seconds` of CPU (SIGPROF, setitimer(2)).
 
-        No Python is asked, which a row may keep from running; 0 sets no such limit.
+        This needs no Python, which a row may block; 0 sets no limit.
         """
         self._most_cpu_seconds = most_cpu_seconds
         self.drains = False
@@ -33,7 +33,7 @@ class Pulse:
 
     @contextmanager
     def holding(self, *, give_back: Callable[[], object]) -> Iterator[None]:
-        """A drain; what it still holds at its end is given back, or left behind where Redis fails that, too."""
+        """Marks a drain; its remaining claims are given back at the end, or left behind where Redis fails."""
         self.drains = True
         try:
             yield
@@ -43,7 +43,7 @@ class Pulse:
             self.give_back(give_back)
 
     def give_back(self, give_back: Callable[[], object]) -> None:
-        """Tries to give back what was left behind."""
+        """Tries to give back the claims left behind."""
         try:
             give_back()
         except StoreUnavailableError:
@@ -52,7 +52,7 @@ class Pulse:
 
     @contextmanager
     def assessing(self) -> Iterator[None]:
-        """One batch with the model; where memory runs out the process ends, and its rows are tried again one by one."""
+        """Marks one batch; a lack of memory ends the process, and the rows are retried one by one."""
         self._batches += 1
         self.batch = self._batches
         if self._most_cpu_seconds:

@@ -1,8 +1,8 @@
-"""An RQ job as a worker takes it: a ticket that says "there is work", or nothing.
+"""An RQ job reduced to a ticket, which says "there is work".
 
-Whoever can write to Redis can write a job, and RQ does what is in one: it imports and calls any function by its path,
-with arguments, before that those of callbacks, and sends webhooks. So of what Redis has of a job nothing is taken but
-its queue, its status and its times; and it is one of ours only where it asks for exactly what a ticket asks for.
+Anyone with access to Redis can write a job, and RQ executes it: it imports and calls any function by its path,
+with arguments, runs callbacks, and sends webhooks. So a worker reads nothing of a job but
+its queue, status and times, and accepts it only where its function is exactly that of a ticket.
 """
 
 import zlib
@@ -18,25 +18,25 @@ from riskline.shared.process.jobs import JOBS, TICKET_FAILURE_TTL_SECONDS, TICKE
 HEEDED = frozenset(
     {"origin", "status", "created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat", "worker_name"}
 )
-"""What RQ itself has written of the job's way, and needs to go on; none of it names code."""
+"""The fields of RQ's own bookkeeping, which it needs; none of them names code."""
 
 MOST_BYTES = 1024
-"""Of what a job asks for: a ticket's is a tenth of that. Whatever is longer is not even unpacked."""
+"""The longest job data that is unpacked; a ticket's is a tenth of that."""
 
 NOTHING_ASKED = orjson.dumps(["", None, [], {}])
 
 
 class TicketJob(Job):
-    """A job that can do nothing but what the worker gives it to do."""
+    """A job that can only run the worker's own function."""
 
     run: Callable[[], None]
-    """What the worker does for a ticket; given by the worker, never by the job."""
+    """The function of a ticket; set by the worker, never by the job."""
 
     asks_for: str | None = None
     """The path of a function without arguments; None where it asks for anything else."""
 
     def restore(self, raw_data: Mapping[bytes | str, bytes]) -> Any:
-        """Takes what is heeded of what Redis has; limits are a ticket's, whatever is written there."""
+        """Reads the HEEDED fields from Redis; its limits are always a ticket's."""
         found = {as_text(name): value for name, value in raw_data.items()}
         heeded: dict[str, Any] = {name: value for name, value in found.items() if name in HEEDED}
         super().restore({**heeded, "data": NOTHING_ASKED})
@@ -44,11 +44,11 @@ class TicketJob(Job):
         self.timeout, self.result_ttl, self.failure_ttl = TICKET_TIMEOUT_SECONDS, 0, TICKET_FAILURE_TTL_SECONDS
 
     def is_ticket_of(self, queue: str) -> bool:
-        """Whether it is a ticket of this queue, in the words of this release or of one before."""
+        """True for a ticket of this queue, by the names of this release or the previous one."""
         return self.origin == queue and self.asks_for is not None and self.asks_for in JOBS[queue].understood
 
     def perform(self) -> None:
-        """Does what a ticket is for; no function is looked up by a name."""
+        """Runs the worker's function; looks up no function by name."""
         self.run()
 
 

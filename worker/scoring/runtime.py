@@ -1,4 +1,4 @@
-"""What a worker process holds for its job: RQ calls it by name, so it finds this here."""
+"""The runtime of a worker process's job, which finds it here since RQ calls the job by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ class ProcessSpans:
         return begun
 
     def end(self, begun: Mapping[str, Span], outcomes: Iterable[Outcome]) -> None:
-        """Ends them, with what became of each."""
+        """Ends the spans, each with its outcome."""
         if not begun:
             return
         for outcome in outcomes:

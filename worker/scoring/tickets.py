@@ -1,4 +1,4 @@
-"""Tickets from a thread of their own: where their Redis hangs, no decision waits for it."""
+"""Tickets enqueued from a separate thread: where their Redis hangs, no decision waits for it."""
 
 import threading
 
@@ -12,16 +12,16 @@ log = get_logger(__name__)
 
 
 class TicketsBeside(Tickets):
-    """Sees to a ticket soon, and keeps nobody waiting for it; what Redis fails a sweep makes up for within a second."""
+    """Enqueues a ticket soon, without blocking the caller; where Redis fails, the next sweep enqueues one."""
 
     def __init__(self, redis: Redis, queue: str = SCORING_QUEUE) -> None:
         super().__init__(redis, queue)
         self._wanted = threading.Event()
-        # there is nothing to finish at the end of the process: see above
+        # nothing needs to finish at the end of the process: see above
         threading.Thread(target=self._run, name=f"tickets {queue}", daemon=True).start()
 
     def ensure(self) -> None:
-        """Wants a ticket; several that are wanted while one is seen to are one."""
+        """Requests a ticket; several requests while one is in progress become one."""
         self._wanted.set()
 
     def _run(self) -> None:

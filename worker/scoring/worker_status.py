@@ -1,4 +1,4 @@
-"""A scoring worker says which model version it serves, what it has decided and how fast, never in its work's way."""
+"""A scoring worker's status in Redis: model version, decisions and pace, published beside its work."""
 
 import threading
 from collections import Counter
@@ -20,12 +20,12 @@ from riskline.worker.scoring.measurements import MeasurementBuffer
 log = get_logger(__name__)
 
 WARM_UP_BATCHES = 3
-"""The first batches of a process, which may take a hundred times as long as those to come: with a few pods started at
-once they would have all workers seem slow, and still more be started."""
+"""The first batches of a process, which may take a hundred times as long as later ones: with a few pods started at
+the same time all workers would seem slow, and still more would be started."""
 
 
 class WorkerStatus:
-    """Where Redis fails it, nothing is said: the sweep beside it tells of the outage."""
+    """The status of one worker. An outage of Redis is not logged here: the sweep logs it."""
 
     def __init__(self, presence: Presence, processes: Processes, tallies: Tallies, paces: Paces) -> None:
         self._presence = presence
@@ -39,7 +39,7 @@ class WorkerStatus:
         self._batches = 0
 
     def count(self, records: Sequence[Record], decisions: Sequence[Decision]) -> None:
-        """Keeps how many were made by which version, and how long they had waited, to be told."""
+        """Adds a batch's decisions by model version, and their times in the queue."""
         if not decisions:
             return
         self._presence.add_batch(len(decisions))
@@ -50,7 +50,7 @@ class WorkerStatus:
         self._measuring.add(measured("queue_seconds", QUEUE_SECONDS.counted(_waited(records, decisions))))
 
     def time_batch(self, transactions: int, seconds: float) -> None:
-        """Keeps how long a batch took, to be told; not of the first ones."""
+        """Adds the duration of a batch; skips the first WARM_UP_BATCHES."""
         self._batches += 1
         if self._batches <= WARM_UP_BATCHES:
             return
@@ -62,7 +62,7 @@ class WorkerStatus:
             )
 
     def publish(self) -> None:
-        """Says what there is to say."""
+        """Publishes counts, measurements and, when due, a heartbeat."""
         self._publish_decisions()
         self._publish_batch_times()
         self._measuring.publish()
@@ -96,11 +96,11 @@ class WorkerStatus:
         try:
             self._paces.add(timed)
         except StoreUnavailableError as error:
-            # not told again: what was measured while Redis failed says little
+            # not retried: durations during an outage of Redis say little
             log.debug("Redis was not told how long batches took", problem=str(error))
 
     def leave(self) -> None:
-        """Says that this process ends; where Redis fails, it is forgotten by itself."""
+        """Publishes the rest and removes this process; where Redis fails, its entry expires."""
         self._publish_decisions()
         self._publish_batch_times()
         self._measuring.publish()
@@ -111,13 +111,13 @@ class WorkerStatus:
 
 
 def _waited(records: Sequence[Record], decisions: Sequence[Decision]) -> Iterator[float]:
-    """For how many seconds each had waited; those that came together share a time, which is read once."""
+    """The seconds that each transaction waited; those submitted together share a time, which is parsed once."""
     decided_at = datetime.fromisoformat(decisions[0].scored_at)
     for submitted_at, number in Counter(str(record["submitted_at"]) for record in records).items():
         try:
             seconds = (decided_at - datetime.fromisoformat(submitted_at)).total_seconds()
         except (ValueError, TypeError):
-            # a record that something else wrote
+            # a record of another program
             continue
-        # never below 0, whatever the clocks of two machines say
+        # never below 0: the clocks of two machines may differ
         yield from [max(0.0, seconds)] * number

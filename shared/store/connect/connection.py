@@ -31,15 +31,15 @@ API_RETRIES = 1
 """Enough for a pooled connection that a restart of Redis has closed; more would keep the client waiting for its 503."""
 
 WORKER_RETRIES = 120
-"""At most a second apart: a worker outlives two minutes without Redis, then its supervisor starts another."""
+"""At most a second apart: a worker outlives two minutes without Redis, then its supervisor restarts it."""
 
 
 @contextmanager
 def redis_faults_named() -> Iterator[None]:
     """Turns any fault of Redis, or of the way to it, into StoreUnavailableError.
 
-    Also the answers of a Redis that is full, read-only, loading or failing to write its file: the caller's part is
-    the same, to come again later. What was sent and not answered is OutcomeUnknownError: it may have been done.
+    Also the answers of a Redis that is full, read-only, loading or failing to write its file: the caller's remedy is
+    the same, to retry later. A command without an answer raises OutcomeUnknownError: it may have been executed.
     """
     began = time.monotonic()
     try:
@@ -55,12 +55,12 @@ def connect_async(url: str, *, timeout_seconds: float, shards: int | None = None
     """A client for the event loop that gives up soon, so that callers get an answer; connects at its first command.
 
     It follows the master, where the URL names sentinels and where a server that it is connected to is made a replica.
-    With `shards` it sees that the store has as many.
+    With `shards` each connection checks that the store has this number of shards.
     """
     options = _impatient(timeout_seconds)
     if shards is not None:
         options["redis_connect_func"] = check_async(shards, FIRST)
-        # in each of several shards somebody may wait for what comes next
+        # a long read of the feed may wait in each shard
         options["max_connections"] += shards - 1
     if is_sentinel_url(url):
         return sentinel_client_async(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
@@ -70,7 +70,7 @@ def connect_async(url: str, *, timeout_seconds: float, shards: int | None = None
 
 
 def connect_store_async(url: str, *, shards: int, timeout_seconds: float) -> tuple[AsyncRedis, ...]:
-    """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
+    """A client as above for each shard of the store; the same client where one Redis has them all."""
     if not is_cluster_url(url):
         return (connect_async(url, timeout_seconds=timeout_seconds, shards=shards),) * shards
     confirmation = Confirmation()
@@ -82,7 +82,7 @@ def connect_store_async(url: str, *, shards: int, timeout_seconds: float) -> tup
 
 
 def connect_anywhere_async(url: str, *, timeout_seconds: float) -> AsyncRedis:
-    """A client for what each server of the store hears: of a Redis Cluster any node that answers."""
+    """A client for published messages, which every server receives; of a Redis Cluster any node that answers."""
     if not is_cluster_url(url):
         return connect_async(url, timeout_seconds=timeout_seconds)
     options = _impatient(timeout_seconds)
@@ -109,8 +109,8 @@ def connect(
 ) -> Redis:
     """A blocking client that outlives an outage, unless it is to give up; connects at its first command.
 
-    It follows the master, as `connect_async` does, and sees to the number of shards as that does; a store that is new
-    is made, unless it only looks.
+    It follows the master and checks the number of shards, as `connect_async` does. A new store
+    is created unless read-only.
     """
     options = _patient(timeout_seconds, retries, give_up)
     if shards is not None:
@@ -131,7 +131,7 @@ def connect_store(
     give_up: Callable[[], bool] = lambda: False,
     makes: bool = True,
 ) -> tuple[Redis, ...]:
-    """A client as above for each shard of the store: several, or one and the same where one Redis has them all."""
+    """A client as above for each shard of the store; the same client where one Redis has them all."""
     if not is_cluster_url(url):
         return (
             connect(url, timeout_seconds=timeout_seconds, retries=retries, give_up=give_up, shards=shards, makes=makes),
@@ -153,18 +153,18 @@ def _patient(timeout_seconds: float, retries: int, give_up: Callable[[], bool]) 
 
 
 def require_layout(url: str, *, shards: int, timeout_seconds: float) -> None:
-    """Sees that the store has this number of shards, and makes it have it where it is new.
+    """Checks that the store has this number of shards, and creates a new store with it.
 
-    One that is away is looked at when it is back: by each connection, which is not used unless it is so.
+    A shard that is away is checked when it is back: each connection checks before its first use.
 
     Raises:
-        SettingsError: it was made with another number.
+        SettingsError: the store was made with another number.
     """
     clients = connect_store(url, shards=shards, timeout_seconds=timeout_seconds, retries=0)
     keys = all_keys(shards)
 
     def see(number: int) -> None:
-        # away, full, without a right to write, or new while the first is away: each connection looks before it is used
+        # away, full, read-only, or new while the first is away: each connection checks before its first use
         with suppress(RedisError, OSError):
             try:
                 clients[number].set(keys[number].shards, shards, nx=True)
@@ -172,11 +172,11 @@ def require_layout(url: str, *, shards: int, timeout_seconds: float) -> None:
                 raise SettingsError(str(error)) from None
 
     try:
-        # the first shard first: where it says that the store is another one, the others are left as they are
+        # the first shard first: where it belongs to another store, the others stay as they are
         first = first_shard(shards)
         see(first)
         if shards > 1:
-            # at once: those of a node that hangs would wait for it one after another
+            # all at the same time: those of a node that hangs would wait one after another
             with ThreadPoolExecutor(shards - 1) as threads:
                 list(threads.map(see, (number for number in range(shards) if number != first)))
     finally:
@@ -185,18 +185,18 @@ def require_layout(url: str, *, shards: int, timeout_seconds: float) -> None:
 
 
 class _UnlessGivenUp(ExponentialWithJitterBackoff):
-    """A pause before the next attempt, which there is only while nobody has told the process to stop."""
+    """The pause before a retry; it raises once the process is told to stop."""
 
     def __init__(self, *, base: float, cap: float, give_up: Callable[[], bool]) -> None:
         super().__init__(base=base, cap=cap)
         self._give_up = give_up
 
     def compute(self, failures: int) -> float:
-        """How long to wait after so many failures, in seconds."""
+        """The pause after this many failures, in seconds."""
         if self._give_up():
             raise RedisConnectionError("Redis is away, and this process stops")
         return super().compute(failures)
 
     def __deepcopy__(self, _memo: object) -> Self:
-        # each connection copies its retry, and what says that we stop is the same for all
+        # each connection copies its retry; the stop signal is shared by all
         return self

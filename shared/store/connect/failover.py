@@ -14,14 +14,14 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from riskline.shared.store.connect.outcomes import before_sending
 
 REFUSALS = ("READONLY ", "NOREPLICAS ", "UNBLOCKED ")
-"""How a replica answers a write; a master cut off from its replicas, of which one may be the master by now; and a
-server that is made a replica while somebody waits for an element of a list."""
+"""Answers of a replica to a write; of a master cut off from its replicas, one of which may have replaced it; and of a
+server that becomes a replica during a blocking read of a list."""
 
 
 def left_master(error: ResponseError) -> bool:
-    """Whether the server says by this answer that it is no master (any more), or perhaps not the one.
+    """True where the answer shows that the server is not the master, or perhaps not any more.
 
-    Up to Redis 6.2 it does so within the message where a script met it.
+    Up to Redis 6.2 a script's error has the answer within its message.
     """
     message = str(error)
     return (
@@ -32,10 +32,10 @@ def left_master(error: ResponseError) -> bool:
 
 
 class Following(AbstractConnection):
-    """A connection whose commands are tried again, each time on a new connection, when its server is no master."""
+    """A connection whose commands are retried on a new connection where its server is no master."""
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to the command that was sent; a fault of the connection where only a master could answer."""
+        """The answer to the command; a connection error where only a master can answer."""
         try:
             return super().read_response(*args, **kwargs)
         except ResponseError as error:
@@ -46,7 +46,7 @@ class Following(AbstractConnection):
 
 
 class AsyncFollowing(AsyncAbstractConnection):
-    """A connection whose commands are tried again, each time on a new connection, when its server is no master."""
+    """A connection whose commands are retried on a new connection where its server is no master."""
 
     async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
         """Connects; an error has a note that nothing was sent."""
@@ -54,15 +54,15 @@ class AsyncFollowing(AsyncAbstractConnection):
             await super().connect_check_health(*args, **kwargs)
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """Sends a command; a fault of the connection, too, where uvloop finds that it was reset before."""
+        """Sends a command; raises a connection error also where uvloop finds the connection reset."""
         try:
             await super().send_packed_command(*args, **kwargs)
         except RuntimeError as error:
-            # uvloop's own word for it, which redis-py takes for a mistake in the program
+            # uvloop raises RuntimeError for a reset, which redis-py takes for a programming error
             raise RedisConnectionError(f"the connection was closed: {error}") from error
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to the command that was sent; a fault of the connection where only a master could answer."""
+        """The answer to the command; a connection error where only a master can answer."""
         try:
             return await super().read_response(*args, **kwargs)
         except ResponseError as error:
@@ -85,5 +85,5 @@ FOLLOWING: dict[Any, Any] = {
 
 
 def follow(pool: ConnectionPool | AsyncConnectionPool) -> None:
-    """Lets a pool that has no connection yet make such connections, of the kind (TCP, TLS, socket) its URL asks for."""
+    """Makes a new pool's connections follow the master, for each kind of its URL (TCP, TLS, socket)."""
     pool.connection_class = FOLLOWING[pool.connection_class]

@@ -1,4 +1,4 @@
-"""What a failed call of Redis has certainly not done: a client that is told so need not look."""
+"""Tells failed Redis calls that wrote nothing from those that may have written."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -29,10 +29,10 @@ DEFINITE = (
     *("CLUSTERDOWN ", "MOVED ", "ASK ", "TRYAGAIN ", "CROSSSLOT "),
     *("READONLY ", "NOREPLICAS ", "UNBLOCKED "),
 )
-"""How Redis answers what it does not begin. A script that fails in its midst says otherwise, and may have written."""
+"""Redis's answers to a command that it does not begin. A script that fails midway has another, and may have written."""
 
 NO_CONNECTION = "No connection available"
-"""How redis-py's pool says that all connections stayed in use."""
+"""redis-py's message where all connections of the pool stayed in use."""
 
 
 REFUSED = (
@@ -43,11 +43,11 @@ REFUSED = (
 
 
 def changed_nothing(error: BaseException) -> bool:
-    """Whether a call that failed so has certainly written nothing."""
+    """True where a call that failed with this error has certainly written nothing."""
     notes = getattr(error, "__notes__", ())
     if MAYBE_DONE in notes:
         return False
-    # a refusal for which a connection was left is the cause of the error that says so
+    # the refusal that made a connection leave its server is the cause of the error
     refusal = error.__cause__ if isinstance(error.__cause__, ResponseError) else error
     if isinstance(refusal, ResponseError):
         message = str(refusal)
@@ -58,7 +58,7 @@ def changed_nothing(error: BaseException) -> bool:
 
 @contextmanager
 def before_sending() -> Iterator[None]:
-    """Notes on an error that the command, for which this connects, was not sent."""
+    """Notes on an error of connecting that the command was not sent."""
     try:
         yield
     except (RedisError, OSError) as error:
@@ -67,7 +67,7 @@ def before_sending() -> Iterator[None]:
 
 
 class NotingRetry(AsyncRetry):
-    """Notes on an error that an attempt before it may have been done all the same."""
+    """A retry that notes on an error that an earlier attempt may have been executed."""
 
     async def call_with_retry(
         self, do: Callable[[], Awaitable[Any]], fail: Callable[..., Any], *args: Any, **kwargs: Any

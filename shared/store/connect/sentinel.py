@@ -21,7 +21,7 @@ from riskline.shared.store.connect.outcomes import before_sending
 from riskline.shared.store.connect.url import SentinelUrl
 
 LONGEST_WAIT_SECONDS = 0.5
-"""For a sentinel, of which all are asked in turn: one on the machine that has just died must not cost the answer."""
+"""The longest wait for a sentinel's answer: the others can answer as well."""
 
 Address = tuple[str, int]
 
@@ -50,16 +50,16 @@ class _Inquiry:
         if state["is_sdown"] or state["is_odown"] or not state["is_master"]:
             problems.append(f"{shown(address)}: it is down")
             return None
-        # one assignment of all of them: whoever asks at the same time must not lose one
+        # one assignment of the whole list, so that another thread loses none
         self._addresses = (address, *(each for each in self._addresses if each != address))
         return str(state["ip"]), int(state["port"])
 
 
 class Sentinels(_Inquiry):
-    """Where the master is."""
+    """The sentinels of a master."""
 
     def discover_master(self, master: str) -> Address:
-        """Its address now.
+        """The master's present address.
 
         Raises:
             MasterNotFoundError: none of them knows; says what each answered.
@@ -68,7 +68,7 @@ class Sentinels(_Inquiry):
         for address in self._addresses:
             host, port = address
             try:
-                # not kept: sentinels are asked when a connection is made, which is seldom
+                # not cached: connections are made seldom
                 with Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as sentinel:
                     masters: Any = sentinel.sentinel_masters()
             except (RedisError, OSError) as error:
@@ -81,10 +81,10 @@ class Sentinels(_Inquiry):
 
 
 class AsyncSentinels(_Inquiry):
-    """Where the master is, for the event loop."""
+    """The sentinels of a master, for the event loop."""
 
     async def discover_master(self, master: str) -> Address:
-        """Its address now.
+        """The master's present address.
 
         Raises:
             MasterNotFoundError: none of them knows; says what each answered.
@@ -93,7 +93,7 @@ class AsyncSentinels(_Inquiry):
         for address in self._addresses:
             host, port = address
             try:
-                # not kept, as above
+                # not cached, as above
                 async with AsyncRedis(
                     host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options
                 ) as sentinel:
@@ -111,7 +111,7 @@ class MasterConnection(Following, SentinelManagedConnection):
     """A connection to whichever server is the master when it connects."""
 
     def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's own
-        """Connects; redis-py's own would try the last address again wherever a command finds itself unconnected."""
+        """Connects anew; redis-py's own method would try the last address again."""
         if retry_socket_connect:
             self._connect_retry()  # type: ignore[no-untyped-call]  # redis-py's has no types
         else:
@@ -126,7 +126,7 @@ class AsyncMasterConnection(AsyncFollowing, redis_asyncio.SentinelManagedConnect
     """A connection to whichever server is the master when it connects."""
 
     async def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's own
-        """Connects; redis-py's own would try the last address again wherever a command finds itself unconnected."""
+        """Connects anew; redis-py's own method would try the last address again."""
         if not retry_socket_connect:
             await super().connect_check_health(check_health, retry_socket_connect)
             return
@@ -183,7 +183,7 @@ def _connection_options(url: SentinelUrl) -> dict[str, Any]:
 
 
 def tls_connection_options(words: Mapping[str, str]) -> dict[str, Any]:
-    """What redis-py's connections take, from the words of a URL's query."""
+    """The TLS options of redis-py's connections, from a URL's query."""
     query = urlencode(words)
     return dict(parse_url(f"redis://?{query}"))  # type: ignore[no-untyped-call]  # redis-py's has no types
 

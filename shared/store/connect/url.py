@@ -1,4 +1,4 @@
-"""The addresses of Redis that name several servers, taken apart; needs no redis-py, so that `--help` stays quick."""
+"""Parses Redis URLs that name several servers; without redis-py, so that `--help` stays quick."""
 
 import re
 from dataclasses import dataclass, field
@@ -27,11 +27,11 @@ TLS_OPTIONS = frozenset(
 
 
 OPTIONS = frozenset({"db", "protocol", "client_name", "health_check_interval", *TLS_OPTIONS})
-"""Of a Redis without sentinels; others of redis-py would change its answers, or ours."""
+"""The allowed query options of a plain Redis URL; others would change redis-py's answers."""
 
 
 def check_plain_url(url: str) -> None:
-    """Sees that redis-py can make a connection of the URL.
+    """Checks that redis-py can connect with the URL.
 
     Raises:
         ValueError: it cannot; one line that shows no part of it that may be a password.
@@ -58,7 +58,7 @@ def check_plain_url(url: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SentinelUrl:
-    """Which sentinels to ask for which master, and how to talk to both; no password in its repr."""
+    """The sentinels, their master, and the options of both; no password in its repr."""
 
     sentinels: tuple[tuple[str, int], ...]
     master: str
@@ -74,7 +74,7 @@ class SentinelUrl:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterUrl:
-    """Which nodes of a cluster to ask for all others, and how to talk to them; no password in its repr."""
+    """The nodes of a cluster to ask for the others, and their options; no password in its repr."""
 
     nodes: tuple[tuple[str, int], ...]
     tls: bool
@@ -85,12 +85,12 @@ class ClusterUrl:
 
 
 def is_cluster_url(url: str) -> bool:
-    """Whether the URL names nodes of a Redis Cluster."""
+    """True where the URL names nodes of a Redis Cluster."""
     return url.startswith(CLUSTER_SCHEMES)
 
 
 def parse_cluster_url(url: str) -> ClusterUrl:
-    """What the URL says.
+    """The parsed URL.
 
     Raises:
         ValueError: it cannot be used; one line that shows no part of it that may be a password.
@@ -112,12 +112,12 @@ def parse_cluster_url(url: str) -> ClusterUrl:
 
 
 def is_sentinel_url(url: str) -> bool:
-    """Whether the URL names sentinels, not a Redis."""
+    """True where the URL names sentinels, not a Redis."""
     return url.startswith(SENTINEL_SCHEMES)
 
 
 def parse_sentinel_url(url: str) -> SentinelUrl:
-    """What the URL says.
+    """The parsed URL.
 
     Raises:
         ValueError: it cannot be used; one line that shows no part of it that may be a password.
