@@ -1,4 +1,4 @@
-"""What a command has changed is told to the log that the console shows: who, when and what."""
+"""The log of changes that the console shows: each command that changes something adds an entry."""
 
 import os
 import pwd
@@ -12,13 +12,13 @@ from riskline.shared.errors import RisklineError
 from riskline.shared.store.audit_log import PendingChanges, append_entries, audit_entry
 
 REDIS_SECONDS = 1.0
-"""A command that was done does not wait for longer to be told of."""
+"""The longest wait for Redis: the command has done its work."""
 
 
 def note_change(data: Path | None, what: str, **about: object) -> None:
-    """Keeps that the user of this command has done something: in Redis, or until it answers in the data directory.
+    """Adds an entry to the log of changes in Redis, or to the data directory until Redis answers.
 
-    The change is made already, so that where neither keeps it a line on standard error says so.
+    The change is made already: where the entry cannot be kept, a line on standard error says so.
     """
     entry = audit_entry(os_user(), what, about)
     settings = installation_settings(data=data)
@@ -39,7 +39,7 @@ def note_change(data: Path | None, what: str, **about: object) -> None:
 
 
 def os_user() -> str:
-    """Who runs this, as user@host."""
+    """The user of this process, as user@host."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

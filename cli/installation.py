@@ -1,4 +1,4 @@
-"""One data directory is one installation: where its files are, who runs it, and which Redis it uses."""
+"""One data directory is one installation: its files, its lock, its state and its Redis."""
 
 import fcntl
 import json
@@ -28,7 +28,7 @@ LOCK_PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class RunningState:
-    """What a running `riskline up` tells other commands."""
+    """The state that a running `riskline up` writes for other commands."""
 
     pid: int
     host: str
@@ -48,7 +48,7 @@ class Installation:
 
     @property
     def run_dir(self) -> Path:
-        """What only means something while `riskline up` runs."""
+        """The files that have a meaning only while `riskline up` runs."""
         return self.data / "run"
 
     @property
@@ -96,7 +96,7 @@ class Installation:
             yield
 
     def is_locked(self) -> bool:
-        """Whether a `riskline up` runs on this directory."""
+        """True while a `riskline up` runs on this directory."""
         try:
             with (self.run_dir / "lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -113,14 +113,14 @@ class Installation:
         Path(file.name).replace(self.state_file)
 
     def last_state(self) -> RunningState | None:
-        """What the last `riskline up` wrote, whether or not it still runs."""
+        """The state that the last `riskline up` wrote; it may have ended."""
         try:
             return RunningState(**json.loads(self.state_file.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
     def running_state(self) -> RunningState | None:
-        """What the running `riskline up` wrote; None where none runs."""
+        """The state of the running `riskline up`; None where none runs."""
         return self.last_state() if self.is_locked() else None
 
 

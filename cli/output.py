@@ -1,4 +1,4 @@
-"""Where a command writes: standard output, or a file that appears whole or not at all."""
+"""The output of a command: standard output, or a file that appears whole or not at all."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What the commands show people beside their output."""
+"""Progress lines on standard error, beside the output of a command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,21 +26,21 @@ class RateColumn(ProgressColumn):
     """Rows a second, over the last seconds."""
 
     def render(self, task: Task) -> Text:
-        """Nothing until it is known."""
+        """Empty until the rate is known."""
         rate = task.finished_speed or task.speed
         return Text("" if rate is None else f"{rate:,.0f} rows/s")
 
 
 class RowsColumn(ProgressColumn):
-    """How many rows are done; nothing of a step that is none of rows."""
+    """The number of rows that are done; empty for a step that has no rows."""
 
     def render(self, task: Task) -> Text:
-        """Nothing until there are some."""
+        """Empty until a row is done."""
         return Text(f"{task.completed:,.0f} rows" if task.completed else "")
 
 
 class StepProgress(Progress):
-    """What a command does now: a step takes the place of the one before it."""
+    """The present step of a command; each step replaces the one before it."""
 
     def add_task(
         self,
@@ -58,12 +58,12 @@ class StepProgress(Progress):
 
 
 def rows_progress() -> Progress:
-    """A line that moves and says what is done now, with the rows so far; gone when it is done."""
+    """A spinner with the present step and the rows so far; it disappears at the end."""
     return _progress(SpinnerColumn(), TextColumn("{task.description}"), RowsColumn(), TimeElapsedColumn())
 
 
 def rows_progress_to_end() -> Progress:
-    """The same where the number of rows is about known: how much is done, how fast, and how long it will take."""
+    """The same with an estimate of all rows: the share that is done, the rate, and the time left."""
     columns = (
         BarColumn(),
         TaskProgressColumn(),
@@ -77,7 +77,7 @@ def rows_progress_to_end() -> Progress:
 
 @contextmanager
 def working(step: str) -> Iterator[None]:
-    """Says what a command does while it may take seconds."""
+    """Shows a step that may take seconds."""
     with rows_progress() as progress:
         progress.add_task(step)
         yield

@@ -30,7 +30,7 @@ CLEAR_LINE = "\r\x1b[K"
 
 @dataclass
 class Progress:
-    """How far pip is, by its own lines and by what stands in site-packages."""
+    """The progress of pip, by its own lines and by the packages in site-packages."""
 
     site_packages: Path
     lines: list[str] = field(default_factory=list)

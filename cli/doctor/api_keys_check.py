@@ -1,4 +1,4 @@
-"""`riskline doctor`: who may call the API, and which keys end soon."""
+"""`riskline doctor`: the API keys, and those that end soon."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ OTHERS_MAY_WRITE = 0o022
 
 
 def check_keys(settings: Settings) -> Iterator[Finding]:
-    """Whether the API asks for keys, and how its keys are."""
+    """Checks that the API asks for keys, and that its keys are distinct and last."""
     if settings.auth == "off":
         by_any_name = ANY in settings.hosts
         verdict = Verdict.OK if settings.is_loopback and not by_any_name else Verdict.WARN

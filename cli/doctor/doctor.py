@@ -1,4 +1,4 @@
-"""`riskline doctor`: what is wrong with this installation, and what to do about it."""
+"""`riskline doctor`: the diagnosis of an installation, with the remedy for each fault."""
 
 import ctypes
 import json
@@ -134,7 +134,7 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
 
 
 def check_port(settings: Settings) -> Iterator[Finding]:
-    """Whether an API can listen on its port, or is there already, and whether that one is ready."""
+    """Checks that the port is free, or that the API which listens there is ready."""
     state = Installation(settings.data).running_state()
     host, port = (settings.host, settings.port) if state is None else (state.host, state.port)
     if state is None:

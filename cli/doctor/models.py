@@ -1,4 +1,4 @@
-"""`riskline doctor`: whether all processes serve the version that they should."""
+"""`riskline doctor`: the model version that each process serves."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ LOOK_AGAIN_SECONDS = 0.5
 
 
 def check_versions(settings: Settings) -> Iterator[Finding]:
-    """Whether the processes that run serve one version, the active one; nothing is said where Redis does not answer."""
+    """Checks that all processes serve the active version; yields nothing where Redis does not answer."""
     if settings.redis_url is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""`riskline doctor`: what it says of Redis."""
+"""`riskline doctor`: Redis, the workers and the callbacks."""
 
 from collections.abc import Generator, Iterator, Sequence
 
@@ -18,7 +18,7 @@ from riskline.shared.wording import counted
 
 
 def check_redis(settings: Settings) -> Generator[Finding, None, bool]:
-    """Whether it is there, or can be started, and what is dangerous about it; whether the store can be asked more."""
+    """Checks that Redis answers or can be started, and lists its dangers; returns True where the store answers."""
     if settings.redis_url is None:
         yield _startable(settings)
         return False
@@ -51,7 +51,7 @@ def check_redis(settings: Settings) -> Generator[Finding, None, bool]:
 
 
 def _tickets(url: str) -> Finding:
-    """Whether the Redis of RQ's tickets is there; what it loses the workers' sweeps make up for."""
+    """Checks that the Redis of RQ's tickets answers; the workers' sweeps repair what it loses."""
     shown = without_password(url)
     redis = probe(url, timeout_seconds=DOCTOR_SECONDS)
     try:
@@ -65,7 +65,7 @@ def _tickets(url: str) -> Finding:
 
 
 def check_work(settings: Settings) -> Iterator[Finding]:
-    """Whether what is accepted is decided, and whether callbacks can be signed and are delivered."""
+    """Checks that accepted transactions are decided, and that callbacks are signed and delivered."""
     try:
         with open_store(settings, timeout_seconds=DOCTOR_SECONDS) as store:
             counts = together(AllAudits(store.shards).counts())
@@ -80,7 +80,7 @@ def check_work(settings: Settings) -> Iterator[Finding]:
 
 
 def decided_by_workers(counts: Counts, processes: Sequence[ProcessState]) -> Finding:
-    """Whether a scoring worker lives where one is needed: something waits, or an API accepts what will wait."""
+    """Checks that a scoring worker lives where transactions wait or an API accepts them."""
     advice = "start `riskline worker`"
     if counts.workers:
         return Finding("workers", Verdict.OK, f"{counts.workers} live{'s' if counts.workers == 1 else ''}")

@@ -1,4 +1,4 @@
-"""`riskline doctor`: what it says of a store that is not on the Redis of the tickets."""
+"""`riskline doctor`: the store, its servers, its shards and its losses."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +23,9 @@ DOCTOR_SECONDS = 2.0
 
 
 def check_store(settings: Settings) -> Generator[Finding, None, bool]:
-    """Whether each of its servers is there, what is dangerous about it, and whether all shards have one.
+    """Checks that each server of the store answers, lists its dangers, and finds shards without a server.
 
-    Returns whether each shard can be asked more.
+    Returns True where each shard answers.
     """
     url = settings.required_store_url
     shown = without_password(url)
@@ -42,7 +42,7 @@ def check_store(settings: Settings) -> Generator[Finding, None, bool]:
 
 
 def check_layout(settings: Settings) -> Generator[Finding, None, bool]:
-    """Whether the store has as many shards as are set; returns whether each of them can be asked more."""
+    """Checks the number of shards against the setting; returns True where each shard answers."""
     keys = all_keys(settings.shards)
     with (
         open_store(settings, timeout_seconds=DOCTOR_SECONDS) as store,
@@ -64,7 +64,7 @@ def check_layout(settings: Settings) -> Generator[Finding, None, bool]:
 
 
 def _layout_of(redis: Redis, keys: Keys) -> bool | OtherLayoutError | None:
-    """Whether a shard says how many there are, that it is of another number, or None where it does not answer."""
+    """True where a shard holds its layout; the error of another layout; None where it does not answer."""
     try:
         with redis_faults_named():
             return redis.get(keys.shards) is not None
@@ -112,7 +112,7 @@ def _of_cluster(url: str, found: list[ServerReport], shards: int) -> Iterator[Fi
 
 
 def check_identity(settings: Settings, store: OpenStore) -> Finding:
-    """Whether the store is still the one that it was, by what it says and what the data directory remembers.
+    """Compares the identity of the store with the one that the data directory remembers.
 
     Raises:
         StoreUnavailableError: Redis failed.
@@ -125,7 +125,7 @@ def check_identity(settings: Settings, store: OpenStore) -> Finding:
 
 
 def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
-    """What each shard has lost, in words, of which no operator has taken note; raises as above."""
+    """The losses of each shard that no operator has accepted, in words; raises as above."""
     remembered = memory_of(settings.data, settings.required_store_url).read()
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
         look = Identity(redis, keys=keys).read()

@@ -15,7 +15,7 @@ from riskline.worker.training.data.rows import Block, Refusals
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a process must know to score: which model, for which transactions, and whether approvals get reasons."""
+    """The work of a scoring process: the model, the transaction class, and reasons for approvals or not."""
 
     models_dir: Path
     version: str
@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What became of a block: its decisions as NDJSON, and its rows that are no transactions."""
+    """The result of a block: its decisions as NDJSON, and its rows that are no transactions."""
 
     decided: int
     ndjson: bytearray

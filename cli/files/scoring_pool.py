@@ -33,7 +33,7 @@ END_SECONDS = 5.0
 
 @contextmanager
 def scoring(job: Job, *, processes: int) -> Iterator[Score]:
-    """What scores blocks: in this process if it is to be one, else in others that are gone when this is left.
+    """A scorer of blocks: in this process for one process, else in child processes that end with the context.
 
     Raises:
         RisklineError: the model or the class cannot be loaded, or a process ended before its work.

@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 30.0
 """For one row: a service that is restarted, or that asks for patience, is back by then."""
 
 CHECK_SECONDS = 3.0
-"""For the first call: whoever mistyped the URL waits for it."""
+"""For the first call: a mistyped URL costs this."""
 
 MOST_ATTEMPTS = 10_000
 """More than the patience allows."""
@@ -46,7 +46,7 @@ MOST_ATTEMPTS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Where to score, and how."""
+    """A service that scores, and the options of its calls."""
 
     url: str
     api_key: str | None
@@ -162,7 +162,7 @@ def scoring_by(
 
 @contextmanager
 def _told(service: Service) -> Iterator[None]:
-    """What goes wrong with the service, in a line that says what to do about it here."""
+    """Turns an error of the client into one line that says what to do."""
     try:
         yield
     except RisklineError as error:

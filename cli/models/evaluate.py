@@ -1,4 +1,4 @@
-"""`riskline evaluate`: how good a model version is on a labelled file, and which thresholds to take."""
+"""`riskline evaluate`: the figures of a model version on a labelled file, and a choice of thresholds."""
 
 import shlex
 from contextlib import ExitStack
@@ -106,7 +106,7 @@ def evaluate(
 
 
 def _intervals(measured: Measurement) -> str:
-    """What chance leaves of the two figures at the threshold, and by what that is told."""
+    """The confidence intervals of precision and recall at the threshold, and their unit: cards or rows."""
     cards = measured.scored.by_card
     how = "rows taken for independent"
     if cards is not None:
@@ -117,7 +117,7 @@ def _intervals(measured: Measurement) -> str:
 
 
 def _command(measured: Measurement, version: str, now: Thresholds, data: Path | None) -> str | None:
-    """What makes a version with the chosen thresholds; None where nothing else than now was chosen."""
+    """The command that makes a version with the chosen thresholds; None where they are the present ones."""
     if measured.chosen is None or measured.chosen.thresholds == now:
         return None
     chosen = measured.chosen.thresholds

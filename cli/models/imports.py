@@ -141,7 +141,7 @@ def import_model(
 
 
 def _guess(metrics: dict[str, Any]) -> str:
-    """What the figures are measured by: those of a model that knows nothing."""
+    """The figures of a model that guesses, for comparison."""
     share = metrics["frauds"] / metrics["rows"]
     return f"  (a model that guesses has ROC-AUC 0.5 and average precision {share:.4f}, the share of frauds)"
 

@@ -1,4 +1,4 @@
-"""Which processes serve a version: looked up for `riskline models list`, waited for by `activate` and `rollback`."""
+"""The processes that serve a version: listed by `riskline models list`, waited for by `activate` and `rollback`."""
 
 import time
 from collections import Counter
@@ -23,7 +23,7 @@ Look = Callable[[], list[ProcessState]]
 
 
 def pinned_note(settings: Settings, *, active: str | None) -> str | None:
-    """That a setting wins over what is active, where there is one."""
+    """The note that RISKLINE_MODEL_VERSION overrides the active version; None where it is not set."""
     if settings.model_version is None:
         return None
     return (
@@ -33,7 +33,7 @@ def pinned_note(settings: Settings, *, active: str | None) -> str | None:
 
 
 def living(**overrides: object) -> list[ProcessState]:
-    """What the processes of the installation say.
+    """The states of the processes of the installation.
 
     Raises:
         InstallationError: no Redis is named and no `riskline up` runs.
@@ -72,7 +72,7 @@ def _serves_in(version: str | None, count: VersionCount | None, states: list[Pro
 
 
 def cell(serves_in: dict[str, Any] | None) -> str:
-    """What the table says: `api 2, workers 3`, `-` for nobody, `?` where it is not known."""
+    """A cell of the table: `api 2, workers 3`, `-` for no process, `?` where it is not known."""
     if serves_in is None:
         return "?"
     named = [f"{kind} {serves_in[kind]}" for kind in ("api", "workers") if serves_in[kind]]
@@ -80,7 +80,7 @@ def cell(serves_in: dict[str, Any] | None) -> str:
 
 
 def remarks(states: list[ProcessState]) -> list[str]:
-    """What is to be said beside the table: who refuses what it should serve, and who is bound to a version."""
+    """The remarks below the table: processes that refuse a version, and processes that are bound to one."""
     pinned = Counter(state.version for state in states if state.pinned)
     bound = [
         f"{count} of {len(states)} processes serve {version} whatever is active: RISKLINE_MODEL_VERSION names it there"
@@ -90,7 +90,7 @@ def remarks(states: list[ProcessState]) -> list[str]:
 
 
 def refusal(state: ProcessState) -> str:
-    """Who does not serve what it should, and why."""
+    """A process that does not serve the version that it should, and the reason."""
     return f"{state.kind} {state.host} (pid {state.pid}) serves {state.version or 'nothing'}: {state.problem}"
 
 
@@ -154,7 +154,7 @@ def say_active(version: str, *, wait: bool, before: list[ProcessState] | None, *
 
 
 def known_living(**overrides: object) -> list[ProcessState] | None:
-    """What the processes say; None where nobody can be asked, which is said where a Redis is named."""
+    """The states of the processes; None where Redis does not answer, with a line if a Redis is named."""
     try:
         return living(**overrides)
     except InstallationError:

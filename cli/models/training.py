@@ -49,7 +49,7 @@ NoteOption = Annotated[str, typer.Option("--note", help="Why it was made, in a s
 
 
 def checked_description(name: str, note: str) -> Description:
-    """What `--name` and `--note` say.
+    """The description from `--name` and `--note`.
 
     Raises:
         typer.BadParameter: it cannot be kept.
@@ -188,7 +188,7 @@ def labelled_rows(
 
 
 def list_refusals(refusals: Refusals) -> None:
-    """Says on standard error which rows were left out."""
+    """Lists on standard error the rows that were left out."""
     if refusals.total:
         stderr.print(f"left out {no_transactions(refusals.total)}:")
         for reason, count in refusals.by_reason.most_common():
@@ -236,7 +236,7 @@ def _report(manifest: Manifest) -> str:
 
 
 def approved_frauds(metrics: dict[str, Any], *, version: str, where: str) -> str | None:
-    """How many frauds pass at the version's thresholds, and how to choose others; None where none does."""
+    """The share of frauds that the version's thresholds approve, and a way to choose others; None for no such fraud."""
     approved, frauds = metrics["frauds_approved"], metrics["frauds"]
     if not approved:
         return None
@@ -248,7 +248,7 @@ def approved_frauds(metrics: dict[str, Any], *, version: str, where: str) -> str
 
 
 def metrics_lines(metrics: dict[str, Any], *, review: float | None) -> str:
-    """How good a model is, for people."""
+    """The figures of a model as lines for people."""
     precision = "-" if metrics["precision"] is None else f"{metrics['precision']:.4f}"
     passed = counted(metrics["false_negatives"], "fraud")
     return "\n".join(

@@ -1,4 +1,4 @@
-"""`riskline models`: the versions that are here, and which one serves."""
+"""`riskline models`: the versions of an installation, and the one that serves."""
 
 import sys
 from collections.abc import Callable
@@ -78,7 +78,7 @@ def list_versions(*, data: DataOption = None, as_json: JsonOption = False) -> No
 
 
 def _described(registry: Registry, version: str, *, is_active: bool) -> dict[str, Any]:
-    """What a list says of a version, or why it cannot be read."""
+    """The entry of a version in the list, or the reason why it cannot be read."""
     try:
         manifest = registry.manifest(version)
     except BundleError as error:
@@ -127,7 +127,7 @@ def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
 
 
 def _switch(change: Callable[[Registry, tuple[str, ...]], str], what: str, *, data: Path | None, wait: bool) -> None:
-    """Changes which version is active, and says who serves it."""
+    """Changes the active version, and reports the processes that serve it."""
     settings = load_settings(data=data)
     before = known_living(data=data) if wait else None
     active = change(Registry(settings.models_dir), load_transaction_class(settings.transaction).feature_names())
@@ -138,7 +138,7 @@ def _switch(change: Callable[[Registry, tuple[str, ...]], str], what: str, *, da
 
 
 def _short(problem: str) -> str:
-    """What the table says of a version without figures."""
+    """The cell of a version without figures."""
     here = ("not in this directory", "no model serves")
     return problem if problem in here else "unreadable: `riskline models verify` says why"
 
@@ -155,7 +155,7 @@ def _made_with(version: dict[str, Any]) -> str:
 
 
 def measured_on(manifest: Manifest) -> str | None:
-    """Which rows a version's figures are from; None where it has none."""
+    """The rows from which a version's figures are; None where it has none."""
     if manifest.metrics.get("roc_auc") is None:
         return None
     rows = manifest.metrics.get("rows")

@@ -1,4 +1,4 @@
-"""`riskline callbacks`: what became of callbacks, another try for them, and what a receiver's developer needs."""
+"""`riskline callbacks`: the state of callbacks, their attempts, and sending them again."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""`riskline callbacks listen`: a receiver for a developer's machine, which shows what comes and who signed it."""
+"""`riskline callbacks listen`: a receiver on a developer's machine that shows callbacks and checks signatures."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""`riskline scale`: how many workers the present load needs, and many times of it."""
+"""`riskline scale`: the number of workers for the present load, and for many times of it."""
 
 import json
 import time
@@ -32,7 +32,7 @@ MOST = "The most workers to propose (RISKLINE_SCALE_MAX, default 100)."
 
 
 class Sight(NamedTuple):
-    """What was seen of the queue at one moment."""
+    """The state of the queue at one moment."""
 
     at: float
     counts: Counts

@@ -1,4 +1,4 @@
-"""`riskline callbacks verify`: whether a callback that was kept is signed, and what is wrong with it if not."""
+"""`riskline callbacks verify`: the signature of a callback that was kept, or the reason of its refusal."""
 
 import json
 import re

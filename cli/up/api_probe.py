@@ -23,7 +23,7 @@ IMPATIENT_POLLS = 300
 
 
 def say(message: str) -> None:
-    """One line for whoever sits at the terminal."""
+    """Prints one line on standard error."""
     print(f"riskline: {message}", file=sys.stderr, flush=True)  # noqa: T201  # what the command says
 
 
@@ -50,14 +50,14 @@ def free_port(host: str, port: int) -> int:
 
 
 def base_url(host: str, port: int) -> str:
-    """Where a browser on this machine finds the API."""
+    """The URL of the API for a browser on this machine."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 @dataclass
 class ReadinessPoll:
-    """Asks the API whether everything is there; says once what is missing if that takes long."""
+    """Polls the readiness of the API; names the missing parts once if that takes long."""
 
     host: str
     port: int
@@ -65,7 +65,7 @@ class ReadinessPoll:
     polls: int = 0
 
     def reached(self) -> bool:
-        """Whether /health/ready answers 200 now."""
+        """True where /health/ready answers 200 now."""
         self.polls += 1
         answered = self.ask()
         if self.polls == IMPATIENT_POLLS and (answered is None or not answered.is_ready):
@@ -73,7 +73,7 @@ class ReadinessPoll:
         return answered is not None and answered.is_ready
 
     def ask(self) -> "Answered | None":
-        """What an API of ours says of its readiness; None where none answers within ANSWER_SECONDS."""
+        """Asks /health/ready; None where no API of Riskline answers within ANSWER_SECONDS."""
         parts = urlsplit(base_url(self.host, self.port))
         connection = http.client.HTTPConnection(str(parts.hostname), self.port, timeout=ANSWER_SECONDS)
         try:
@@ -90,14 +90,14 @@ class ReadinessPoll:
 
 
 class Answered(NamedTuple):
-    """What /health/ready says."""
+    """The answer of /health/ready."""
 
     is_ready: bool
     told: Mapping[str, Any]
 
     @property
     def sentence(self) -> str:
-        """Whether it is ready, and what is missing or amiss."""
+        """The readiness in words, with the checks that fail."""
         checks = self.told.get("checks", {})
         names = self.told["missing"] if not self.is_ready else self.told.get("degraded", [])
         reasons = "; ".join(f"{name} ({checks.get(name, 'no reason is given')})" for name in names)

@@ -1,4 +1,4 @@
-"""Where the console is, and a link that signs in to it once, for whoever sits at the terminal of `riskline up`."""
+"""The address of the console, and a link that signs in once, for the user of `riskline up`."""
 
 import secrets
 import sys
@@ -11,7 +11,7 @@ from riskline.shared.store.connect.connection import connect
 from riskline.shared.store.console import offer_link
 
 SECONDS = 900
-"""Long enough to find the terminal again, and short enough that a forgotten one is of no use to others."""
+"""The life of a link: long enough to find the terminal again, too short for a forgotten link to be of use."""
 
 TOKEN_BYTES = 32
 
@@ -21,7 +21,7 @@ FILE = "console_link"
 
 
 def console_lines(url: str, *, redis_url: str, asks_for_keys: bool, data: Path) -> str:
-    """What the banner says of the console; a link is in a file where output goes into a log that many read."""
+    """The lines of the banner about the console; without a terminal the link goes into a file."""
     address = f"  console  {url}/console"
     link = _offered(url, redis_url) if asks_for_keys else None
     if link is None:

@@ -1,4 +1,4 @@
-"""What a first start shows: a model made from simulated transactions, and a request to try."""
+"""The demo of a first start: a model of simulated transactions, and a request to try."""
 
 import json
 import os

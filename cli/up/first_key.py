@@ -24,7 +24,7 @@ FILE = "first_api_key"
 
 @dataclass
 class Admission:
-    """Whether the API asks for keys, and the key that was made for it; whoever has shown that one says so."""
+    """The keys that the API asks for, and the one that was made here; `shown` is set once it was shown."""
 
     asks: bool
     new_key: str | None = None
@@ -32,7 +32,7 @@ class Admission:
     shown: bool = False
 
     def lines(self) -> str:
-        """What the banner says of it."""
+        """The lines of the banner about keys."""
         if self.file is not None:
             return (
                 f"  key      in {self.file}: may do everything; put it into $RISKLINE_KEY and delete the file;\n"

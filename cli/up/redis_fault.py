@@ -7,7 +7,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 def without_redis(url: str, error: BaseException | None, *, variable: str = "REDIS_URL") -> str:
-    """Why the Redis at a URL, which may be shown, cannot be used, and what to do."""
+    """The reason why the Redis at a URL cannot be used, and the remedy; the URL has no password."""
     if isinstance(error, AuthenticationError) or "NOAUTH" in str(error) or "HELLO must be called" in str(error):
         return f"Redis at {url} wants another user or password: correct {variable}"
     if isinstance(error, ResponseError):

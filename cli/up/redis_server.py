@@ -80,7 +80,7 @@ def find_server(redis_dir: Path, *, candidates: list[Path] | None = None) -> Ser
 
 
 def _problem(server: Server, redis_dir: Path) -> str | None:
-    """Why the server cannot be started on the data in `redis_dir`; None where it can."""
+    """The reason why the server cannot be started on the data in `redis_dir`; None where it can."""
     if server.version < OLDEST_VERSION:
         return "is too old, 6.2 is the least"
     directory = redis_dir / "appendonlydir"
@@ -111,7 +111,7 @@ def _format(directory: Path) -> bytes:
 
 
 def server_candidates() -> list[Path]:
-    """Where a server may be, best first."""
+    """The paths where a server may be, best first."""
     on_path = [Path(directory) / name for name in SERVER_NAMES for directory in os.get_exec_path()]
     return [path for path in [*on_path, *_bundled()] if path.is_file() and os.access(path, os.X_OK)]
 
@@ -133,7 +133,7 @@ def _server(path: Path) -> Server | None:
 
 
 def socket_path(run_dir: Path) -> Path:
-    """Where the server listens: in the run directory, or in a short temporary one where that path is too long."""
+    """The socket of the server: in the run directory, or in a short temporary one where that path is too long."""
     preferred = run_dir.resolve() / "redis.sock"
     if len(os.fsencode(preferred)) <= LONGEST_SOCKET_PATH:
         return preferred
@@ -141,7 +141,7 @@ def socket_path(run_dir: Path) -> Path:
 
 
 def command(server: Server, *, redis_dir: Path, socket: Path, log_file: Path) -> list[str]:
-    """How the server is started: no port, each write on disk before it is acknowledged, nothing ever evicted."""
+    """The command line of the server: no port, each write on disk before its answer, no eviction."""
     options = {
         "port": "0",
         "unixsocket": str(socket),

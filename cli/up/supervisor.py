@@ -71,7 +71,7 @@ class Child:
         return self.process.pid if self.process is not None else 0
 
     def exit_status(self) -> str | None:
-        """How the process ended, in words; None while it runs."""
+        """The end of the process, in words; None while it runs."""
         code = None if self.process is None else self.process.poll()
         if code is None:
             return None

@@ -215,7 +215,7 @@ def _require_store(settings: Settings) -> None:
 
 
 def banner(settings: Settings, transaction_class: type[TransactionModel], admitted: Admission, console: str) -> str:
-    """What is shown once everything runs."""
+    """The text that is shown once everything runs."""
     signed = "are signed and sent" if settings.callback_secret else "are off: RISKLINE_CALLBACK_SECRET is not set"
     url = base_url(settings.host, settings.port)
     return (

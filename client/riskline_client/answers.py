@@ -1,4 +1,4 @@
-"""What the service answers, as frozen dataclasses; members that they don't know are let be, so there may be new ones.
+"""The answers of the service as frozen dataclasses; members that are not known are ignored.
 
 `from_json` takes what `json.loads` made of an answer; where a member is missing or is something else, it raises
 KeyError, TypeError or ValueError.
@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """How much one feature's value moved the score: in probability for a forest, in log-odds for boosting."""
+    """The contribution of one feature's value to the score: in probability for a forest, in log-odds for boosting."""
 
     feature: str
     value: float | str
@@ -30,7 +30,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about one transaction, by which model version, when and why.
+    """The decision about one transaction, with its model version, time and reasons.
 
     `action` is `APPROVE`, `REVIEW` or `DECLINE`. `fraud_probability` is rounded to 4 decimals. `reasons` is None where
     none were given: the action is APPROVE and no explanation was asked for. `document` is the answer as it came.
@@ -75,7 +75,7 @@ class CallbackAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What became of a transaction's callback.
+    """The state of a transaction's callback.
 
     `status` is `waiting` for the decision, `pending` until it is delivered, `delivered`, or `dead`: given up.
     """
@@ -102,7 +102,7 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What became of a transaction in the queue.
+    """The state of a transaction in the queue.
 
     `status` is `queued`, `scored` (then there is a `decision`) or `failed` (then `error` says why).
     """
@@ -117,7 +117,7 @@ class State:
 
     @property
     def is_queued(self) -> bool:
-        """Whether it still waits for its decision."""
+        """True while it waits for its decision."""
         return self.status == "queued"
 
     @classmethod
@@ -150,7 +150,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether transactions can be scored, and by which model version."""
+    """The ability to score, and the model version that does."""
 
     is_healthy: bool
     model_version: str | None
@@ -164,7 +164,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether transactions can be scored and queued; what is missing, and for each check `ok` or what is wrong.
+    """The ability to score and queue; the missing parts, and for each check `ok` or its fault.
 
     What is degraded does not make it unready, as where no worker lives.
     """

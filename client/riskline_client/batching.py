@@ -85,13 +85,13 @@ class Batches:
 
     @property
     def result(self) -> BatchResult:
-        """What became of all rows so far, those refused in their order."""
+        """The results of all rows so far, the refused ones in their order."""
         refused = sorted(self._refused, key=lambda row: row.index)
         return BatchResult(self._accepted, self._known, tuple(refused))
 
     @contextmanager
     def told_by_errors(self) -> Iterator[None]:
-        """What stops the rest says what became of the rows before."""
+        """Adds the results so far to an error that stops the rest."""
         try:
             yield
         except RisklineError as error:
@@ -100,7 +100,7 @@ class Batches:
 
 
 def _problem(row: RefusedRow, *, request_id: str) -> Problem:
-    """What the service would have answered, had the row come alone."""
+    """The answer of the service, had the row come alone."""
     return Problem(
         type=row.type,
         title=row.title,

@@ -159,7 +159,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> State:
-        """What became of a transaction; `wait` as for `submit`.
+        """The state of a transaction; `wait` as for `submit`.
 
         Raises:
             NotFound: no such transaction was submitted, or its result has expired.
@@ -200,11 +200,11 @@ class Client:
         self._send(protocol.erase(transaction_id, timeout=self._or_own(timeout), request_id=request_id))
 
     def health(self, *, timeout: float | None = None) -> Health:
-        """Whether transactions can be scored; no error where they can't."""
+        """The health: can transactions be scored? A service that cannot is no error."""
         return self._send(protocol.health(timeout=self._or_own(timeout)))
 
     def ready(self, *, timeout: float | None = None) -> Readiness:
-        """Whether transactions can be scored and queued, and what is missing; no error where they can't."""
+        """The readiness: can transactions be scored and queued? A service that cannot is no error."""
         return self._send(protocol.ready(timeout=self._or_own(timeout)))
 
     def _or_own(self, timeout: float | None) -> float:

@@ -1,4 +1,4 @@
-"""What the sync and the async client have in common: how a call becomes a request, and an answer its result."""
+"""The part that the sync and the async client share: requests from calls, results from answers."""
 
 import platform
 import re
@@ -43,7 +43,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Made(TypedDict):
-    """What httpx's clients are made with."""
+    """The arguments of httpx's clients."""
 
     base_url: httpx.URL
     headers: dict[str, str]
@@ -51,7 +51,7 @@ class Made(TypedDict):
 
 
 class Connection:
-    """Where the service is, and the key for it, which nothing shows.
+    """The URL of the service, and its key, which is never shown.
 
     Raises:
         ValueError: the URL or the key cannot be used.
@@ -74,7 +74,7 @@ class Connection:
         return repr(str(self._base))
 
     def made(self) -> Made:
-        """What httpx's client is made with."""
+        """The arguments of httpx's client."""
         # what is sent as it is cannot become a thousand times as large here
         accepted = {"Accept": "application/json", "Accept-Encoding": "identity"}
         headers = {"User-Agent": USER_AGENT, **accepted, **self._authorization}
@@ -82,7 +82,7 @@ class Connection:
 
     @property
     def is_local(self) -> bool:
-        """Whether the service is on this machine, where no proxy is to come between."""
+        """True where the service is on this machine, so that no proxy is used."""
         host = self._base.host
         try:
             return ip_address(host).is_loopback
@@ -91,12 +91,12 @@ class Connection:
 
     @property
     def is_in_clear(self) -> bool:
-        """Whether others can read on the way what is sent."""
+        """True where requests are not encrypted on a network."""
         return self._base.scheme == "http" and not self.is_local
 
     @contextmanager
     def making(self) -> Iterator[None]:
-        """What httpx's client cannot be made with, which it takes from the environment.
+        """Names settings of the environment with which httpx's client cannot be made.
 
         Raises:
             ValueError: says which variables it is about, and shows no proxy's password.
@@ -130,7 +130,7 @@ class Connection:
 
     @contextmanager
     def failures(self, call: Call[Any], *, request_id: str, seconds: float) -> Iterator[None]:
-        """What goes wrong between here and the service, as the client's own errors."""
+        """Turns errors of the connection into the client's own."""
         try:
             yield
         except (httpx.TimeoutException, TimeoutError) as error:
@@ -175,7 +175,7 @@ def request_id_of(call: Call[Any]) -> str:
 
 
 def result_of(call: Call[T], *, status: int, headers: Mapping[str, str], body: bytes, request_id: str) -> T:
-    """What the call was answered.
+    """The answer to the call.
 
     Raises:
         RisklineError: the answer is an error, or is not Riskline's.

@@ -77,7 +77,7 @@ class ProblemError(RisklineError):
 
     @property
     def type(self) -> str:
-        """What kind of problem: stable, to be compared by programs."""
+        """The kind of problem: stable, to be compared by programs."""
         return self.problem.type
 
     @property
@@ -92,7 +92,7 @@ class ProblemError(RisklineError):
 
     @property
     def detail(self) -> str:
-        """What is wrong this time and what to do, for a person."""
+        """The cause of this problem and its remedy, for a person."""
         return self.problem.detail
 
     @property

@@ -19,7 +19,7 @@ NO_TYPE = "about:blank"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back. The names of headers are taken in any case; the id is the service's, else the one sent."""
+    """An answer. Header names are taken in any case; the id is the service's, else the one sent."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def is_good(self) -> bool:
-        """Whether it is none of the errors, and leads nowhere else."""
+        """True for a status of success: no error and no redirection."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 

@@ -1,4 +1,4 @@
-"""What is sent for each call, and what is made of its answer; nothing here sends.
+"""The request of each call, and the result of its answer, without input or output.
 
 Every call may be repeated, also where nobody knows whether the one before arrived. A submission is known by its
 `transaction_id`: the same id and body is the same transaction, which is decided once. Of decisions that are given at
@@ -110,7 +110,7 @@ def submit_rows(
 def get(
     transaction_id: str, *, wait: float | None, timeout: float, request_id: str | None, persistent: bool = False
 ) -> Call[State]:
-    """What became of a transaction."""
+    """The state of a transaction."""
     return Call(
         method="GET",
         path=_path(transaction_id),
@@ -147,12 +147,12 @@ def erase(transaction_id: str, *, timeout: float, request_id: str | None) -> Cal
 
 
 def health(*, timeout: float) -> Call[Health]:
-    """Whether transactions can be scored."""
+    """The health: can transactions be scored?"""
     return Call(method="GET", path="/health", parse=_told(Health.from_json), timeout=timeout)
 
 
 def ready(*, timeout: float) -> Call[Readiness]:
-    """Whether transactions can be scored and queued."""
+    """The readiness: can transactions be scored and queued?"""
     return Call(method="GET", path="/health/ready", parse=_told(Readiness.from_json), timeout=timeout)
 
 

@@ -18,7 +18,7 @@ MOST_DECISIONS = 1000
 
 
 class Reader:
-    """Where one reader is in the feed.
+    """The position of one reader in the feed.
 
     `cursor` is after the last decision of the page before, and after the last one of this page as soon as that was
     handed out: who stores it when a decision is dealt with, and goes on there, misses none and may see a page again.
@@ -43,7 +43,7 @@ class Reader:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no more to come, as it is not followed."""
+        """True where the end is reached and the feed is not followed."""
         return self._is_over and not self._held
 
     def read(self) -> Steps[None]:

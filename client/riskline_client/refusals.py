@@ -1,4 +1,4 @@
-"""What is wrong with transactions that the service did not take, and what became of those beside them."""
+"""The reasons why rows were refused, and the result of a batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class RefusedRow:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of many rows: how many are new, how many were known from before, and those that were refused.
+    """The result of many rows: the number of new ones, the number of known ones, and the refused ones.
 
     A row that was accepted by an attempt whose answer was lost counts as known.
     """

@@ -1,4 +1,4 @@
-"""What takes several calls, as a generator of them: who sends them, with or without asyncio, gives back the answers."""
+"""Operations of several calls as generators: the sync or async client sends each call and returns its answer."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
