@@ -111,7 +111,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
 
 
 def _middleware(services: Services, settings: Settings, hosts: AllowedHosts) -> list[Any]:
-    """What each request passes, in this order."""
+    """The middleware that each request passes, in this order."""
     return [
         RequestIdMiddleware(),
         services.departure,

@@ -1,4 +1,4 @@
-"""What runs beside the requests: waking waiters, recording decisions, following the active model and the API keys."""
+"""The tasks beside the requests: they wake waiters, record decisions, and follow the active model and the API keys."""
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Sequence
@@ -19,7 +19,7 @@ CANCEL_AGAIN_SECONDS = 0.2
 
 
 class Runs(Protocol):
-    """What runs beside the requests."""
+    """The tasks that run beside the requests."""
 
     async def run(self) -> None:
         """Runs until cancelled."""

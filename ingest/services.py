@@ -1,4 +1,4 @@
-"""What an API process is made of: built once, complete, and handed to the doors, the console and the background."""
+"""The collaborators of an API process: built once, complete, handed to the doors, the console and the background."""
 
 import asyncio
 from dataclasses import dataclass

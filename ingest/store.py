@@ -62,7 +62,7 @@ class Operations:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiStore:
-    """What an API process has of Redis; nothing connects before its first call."""
+    """The parts of Redis that an API process uses; none connects before its first call."""
 
     intake: TransactionIntake
     warm: Sequence[RedisIntake]

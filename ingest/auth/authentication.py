@@ -34,7 +34,7 @@ COMPLAIN_AGAIN = timedelta(minutes=1)
 SCHEME = "bearer"
 
 Found = tuple[tuple[ApiKey, ...], FileStamp] | None
-"""What a look brought: keys, or that nothing has changed."""
+"""The result of reading the file: its keys, or that nothing has changed."""
 
 
 def _now() -> datetime:
@@ -42,7 +42,7 @@ def _now() -> datetime:
 
 
 class Authenticator:
-    """The keys that are known, kept up with their file; whoever remembers a verdict is told when to forget it.
+    """The valid keys, kept up with their file. Caches of earlier verdicts are cleared when a key changes.
 
     Keys are asked for from the moment that there is one, or a file for them, until the process ends: neither an emptied
     file nor one that is gone opens the API.
@@ -69,7 +69,7 @@ class Authenticator:
 
     @property
     def has_read(self) -> bool:
-        """Whether a file of keys was there."""
+        """True once a file of keys was read."""
         return self._look is not None
 
     def on_change(self, forget: Callable[[], object]) -> None:
@@ -174,7 +174,7 @@ class Authenticator:
         return next((key for key in self.valid if key.name == name), None)
 
     def admits(self, authorization: str | None, access: Access) -> bool:
-        """Whether a request with this header passes."""
+        """True where a request with this header passes."""
         if not self.asks or access is OPEN:
             return True
         key = self.holder(authorization)
@@ -212,7 +212,7 @@ def sender_of(req: falcon.asgi.Request) -> str | None:
 
 
 def sees_callback(req: falcon.asgi.Request, record: Mapping[str, Any]) -> bool:
-    """Whether a request is told all of a callback: its sender's, one with `admin`, any where no key is asked for."""
+    """True where a request sees all of a callback: its sender's, one with `admin`, any where no key is asked for."""
     key: ApiKey | None = req.context.get("key")
     return key is None or Scope.ADMIN in key.scopes or record.get("callback_by") == key.identity
 

@@ -21,7 +21,7 @@ AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9_.-]{1,
 
 
 class AllowedHosts:
-    """Which values of the header `Host` are taken."""
+    """The values of the header `Host` that are accepted."""
 
     def __init__(self, gate: Authenticator, allowed: Iterable[str] = ()) -> None:
         """`allowed` are names, and `*.` before one for all below it; `*` for any."""
@@ -32,7 +32,7 @@ class AllowedHosts:
         self._endings = tuple(name[1:] for name in names if name.startswith("*."))
 
     def admit(self, host: str | None) -> bool:
-        """Whether a request passes that has this header; one without it is of no browser."""
+        """True where a request with this header passes. A request without it is not a browser's."""
         if self._gate.asks or self._any or not host:
             return True
         name = name_in(host)

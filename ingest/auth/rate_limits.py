@@ -1,4 +1,4 @@
-"""How fast each key may send: counted in this process and told to Redis ten times a second; no request waits for that.
+"""The rate limit of each key: counted in this process, added up in Redis ten times a second, outside any request.
 
 A key's account is a leaky bucket of its rate's quota. Each process lets through what the account has room for, as all
 processes together stood a tenth of a second ago; what they let through too much is paid back, for the account has it.
@@ -43,14 +43,14 @@ POLICY = '"key"'
 
 
 class Accounts(Protocol):
-    """Where processes tell what keys have spent; raises StoreUnavailableError where Redis fails."""
+    """The sum of what all processes' keys have spent; raises StoreUnavailableError where Redis fails."""
 
     async def spend(self, spent: Sequence[Spent]) -> list[float]:
         """Adds what was spent; answers the level of each account."""
 
 
 class Account:
-    """What a key has spent of its rate, as this process knows it."""
+    """The units that a key has spent of its rate, as this process knows them."""
 
     __slots__ = (
         *("_at", "_freed_per_second", "_is_alone", "_level", "_share", "_told_at", "_unheard"),
@@ -74,17 +74,17 @@ class Account:
         self._freed_per_second = rate.per_second
 
     def is_fresh(self, now: float) -> bool:
-        """Whether Redis has told lately what all processes have spent of it."""
+        """True where Redis's sum over all processes is at most FRESH_SECONDS old."""
         return now - self._told_at <= FRESH_SECONDS
 
     def allowed(self, now: float) -> float:
-        """How much may be spent at a time."""
+        """The units that may be spent at a time."""
         if self.is_fresh(now):
             return self.rate.quota
         return self._share if self._is_alone else self._unheard
 
     def level(self, now: float) -> float:
-        """How much of the quota is spent and not free again; over the quota where several processes let it be."""
+        """The units that are spent and not free again. Several processes together can exceed the quota."""
         level = self._level - (now - self._at) * self._freed_per_second
         return max(0.0, level)
 
@@ -103,11 +103,11 @@ class Account:
         self.untold += units
 
     def owes(self, now: float) -> float:
-        """What was spent beyond the quota."""
+        """The units spent beyond the quota."""
         return max(0.0, self.level(now) - self.rate.quota)
 
     def tell(self) -> Spent:
-        """What Redis is to be told."""
+        """Takes the units that Redis has not counted yet."""
         spent, self.untold = self.untold, 0.0
         return Spent(self.name, spent, self.rate.per_second)
 
@@ -126,7 +126,7 @@ class Account:
             self._level, self._at, self._freed_per_second = level, now, self.rate.per_second / sharers
 
     def standing(self, now: float) -> str:
-        """What a client reads of it in the field RateLimit: how much is left, and in how many seconds all is."""
+        """The value of the field RateLimit: the units left, and the seconds until all are free."""
         level = self.level(now)
         left = int(self.allowed(now) - level)
         return f"{POLICY};r={max(0, left)};t={ceil(level / self._freed_per_second)}"

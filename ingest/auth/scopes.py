@@ -1,4 +1,4 @@
-"""Who may call what: the scope that each route asks for. A route that is not in the table is for `admin` alone."""
+"""The scope that each route asks for. A route that is not in the table is for `admin` alone."""
 
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ ACCESS: dict[tuple[str, str], Access] = {
 
 
 def access_to(method: str, template: str | None, resource: object) -> Access:
-    """What a request of this route asks for, also where nobody has said so."""
+    """The access that this route asks for, also where the table does not have it."""
     if method == "HEAD":
         method = "GET"
     declared = ACCESS.get((method, str(template)))

@@ -1,1 +1,1 @@
-"""What an API process looks at beside its requests, once a second."""
+"""The tasks of an API process beside its requests, most of them once a second."""

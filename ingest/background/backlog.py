@@ -1,4 +1,4 @@
-"""How many transactions wait for a decision, and how fast they are decided: looked at once a second."""
+"""The backlog, read once a second: transactions that wait for a decision, and the rate at which they are decided."""
 
 import math
 import time
@@ -64,12 +64,12 @@ class Backlog:
 
     @property
     def last(self) -> tuple[float, Counts] | None:
-        """When it was last looked at, by the clock, and what was there; None where Redis failed that."""
+        """The time of the last read, by the clock, and its counts; None where Redis failed."""
         return self._last
 
     @property
     def counts(self) -> Counts | None:
-        """What was there at the last look; None where there was none, or Redis failed it."""
+        """The counts of the last read; None before the first, or where Redis failed."""
         return None if self._last is None else self._last[1]
 
     async def run(self) -> None:
@@ -123,12 +123,12 @@ class Backlog:
 
     @property
     def decided_per_second(self) -> float:
-        """How fast the queue is worked on when there is something in it; 0 where that was not seen."""
+        """The decisions a second while the queue is not empty; 0 where that was not seen."""
         seconds = sum(each for each, _ in self._busy)
         return sum(done for _, done in self._busy) / seconds if seconds > 0 else 0.0
 
     def queue_full(self) -> QueueFullError:
-        """What a client is told that finds the queue full."""
+        """The problem for a client that finds the queue full."""
         nobody = ", and no worker lives" if self.counts is not None and self.counts.workers == 0 else ""
         return QueueFullError(
             f"{self._queue_limit} transactions wait for a decision, the limit of this installation{nobody}; repeat the "
@@ -137,7 +137,7 @@ class Backlog:
         )
 
     def retry_after_seconds(self) -> int:
-        """When a client that found the queue full will find room, at the rate at which it is worked on now."""
+        """The seconds until a client will find room, at the present rate of decisions."""
         rate = self.decided_per_second
         if rate == 0:
             nobody_works = bool(self._busy) or self.counts is None or self.counts.workers == 0

@@ -40,7 +40,7 @@ MEASURES = {
 
 
 class QueueStatus(Protocol):
-    """What the last look at the queue has seen."""
+    """The queue's counts as of the last read."""
 
     @property
     def counts(self) -> Counts | None:
@@ -48,21 +48,21 @@ class QueueStatus(Protocol):
 
 
 class WorkerTotals(Protocol):
-    """What the last look at the workers has seen; None where Redis failed it."""
+    """The workers' counts as of the last read; None where Redis failed."""
 
     decided: Tallied | None
     measured: Measured | None
 
 
 class WorkerTimes(Protocol):
-    """What the last look at the workers' times has seen."""
+    """The workers' busy time as of the last read."""
 
     busy_seconds: float | None
     """None where Redis failed it."""
 
 
 class ExportedMetrics(Collector):
-    """Prometheus collector of what the looks have seen."""
+    """The Prometheus collector of these counts."""
 
     def __init__(self, queue: QueueStatus, workers: WorkerTotals, times: WorkerTimes) -> None:
         self._queue = queue
@@ -103,7 +103,7 @@ class ExportedMetrics(Collector):
         return metric
 
     def _began_anew(self, metric: Metric) -> set[Labels]:
-        """Which counters or histograms of this metric went back by too much to be held."""
+        """The series of this metric that went back by more than LITTLE, and so began anew."""
         totals: dict[Labels, float] = {}
         for sample in metric.samples:
             if not sample.name.endswith("_sum"):

@@ -1,4 +1,4 @@
-"""Which processes serve which model version: told and looked at once a second, so that readiness asks nobody."""
+"""The model version of each process: announced and read once a second, so that readiness needs no call of Redis."""
 
 from typing import Protocol
 
@@ -16,26 +16,26 @@ INTERVAL_SECONDS = 1.0
 
 
 class ProcessRegistry(Protocol):
-    """Where processes tell and see what they serve; all raise StoreUnavailableError where Redis fails."""
+    """The states of all processes in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     async def announce(self, state: ProcessState) -> list[ProcessState]:
-        """Says what a process serves; answers what all say that live."""
+        """Writes a process's state; returns the states of all that live."""
 
     async def living(self) -> list[ProcessState]:
-        """What all say that live."""
+        """The states of all processes that live."""
 
     async def leave(self, process: str) -> None:
         """Forgets a process that ends."""
 
 
 class WorkerTallies(Protocol):
-    """Where the workers tell what they decide and measure; both raise StoreUnavailableError where Redis fails."""
+    """The workers' counts in Redis; both methods raise StoreUnavailableError where Redis fails."""
 
     async def read(self) -> Tallied:
         """Decisions by model version and action, or bucket of their probability."""
 
     async def read_measured(self) -> Measured:
-        """What was measured."""
+        """The numbers of each bucket of each measure."""
 
 
 class ProcessStatus:

@@ -34,7 +34,7 @@ DOORS = {"/score-transaction": "sync_seconds", "/transactions": "submit_seconds"
 
 
 class MinuteSnapshots(Protocol):
-    """Where snapshots are; both methods raise StoreUnavailableError where Redis fails."""
+    """The snapshots in Redis, one a minute; both methods raise StoreUnavailableError where Redis fails."""
 
     async def keep(self, snapshot: Snapshot) -> None:
         """Keeps the snapshot of its minute, unless there is one."""
@@ -44,14 +44,14 @@ class MinuteSnapshots(Protocol):
 
 
 class MeasuredSums(Protocol):
-    """Where processes add what they have counted; raises StoreUnavailableError where Redis fails."""
+    """The sums in Redis over all processes; raises StoreUnavailableError where Redis fails."""
 
     async def add_measured(self, counts: Measured) -> None:
-        """Adds it."""
+        """Adds this process's counts."""
 
 
 class RecentCounts:
-    """What the console knows of the past; None and empty where Redis has not told it."""
+    """The counts of the last minute and hour, for the console; None and empty where Redis has not been read."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class RecentCounts:
 
     @property
     def counts(self) -> Counts | None:
-        """What there was at the last look at the queue; None where Redis failed it."""
+        """The counts of the last read of the queue; None where Redis failed."""
         return self._backlog.counts
 
     async def run(self) -> None:
@@ -131,7 +131,7 @@ class RecentCounts:
 
 
 def _answered() -> Iterator[tuple[Field, int]]:
-    """What this process has answered at once, by its own metrics."""
+    """The answers of this process's synchronous door, by its own metrics."""
     actions: Counter[str] = Counter()
     for sample in next(iter(DECISIONS.collect())).samples:
         if sample.name.endswith("_total"):

@@ -1,4 +1,4 @@
-"""Whether Redis answers, and how much of its memory is taken, for the metrics: looked at now and then."""
+"""The metrics of Redis, read every few seconds: whether it answers, and its memory."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ INTERVAL_SECONDS = 5.0
 
 
 async def redis_info(redis: Redis) -> dict[str, Any]:
-    """What Redis says of its role and its memory; empty where it only may be asked whether it is there.
+    """Redis's role and memory; empty where this user may not call INFO.
 
     Raises:
         redis.RedisError: it is not.

@@ -1,4 +1,4 @@
-"""Whether the store is still the one that it was, and its clock is right: looked at now and then, and noted in it."""
+"""The check for a store that lost data or whose clock is wrong: made every few seconds, and noted in the store."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ def steady_seconds() -> float:
 
 
 class ShardWatch:
-    """What is seen of one shard."""
+    """The state of one shard."""
 
     def __init__(
         self, identity: AsyncIdentity, witness: Witness, *, clock: Callable[[], float], wall: Callable[[], float]
@@ -90,7 +90,7 @@ class ShardWatch:
         return look.differs_from(None if known is None else known._replace(accepted=max(accepted, known.accepted)))
 
     def _jumped(self, look: ShardState, began: float, ended: float) -> str | None:
-        """What is said where Redis's clock has jumped ahead since the last look: what was to be kept longer is gone."""
+        """The loss, in words, where Redis's clock has jumped ahead since the last look: keys have expired too early."""
         if ended - began > LONGEST_LOOK_SECONDS:
             return None
         ours = (began + ended) / 2
@@ -143,7 +143,7 @@ class StoreWatch:
         self._remember()
 
     def problems(self) -> dict[str, str]:
-        """What of the store is amiss though it answers: a name, and what to do."""
+        """The problems of a store that answers: the name of each, and what to do."""
         found = {}
         lost = {each.identity.shard: each.lost for each in self.shards if each.lost is not None}
         if lost:

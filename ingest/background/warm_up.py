@@ -1,4 +1,4 @@
-"""What is done once when a process starts, so that no request has to wait for it."""
+"""The work that is done once when a process starts, so that no request waits for it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""How many workers the present load needs: reckoned once a second from what all processes have told Redis."""
+"""The number of workers that the present load needs: computed once a second from what is in Redis."""
 
 from collections import deque
 from typing import Protocol
@@ -23,10 +23,10 @@ QUEUE = "scoring"
 
 
 class WorkerPaces(Protocol):
-    """Where the workers tell how fast they are; raises StoreUnavailableError where Redis fails."""
+    """The workers' measured times in Redis; raises StoreUnavailableError where Redis fails."""
 
     async def read(self) -> Measured:
-        """What they have measured."""
+        """The sums of all workers."""
 
 
 class WorkerNeed:

@@ -1,4 +1,4 @@
-"""Who changed what by the console, and when: kept, logged, and shown."""
+"""The log of changes made by the console, with who made each and when: kept in Redis, logged, and shown."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -23,23 +23,23 @@ MOST_CHARACTERS = 400
 
 
 class ChangeStore(Protocol):
-    """Where changes are kept; both methods raise StoreUnavailableError where Redis fails."""
+    """The change log in Redis; both methods raise StoreUnavailableError where Redis fails."""
 
     async def note(self, entry: dict[str, str], *, is_change: bool) -> None:
-        """Keeps what was changed, or looked at."""
+        """Appends a change, or a look at values."""
 
     async def notes(self, limit: int, *, before: str | None = None, changes_only: bool = False) -> list[dict[str, str]]:
-        """The last changes, and looks, before a place, newest first, each with its own `place`."""
+        """The last entries before a place, newest first, each with its own `place`."""
 
 
 class ChangeLog:
-    """The audit trail; what it cannot keep is not to be done."""
+    """The audit trail. A change that it cannot keep is not made."""
 
     def __init__(self, store: ChangeStore) -> None:
         self._store = store
 
     async def note(self, req: falcon.asgi.Request, what: str, **about: object) -> None:
-        """Keeps and logs who changes what.
+        """Keeps and logs a change and who makes it.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -47,7 +47,7 @@ class ChangeLog:
         await self._note(req, what, about, is_change=True)
 
     async def note_look(self, req: falcon.asgi.Request, what: str, **about: object) -> None:
-        """Keeps and logs who looks at what that is not for everybody's eyes; raises as `note`."""
+        """Keeps and logs a look at personal values and who takes it; raises as `note`."""
         await self._note(req, what, about, is_change=False)
 
     async def _note(self, req: falcon.asgi.Request, what: str, about: Mapping[str, object], *, is_change: bool) -> None:
@@ -75,7 +75,7 @@ class ChangeLog:
         return await self._store.notes(SHOWN, before=before)
 
     async def activation_of(self, version: str) -> dict[str, str] | None:
-        """Who made a version the active one, and when; None where that is not among the last changes.
+        """The entry of a version's activation; None where it is not among the last changes.
 
         Raises:
             StoreUnavailableError: Redis failed.

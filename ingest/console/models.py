@@ -153,7 +153,7 @@ class SwitchPage(ConsolePage):
         resp.location = f"{req.root_path}/console/models?{urlencode({'done': version})}"
 
     def _see_that_it_is_still(self, asked_about: str) -> None:
-        """Whether the version is active that whoever confirmed was asked about; a colleague may have been there."""
+        """Checks that the active version is still the one that the confirmation named."""
         try:
             active = self._registry.active_version() or ""
         except BundleError:

@@ -1,4 +1,4 @@
-"""What a request carries: its body within the limit, and its parameters."""
+"""The body of a request, within the limit, and its parameters."""
 
 import re
 
@@ -47,7 +47,7 @@ async def _read_within(max_body_bytes: int, req: falcon.asgi.Request) -> bytes:
 
 
 def explain_wanted(req: falcon.asgi.Request) -> bool:
-    """Whether `?explain=true` asks for reasons whatever the action.
+    """True where `?explain=true` asks for reasons whatever the action.
 
     Raises:
         Problem: 422 where it is neither true nor false.
@@ -63,7 +63,7 @@ def explain_wanted(req: falcon.asgi.Request) -> bool:
 
 
 def wait_parameter_seconds(req: falcon.asgi.Request) -> float:
-    """How long `?wait=N` lets us wait.
+    """The seconds of `?wait=N`; 0 without it.
 
     Raises:
         Problem: 422 where it is not a number within its range.
@@ -81,7 +81,7 @@ def wait_parameter_seconds(req: falcon.asgi.Request) -> float:
 
 
 def preferred_wait_seconds(req: falcon.asgi.Request) -> float | None:
-    """How long `Prefer: wait=N` lets us wait, at most 30 s; None where it does not ask."""
+    """The seconds of `Prefer: wait=N`, at most 30; None without it."""
     found = PREFER_WAIT.search(req.get_header("Prefer") or "")
     return None if found is None else min(float(found.group(1)), MAX_WAIT_SECONDS)
 

@@ -1,4 +1,4 @@
-"""How a connection ends: without a reset for a client that still sends, and soon for one that does not read."""
+"""The end of a connection: without a reset for a client that still sends, and soon for one that does not read."""
 
 import asyncio
 import fcntl
@@ -91,7 +91,7 @@ class AnswerTransport(asyncio.Transport):
         self._connection.transport.write(data)
 
     def is_closing(self) -> bool:
-        """Whether it is to no purpose to send more."""
+        """True where sending more is useless."""
         return self._connection.transport.is_closing()
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class AnswerTransport(asyncio.Transport):
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """What the client has not taken yet of its answers, where more waits than its line holds."""
+    """The bytes of answers that the client has not taken, where more wait than its line holds."""
     waiting = transport.get_write_buffer_size()
     if not waiting:
         return 0

@@ -1,4 +1,4 @@
-"""The HTTP edge: what a client may send before anybody looks at what it wants, and what it is told where it may not.
+"""The HTTP edge: it bounds what a client may send, and answers each breach with a problem.
 
 uvicorn answers a request that it cannot read in plain text, waits for ever for one that does not end, and takes any
 number of headers and connections. Here all of these have a bound, and each refusal is a problem like any other.
@@ -168,7 +168,7 @@ class EdgeProtocol(ClosingProtocol):
             raise RefusedError(Problem("bad-request", "It has no header Host."))
 
     def is_ours(self) -> bool:
-        """Whether the request is to be read on, as one that offers another protocol is not.
+        """True where the request is read on; one that offers another protocol is not.
 
         Raises:
             RefusedError: it asks for what there is not.
@@ -232,11 +232,11 @@ class EdgeProtocol(ClosingProtocol):
             self.refuse(request_timeout(self._edge.limits.request_seconds))
 
     def is_answered_early(self) -> bool:
-        """Whether the request that is arriving has its answer."""
+        """True where the request that is arriving has its answer already."""
         return self.is_read_by_the_app() and self.cycle.response_complete
 
     def is_read_by_the_app(self) -> bool:
-        """Whether the request that is arriving has been handed on, to be read as it comes."""
+        """True where the application already has the request that is arriving, and reads its body."""
         return not (self._between_requests or self._in_head or self._turned_away or self._ended)
 
     def refuse(self, problem: Problem) -> None:

@@ -1,6 +1,6 @@
-"""What an API process does between SIGTERM and its end: it answers on, and tells everybody to go elsewhere.
+"""The graceful shutdown: after SIGTERM the process answers on for some seconds and sends its clients elsewhere.
 
-A server that stops at once closes its idle connections, and a client that sends its next request at this moment sees it
+A server that stops at once closes its idle connections: a client that sends its next request at this moment sees it
 fail. So for some seconds each answer ends its connection, and `/health/ready` is 503 for load balancers.
 """
 

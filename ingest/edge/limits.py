@@ -1,4 +1,4 @@
-"""What the connections of an API process share at the HTTP edge: its limits, and the timer that looks after them."""
+"""The limits that the connections of an API process share, and the timer that enforces them."""
 
 import asyncio
 import resource
@@ -25,7 +25,7 @@ OWN_FILES = 256
 
 
 class Limits(NamedTuple):
-    """What an operator may set."""
+    """The limits that an operator may set."""
 
     connections: int = 10_000
     request_seconds: float = 15.0
@@ -52,7 +52,7 @@ def allow_files(connections: int) -> None:
 
 
 class Edge:
-    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
+    """The state that all connections share. It is Falcon middleware, so that the server's lifespan hands it to them."""
 
     def __init__(self, limits: Limits, *, pressure: Backpressure) -> None:
         self.limits = limits

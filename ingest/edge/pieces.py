@@ -1,4 +1,4 @@
-"""How the bytes of a connection are read: one request after the other, in bounded pieces, and in turns with others.
+"""The reading of a connection: one request after the other, in bounded pieces, in turns with other connections.
 
 A client may send many requests before it has an answer (pipelining), which uvicorn reads as they come, each with all
 that it needs in memory. Here the next is read once the one before it is answered; until then no more is taken from
@@ -135,7 +135,7 @@ class PiecesProtocol(HttpToolsProtocol):
             self._edge.turns.join(self)
 
     def _end(self, data: bytes, start: int) -> int:
-        """Where a piece ends that begins here: with its body, a head, or what may be the end of a chunked body."""
+        """The end of the piece that begins here: that of its body, of a head, or maybe of a chunked body."""
         if self._body_left:
             return min(start + self._body_left, len(data))
         # the four bytes may have come in two parts
@@ -154,7 +154,7 @@ class PiecesProtocol(HttpToolsProtocol):
         raise NotImplementedError
 
     def is_answering(self) -> bool:
-        """Whether a request is here that has no answer yet."""
+        """True where a request that has arrived has no answer yet."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -24,7 +24,7 @@ class WaitingConnection(Protocol):
 
 
 class Turns:
-    """Which connection is read when; its clock is the event loop's own turn."""
+    """The order in which connections are read. Its clock is the event loop's turn."""
 
     def __init__(self, *, in_flight: int, pressure: Backpressure) -> None:
         """`in_flight` are the requests that may be unanswered before further ones are to be refused."""
@@ -37,7 +37,7 @@ class Turns:
 
     @property
     def full(self) -> bool:
-        """Whether as many requests are unanswered as may be: those that wait for a turn, and then for the recorder."""
+        """True where as many requests are unanswered as may be. They wait for a turn, and then for the recorder."""
         return len(self._waiting) + self._scoring + self._pressure.waiting >= self._in_flight
 
     @contextmanager

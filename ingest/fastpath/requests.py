@@ -108,11 +108,11 @@ class FastPathProtocol(EdgeProtocol):
         )
 
     def is_answering(self) -> bool:
-        """Whether a request is here that has no answer yet."""
+        """True where a request that has arrived has no answer yet."""
         return self._submitting or super().is_answering()
 
     def is_read_by_the_app(self) -> bool:
-        """Whether the request that is arriving has been handed on, to be read as it comes."""
+        """True where the application already has the request that is arriving, and reads its body."""
         return self._plain is None and super().is_read_by_the_app()
 
     def on_headers_complete(self) -> None:
@@ -311,7 +311,7 @@ class FastPathProtocol(EdgeProtocol):
 
 
 def takes_json(accept: bytes | None) -> bool:
-    """Whether a client takes JSON for certain, by what its Accept header says at first sight."""
+    """True where the Accept header plainly admits JSON."""
     return accept is None or ((b"*/*" in accept or MEDIA_JSON in accept) and b"q=0" not in accept)
 
 

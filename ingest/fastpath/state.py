@@ -1,4 +1,4 @@
-"""What the connections of an API process share for the fast path: its doors, known heads, and the work behind them."""
+"""The state of the fast path that all connections share: its doors, known heads, and the work behind them."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ KNOWN_HEAD_BYTES = 2048
 
 
 class Door(NamedTuple):
-    """What a URL asks for."""
+    """The door and the options that a URL names."""
 
     queued: bool
     explain: bool
@@ -51,7 +51,7 @@ class Plain(NamedTuple):
 
 
 class FastPath:
-    """What the connections of a process share; Falcon middleware, so that the server's lifespan hands it to them."""
+    """The state that all connections share. It is Falcon middleware, so that the server's lifespan hands it to them."""
 
     def __init__(
         self,

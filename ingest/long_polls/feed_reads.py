@@ -42,7 +42,7 @@ class FeedReader:
         self._outage = Outage(log, failing="the feed is not watched: Redis is away", back="the feed is watched again")
 
     async def page(self, after: FeedPosition | None, *, limit: int, wait_seconds: float = 0.0) -> Page | None:
-        """What comes after the cursor (None: after the newest), of which something may have to be waited for.
+        """The decisions after the cursor (None: after the newest). An empty page waits for the first one.
 
         None where the entry of the cursor is not kept any more.
 

@@ -21,14 +21,14 @@ NOT_YET: Record = {}
 
 
 class WaitSlots:
-    """How many clients may wait at a time, at all doors of a process; who finds no place is answered at once."""
+    """The bound on clients that wait at a time, at all doors of a process. One more is answered at once."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
 
     @property
     def full(self) -> bool:
-        """Whether nobody else may wait."""
+        """True where no other client may wait."""
         return self._free <= 0
 
     @contextmanager
@@ -110,7 +110,7 @@ class DecisionWaiters:
 
     @property
     def has_waiters(self) -> bool:
-        """Whether a client waits for a decision."""
+        """True where a client waits for this decision."""
         return bool(self._waiters)
 
     async def wake(self, transaction_ids: Collection[str]) -> None:

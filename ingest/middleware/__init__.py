@@ -1,1 +1,1 @@
-"""What every request passes."""
+"""The middleware that every request passes."""

@@ -1,4 +1,4 @@
-"""What every request passes: its id, and its place in the metrics."""
+"""Middleware that gives each request its id and counts it in the metrics."""
 
 import re
 import time

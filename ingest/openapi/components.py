@@ -1,4 +1,4 @@
-"""What the operations of the OpenAPI document are put together from: schemas, headers, parameters, examples."""
+"""The components of the OpenAPI document: schemas, headers, parameters, examples."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every operation of the OpenAPI document has: a body, answers, problems, each with examples."""
+"""The operations of the OpenAPI document: each with body, answers, problems and examples."""
 
 from pydantic_core import to_json
 

@@ -1,4 +1,4 @@
-"""What comes of a buffer of decisions that fills: the synchronous door slows down, a warning, an error."""
+"""Backpressure: a buffer of decisions that fills slows the synchronous door, then warns, then drops with an error."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ log = get_logger(__name__)
 
 
 class Backpressure:
-    """Whether requests have to wait, and those that do; the recorder raises and eases it."""
+    """The requests that wait while the recorder is behind. The recorder raises and eases the pressure."""
 
     def __init__(self) -> None:
         self.is_high = False
@@ -41,7 +41,7 @@ class Backpressure:
 
 
 class BufferLevel:
-    """How full a bounded buffer is: warns at half, counts what finds it full, and says when it has emptied.
+    """The fill level of a bounded buffer: warns at half, counts what is dropped at full, and logs when it has emptied.
 
     Below `watched` decisions and `watched_bytes` there is room, so that nobody needs to ask.
     """
@@ -56,7 +56,7 @@ class BufferLevel:
         self.dropped = 0
 
     def has_room(self, count: int, size: int) -> bool:
-        """Whether one more may come to so many of that size together; counts it as dropped where not."""
+        """True where one more fits beside `count` entries of `size` bytes; counts it as dropped where not."""
         if count >= self._half or size >= self._half_bytes:
             self._tell(count, size)
         if count < self._capacity and size < self._max_bytes:

@@ -61,7 +61,7 @@ class Recorder:
         pending_in_all: Callable[[], int] | None = None,
         ahead: int = AHEAD,
     ) -> None:
-        """Where it is one of several, `pending_in_all` says how many decisions are in all their buffers."""
+        """Of several recorders, `pending_in_all` returns the number of decisions in all their buffers."""
         self.pressure = Backpressure() if pressure is None else pressure
         """What the door looks at before it decides."""
         self._intake = intake

@@ -42,7 +42,7 @@ class StrictRecorder:
         return shown if await self._decides(answer, decision) else await self._first(answer, decision)
 
     async def _decides(self, record: Record, decision: Decision) -> bool:
-        """Whether the transaction waited in the queue, and is decided by this."""
+        """True where the transaction waited in the queue, and this decides it."""
         if record["status"] != Status.QUEUED:
             return False
         if is_later(record):

@@ -176,7 +176,7 @@ class BatchIntake:
             raise too_many_rows(self._max_rows, **self.taken())
 
     def taken(self) -> dict[str, int]:
-        """How many rows are safe."""
+        """The numbers of rows that are safe in the queue."""
         return {"accepted": self._accepted, "known": self._known}
 
     def _refuse(self, index: int, problem: Problem) -> None:
@@ -190,7 +190,7 @@ class BatchIntake:
         self._refused_for.add(problem.name)
 
     def result(self) -> dict[str, object]:
-        """What a client is told.
+        """The body of the answer.
 
         Raises:
             Problem: no row was accepted.

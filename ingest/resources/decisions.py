@@ -50,7 +50,7 @@ def _after_parameter(req: falcon.asgi.Request, parse: Callable[[str], FeedPositi
 
 
 def _limit_parameter(req: falcon.asgi.Request) -> int:
-    """How many decisions the page may have; 422 where it is no number within its range."""
+    """The number of decisions that the page may have; 422 where it is no number within its range."""
     given = req.get_param("limit")
     if given is None:
         return MAX_PAGE

@@ -100,7 +100,7 @@ def _show(resp: falcon.asgi.Response, markdown: str) -> None:
 
 
 def _ui_dir() -> Path:
-    """Where the user interface's files are; found without importing the package, which holds 40 MB of them."""
+    """The directory of the user interface's files. Importing the package would load 40 MB of them."""
     spec = find_spec(UI_PACKAGE)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"the package {UI_PACKAGE} of the page /docs is not installed", name=UI_PACKAGE)

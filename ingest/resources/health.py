@@ -100,7 +100,7 @@ class HealthResource:
         )
 
     def _tells_all(self, req: falcon.asgi.Request) -> bool:
-        """Whether a request is told more than anybody may know: paths, hosts, processes, figures."""
+        """True where a request may see paths, hosts, processes and figures, which are not for everybody."""
         return self._services.gate.admits(req.get_header("Authorization"), DETAILS)
 
     def _details(self, *, is_away: bool) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class HealthResource:
         }
 
     def _degraded(self) -> dict[str, str]:
-        """What of the installation does not work, though this process does: its name and what to do."""
+        """The parts of the installation that fail although this process works: the name of each, and what to do."""
         counts = self._services.backlog.counts
         found = {}
         if counts is not None and not counts.workers:
@@ -164,7 +164,7 @@ async def _problem_of(redis: Redis) -> str | None:
 
 
 def _told(problems: Sequence[str | None], *, in_full: bool) -> str:
-    """What is said of the shards of which some answer: with those nothing is missing, and others are no better off."""
+    """The shards, where only some answer: this process serves with those, and no other process has more."""
     away = [f"shard {number}: {problem}" for number, problem in enumerate(problems) if problem is not None]
     why = "; ".join(away) if in_full else WHO_KNOWS
     return f"{len(away)} of {len(problems)} shards are away: {why}" if away else "ok"

@@ -124,7 +124,7 @@ class TransactionResource:
     def __init__(
         self, *, waiting: DecisionWaiters, recorder: AnyRecorder, intake: TransactionIntake, notes: ConsoleStore
     ) -> None:
-        """Who erased what is kept in `notes`."""
+        """The erasure of each transaction is kept in `notes`."""
         self._intake = intake
         self._notes = notes
         self._waiting = waiting
@@ -176,10 +176,10 @@ class TransactionResource:
 
 
 def location(root_path: str, transaction_id: str) -> str:
-    """Where a transaction's state is; a class may have made its id of something that no header takes."""
+    """The URL of a transaction's state. It is quoted, as a class may allow ids that no header takes."""
     return f"{root_path}/transactions/{quote(transaction_id, safe=':~')}"
 
 
 def queued_state(transaction_id: str, submitted_at: str) -> bytes:
-    """What a client is told of a transaction that is queued."""
+    """The body of the answer to a transaction that is queued."""
     return orjson.dumps({"transaction_id": transaction_id, "status": Status.QUEUED, "submitted_at": submitted_at})

@@ -161,7 +161,7 @@ class JsonArrayReader:
 
 
 class _At(Enum):
-    """Where in an array the rest begins."""
+    """The position in an array at which the rest begins."""
 
     START = auto()
     FIRST_ROW = auto()

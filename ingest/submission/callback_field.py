@@ -1,4 +1,4 @@
-"""What a submission may say beside its transaction: where the decision is to be sent."""
+"""The field `callback_url` of a submission, beside its transaction: the URL to which the decision is sent."""
 
 import re
 from collections.abc import Callable
@@ -88,7 +88,7 @@ class SubmissionParser:
 
 
 def is_mentioned(body: bytes) -> bool:
-    """Whether JSON may say where decisions are to be sent; False is certain."""
+    """True where the JSON may have a `callback_url`; False is certain."""
     return MENTIONED in body or (b"\\u00" in body and ESCAPED.search(body) is not None)
 
 

@@ -41,11 +41,11 @@ Answered = Callable[[Answer], None]
 
 
 class CommitItem(Protocol):
-    """What a commit is made of: anything with a record."""
+    """An item of a commit: anything with a record."""
 
     @property
     def transaction_id(self) -> str:
-        """Whose record it is."""
+        """The id of the transaction."""
 
     @property
     def record(self) -> bytes:
@@ -66,7 +66,7 @@ class GroupCommit(Generic[Item]):
     def __init__(
         self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, call: str, of_several: int = 1
     ) -> None:
-        """Where it is one `of_several`, it has its part of what may be pending in the process."""
+        """One `of_several` has its share of the items that may be pending in the process."""
         self._most_pending = share(MAX_PENDING, of_several)
         self._most_pending_bytes = share(MAX_PENDING_BYTES, of_several)
         self._commit_items = commit
@@ -98,7 +98,7 @@ class GroupCommit(Generic[Item]):
             self._enough.set()
 
     async def answer(self, item: Item) -> Answer:
-        """What the item's commit answers, or its error.
+        """The answer of the item's commit, or its error.
 
         Raises:
             QueueFullError: too many wait for a commit.

@@ -34,7 +34,7 @@ class ShownField:
 
     @property
     def has_range(self) -> bool:
-        """Whether it is asked for from and to."""
+        """True where the filter has inputs "from" and "to" for it."""
         return self.is_number and not self.choices and not self.is_code
 
 
@@ -89,7 +89,7 @@ def columns_of(fields: Sequence[ShownField], named: Sequence[str] | None) -> tup
 
 
 def cells_of(transaction: Mapping[str, Any] | None, columns: Sequence[str]) -> list[str]:
-    """What a row shows of a transaction; nothing of one that is not kept any more."""
+    """The cells of a transaction's row; empty for one that is not kept any more."""
     return [written((transaction or {}).get(name)) for name in columns]
 
 

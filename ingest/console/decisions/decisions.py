@@ -82,7 +82,7 @@ class DecisionsPage(ConsolePage):
     async def _cells(
         self, req: falcon.asgi.Request, wanted: Filter, rows: Sequence[FoundDecision], columns: Sequence[str]
     ) -> list[list[str]]:
-        """What each row shows of its transaction, which is kept as a look at values."""
+        """The cells of each row. Showing them is kept as a look at values."""
         if not rows or not columns:
             return [[] for _ in rows]
         about = {"fields": " ".join(columns), "decisions": len(rows), "filter": wanted.told or "none"}

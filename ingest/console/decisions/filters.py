@@ -1,4 +1,4 @@
-"""What of the decisions is looked for: read from a page's URL, and written into the next one's."""
+"""The filter of decisions: read from a page's URL, and written into the next one's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -86,17 +86,17 @@ class Filter:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether a value was not understood, so that nobody knows what is looked for."""
+        """True where a value was not understood: the filter as a whole then means nothing."""
         return bool(self.problems)
 
     @property
     def complaints(self) -> list[str]:
-        """What was not understood, each with what was given."""
+        """The values that were not understood, each with its parameter and the reason."""
         return [f"{name}={self.given.get(name, '')} {why}" for name, why in self.problems.items()]
 
     @property
     def names_fields(self) -> bool:
-        """Whether the transactions themselves have to be looked at."""
+        """True where the filter needs the transactions themselves."""
         return bool(self.equal or self.at_least or self.at_most)
 
     @property
@@ -106,7 +106,7 @@ class Filter:
 
     @property
     def id_begins(self) -> str:
-        """How the ids begin that are looked for."""
+        """The prefix of the ids; empty without one."""
         return self.transaction_id.removesuffix(ANY_END)
 
     @property
@@ -118,11 +118,11 @@ class Filter:
 
     @property
     def not_before_ms(self) -> int:
-        """How far back to look."""
+        """The earliest time to scan, in ms."""
         return 0 if self.since is None else _ms(self.since)
 
     def admits(self, decision: Mapping[str, Any]) -> bool:
-        """Whether the conditions hold that a decision itself can be asked."""
+        """True where the decision meets the conditions that need no transaction."""
         return (
             (self.action is None or decision.get("action") == self.action)
             and self.least <= decision.get("fraud_probability", math.nan) <= self.most
@@ -131,7 +131,7 @@ class Filter:
         )
 
     def admits_values(self, transaction: Mapping[str, Any] | None) -> bool:
-        """Whether those hold that name fields; of a transaction that is not kept any more none does."""
+        """True where the transaction meets the conditions on fields; one that is not kept any more meets none."""
         if transaction is None:
             return False
         return (
@@ -141,13 +141,13 @@ class Filter:
         )
 
     def shown(self, name: str) -> str:
-        """What stands in the form's input of this name: a time as such an input has it, else as it was given."""
+        """The value of the form's input of this name: a time in the input's own format, others as given."""
         time = {"since": self.since, "until": self.until}.get(name)
         return self.given.get(name, "") if time is None else time.strftime("%Y-%m-%dT%H:%M:%S")
 
     @property
     def told(self) -> str:
-        """What is kept of who looked for what: of a transaction's values the names of the fields alone."""
+        """The filter as the change log keeps it: of fields the names alone, not the values."""
         given = {
             name: value for name, value in self.given.items() if name != "before" and not name.startswith(OF_COLUMN)
         }

@@ -20,7 +20,7 @@ AT, AFTER = "at", "after"
 
 
 class Neighbours(NamedTuple):
-    """Where to go on; queries and paths below the console's transactions, None where there is none."""
+    """The links to the neighbours: queries, and paths below the console's transactions; None where there is none."""
 
     trail: str
     """The query that keeps the list in the transaction's own URL."""

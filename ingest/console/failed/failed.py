@@ -1,4 +1,4 @@
-"""What failed and what could not be delivered: why, when, how often; and another try for one, for some, for all."""
+"""The failed transactions and callbacks, with reason, time and attempts, and the retry of one, some or all."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +29,12 @@ from riskline.shared.store.failures import BATCH
 from riskline.shared.store.listing import Entry
 
 AT_A_TIME = 20 * BATCH
-"""How many one request replays: half a second at the most, after which the page shows how far it is, and goes on."""
+"""The most that one request retries: half a second of work. Then the page shows the progress, and goes on."""
 
 MOST_DIGITS = 12
 
 PART_SECONDS = 0.5
-"""How long one request looks for them."""
+"""The time that one request scans for them."""
 
 
 class FailedPage(ConsolePage):
@@ -70,7 +70,7 @@ class FailedPage(ConsolePage):
         )
 
     def _done(self, params: Mapping[str, str], session: Session) -> dict[str, Any] | None:
-        """What was tried again by the request that led here, and how many are left to be looked through for it.
+        """The result of the request that led here, and the number of failures that it has yet to look through.
 
         Only what follows on a form of ours goes on by itself: a link can say anything.
         """
@@ -94,7 +94,7 @@ class FailedPage(ConsolePage):
 
 
 class FailureAction(NamedTuple):
-    """What can be done with what failed: its name in a form, and in words what is being done and was done."""
+    """An action on failures: its name in a form, and its words for the question, the result and the change log."""
 
     name: str
     asks: str
@@ -106,14 +106,14 @@ DISCARD = FailureAction("discard", "Discard", "discarded", "discarded")
 
 
 def _verb(kind: FailureKind, params: Mapping[str, str]) -> FailureAction:
-    """What a form or a link asks for: another try, unless it says otherwise."""
+    """The action that a form or a link asks for: a retry, unless it says otherwise."""
     if kind.may_be_discarded and params.get("do") == DISCARD.name:
         return DISCARD
     return FailureAction("", "Try", f"tried {kind.how}", f"tried {kind.how}")
 
 
 class RetryPage(ConsolePage):
-    """POST /console/failed/{kind}: another try for one, for those of a filter or for all, or off the list with them."""
+    """POST /console/failed/{kind}: retries or discards one, those of a filter, or all."""
 
     def __init__(self, kinds: Sequence[FailureKind], changes: ChangeLog) -> None:
         self._kinds = {kind.name: kind for kind in kinds}

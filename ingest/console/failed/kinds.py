@@ -1,4 +1,4 @@
-"""The kinds of what an operator can have tried again: what is told of each, and how it is done."""
+"""The kinds of failures that an operator can retry: their listings, and how each is retried."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from riskline.shared.webhooks.event import of_others, shown_by_itself, status_of
 
 
 class RetriableItem(NamedTuple):
-    """Something that can be tried again."""
+    """A failure that can be retried."""
 
     transaction_id: str
     at: str | float | None
@@ -25,12 +25,12 @@ class RetriableItem(NamedTuple):
 
     @property
     def why(self) -> str:
-        """What it shares with others that failed for the same reason: of a callback its receiver, too."""
+        """The reason by which failures are grouped; that of a callback names its receiver, too."""
         return f"{urlsplit(self.where).netloc}: {self.reason}" if self.where else self.reason
 
 
 class FailureKind(ABC):
-    """A kind of what failed; every method raises StoreUnavailableError where Redis fails it."""
+    """A kind of failure; every method raises StoreUnavailableError where Redis fails."""
 
     name: str
     """In URLs."""
@@ -51,23 +51,23 @@ class FailureKind(ABC):
 
     @abstractmethod
     def rows(self, entries: Sequence[Entry]) -> list[RetriableItem | None]:
-        """What is to be told of each; None where it is not of this kind (any more)."""
+        """The row of each entry; None where it is not, or no longer, of this kind."""
 
     @abstractmethod
     def has(self, transaction_id: str) -> bool:
-        """Whether this one is of the kind."""
+        """True where this one is of the kind."""
 
     @abstractmethod
     def again(self, transaction_ids: Sequence[str]) -> int:
-        """Has them tried again; how many that were."""
+        """Retries them; returns how many were."""
 
     @property
     def may_be_discarded(self) -> bool:
-        """Whether they can be taken off the list; those that are still to be tried cannot."""
+        """True where they can be taken off the list. Those that are still to be tried cannot."""
         return self.is_all_of_its_listing
 
     def discard(self, transaction_ids: Sequence[str]) -> int:
-        """Takes them off the list, and leaves what is kept of them as it is; how many that were."""
+        """Takes them off the list, and keeps their records; returns how many were."""
         return self.listing.remove(transaction_ids)
 
 
@@ -170,7 +170,7 @@ def _retry(transaction_id: str, shown: Mapping[str, Any] | None) -> RetriableIte
 
 
 def is_retrying(shown: Mapping[str, Any]) -> bool:
-    """Whether the last attempt to deliver a callback failed, and it is tried again by itself."""
+    """True where the last attempt to deliver a callback failed, and another is scheduled."""
     if shown["status"] != CallbackStatus.PENDING or not shown["attempts"]:
         return False
     last = shown["attempts"][-1]

@@ -1,4 +1,4 @@
-"""Looks for what can be tried again, the newest first: bounded in time, on from where the last look ended."""
+"""Scans for failures that can be retried, the newest first: bounded in time, resumed where the last scan ended."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,24 +13,24 @@ from riskline.shared.store.listing import Entry
 ROWS = 50
 
 LOOK_SECONDS = 0.045
-"""How long a page looks for each kind: what is rare is found over several pages, and each says how far it looked."""
+"""The time that a page scans for each kind. Rare failures are found over several pages; each says how far it got."""
 
 COUNT_SECONDS = 2.0
-"""How long the number is counted that a question is about: tens of thousands; of more it says "at least"."""
+"""The time to count the failures of a confirmation: tens of thousands. Of more the page says "at least"."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class ReasonFilter:
-    """What the reasons are of what is looked for: all, those that have a text in them, or those of one group."""
+    """A filter on reasons: all, those that contain a text, or those of one group."""
 
     reason: str = ""
     is_whole: bool = False
     """Whether the text is all that a group shares."""
 
     def admits(self, row: RetriableItem) -> bool:
-        """Whether this is one of them."""
+        """True where the filter admits this one."""
         if self.is_whole:
             return row.why == self.reason
         return self.reason.lower() in f"{row.where}: {row.reason}".lower()
@@ -40,7 +40,7 @@ ALL = ReasonFilter()
 
 
 class ReasonGroup(NamedTuple):
-    """What failed for the same reason: how many, and where the first and the last of them are in their listing."""
+    """The failures of one reason: their number, and the first and the last of their entries."""
 
     why: str
     number: int
@@ -50,7 +50,7 @@ class ReasonGroup(NamedTuple):
 
 @dataclass(frozen=True)
 class FailedView:
-    """What the page's URL says of what is shown: what reasons have in them, and of which kinds an older page."""
+    """The view in the page's URL: the filter, and the kinds of which an older page is shown."""
 
     wanted: ReasonFilter = ALL
     places: Mapping[str, Entry] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class FailedView:
 
     @property
     def reason(self) -> str:
-        """What reasons have in them, or what a group shares."""
+        """The text of the filter."""
         return self.wanted.reason
 
     def query(self, **others: object) -> str:
@@ -74,14 +74,14 @@ class FailedView:
 
 
 class ScanResult(NamedTuple):
-    """What a look found, and after which entry to go on; None where there are no more."""
+    """The rows of a scan, and the entry after which to resume; None where there are no more."""
 
     rows: list[RetriableItem]
     before: Entry | None
 
 
 class ScanSummary(NamedTuple):
-    """What a first look found: the newest, the groups of all that there was time for, and how many these were."""
+    """The first scan: the newest rows, the groups of all that there was time for, and the number of these."""
 
     found: ScanResult
     groups: list[ReasonGroup]
@@ -89,7 +89,7 @@ class ScanSummary(NamedTuple):
 
 
 def reason_filter(params: Mapping[str, str]) -> ReasonFilter:
-    """What a page's parameters or a form's fields ask for."""
+    """The filter in a page's parameters or a form's fields."""
     reason, is_whole = params.get("reason", ""), params.get("whole") == "1"
     return ReasonFilter(reason if is_whole else reason.strip(), is_whole=is_whole)
 
@@ -103,7 +103,7 @@ def scan(
     seconds: float,
     clock: Clock = time.perf_counter,
 ) -> ScanResult:
-    """Up to `most` that are wanted.
+    """Up to `most` that the filter admits.
 
     Raises:
         StoreUnavailableError: Redis failed.
@@ -125,7 +125,7 @@ def scan(
 def summarize(
     kind: FailureKind, wanted: ReasonFilter, *, most: int, seconds: float, clock: Clock = time.perf_counter
 ) -> ScanSummary:
-    """The newest that are wanted, and by their reasons all that there is time for.
+    """The newest that the filter admits, and the groups by reason of all that there is time for.
 
     Raises:
         StoreUnavailableError: Redis failed.
@@ -158,7 +158,7 @@ def summarize(
 def number(
     kind: FailureKind, wanted: ReasonFilter, *, seconds: float, clock: Clock = time.perf_counter
 ) -> tuple[int, bool]:
-    """How many there are that are wanted, and whether these are all: there was time to count them.
+    """The number that the filter admits, and whether there was time to count all.
 
     Raises:
         StoreUnavailableError: Redis failed.
@@ -175,7 +175,7 @@ def number(
 
 
 def _parts(kind: FailureKind, before: Entry | None) -> Iterator[list[tuple[Entry, RetriableItem | None]]]:
-    """What is listed after an entry: few at first, as a page may need no more."""
+    """The rows after an entry, in growing parts: few at first, as a page may need no more."""
     size = ROWS
     while entries := kind.listing.back(before, size):
         yield list(zip(entries, kind.rows(entries), strict=True))

@@ -1,1 +1,1 @@
-"""What every page of the console has: guard, sessions, templates, errors."""
+"""The frame of every page of the console: guard, sessions, templates, errors."""

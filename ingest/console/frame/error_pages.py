@@ -1,4 +1,4 @@
-"""What goes wrong on the console's pages, told on a page."""
+"""The error pages of the console."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,5 +43,5 @@ def with_pages(otherwise: Serializer, renderer: Renderer) -> Serializer:
 
 
 def is_console(path: str) -> bool:
-    """Whether a path is the console's."""
+    """True where a path is the console's."""
     return path == "/console" or path.startswith("/console/")

@@ -1,4 +1,4 @@
-"""Who may see and change what in the console: looked at once for every page, before it does anything."""
+"""The access check of the console: made once for every page, before it does anything."""
 
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,17 +15,17 @@ BY_ITSELF = "by_itself"
 
 
 class ConsolePage:
-    """What all resources of the console are; falcon's middleware sees by it which requests the guard is for."""
+    """The base of the console's resources. By it the middleware knows the requests that the guard checks."""
 
     answers_json = False
     is_open = False
-    """Whether it is for who is not signed in, too."""
+    """True where it needs no session."""
     looking_only = False
-    """Whether its forms change nothing, so that who may only look may send them."""
+    """True where its forms change nothing: a session that may only look can send them."""
 
 
 class Guard:
-    """Falcon middleware: who has no session is sent to the sign-in page; changes are made by our own forms alone."""
+    """Falcon middleware: without a session a request is sent to the sign-in page; only our own forms make changes."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -133,7 +133,7 @@ def parameters(req: falcon.asgi.Request) -> dict[str, str]:
 
 
 def _is_part_of_a_foreign_page(req: falcon.asgi.Request) -> bool:
-    """Whether a page elsewhere wants it as a picture or the like: it cannot read it, but what is kept would fill up."""
+    """True where a foreign page loads it as a picture or the like. It cannot read it, but would fill the change log."""
     return req.get_header("Sec-Fetch-Site") == "cross-site" and req.get_header("Sec-Fetch-Mode") not in (
         None,
         "navigate",
@@ -141,7 +141,7 @@ def _is_part_of_a_foreign_page(req: falcon.asgi.Request) -> bool:
 
 
 def _is_of_this_site(req: falcon.asgi.Request) -> bool:
-    """Whether a page of ours sent a form: as the browser says it, else by the names that it was sent from and to."""
+    """True where a page of ours sent the form: by Sec-Fetch-Site, else by the hosts it was sent from and to."""
     site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
     if site is not None:
         return site == "same-origin"

@@ -47,7 +47,7 @@ MENU = (
 
 
 class Badge(NamedTuple):
-    """What stands beside a page's name in the navigation: how many need a look, and what these are."""
+    """The number beside a page's name in the navigation, and in words what it counts."""
 
     number: int
     words: str
@@ -173,7 +173,7 @@ def clock(value: str | float | datetime | None) -> Markup:
 
 
 def ago(value: str | float | datetime | None, now: datetime | None = None) -> Markup:
-    """How long ago a time was, or how far off it is, with the time itself as its title."""
+    """The distance of a time from now, with the time itself as its title."""
     at = in_utc(value)
     if at is None:
         return _timed(at, "–")  # noqa: RUF001  # same

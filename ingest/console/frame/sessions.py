@@ -1,4 +1,4 @@
-"""Who is signed in to the console: by an API key or a link that is good once; anybody, where no keys are asked for."""
+"""The console's sessions: opened by an API key or a link that works once; none is needed where no key is asked for."""
 
 import asyncio
 import hashlib
@@ -38,13 +38,13 @@ ANYBODY = "anybody"
 
 
 class SessionStore(Protocol):
-    """Where sessions are; every method raises StoreUnavailableError where Redis fails."""
+    """The sessions in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     async def open_session(self, digest: str, session: str, *, idle_seconds: int) -> None:
         """Keeps a session until it was not used for so long."""
 
     async def session(self, digest: str) -> str | None:
-        """What was kept; None where there is none (any more)."""
+        """The session as it was kept; None where it has ended or never was."""
 
     async def keep_session(self, digest: str, *, idle_seconds: int) -> None:
         """Begins its idle time anew."""
@@ -53,11 +53,11 @@ class SessionStore(Protocol):
         """Forgets it."""
 
     async def take_link(self, digest: str) -> bool:
-        """Whether there was such a link; there is none afterwards."""
+        """Removes a link; True where there was one."""
 
 
 def digest_of_token(token: str) -> str:
-    """What is kept of a session's or a link's token."""
+    """The digest that is kept in place of a session's or a link's token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -82,31 +82,31 @@ class Session:
 
     @property
     def csrf(self) -> str:
-        """What a form of this session has and nobody else can guess."""
+        """The token of this session's forms, which no other site can guess."""
         return hmac.digest(self.token.encode(), b"form", "sha256").hex()
 
     def is_from(self, form_token: str) -> bool:
-        """Whether a form was made for this session."""
+        """True where a form was made for this session."""
         return hmac.compare_digest(self.csrf.encode(), form_token.encode())
 
     def signature(self, *words: object) -> str:
-        """What shows that we wrote these words for this session: a link that somebody else made has none."""
+        """The signature of these words for this session. A link that somebody else made has none."""
         text = "\0".join(map(str, words))
         return hmac.digest(self.token.encode(), f"signed\0{text}".encode(), "sha256").hex()
 
     def has_signed(self, signature: str, *words: object) -> bool:
-        """Whether this is the signature of these words for this session."""
+        """True where this is the signature of these words for this session."""
         return hmac.compare_digest(self.signature(*words).encode(), signature.encode())
 
     def kept(self) -> str:
-        """What Redis has of it: not its token."""
+        """The session as Redis keeps it, without its token."""
         fields: dict[str, object] = {"who": self.who, "may_change": self.may_change, "until": self.until.isoformat()}
         fields |= {"key_created_at": self.key_created_at, "vouched_by": self.vouched_by}
         return orjson.dumps(fields).decode()
 
     @classmethod
     def restored(cls, kept: str, token: str) -> "Session":
-        """The session of which this was kept."""
+        """The session from what Redis kept."""
         fields = orjson.loads(kept)
         return cls(
             who=fields["who"],
@@ -143,7 +143,7 @@ class Sessions:
 
     @property
     def are_needed(self) -> bool:
-        """Whether one has to sign in."""
+        """True where one has to sign in."""
         return self._gate.asks
 
     async def sign_in(self, key: str) -> Session | None:
@@ -189,7 +189,7 @@ class Sessions:
         return session
 
     async def of(self, req: falcon.asgi.Request, *, is_used: bool = True) -> Session | None:
-        """Whose request this is; None where nobody is signed in. What a page asks for by itself does not use a session.
+        """The session of a request; None where nobody is signed in. A page's own polling does not prolong a session.
 
         Raises:
             StoreUnavailableError: Redis failed, and the session was not seen in the last minutes.
@@ -231,7 +231,7 @@ class Sessions:
         return seen.session
 
     def is_good(self, session: Session) -> bool:
-        """Whether it has not reached its end, and its key, or one that vouched for its link, is still valid."""
+        """True until its end, while its key, or one that vouched for its link, is valid."""
         if session.until <= self._now():
             return False
         if not self.are_needed:

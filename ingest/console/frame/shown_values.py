@@ -1,4 +1,4 @@
-"""Whether a session sees transactions' values on every page: asked for once, and kept under Changes."""
+"""The switch by which a session sees transactions' values on every page. Switching it on is kept under Changes."""
 
 import falcon
 import falcon.asgi
@@ -14,7 +14,7 @@ SIGNED = "values are shown"
 
 
 def shows_values(req: falcon.asgi.Request) -> bool:
-    """Whether whoever asks wants to see values without asking on each page."""
+    """True where the session has switched values on for every page."""
     session: Session = req.context.session
     return any(session.has_signed(each, SIGNED) for each in req.get_cookie_values(COOKIE) or ())
 

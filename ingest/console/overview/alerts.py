@@ -1,4 +1,4 @@
-"""What needs a look, in one place: the badges of the navigation, and what the overview says first."""
+"""The alerts of the overview and the badges of the navigation, from one place."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,16 +10,16 @@ FAILED = "/failed"
 
 
 class Alert(NamedTuple):
-    """Something that is not well: what it is, and the page below the console's where it is dealt with."""
+    """A problem in words, and the page of the console where it is solved."""
 
     text: str
     page: str = ""
     link: str = ""
-    """What the way there is called."""
+    """The text of the link."""
 
 
 def badges_of(counts: Counts | None) -> Mapping[str, Badge]:
-    """What the navigation says of each page; nothing where Redis does not say."""
+    """The badge of each page in the navigation; none where the counts are not known."""
     if counts is None or not (counts.failed_now or counts.callbacks_dead_now):
         return {}
     words = f"{number(counts.failed_now)} failed, {number(counts.callbacks_dead_now)} callbacks given up"
@@ -27,7 +27,7 @@ def badges_of(counts: Counts | None) -> Mapping[str, Badge]:
 
 
 def alerts_of(counts: Counts) -> list[Alert]:
-    """What the counts say that somebody has to do something about."""
+    """The alerts that the counts give reason for."""
     found = [Alert(each) for each in counts.problems()]
     if not counts.workers:
         waiting = f"{_many(counts.undecided, 'transaction')} wait{'s' if counts.undecided == 1 else ''}"
@@ -57,7 +57,7 @@ def alerts_of(counts: Counts) -> list[Alert]:
 
 
 def all_well(counts: Counts) -> str:
-    """What is so where nothing needs a look."""
+    """The sentence that stands in place of alerts."""
     waiting = "nothing waits" if not counts.undecided else f"{number(counts.undecided)} waiting"
     return f"All well: {_many(counts.workers, 'worker')}, {waiting}, nothing failed."
 

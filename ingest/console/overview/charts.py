@@ -94,7 +94,7 @@ def doors_of(spans: TimeSpans) -> Picture:
 
 
 def scores_of(whole: Interval, thresholds: Thresholds | None) -> Picture:
-    """How many decisions had a probability in each twentieth, on a logarithmic axis, with the thresholds."""
+    """The decisions with a probability in each twentieth, on a logarithmic axis, with the thresholds."""
     parts = score_parts(whole)
     powers = max(1, math.ceil(math.log10(max(10.0, *parts))))
     x_scale, y_scale = across(0, 1), upwards(math.log10(LEAST), powers)

@@ -1,4 +1,4 @@
-"""What two snapshots say of the time between them: how many, how fast, and how long it took."""
+"""The interval between two snapshots: its counts, rates and quantiles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ class Interval:
     numbers: Mapping[str, float]
 
     def count(self, *names: str) -> float:
-        """How many of these came in that time."""
+        """The sum of these counts in the interval."""
         return sum(self.numbers.get(name, 0) for name in names)
 
     def rate(self, *names: str) -> float:
-        """How many a second."""
+        """The same a second."""
         return self.count(*names) / self.seconds
 
     def parts(self, measure: str) -> dict[str, float]:
-        """Of a histogram, how many came into each of its buckets."""
+        """The count of each bucket of a histogram."""
         start = f"{measure}  "
         found = {name.removeprefix(start): number for name, number in self.numbers.items() if name.startswith(start)}
         found.pop("sum", None)
         return found
 
     def quantile(self, measure: str, part: float) -> float | None:
-        """Below which value a part of what was measured lay; as Prometheus's histogram_quantile has it."""
+        """The quantile of a histogram by Prometheus's histogram_quantile; None where nothing was measured."""
         parts = sorted((float(bound), number) for bound, number in self.parts(measure).items())
         total = sum(number for _, number in parts)
         if total <= 0:
@@ -68,7 +68,7 @@ def between(earlier: Snapshot, later: Snapshot) -> Interval | None:
 
 
 def last(looks: Sequence[Snapshot], seconds: float) -> Interval | None:
-    """The last so many seconds, or fewer where no more are known."""
+    """The interval of the last seconds, or a shorter one where no more are known."""
     if len(looks) < 2:  # noqa: PLR2004  # a difference has two ends
         return None
     earliest = next(each for each in looks if looks[-1].at - each.at <= seconds + 0.5)
@@ -76,7 +76,7 @@ def last(looks: Sequence[Snapshot], seconds: float) -> Interval | None:
 
 
 def score_parts(time: Interval) -> list[float]:
-    """How many decisions of both doors had a probability in each twentieth."""
+    """The decisions of both doors with a probability in each twentieth."""
     found = [0.0] * len(PROBABILITY.bounds)
     for measure in ("sync_score", "queue_score"):
         for bound, number in time.parts(measure).items():
@@ -86,5 +86,5 @@ def score_parts(time: Interval) -> list[float]:
 
 
 def actions(time: Interval) -> dict[str, float]:
-    """How many decisions of both doors had each action."""
+    """The decisions of both doors by action."""
     return {action: time.count(f"sync {action} number", f"queue {action} number") for action in ACTIONS}

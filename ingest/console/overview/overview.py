@@ -57,7 +57,7 @@ class Overview:
         self._facts_at = -FACTS_SECONDS
 
     async def gathered(self, period: Period) -> dict[str, Any]:
-        """What there is to show now, and of a period."""
+        """The present state, and the pictures of a period."""
         counts = await self._counted()
         findings = await self._findings(counts)
         looks = list(self._services.history.looks)
@@ -107,7 +107,7 @@ class Overview:
             return None
 
     async def _findings(self, counts: Counts | None) -> list[Alert]:
-        """What somebody has to do something about, the worst first."""
+        """The alerts, the worst first."""
         found = [] if counts is not None else [Alert(self._without_redis())]
         gate, serving = self._services.gate, self._services.serving
         found += [Alert(gate.problem)] if gate.problem else []
@@ -143,7 +143,7 @@ class Overview:
 
 
 def _persistence(facts: ServerFacts | None) -> str:
-    """How what Redis has gets to the disk, in a few words."""
+    """Redis's persistence in a few words."""
     settings = {} if facts is None else facts.settings
     if settings.get("appendonly") == "yes":
         fsync = settings.get("appendfsync")
@@ -160,7 +160,7 @@ def _decided(whole: Interval, until: Snapshot, counts: Counts) -> float:
 
 
 def _doors(now: Interval | None, recent: Interval | None) -> list[dict[str, Any]]:
-    """What came in and went out by each door, and how long it took."""
+    """The rates and times of each door."""
     doors = (
         ("At once", SYNC, (), (), "sync_seconds"),
         ("Queue: submitted", (), ("accepted",), (), "submit_seconds"),

@@ -44,7 +44,7 @@ def period_named(name: str) -> Period:
 
 
 class WeekSnapshots(Protocol):
-    """Where the snapshots of days are; raises StoreUnavailableError where Redis fails."""
+    """The snapshots of the last week in Redis; raises StoreUnavailableError where Redis fails."""
 
     async def of_the_week(self, at: float, *, apart_seconds: float) -> list[Snapshot]:
         """Those of quarters of an hour from a time on, oldest first, and no closer to each other than this."""
@@ -60,19 +60,19 @@ class PeriodPart(NamedTuple):
 
 @dataclass(frozen=True)
 class TimeSpans:
-    """What is known of a period; it begins when that does, not before."""
+    """The spans of a period. It begins with the first snapshot that is known."""
 
     parts: Sequence[PeriodPart]
     last: Snapshot
 
     @property
     def start(self) -> float:
-        """When the first one begins."""
+        """The start of the first span."""
         return self.parts[0].start
 
     @property
     def end(self) -> float:
-        """When the last one ends."""
+        """The end of the last span."""
         return self.parts[-1].end
 
     @property
@@ -96,7 +96,7 @@ class Periods:
         self._asking = asyncio.Lock()
 
     async def spans(self, period: Period) -> TimeSpans | None:
-        """What is known of a period; None before there are two looks. Where Redis is away, what was known then."""
+        """The spans of a period; None before there are two snapshots. While Redis is away, the last ones known."""
         now = self._clock()
         recent = [*self._history.minutes, *list(self._history.looks)[-1:]]
         if period.seconds > PERIODS[0].seconds:

@@ -28,7 +28,7 @@ def without_urls(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_secrets(callback: Mapping[str, Any]) -> dict[str, Any]:
-    """What an operator is told of a callback, also where an error or a receiver's answer says its URL again."""
+    """A callback without the secrets of its URL, also where an error or a receiver's answer repeats the URL."""
     url = callback["url"]
     secrets = sorted(_secrets(url), key=len, reverse=True)
     shown = {**callback, "url": bare_url(url)}

@@ -1,4 +1,4 @@
-"""Why a transaction was decided as it was, in words for a person who looks at many."""
+"""The explanation of a decision, in a sentence or two for a person who reads many."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -44,7 +44,7 @@ def explanation(decision: Mapping[str, Any], thresholds: Thresholds | None, *, w
 
 
 def _said(reason: Mapping[str, Any]) -> str:
-    """What a reason says, without the way it points: an arrow or the sentence around it says that."""
+    """The text of a reason without its direction, which an arrow or the sentence around it says."""
     return str(reason.get("text", reason["feature"])).removesuffix(f": {RAISES}").removesuffix(f": {LOWERS}")
 
 

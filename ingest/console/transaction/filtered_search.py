@@ -86,7 +86,7 @@ class FilteredSearch:
         return [None if record is None else record["transaction"] for record in records]
 
     async def newer(self, wanted: Filter, after: Cursor) -> tuple[list[FoundDecision], bool]:
-        """What a filter without fields admits of the decisions after a place, and whether these were all looked at.
+        """The newer decisions that a filter without fields admits, and whether all of them were scanned.
 
         Raises:
             StoreUnavailableError: Redis failed.

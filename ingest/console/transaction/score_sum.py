@@ -1,4 +1,4 @@
-"""How a model's base and contributions add up to a score, and in which unit: both depend on the model's family."""
+"""The sum of a model's base and contributions, and its unit: both depend on the model's family."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from riskline.shared.model.trees import Scoring
 
 
 class ScoreSum(NamedTuple):
-    """What the contributions to a score are added to, what they add up to, and what that is."""
+    """The base, the total, and what the total means."""
 
     base: float
     total: float
@@ -25,7 +25,7 @@ def score_sum(scoring: Scoring, contributions: Iterable[float], fraud_probabilit
 
 
 def unit_of(scoring: Scoring) -> str:
-    """What contributions are measured in: it is the same for all transactions of a model."""
+    """The unit of contributions: it is the same for all transactions of a model."""
     if scoring.link == "sigmoid":
         if scoring.calibration is not None:
             return "log-odds before calibration"

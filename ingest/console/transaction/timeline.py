@@ -1,4 +1,4 @@
-"""What happened to one transaction and when, and its values, as its page shows them."""
+"""The timeline of a transaction, and its values, as its page shows them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from riskline.shared.store.records import Record
 
 
 class TimelineEvent(NamedTuple):
-    """Something that happened: when (None where nobody knows), what, and more about it."""
+    """An event: its time (None where it is not known), its name, and details."""
 
     at: str | float | None
     what: str

@@ -99,7 +99,7 @@ class TransactionPage(ConsolePage):
     def _ended_at(
         self, transaction_id: str, record: Record, callback: Mapping[str, Any] | None
     ) -> tuple[float | None, float | None]:
-        """When it failed, and when its callback was given up, in s; None where it did not, or nobody knows."""
+        """The times at which it failed and its callback was given up, in s; None where it did not, or none is known."""
         failed_at = given_up_ms = None
         if record["status"] == Status.FAILED:
             failed_at = self._services.store.operations.failures.listing.score(transaction_id)
@@ -108,7 +108,7 @@ class TransactionPage(ConsolePage):
         return failed_at, None if given_up_ms is None else given_up_ms / 1000
 
     def _values(self, record: Record | None) -> dict[str, Any]:
-        """What was sent, what of it can be tried, and all that is kept."""
+        """The values, those that can be tried, and all that is kept."""
         if record is None:
             return {"values": {}, "to_try": {}, "raw": ""}
         transaction = record["transaction"]
@@ -130,7 +130,7 @@ class TransactionPage(ConsolePage):
         return {"thresholds": None if by is None else by.thresholds, "reasons": _bars(reasons), "sum": total}
 
     def _model(self, version: str) -> ServedModel | Manifest | None:
-        """What is known of a version, where it is here."""
+        """The facts about a version, where the registry has it."""
         model = self._services.serving.model
         if model is not None and model.version == version:
             return model

@@ -157,7 +157,7 @@ def _marks(thresholds: Thresholds, scale: Scale, places: Places) -> list[Thresho
 
 
 def _hidden(x: float, y: float, places: Places, busy: list[ThresholdLine]) -> int:
-    """How much words would hide that begin at a place: points of the curve, and what is worse, other words or lines."""
+    """The cost of words at a place: the points of the curve that they hide, and more for other words or lines."""
     points = sum(height is not None and x <= at <= x + WORDS and y - LETTER <= height <= y + 4 for at, height in places)
     others = sum(abs(each.text_at - y) < APART and abs(each.text_x - x) < WORDS for each in busy)
     return points + len(places) * (others + (y - LETTER < TOP or y > BOTTOM))

@@ -47,12 +47,12 @@ class Input(NamedTuple):
 
     @property
     def is_flag(self) -> bool:
-        """Whether it is a whole number that can be 0 or 1 alone."""
+        """True where it is an integer that can only be 0 or 1."""
         return self.kind == "integer" and not self.choices and (self.least, self.most) == (0, 1)
 
     @property
     def is_quantity(self) -> bool:
-        """Whether a larger number is more of something."""
+        """True where a larger number is more of something."""
         return self.kind in NUMBERS and not self.choices and not self.is_code
 
 
@@ -72,7 +72,7 @@ def inputs_of(transaction_class: type[TransactionModel]) -> list[Input]:
 
 
 def row_of(inputs: list[Input], typed: Mapping[str, str]) -> dict[str, Any]:
-    """What was typed in as JSON values; the class says whether they can be."""
+    """The typed values as JSON values. The class validates them."""
     row = {each.name: value_of(each, typed[each.name]) for each in inputs if typed[each.name].strip()}
     # which is the only way to leave it out
     nothing = {each.name: None for each in inputs if each.is_needed and each.may_be_null and each.name not in row}

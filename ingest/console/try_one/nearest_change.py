@@ -1,4 +1,4 @@
-"""What would change a decision: for each field the nearest value with which the action is another."""
+"""The nearest change of a decision: for each field the closest value at which the action is another."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ LARGE = 1e15
 
 
 class OtherAction(NamedTuple):
-    """Which values of a field have another action."""
+    """Values of a field that have another action."""
 
     words: str
     action: Action
@@ -160,7 +160,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _count(steps: ValueGrid, value: float, *, above: bool) -> int:
-    """Which step a value is; where it lies between two, the one below or above."""
+    """The step of a value; where it lies between two, the one below or above."""
     count = steps.within(value)
     nearest = next((each for each in (count, count + 1) if steps.at(each) == value), None)
     return count + above if nearest is None else nearest

@@ -43,7 +43,7 @@ class TryPage(ConsolePage):
         self._show(req, resp, typed, {"unfilled": self._unfilled} if self._unfilled else self._found(typed))
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """What is wrong with what was typed in, or what becomes of it; what is no field of ours is not looked at."""
+        """The errors of the typed values, or their decision. Parameters that are no field are ignored."""
         form = await read_form(req)
         typed = {each.name: form.get(each.name, "") for each in self._inputs}
         self._show(req, resp, typed, self._found(typed))

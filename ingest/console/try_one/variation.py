@@ -145,7 +145,7 @@ class Variation:
 
 
 def _range(field: Input, value: float, usual: tuple[float, float] | None) -> tuple[float, float]:
-    """Where nearly all rows of the model's are, and some way beyond what was typed in, within the field's limits."""
+    """The range of nearly all of the model's rows, widened beyond the typed value, within the field's limits."""
     low, high = usual if usual is not None else (field.least, field.most)
     low = min(value, low if low is not None else min(0.0, 2.0 * value))
     high = max(value, high if high is not None else max(1.0, 2.0 * value))
