@@ -300,8 +300,16 @@ def test_every_metric_is_in_the_table_and_no_other() -> None:
     assert told == made
 
 
+def test_every_file_and_folder_that_architecture_names_is_there() -> None:
+    text = (DOCS / "explanation" / "architecture.md").read_text()
+    named = re.findall(r"`((?:shared|ingest|worker|cli|client|tests|docs|deploy|requirements|tools)/[\w./-]*)`", text)
+
+    assert len(named) > 30
+    assert not [path for path in named if not (ROOT / path.replace("NAME.lua", "accept.lua")).exists()]
+
+
 def test_every_link_leads_to_a_file() -> None:
-    documents = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
     dead = [
         f"{document.relative_to(ROOT)}: {target}"
         for document in documents
