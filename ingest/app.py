@@ -24,6 +24,7 @@ from riskline.ingest.resources.score import ScoreResource
 from riskline.ingest.resources.transactions import TransactionResource, TransactionsResource
 from riskline.ingest.services import Services
 from riskline.ingest.submission.callback_field import SubmissionParser, url_check
+from riskline.ingest.submission.immediate_decisions import ImmediateDecisions
 from riskline.shared.settings import Settings
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -55,15 +56,21 @@ def _head_first(receive: Receive) -> Receive:
 def create_app(services: Services, settings: Settings, *, lifespan: object | None = None) -> Any:
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
     edge = Edge(Limits.of(settings), pressure=services.recorder.pressure)
+    decisions = ImmediateDecisions(
+        transaction_class=services.transaction_class, serving=services.serving, recorder=services.recorder
+    )
     score = ScoreResource(
-        transaction_class=services.transaction_class,
-        serving=services.serving,
-        recorder=services.recorder,
+        decisions,
+        pressure=services.recorder.pressure,
         strict=services.strict,
         turns=edge.turns,
         max_body_bytes=settings.max_body_bytes,
     )
-    submissions = SubmissionParser(services.transaction_class, check_url=url_check(settings))
+    submissions = SubmissionParser(
+        services.transaction_class,
+        check_url=url_check(settings),
+        default_callback_url=settings.default_callback_url,
+    )
     states = TransactionResource(
         waiting=services.waiting,
         recorder=services.recorder,
@@ -76,11 +83,10 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         states=states,
         waiting=services.waiting,
         max_body_bytes=settings.max_body_bytes,
-        default_callback_url=settings.default_callback_url,
     )
     hosts = AllowedHosts(services.gate, settings.hosts)
     fast_path = FastPath(
-        services, score=score, transactions=transactions, hosts=hosts, max_body_bytes=settings.max_body_bytes
+        services, decisions=decisions, submissions=submissions, hosts=hosts, max_body_bytes=settings.max_body_bytes
     )
     batches = BatchesResource(
         submissions=submissions,
@@ -89,7 +95,6 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         max_row_bytes=settings.max_body_bytes,
         max_rows=settings.max_batch_rows,
         limiter=services.limiter,
-        default_callback_url=settings.default_callback_url,
     )
     beside: list[Any] = [fast_path, edge] if lifespan is None else [fast_path, edge, lifespan]
     app: Any = App(middleware=[*_middleware(services, settings, hosts), *beside], router=Router())

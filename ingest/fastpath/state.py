@@ -9,9 +9,9 @@ from riskline.ingest.auth.hosts import AllowedHosts
 from riskline.ingest.auth.rate_limits import Account
 from riskline.ingest.auth.scopes import ACCESS, Access
 from riskline.ingest.problems.problem import Problem, described, help_link
-from riskline.ingest.resources.score import ScoreResource
-from riskline.ingest.resources.transactions import TransactionsResource
 from riskline.ingest.services import Services
+from riskline.ingest.submission.callback_field import SubmissionParser
+from riskline.ingest.submission.immediate_decisions import ImmediateDecisions
 from riskline.shared.telemetry.metrics import REQUEST_SECONDS, REQUESTS, Tally
 
 STATE = "fast_path"
@@ -57,8 +57,8 @@ class FastPath:
         self,
         services: Services,
         *,
-        score: ScoreResource,
-        transactions: TransactionsResource,
+        decisions: ImmediateDecisions,
+        submissions: SubmissionParser,
         hosts: AllowedHosts,
         max_body_bytes: int,
     ) -> None:
@@ -66,8 +66,8 @@ class FastPath:
         self.doors = DOORS if services.tracing is None else {}
         self._waits = (services.waiting, services.feed)
         self.strict = services.strict is not None
-        self.decide = score.decide
-        self.submission = transactions.submission
+        self.decide = decisions.decide
+        self.submission = submissions.submission
         self.enqueue = services.submitter.enqueue
         self.pressure = services.recorder.pressure
         self.max_body_bytes = max_body_bytes

@@ -55,10 +55,8 @@ class BatchesResource:
         max_row_bytes: int,
         max_rows: int,
         limiter: Limiter,
-        default_callback_url: str | None,
     ) -> None:
         self._submissions = submissions
-        self._default_callback_url = default_callback_url
         self._submitter = submitter
         self._states = states
         self._max_row_bytes = max_row_bytes
@@ -84,7 +82,7 @@ class BatchesResource:
                 explain=explain_wanted(req),
                 request_id=req.context.request_id,
                 traceparent=req.context.traceparent,
-                default_callback_url=self._default_callback_url,
+                default_callback_url=self._submissions.default_callback_url,
                 sender=sender_of(req),
             ),
             max_rows=self._max_rows,

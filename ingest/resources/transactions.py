@@ -20,7 +20,7 @@ from riskline.shared.errors import StoreUnavailableError, UnreadableStateError
 from riskline.shared.log import get_logger
 from riskline.shared.store.console import ConsoleStore
 from riskline.shared.store.interfaces import Erasure, TransactionIntake
-from riskline.shared.store.records import Record, Submission, queued_record, state_of
+from riskline.shared.store.records import Record, Submission, state_of
 from riskline.shared.webhooks.event import callback_url_of
 
 log = get_logger(__name__)
@@ -40,18 +40,16 @@ class TransactionsResource:
         states: "TransactionResource",
         waiting: DecisionWaiters,
         max_body_bytes: int,
-        default_callback_url: str | None,
     ) -> None:
         self._submissions = submissions
         self._states = states
-        self._default_callback_url = default_callback_url
         self._submitter = submitter
         self._waiting = waiting
         self._max_body_bytes = max_body_bytes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """202 once the transaction is safely in Redis, or 200 where it is decided already or in the time given."""
-        submission = self.submission(
+        submission = self._submissions.submission(
             await read_json_body(req, max_body_bytes=self._max_body_bytes),
             explain=explain_wanted(req),
             request_id=req.context.request_id,
@@ -70,26 +68,6 @@ class TransactionsResource:
             resp.data = queued_state(submission.transaction_id, record["submitted_at"])
         else:
             resp.data = await self._shown(req, submission.transaction_id, record)
-
-    def submission(
-        self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None, sender: str | None
-    ) -> Submission:
-        """The transaction of a body, ready to be submitted.
-
-        Raises:
-            pydantic.ValidationError: the body is no transaction.
-        """
-        transaction, callback_url = self._submissions.parse(body)
-        return queued_record(
-            transaction,
-            submitted_at=utc_now(),
-            explain=explain,
-            request_id=request_id,
-            traceparent=traceparent,
-            callback_url=callback_url,
-            default_callback_url=self._default_callback_url,
-            sender=sender,
-        )
 
     async def _submit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
         """The record after the commit, or after the wait that the client prefers."""

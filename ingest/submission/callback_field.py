@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, from_json
 
+from riskline.shared.clock import utc_now
 from riskline.shared.domain.columns import raised_in
 from riskline.shared.domain.transaction import BESIDE, TransactionModel
 from riskline.shared.domain.wrong_fields import first_errors
 from riskline.shared.settings import UNSIGNED, Settings
+from riskline.shared.store.records import Submission, queued_record
 from riskline.shared.webhooks.url import CallbackUrlError, parse_callback_url
 
 SCHEMA: dict[str, Any] = {
@@ -36,10 +38,33 @@ class SubmittedTransaction(NamedTuple):
 class SubmissionParser:
     """Reads submissions: a team's own class sees its transaction alone, as it does at the other doors."""
 
-    def __init__(self, transaction_class: type[TransactionModel], *, check_url: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        transaction_class: type[TransactionModel],
+        *,
+        check_url: Callable[[str], str],
+        default_callback_url: str | None = None,
+    ) -> None:
         """`check_url` gives a URL's one spelling, or raises ValueError with what is wrong with it."""
         self.transaction_class = transaction_class
+        self.default_callback_url = default_callback_url
         self._check_url = check_url
+
+    def submission(
+        self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None, sender: str | None
+    ) -> Submission:
+        """The transaction of a body, ready to be submitted; raises as `parse` does."""
+        transaction, callback_url = self.parse(body)
+        return queued_record(
+            transaction,
+            submitted_at=utc_now(),
+            explain=explain,
+            request_id=request_id,
+            traceparent=traceparent,
+            callback_url=callback_url,
+            default_callback_url=self.default_callback_url,
+            sender=sender,
+        )
 
     def parse(self, body: bytes) -> SubmittedTransaction:
         """A submission from JSON.
