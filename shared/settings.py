@@ -28,21 +28,21 @@ from riskline.shared.webhooks.url import Allowed, parse_callback_url
 UNSIGNED = "a callback could not be signed; `riskline keys new --webhook` makes a secret for it"
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+")
-"""RFC 6454, as browsers spell it."""
+"""An origin as browsers spell it (RFC 6454)."""
 
 ALLOWED_HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
-"""A host name, or `*.` and the name below which all are meant."""
+"""A host name, or `*.` and a domain, for every name below it."""
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
 STORE_SCHEMES = (*REDIS_SCHEMES, *CLUSTER_SCHEMES)
 
 MOST_SHARDS = 64
-"""Each worker and each API process asks each shard once a second how it is, and keeps connections to it."""
+"""Each worker and API process checks each shard once a second, and keeps connections to it."""
 
 
 class Settings(BaseSettings):
-    """What an operator can set; read from `RISKLINE_*` variables (and `REDIS_URL`)."""
+    """The settings, read from `RISKLINE_*` variables (and `REDIS_URL`)."""
 
     model_config = SettingsConfigDict(env_prefix="RISKLINE_", frozen=True, extra="ignore")
 
@@ -260,7 +260,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys_file", "api_key", "alive_file", mode="before")
     @classmethod
     def _some(cls, value: object) -> object:
-        # empty: what a compose file makes of a variable that is not set
+        # a compose file sets an unset variable to the empty string
         return value or None
 
     @field_validator("callback_secret")
@@ -305,7 +305,7 @@ class Settings(BaseSettings):
     @field_validator("callback_schedule")
     @classmethod
     def _seconds(cls, value: str) -> str:
-        # empty: what a compose file makes of a variable that is not set
+        # a compose file sets an unset variable to the empty string
         Schedule.parse(value or SPEC_SCHEDULE)
         return value or SPEC_SCHEDULE
 
@@ -328,17 +328,17 @@ class Settings(BaseSettings):
 
     @property
     def scale_target(self) -> Target:
-        """What the number of workers is reckoned for."""
+        """The target for the number of workers."""
         return Target(self.scale_utilisation, self.scale_drain, self.scale_min, self.scale_max)
 
     @property
     def models_dir(self) -> Path:
-        """Where the model bundles are."""
+        """The directory of model bundles."""
         return self.models if self.models is not None else self.data / "models"
 
     @property
     def keys_file(self) -> Path:
-        """Where the API keys are that `riskline keys new` makes."""
+        """The file of API keys that `riskline keys new` makes."""
         return self.api_keys_file if self.api_keys_file is not None else self.data / "api_keys"
 
     @property
@@ -348,17 +348,17 @@ class Settings(BaseSettings):
 
     @property
     def rate(self) -> Rate | None:
-        """How fast a key may send that has no rate of its own."""
+        """The rate of a key without a rate of its own."""
         return None if self.rate_limit is None else parse_rate(self.rate_limit)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches the API."""
+        """True where only this machine reaches the API."""
         return _is_loopback(self.host)
 
     @property
     def required_redis_url(self) -> str:
-        """The Redis of a process that cannot do without one.
+        """The Redis URL of a process that needs one.
 
         Raises:
             SettingsError: none is set.
@@ -369,7 +369,7 @@ class Settings(BaseSettings):
 
     @property
     def required_store_url(self) -> str:
-        """The Redis that has the transactions.
+        """The URL of the Redis with the transactions.
 
         Raises:
             SettingsError: none is set.
@@ -378,22 +378,22 @@ class Settings(BaseSettings):
 
     @property
     def callback_secrets(self) -> tuple[str, ...]:
-        """The secrets that sign callbacks; none where none is set."""
+        """The secrets that sign callbacks; empty where none is set."""
         return () if self.callback_secret is None else parse_secrets(self.callback_secret.get_secret_value())
 
     @property
     def default_callback_url(self) -> str | None:
-        """Where decisions are sent by default, in its one spelling."""
+        """The default callback URL in its canonical spelling."""
         return parse_callback_url(self.callback_url, self.allowed).url if self.callback_url else None
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The names that an API without keys may be called by; that on which it listens is one, if it is a name."""
+        """The names by which an API without keys may be called, including the name on which it listens."""
         return (*parse_origins(self.allowed_hosts), self.host)
 
     @property
     def cors(self) -> tuple[str, ...]:
-        """The origins whose pages may call."""
+        """The origins whose pages may call the API."""
         return parse_origins(self.cors_origins)
 
     @property
@@ -404,7 +404,7 @@ class Settings(BaseSettings):
 
     @property
     def allowed(self) -> Allowed:
-        """What callbacks may reach beside public hosts."""
+        """Private hosts and networks that callbacks may reach."""
         return Allowed.parse(self.callback_allow)
 
     def environment(self) -> dict[str, str]:
@@ -414,7 +414,7 @@ class Settings(BaseSettings):
 
 def _checked_url(value: str | None, schemes: tuple[str, ...]) -> str | None:
     if not value:
-        # empty: what a compose file makes of a variable that is not set
+        # a compose file sets an unset variable to the empty string
         return None
     if not value.startswith(schemes):
         raise ValueError(f"must begin with one of {', '.join(schemes)}")
@@ -428,7 +428,7 @@ def _checked_url(value: str | None, schemes: tuple[str, ...]) -> str | None:
 
 
 def parse_origins(listed: str) -> tuple[str, ...]:
-    """Origins from a list by comma."""
+    """The origins of a comma-separated list."""
     return tuple(filter(None, map(str.strip, listed.split(","))))
 
 
@@ -443,7 +443,7 @@ PLAIN_WORDS = {
     "be greater than or equal to": "be at least",
     "be less than or equal to": "be at most",
 }
-"""Of a setting's error, in place of the validation library's own."""
+"""Messages in place of the validation library's own."""
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -476,7 +476,7 @@ def _explain(location: tuple[int | str, ...], message: str) -> str:
 
 
 def _plain(message: str) -> str:
-    """What the validation library says, in words that need none of its terms."""
+    """The validation library's message without its own terms."""
     message = message.partition(", unable to parse")[0].replace("Input should", "must")
     for its_own, plain in PLAIN_WORDS.items():
         message = message.replace(its_own, plain)

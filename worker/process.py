@@ -39,5 +39,5 @@ class Process(NamedTuple):
 
     @property
     def tickets_apart(self) -> bool:
-        """Whether RQ's tickets and the transactions are reached by clients of their own."""
+        """True where RQ's tickets and the transactions have separate clients."""
         return self.store[0] is not self.redis

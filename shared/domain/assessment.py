@@ -35,7 +35,7 @@ class Model(Protocol):
         """
 
     def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
-        """What a reason says of the value: how usual it is, or of one that is neither high nor low how frequent."""
+        """The wording of a value in a reason: how usual it is, or of a nominal one how frequent."""
 
 
 class Assessment(NamedTuple):

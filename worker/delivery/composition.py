@@ -31,28 +31,28 @@ from riskline.worker.scoring.sweeper import CallbackSweeper, SideBySide
 log = get_logger(__name__)
 
 NICENESS = 19
-"""Where a core is scarce, scoring comes first."""
+"""The lowest priority: where cores are scarce, scoring comes first."""
 
 ANSWER_SECONDS = 4.0
-"""After which a connection that does not answer is taken for lost: above what a wait for an event blocks for."""
+"""A connection that does not answer for this long counts as lost: above the longest wait for an event."""
 
 TIME_SLICE_SECONDS = 60.0
-"""How long one ticket may deliver: RQ's maintenance and heartbeats come between two tickets."""
+"""The longest delivery of one ticket: RQ's maintenance and heartbeats run between two tickets."""
 
 HOT_SECONDS = 5.0
-"""For how long nothing may have been due before going back to RQ, which costs 7 ms a ticket."""
+"""The idle time before returning to RQ, which costs 7 ms a ticket."""
 
 PAUSE_SECONDS = 0.05
 
 STOP_SECONDS = 7.0
-"""More than the deliverer gives attempts under way, and less than the process has."""
+"""More than the deliverer gives attempts in flight, and less than the process has."""
 
 
 class DeliveryRuntime:
     """A deliverer in a thread with a loop of its own, which takes callbacks while a ticket is worked on.
 
-    Attempts under way go on between two tickets, whoever gets the next one: a loop that only ran within a job would
-    take its own pause for the silence of a receiver.
+    Attempts in flight go on between two tickets: a loop that only ran within a job would
+    mistake its own pause for the silence of a receiver.
     """
 
     def __init__(self, build: Callable[[], Deliverers], *, stopping: Callable[[], bool], pulse: Pulse) -> None:
@@ -73,14 +73,14 @@ class DeliveryRuntime:
         self._ready.wait()
 
     def close(self) -> None:
-        """Waits until attempts under way are ended, or their time is over; the process was told to stop before."""
+        """Waits until attempts in flight have ended, or their time is over; the process was told to stop before."""
         self._ended.set()
         self._end_pause()
         self._thread.join(STOP_SECONDS)
 
     @property
     def lives(self) -> bool:
-        """Whether the thread still delivers."""
+        """True while the thread delivers."""
         return self._thread.is_alive()
 
     def deliver(self) -> None:
@@ -162,7 +162,7 @@ def create_side(settings: Settings, process: Process) -> Side:
     install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweepers = [
-        # told by the one that asks the same shard: where that is away, the others do not wait for it
+        # published by the sweep of the same shard: where that is away, the others do not wait for it
         CallbackSweeper(
             CallbackRecords(redis, keys=keys), tickets, tell=measuring.publish if keys == FIRST else _nothing
         )
@@ -179,11 +179,11 @@ def create_side(settings: Settings, process: Process) -> Side:
 
 
 def _nothing() -> None:
-    """What the sweeps of the other shards tell."""
+    """Publishes nothing; for the sweeps of the other shards."""
 
 
 def _give_way() -> None:
-    """Makes this process one that waits for the others, and does not interrupt them when it wakes (sched(7))."""
+    """Lowers this process's priority; it does not preempt others when it wakes (sched(7))."""
     os.nice(NICENESS)
     if hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):

@@ -123,7 +123,7 @@ class Deliverer:
             self._start(due)
         if taken.due and len(self._under_way) < self._limit:
             return 0.0
-        # where one is due and was not given out, its host has as many as it may: one that ends wakes us
+        # a due callback that was not taken waits for a place of its host: an attempt that ends wakes us
         return min(LOOK_SECONDS, taken.next_seconds) if taken.next_seconds else LOOK_SECONDS
 
     async def _until_something(self, seconds: float) -> None:

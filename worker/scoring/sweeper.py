@@ -1,4 +1,4 @@
-"""Once a second, beside the jobs: signs of life, what lost workers held, the active model, a batch that hangs."""
+"""The sweeper: once a second, beside the jobs, it renews leases, recovers claims, swaps models and watches batches."""
 
 import faulthandler
 import threading
@@ -21,22 +21,22 @@ log = get_logger(__name__)
 INTERVAL_SECONDS = 1.0
 
 TURN_SECONDS = 1.5
-"""How long a worker has the turn to sweep: it keeps it by coming once a second, and another has it soon if it dies."""
+"""The time a worker keeps the turn to sweep: it renews it every second, and another takes over soon if it dies."""
 
 HANGS_ROUNDS = 30
-"""Rounds of the sweeper that find the same batch at work, after which it hangs: 256 rows take milliseconds, and a slow
+"""Rounds with the same batch at work after which it counts as hanging: 256 rows take milliseconds, and a slow
 class of a team's own a few seconds. Rounds, not seconds: a process that was stopped, and goes on, does not hang."""
 
 
 class Rounds:
-    """A thread that does the same once a second; an outage of Redis is waited out."""
+    """A thread that runs one round a second; an outage of Redis is waited out."""
 
     def __init__(self, name: str) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.outage = Outage(log, failing="Redis is away", back="Redis is back")
         self.sign: Callable[[], None] = lambda: None
-        """Called after each round, whatever became of it: a thread that hangs calls it no more."""
+        """Called after each round, also a failed one: a thread that hangs stops calling it."""
 
     def start(self) -> None:
         """Starts the thread."""
@@ -52,7 +52,7 @@ class Rounds:
         self._thread.join()
 
     def round(self) -> None:
-        """What is done once a second.
+        """Runs once a second.
 
         Raises:
             StoreUnavailableError: Redis failed; the next round tries again.
@@ -67,7 +67,7 @@ class Rounds:
             except StoreUnavailableError as error:
                 self.outage.failed(error)
             except Exception:
-                # the thread is what brings back what was lost: it outlives a mistake
+                # the thread must outlive a bug: it recovers lost claims
                 log.exception("a round failed")
             self._show_life()
             self._stop.wait(INTERVAL_SECONDS)
@@ -76,12 +76,12 @@ class Rounds:
         try:
             self.sign()
         except OSError as error:
-            # the health check is what complains
+            # the health check reports it
             log.debug("the file that shows life could not be touched", problem=error.strerror)
 
 
 class SideBySide(Rounds):
-    """Several rounds of which none waits for another; they show life together, so not where one of them hangs."""
+    """Several rounds in threads of their own; they show life together, so not where one of them hangs."""
 
     def __init__(self, rounds: Sequence[Rounds]) -> None:
         super().__init__("none")
@@ -96,7 +96,7 @@ class SideBySide(Rounds):
             each.start()
 
     def _seen(self, number: int) -> None:
-        """One has ended a round; where all have since the last sign, there is another."""
+        """Notes the end of a round; shows life once all have ended one since the last time."""
         with self._showing:
             self._unseen.discard(number)
             if self._unseen:
@@ -117,7 +117,7 @@ class SideBySide(Rounds):
 
 
 class CallbackSweeper(Rounds):
-    """Sees to a ticket where a callback is due, because its time has come or its worker was lost."""
+    """Enqueues a ticket where a callback is due."""
 
     def __init__(
         self, callbacks: CallbackRecords, tickets: Tickets, *, tell: Callable[[], None] = lambda: None
@@ -141,7 +141,7 @@ class CallbackSweeper(Rounds):
 
 
 class ShardSweeper(Rounds):
-    """Gives back what lost workers held in one shard of several, and sees when it works again."""
+    """Gives back lost workers' claims in one shard of several, and notices when the shard works again."""
 
     def __init__(
         self, shard: int, *, worker: str, queue: TransactionQueue, tickets: Tickets, health: ShardHealth
@@ -157,7 +157,7 @@ class ShardSweeper(Rounds):
     def round(self) -> None:
         """See Rounds."""
         try:
-            # who is gone is gone in each shard: it is said once, and where something is tried again
+            # a lost worker is lost in each shard: logged once, and where its claims are retried
             waiting = _swept(self._queue, self._worker, tells_of_none=self._shard == 0)
         except StoreUnavailableError as error:
             self._health.failed(self._shard, error)
@@ -168,7 +168,7 @@ class ShardSweeper(Rounds):
 
 
 def _swept(queue: TransactionQueue, worker: str, *, tells_of_none: bool = True) -> int:
-    """Gives back what lost workers held; how many transactions wait, where it was this worker's turn to look."""
+    """Gives back lost workers' claims; returns the number of waiting transactions, 0 where it was another's turn."""
     swept = queue.sweep(worker, lease_seconds=LEASE_SECONDS, turn_seconds=TURN_SECONDS)
     for name, held in swept.gone.items():
         if held or tells_of_none:
@@ -177,7 +177,7 @@ def _swept(queue: TransactionQueue, worker: str, *, tells_of_none: bool = True) 
 
 
 class Sweeper(Rounds):
-    """Keeps the promise behind every 202 where a worker, a ticket or Redis is lost."""
+    """Makes sure that every accepted transaction is decided where a worker, a ticket or Redis is lost."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class Sweeper(Rounds):
         leave: Callable[[], None] = lambda: None,
         shards: Sequence[ShardSweeper] = (),
     ) -> None:
-        """The `shards` of several are swept beside it, each by itself: one that is slow must not cost others a lease.
+        """Each of several `shards` is swept in a thread of its own: a slow one must not cost the others a lease.
 
         `greet` is called when Redis is first reached, again where it fails then; `tell` once a second.
 
@@ -217,7 +217,7 @@ class Sweeper(Rounds):
             shard.start()
 
     def stop(self) -> None:
-        """Ends the threads, and the worker's place among those that live; several that wait do so at the same time."""
+        """Ends all threads at the same time, and unregisters the worker."""
         for shard in self._shards:
             shard.end_soon()
         super().stop()
@@ -239,27 +239,27 @@ class Sweeper(Rounds):
         try:
             self.sweep()
         finally:
-            # it may be the tickets that fail, and they may be on another Redis
+            # the tickets may fail alone, as they may be on another Redis
             self._tell()
         if self._greet is not None:
             self._greet()
             self._greet = None
 
     def sweep(self) -> None:
-        """Gives back what lost workers held, and sees to a ticket where something waits.
+        """Gives back lost workers' claims, and enqueues a ticket where transactions wait.
 
         Raises:
             StoreUnavailableError: Redis failed; the next round tries again.
         """
         waiting = 0 if self._shards else _swept(self._queue, self._worker)
         if self._pulse.left_behind and not self._pulse.drains and not self._stop.is_set():
-            # the lease of a worker that lives is renewed: nobody else would take it
+            # the lease of a live worker is renewed: no other worker would take its claims
             self._pulse.give_back(lambda: self._queue.leave(self._worker))
         if waiting:
             self._tickets.ensure()
 
     def watch(self) -> None:
-        """Ends the process where a batch hangs: its transactions are then tried elsewhere, one by one."""
+        """Ends the process where a batch hangs: its transactions are then retried elsewhere, one by one."""
         batch = self._pulse.batch
         self._rounds = self._rounds + 1 if batch and batch == self._batch else 0
         self._batch = batch

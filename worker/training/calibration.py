@@ -1,4 +1,4 @@
-"""Scores become probabilities that mean what they say: a curve over a model's score, its own or fitted to labels."""
+"""Calibration: a curve from a model's score to a probability, the model's own or fitted to labels."""
 
 from enum import StrEnum
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from riskline.worker.training.imports.convert import CalibrationFacts
 from riskline.worker.training.imports.unpickle import calibration_of
 
 LEAST_RISE = 1e-9
-"""From the lowest to the highest score: a curve that rises by less tells nobody apart."""
+"""The least rise from the lowest to the highest score: a flatter curve separates nothing."""
 
 
 class Method(StrEnum):
@@ -26,10 +26,10 @@ class Method(StrEnum):
 
 
 class Given(ClassifierMixin, BaseEstimator):
-    """A classifier whose score is what it is given: lets scikit-learn calibrate scores that are there already."""
+    """A classifier whose score is its input: lets scikit-learn calibrate existing scores."""
 
     def fit(self, _rows: np.ndarray, labels: np.ndarray) -> "Given":
-        """Learns nothing but the labels' kinds."""
+        """Learns only the kinds of labels."""
         self.classes_ = np.unique(labels)
         return self
 
@@ -38,7 +38,7 @@ class Given(ClassifierMixin, BaseEstimator):
         return np.asarray(rows[:, 0])
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """The kind that the score speaks for; scikit-learn asks only whether there is such a method."""
+        """The predicted label; scikit-learn only checks that this method exists."""
         return np.asarray(self.classes_[(rows[:, 0] > 0).astype(int)])
 
 
@@ -70,7 +70,7 @@ def summed(scoring: Scoring, *, trees: int) -> Scoring:
 
 
 def uncalibrated(scoring: Scoring) -> Scoring:
-    """The sum or mean of the leaves itself, before scale, offset and link: scikit-learn's decision function."""
+    """The scoring by the bare sum or mean of the leaves: scikit-learn's decision function."""
     base = (scoring.base - scoring.offset) / scoring.scale
     return scoring.model_copy(update={"link": "identity", "scale": 1.0, "offset": 0.0, "base": base})
 
@@ -81,7 +81,7 @@ def held(scoring: Scoring, curve: CalibrationFacts) -> Scoring:
     A sigmoid over a score without a link is the link itself, so that contributions add up to calibrated log-odds.
 
     Raises:
-        BundleError: it is no curve.
+        BundleError: the curve is not valid.
     """
     if curve.over == "margin":
         scoring = uncalibrated(scoring)
@@ -104,7 +104,7 @@ def held(scoring: Scoring, curve: CalibrationFacts) -> Scoring:
 
 
 def through(curve: CalibrationFacts, scores: Rows) -> Rows:
-    """What the curve makes of scores, without the kernel."""
+    """The probabilities of scores by the curve, without the kernel."""
     if curve.method == "sigmoid":
         with np.errstate(over="ignore"):
             return np.asarray(1.0 / (1.0 + np.exp(-(curve.slope * scores + curve.intercept))))
@@ -112,5 +112,5 @@ def through(curve: CalibrationFacts, scores: Rows) -> Rows:
 
 
 def described(curve: CalibrationFacts | None, *, by: str) -> dict[str, Any] | None:
-    """What a manifest says of a curve; None where there is none."""
+    """The manifest's entry of a curve; None where there is none."""
     return None if curve is None else {"method": curve.method, "over": curve.over, "fitted_by": by}

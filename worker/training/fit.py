@@ -25,7 +25,7 @@ CALIBRATION_PARTS = 5
 
 
 class Algorithm(StrEnum):
-    """What `riskline train` can fit."""
+    """The estimators that `riskline train` can fit."""
 
     RANDOM_FOREST = "random-forest"
     HIST_GRADIENT_BOOSTING = "hist-gradient-boosting"
@@ -43,12 +43,12 @@ class Fitted:
 
     @property
     def name(self) -> str:
-        """What kind of estimator it is, whatever calibrates it."""
+        """The estimator's kind, without its calibration."""
         calibrated = isinstance(self.estimator, CalibratedClassifierCV)
         return type(self.estimator.estimator if calibrated else self.estimator).__name__
 
     def probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """What the estimator itself says of these rows (for the check of parity)."""
+        """The estimator's own probabilities of these rows, for the check of parity."""
         if self.curve is not None and not hasattr(self.estimator, "predict_proba"):
             return through(self.curve, np.log2(-self.estimator.score_samples(rows)))
         own: np.ndarray = self.estimator.predict_proba(rows)[:, 1]
@@ -56,7 +56,7 @@ class Fitted:
 
 
 def fit(data: Labelled, algorithm: Algorithm, *, seed: int, calibration: Method | None = None) -> Fitted:
-    """Fits on labelled rows, without tuning; a calibration on what models say of rows that they were not fitted on."""
+    """Fits on labelled rows, without tuning; a calibration is fitted on out-of-fold scores."""
     match algorithm:
         case Algorithm.RANDOM_FOREST:
             forest = RandomForestClassifier(FOREST_TREES, max_depth=FOREST_DEPTH, random_state=seed, n_jobs=-1)
@@ -80,7 +80,7 @@ def _classifier(estimator: Any, data: Labelled, calibration: Method | None) -> F
                 f"of one kind the training part has {fewest} rows, a calibration needs {CALIBRATION_PARTS} of both, "
                 "and some hundreds to mean something: leave --calibration out, or take a larger file"
             )
-        # parts of the time, not of a shuffle: a stolen card's transactions lie close together, and shall stay so
+        # folds by time, without a shuffle: a stolen card's transactions lie close together and must stay in one fold
         parts = StratifiedKFold(CALIBRATION_PARTS)
         estimator = CalibratedClassifierCV(estimator, method=calibration.value, ensemble=False, cv=parts)
     rows, labels = data.rows, data.labels
@@ -95,5 +95,5 @@ def _classifier(estimator: Any, data: Labelled, calibration: Method | None) -> F
 
 
 def libraries() -> dict[str, str]:
-    """The versions that made a model."""
+    """The versions of the libraries that made a model."""
     return {"python": platform.python_version(), **{name: version(name) for name in ("scikit-learn", "numpy")}}

@@ -16,7 +16,7 @@ from riskline.worker.training.evaluation.sketch import share_known, sketched
 from riskline.worker.training.fit import Algorithm, Fitted, fit, libraries
 
 MAX_DIFFERENCE = 1e-9
-"""Between the kernel and the estimator; a forest has none at all."""
+"""The largest difference between kernel and estimator; a forest has none."""
 
 PARITY_ROWS = 20_000
 
@@ -36,7 +36,7 @@ def train(
     """Makes a model version from `training`, measured on `test`.
 
     Raises:
-        BundleError: the bundle would score otherwise than the estimator, or cannot be written.
+        BundleError: the bundle scores differently from the estimator, or cannot be written.
     """
     fitted = fit(training, algorithm, seed=seed, calibration=calibration)
     engine = Engine(fitted.trees, fitted.scoring, width=len(features))

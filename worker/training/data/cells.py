@@ -1,4 +1,4 @@
-"""The cells of a column as the values that their field takes: a text says what JSON would say otherwise."""
+"""Converts a column's cells to values of their field; text cells are read like JSON."""
 
 from collections.abc import Collection, Iterator
 from types import NoneType, UnionType
@@ -13,13 +13,13 @@ from riskline.shared.domain.columns import NUMBERS
 from riskline.worker.training.data.rows import Cells
 
 BOOLEANS = {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
-"""How a cell says yes or no."""
+"""The spellings of yes and no in a cell."""
 
 FLOATS = (pl.Float32, pl.Float64)
 
 
 def cells_of(column: pl.Series, field: FieldInfo) -> Cells:
-    """The column as its field wants it; a cell that cannot be that stays as it is, for the message."""
+    """The column in its field's type; a cell that cannot be converted stays as it is, for the error message."""
     if column.dtype.is_decimal():
         column = column.cast(pl.String)
     kinds = list(_kinds(field.annotation))
@@ -34,7 +34,7 @@ def cells_of(column: pl.Series, field: FieldInfo) -> Cells:
 
 
 def _integers(column: pl.Series) -> Cells:
-    """Those that are written as integers to the last digit, which a float does not have."""
+    """Integers to the last digit, which a float cannot hold."""
     exact = column.cast(pl.Int64, strict=False) if column.dtype == pl.String else column.clear(len(column))
     if exact.null_count() == column.null_count():
         return _packed(exact)
@@ -45,7 +45,7 @@ def _integers(column: pl.Series) -> Cells:
 
 
 def _first(*readings: pl.Series) -> Cells:
-    """Of each cell the first reading that there is; the last one is the cell itself."""
+    """The first successful reading of each cell; the last reading is the cell itself."""
     if readings[0].null_count() == readings[-1].null_count():
         return _packed(readings[0])
     rows = zip(*(each.to_list() for each in readings), strict=True)
@@ -53,7 +53,7 @@ def _first(*readings: pl.Series) -> Cells:
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types, and the literal values, that a field takes besides none."""
+    """The types and literal values that a field takes besides None."""
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         for each in get_args(annotation):
@@ -67,7 +67,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 
 def _as_json(column: pl.Series, kinds: list[Any]) -> Cells:
-    """Texts where the field takes them; where it takes numbers, lists or objects only, what JSON makes of the text."""
+    """The text where the field takes text; else, for numbers, lists and objects, its JSON value."""
     texts = {each for each in kinds if isinstance(each, str)}
     takes_others = kinds and all(_is_json(each) for each in kinds if each not in texts)
     cells = column.to_list()

@@ -1,4 +1,4 @@
-"""What stands at the beginning of a CSV file: how its cells are separated, its names, and what cannot be read."""
+"""Inspects the beginning of a CSV file: its separator, its column names, and formats that cannot be read."""
 
 import codecs
 import csv
@@ -30,9 +30,9 @@ NO_TEXT = {
 
 
 def separator_of(path: Path, numbers: Collection[str], read: Collection[str]) -> str:
-    """What separates the cells: of comma, semicolon, tab and bar the one by which most columns are there.
+    """The separator of comma, semicolon, tab and bar by which most columns are found.
 
-    `numbers` are the columns that have numbers, `read` all that are read.
+    `numbers` are the columns with numbers, `read` all columns that are read.
 
     Raises:
         DatasetError: it is no CSV in UTF-8, has no header, names a column twice that is read, or has decimal commas.
@@ -57,11 +57,11 @@ def separator_of(path: Path, numbers: Collection[str], read: Collection[str]) ->
 
 
 def what_is_wrong(path: Path, error: str, separator: str) -> str | None:
-    """The line at which a file could not be read, and what to do, where it has no UTF-8 or a row has too many cells."""
+    """The line that could not be read, and the remedy, where it is not UTF-8 or has too many cells."""
     latin, many = "utf-8" in error.lower(), "more fields" in error
     if not latin and not many:
         return None
-    # the file may be damaged as well, or have cells that are too large to be looked at here
+    # the file may be damaged otherwise, or have cells that are too large to check here
     with suppress(OSError, EOFError, zlib.error, csv.Error), _opened(path) as file:
         if latin:
             number = next((at for at, line in enumerate(file, 1) if not _is_utf8(line)), None)
@@ -80,7 +80,7 @@ def what_is_wrong(path: Path, error: str, separator: str) -> str | None:
 
 
 def lines_problem(path: Path, beginning: bytes) -> str | None:
-    """Why a file that begins so is no NDJSON, and what to do; None where it may be."""
+    """The reason that a file with this beginning is no NDJSON, and the remedy; None where it may be."""
     start = beginning.lstrip()
     if beginning.startswith(WIDE_MARKS) or b"\0" in beginning[:200]:
         return f"{path} is UTF-16 (or no text): run `iconv -f UTF-16 -t UTF-8 {path.name} > utf8.ndjson`"

@@ -1,4 +1,4 @@
-"""Files of transactions: read in batches, each row held to the same rules as at the HTTP doors."""
+"""Reads files of transactions in batches, each row by the same rules as the HTTP doors."""
 
 import codecs
 import gzip
@@ -26,7 +26,7 @@ SLICE_ROWS = 12 * BATCH_ROWS
 """Rows of a Parquet file that are decoded at a time; its own row groups may be the whole file."""
 
 CSV_CHUNK_BYTES = "262144"
-"""What polars parses at a time: its own choice grows with the file and the cores, to hundreds of megabytes."""
+"""The bytes polars parses at a time: its default grows with the file and the cores, to hundreds of megabytes."""
 
 SAMPLE_BYTES = 1_000_000
 """The beginning of a file by which its number of rows is estimated."""
@@ -37,7 +37,7 @@ ENDINGS = (".csv", ".csv.gz", ".ndjson", ".parquet")
 def read_batches(
     path: Path, transaction_class: type[TransactionModel], *, needed: Sequence[str] = (), kept: Sequence[str] = ()
 ) -> Iterator[RowBatch]:
-    """The file's transactions, a batch at a time, with the columns that are needed, and those kept where they exist.
+    """The file's transactions in batches, with the needed columns, and the kept ones where they exist.
 
     Raises:
         DatasetError: the file is not there, has another format, or lacks a column.
@@ -49,7 +49,7 @@ def read_batches(
 def read_blocks(
     path: Path, transaction_class: type[TransactionModel], *, needed: Sequence[str] = (), kept: Sequence[str] = ()
 ) -> Iterator[Block]:
-    """The file's rows before they are transactions, so that another process may make them so.
+    """The file's rows in blocks, which another process can turn into transactions.
 
     Raises:
         DatasetError: as `read_batches`.
@@ -61,7 +61,7 @@ def read_blocks(
 
 
 def write_frame(frame: pl.DataFrame, out: Path) -> None:
-    """Writes a file that can be read here; in CSV a cell that is a list or an object is its JSON.
+    """Writes a file that `read_batches` can read; in CSV a list or an object is written as JSON.
 
     Raises:
         DatasetError: it cannot be written.
@@ -90,7 +90,7 @@ def estimated_rows(path: Path) -> int | None:
             lines = text.read(SAMPLE_BYTES).count(b"\n")
             return lines * path.stat().st_size // max(1, file.tell())
     except (PolarsError, OSError, EOFError, zlib.error):
-        # whoever reads the file says what is wrong with it
+        # reading the file reports the error
         return None
 
 
@@ -107,7 +107,7 @@ def _read_columns(
         fields = {name: field for name, field in transaction_class.model_fields.items() if name in names}
         wanted = frame.select(list(dict.fromkeys([*fields, *extras])))
         is_text = not path.name.endswith(".parquet")
-        # an empty text looks like none
+        # an empty text looks like a missing value
         texts = [name for name, field in fields.items() if field.annotation is str and field.is_required()]
         for chunk in _chunks(wanted) if is_text else _slices(wanted):
             for part in chunk.iter_slices(BATCH_ROWS):
@@ -127,7 +127,7 @@ def _chunks(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 def _slices(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """The frame in parts: read as one stream, whole row groups would be decoded, and the next ones ahead of need."""
+    """The frame in slices: one stream would decode whole row groups, and the next ones ahead of need."""
     for first in count(0, SLICE_ROWS):
         part = frame.slice(first, SLICE_ROWS).collect()
         if part.is_empty():
@@ -138,7 +138,7 @@ def _slices(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 def _read_lines(
     path: Path, transaction_class: type[TransactionModel], needed: Sequence[str], kept: Sequence[str]
 ) -> Iterator[Block]:
-    """Line by line with the parser of the HTTP doors: no type is guessed from the first rows."""
+    """Reads line by line with the parser of the HTTP doors: no type is guessed from the first rows."""
     extras: list[str] | None = None
     with path.open("rb") as file:
         for first in count(1, BATCH_ROWS):
@@ -178,7 +178,7 @@ def _separator(path: Path, transaction_class: type[TransactionModel], beside: Se
 
 
 def _filled(part: pl.DataFrame, rows: range, texts: list[str]) -> tuple[pl.DataFrame, Sequence[int]]:
-    """Rows of a CSV that are not empty throughout, with an empty text where a text is to be, and their numbers."""
+    """The non-empty rows of a CSV and their numbers; missing cells of text fields become empty texts."""
     empty = part.select(pl.all_horizontal(pl.all().is_null())).to_series()
     numbers: Sequence[int] = rows
     if empty.any():
@@ -189,7 +189,7 @@ def _filled(part: pl.DataFrame, rows: range, texts: list[str]) -> tuple[pl.DataF
 
 def _scan(path: Path, separator: str) -> pl.LazyFrame:
     if path.name.endswith((".csv", ".csv.gz")):
-        # every cell as text: whether it is a number is for the transaction class to say, row by row
+        # every cell as text: the transaction class decides row by row whether it is a number
         return pl.scan_csv(path, infer_schema=False, separator=separator)
     if path.name.endswith(".parquet"):
         return pl.scan_parquet(path)
@@ -199,7 +199,7 @@ def _scan(path: Path, separator: str) -> pl.LazyFrame:
 def _columns(frame: pl.DataFrame, rows: Sequence[int], fields: dict[str, FieldInfo], extras: list[str]) -> ColumnBlock:
     cells = {name: cells_of(frame[name], field) for name, field in fields.items()}
     beside = frame.select(extras).to_dicts() if extras else None
-    # an empty cell says nothing, as a member that is not there
+    # an empty cell is a missing member
     optional = [name for name, field in fields.items() if not field.is_required() and frame[name].null_count()]
     return ColumnBlock(rows, cells, beside, optional)
 

@@ -1,7 +1,7 @@
-"""Made-up labelled rows of any transaction class, from what its JSON schema says: something to try the class with.
+"""Invents labelled rows of any transaction class from its JSON schema, to try the class with.
 
 Fraud is like the class's first examples, everything else is not, and some frauds hide among the rest. So the label
-depends on the columns, derived ones too, and a model made of the rows knows nothing of real payments.
+depends on the columns, derived ones too. A model trained on the rows knows nothing of real payments.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 90
 FRAUD_SHARE = 0.03
 HIDDEN = 0.2
-"""Of the frauds, those that look like everything else."""
+"""The share of frauds that look like everything else."""
 
 NIGHT_HOUR, DAY_HOUR, DAY_SPREAD, NIGHT_SPREAD = 3.0, 14.0, 4.5, 1.5
-"""When honest customers pay, and where no example says otherwise thieves."""
+"""Hours of the day at which honest customers pay, and thieves where no example says otherwise."""
 
 ROUNDS = 50
-"""Times that rows which the class refuses are drawn anew: a rule over two fields refuses about half of them."""
+"""The most redraws of refused rows: a rule over two fields refuses about half of them."""
 
 LABEL = "is_fraud"
 
@@ -36,8 +36,8 @@ def invent(transaction_class: type[TransactionModel], *, rows: int, seed: int) -
     """Rows in time order: id, a timestamp where the class has none, the class's fields, the label.
 
     Raises:
-        DatasetError: a field's values cannot be told from its schema and it has no example, or the class refuses what
-            is made of them.
+        DatasetError: a field has neither a telling schema nor an example, or the class refuses the rows
+            made from them.
     """
     random = np.random.default_rng(seed)
     draws = _draws(transaction_class)
@@ -89,7 +89,7 @@ def _made(
     random: np.random.Generator,
     refusal: str,
 ) -> tuple[list[dict[str, Any]], str]:
-    """So many rows, an empty one in place of each that the class refuses, and why it refused the last."""
+    """This many rows, with an empty one for each that the class refuses, and the last reason."""
     bold = is_fraud & (random.random(len(is_fraud)) >= HIDDEN)
     times = _times(bold, random)
     columns = {name: draw(bold, times, random) for name, draw in draws.items()}

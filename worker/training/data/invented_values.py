@@ -1,4 +1,4 @@
-"""Values of one field, from its JSON schema: how they are drawn for honest rows and for those that stand out."""
+"""Invents values of one field from its JSON schema, for honest rows and for conspicuous ones."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 Draw = Callable[[np.ndarray, list[datetime], np.random.Generator], list[Any]]
-"""From which rows stand out, when they were, and chance, to a value of each."""
+"""From the mask of conspicuous rows, their times and a random generator to each row's value."""
 
 Schema = Mapping[str, Any]
 
 LIKE_EXAMPLE, HONEST_LIKE_EXAMPLE = 0.85, 0.1
-"""How many rows that stand out, and how many others, have the example's category."""
+"""The share of conspicuous rows, and of others, with the example's category."""
 
 HONEST_PART = 6.0
-"""How many times the usual number an example is."""
+"""The example is this many times the usual number."""
 
 HONEST_SPREAD, BOLD_SPREAD, NARROW = 0.8, 0.25, 0.08
 """Spreads of a number's logarithm, and of one between two bounds in parts of what is between them."""
 
 SMALL = 0.05
-"""Of what is between two bounds: an example below that is large among small numbers, not small among large ones."""
+"""Part of the range: an example below it counts as large among small numbers, not small among large ones."""
 
 PLAIN = 100.0
 """The scale of a number of which nothing is known."""
@@ -34,7 +34,7 @@ CODES = 8
 """Codes beside the examples."""
 
 LARGE = 0.75
-"""Of what is between two bounds, where no example says what stands out."""
+"""Part of the range at which numbers are conspicuous where there is no example."""
 
 LEAST_SCALE = 1e-6
 """Below which digits are no longer added."""
@@ -44,7 +44,7 @@ DIGITS = 2
 
 
 def draw_of(about: Schema, definitions: Mapping[str, Schema], *, is_code: bool) -> Draw | None:
-    """What draws the field's values; None where its type does not tell them and it has no example."""
+    """The function that draws the field's values; None where neither type nor example gives any."""
     examples = list(about.get("examples", ()))
     about = _plain({**about}, definitions)
     examples += [each for each in about.get("examples", ()) if each not in examples]
@@ -63,7 +63,7 @@ def draw_of(about: Schema, definitions: Mapping[str, Schema], *, is_code: bool) 
 
 
 def _choices(about: Schema, examples: list[Any]) -> list[Any]:
-    """The values that a field may have, where they are listed; words for a text of which nothing is said."""
+    """The listed values of a field; made-up words for a text without constraints."""
     if "const" in about:
         return [about["const"]]
     if about.get("type") == "boolean":
@@ -75,7 +75,7 @@ def _choices(about: Schema, examples: list[Any]) -> list[Any]:
 
 
 def _plain(about: dict[str, Any], definitions: Mapping[str, Schema]) -> dict[str, Any]:
-    """The schema with its references followed; of several that it may be the one that says most."""
+    """The schema with references resolved; of several alternatives the most specific one."""
     while True:
         if "$ref" in about:
             named = definitions[about.pop("$ref").rpartition("/")[2]]
@@ -95,7 +95,7 @@ def _plain(about: dict[str, Any], definitions: Mapping[str, Schema]) -> dict[str
 def _categories(
     values: list[Any], like: Any, bold: np.ndarray, _times: list[datetime], random: np.random.Generator
 ) -> list[Any]:
-    """The example's category mostly where a row stands out, of the others the first ones more often."""
+    """Mostly the example's category in conspicuous rows; in others the first categories more often."""
     others = [each for each in values if each != like or like is None]
     if not others or like is None:
         return [values[place] for place in random.integers(0, len(values), len(bold))]
@@ -119,14 +119,14 @@ def _times(
 
 
 class NumberRange:
-    """Between which numbers a field's are, and in which steps."""
+    """The range and step of a field's numbers."""
 
     def __init__(self, low: float | None, high: float | None, *, whole: bool, step: float | None) -> None:
         self.low, self.high, self.whole, self.step = low, high, whole, step
 
     @classmethod
     def of(cls, about: Schema, *, whole: bool) -> "NumberRange":
-        """The bounds of a schema; one that is exclusive is moved by what is the least between two numbers."""
+        """The range of a schema; an exclusive bound is moved by the smallest step."""
         step = about.get("multipleOf")
         least = step or (1 if whole else 10.0**-DIGITS)
         low, high = about.get("minimum"), about.get("maximum")
@@ -139,7 +139,7 @@ class NumberRange:
 
     @property
     def is_flag(self) -> bool:
-        """Whether it says yes or no."""
+        """True where the only numbers are 0 and 1."""
         return self.whole and (self.low, self.high) == (0, 1)
 
     def fitted(self, values: np.ndarray, *, scale: float) -> list[Any]:
@@ -167,7 +167,7 @@ def _numbers(span: NumberRange, examples: list[float], *, is_code: bool) -> Draw
 def _measured(
     span: NumberRange, example: float | None, bold: np.ndarray, _times: list[datetime], random: np.random.Generator
 ) -> list[Any]:
-    """Numbers around the example where a row stands out, and where it does not far from it."""
+    """Numbers around the example in conspicuous rows, and far from it in others."""
     rows = len(bold)
     low = span.low if span.low is not None else (0.0 if example is None or example >= 0 else None)
     if low is None or (span.high is not None and low >= span.high):

@@ -31,9 +31,9 @@ class Labelled:
     times: list[datetime] | None
     refusals: Refusals
     cards: list[str | None] | None = None
-    """None for a row without one."""
+    """None for a row without a card."""
     untimed: int = 0
-    """The rows without a time that can be read, where the file has a column of times."""
+    """The rows without a readable time, where the file has a column of times."""
 
     def subset(self, mask: npt.NDArray[np.bool_]) -> "Labelled":
         """Only these rows."""
@@ -43,11 +43,11 @@ class Labelled:
 
     @property
     def frauds(self) -> int:
-        """How many rows are fraud."""
+        """The number of fraud rows."""
         return int(self.labels.sum())
 
     def described(self) -> dict[str, Any]:
-        """What a manifest says of this data."""
+        """The manifest's entry of this data."""
         content = self.rows.tobytes() + self.labels.tobytes()
         window = None if not self.times else [min(self.times).isoformat(), max(self.times).isoformat()]
         return {
@@ -67,9 +67,9 @@ def read_labelled(
     progress: Callable[[int], None],
     card_column: str | None = None,
 ) -> Labelled:
-    """Reads a labelled file whole; `progress` is told how many rows came.
+    """Reads a labelled file whole; `progress` is called with the number of rows so far.
 
-    Cards are those of `card_column`, which must be there if it is named, else of `card_id` if it is there.
+    Cards come from `card_column`, which must exist if named, else from `card_id` if it exists.
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, or has bad rows that are not to be skipped.

@@ -1,4 +1,4 @@
-"""Rows of a file as they were read, and the transactions that they are. No polars here: what scores rows needs none."""
+"""Rows of a file, and the transactions made of them. Without polars, which scoring does not need."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -18,7 +18,7 @@ LISTED_ROWS = 5
 """Bad rows that a message lists; the others are counted."""
 
 COUNTED_REASONS = 1_000
-"""Different reasons that are counted: a team's own messages may name the value, and so be as many as the rows."""
+"""The most reasons that are counted apart: a team's own messages may name the value, and differ in every row."""
 
 HEADER_AGAIN = "row: is the header again, as where files were joined"
 
@@ -28,7 +28,7 @@ Cells = npt.NDArray[Any] | list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row that does not fit: its number in the file (the first row of data is 1), and why."""
+    """A refused row: its number in the file (the first row of data is 1), and the reason."""
 
     row: int
     reasons: tuple[str, ...]
@@ -39,17 +39,17 @@ class Refusal:
 
 @dataclass
 class Refusals:
-    """Counts bad rows by reason, and keeps the first of them."""
+    """Counts refused rows by reason, and keeps the first of them."""
 
     total: int = 0
     first: list[Refusal] = field(default_factory=list)
     by_reason: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
-    """Rows with an id that an earlier row has; they are no bad rows."""
+    """Rows with the id of an earlier row; they are not refused."""
     first_repeated: tuple[int, str] | None = None
 
     def see(self, known: set[int], row: int, transaction_id: str) -> None:
-        """Notes an id that another row has as well; `known` are the hashes of those so far."""
+        """Notes a repeated id; `known` has the hashes of the ids so far."""
         before = len(known)
         known.add(hash(transaction_id))
         if len(known) == before:
@@ -58,14 +58,14 @@ class Refusals:
                 self.first_repeated = (row, transaction_id)
 
     def add(self, refused: Sequence[Refusal]) -> None:
-        """Takes the refusals of a batch."""
+        """Adds the refusals of a batch."""
         self.total += len(refused)
         self.first += refused[: LISTED_ROWS - len(self.first)]
         for refusal in refused:
             self._count((reason, 1) for reason in refusal.reasons)
 
     def merge(self, later: "Refusals") -> None:
-        """Takes what was counted on the rows that follow."""
+        """Adds the counts of later rows."""
         self.total += later.total
         self.first += later.first[: LISTED_ROWS - len(self.first)]
         self._count(later.by_reason.items())
@@ -128,15 +128,15 @@ class RowBatch:
 
 
 class Block(Protocol):
-    """Rows as they were read: cheap to hand to another process, which makes transactions of them."""
+    """Unparsed rows: cheap to send to another process, which makes transactions of them."""
 
     def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
-        """The rows, each held to the class's rules."""
+        """The rows, each validated by the class."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnBlock:
-    """Rows of a table: the columns of the transaction's fields, and for each row what stands beside them.
+    """Rows of a table: the columns of the transaction's fields, and each row's other values.
 
     Those that are `optional` have empty cells, for which their fields have a default.
     """
@@ -147,7 +147,7 @@ class ColumnBlock:
     optional: Collection[str] = ()
 
     def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
-        """The rows, each held to the class's rules."""
+        """The rows, each validated by the class."""
         batch = RowBatch()
         columns = [cells.tolist() if isinstance(cells, np.ndarray) else cells for cells in self.fields.values()]
         values = [dict(zip(self.fields, cells, strict=True)) for cells in zip(*columns, strict=True)]
@@ -161,14 +161,14 @@ class ColumnBlock:
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
-    """Rows of NDJSON, a line each, and the names of what is wanted beside the transaction's fields."""
+    """Lines of NDJSON, and the names of the wanted members beside the transaction's fields."""
 
     first_row: int
     lines: list[bytes]
     extras: Sequence[str] = ()
 
     def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
-        """The rows, each held to the class's rules; a line without a character is none."""
+        """The rows, each validated by the class; skips empty lines."""
         batch = RowBatch()
         numbered = [(row, line) for row, line in enumerate(self.lines, start=self.first_row) if not line.isspace()]
         objects = []
@@ -191,7 +191,7 @@ class LineBlock:
 def parsed(lines: Sequence[bytes]) -> list[Any]:
     """Each line's JSON value by the parser of the HTTP doors; None where it is no JSON."""
     try:
-        # without a call and a guard for each, which cost as much as the parsing
+        # without a call and a try for each line, which cost as much as the parsing
         return [from_json(line, allow_inf_nan=False, cache_strings="keys") for line in lines]
     except ValueError:
         return [_parsed(line) for line in lines]

@@ -1,6 +1,6 @@
-"""Our own seeded simulator of labelled card transactions: something to start with where a team has no file yet.
+"""A seeded simulator of labelled card transactions, for teams without a file of their own.
 
-Nothing in it is bank data, and a model made from it knows this simulator only.
+It contains no bank data. A model trained on it knows this simulator only.
 """
 
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ TRANSACTIONS_PER_CARD = 75
 FRAUD_SHARE = 0.012
 EPISODE_DAYS = 2
 FRAUD_IN_EPISODE = 0.9
-"""Of the transactions of a stolen card; the rest are its owner's."""
+"""The share of fraud among a stolen card's transactions; the rest are its owner's."""
 
 # merchant category code, its share, the median amount, the spread of its logarithm, online, amount in fraud
 CATEGORIES = np.array(
@@ -38,13 +38,13 @@ FRAUD_PREFERENCE = np.array([0.10, 0.15, 0.02, 0.14, 0.27, 0.15, 0.06, 0.03, 0.0
 """Where stolen cards are used: mostly online."""
 
 EMPTIED, LARGE_PURCHASE = 0.20, 0.003
-"""Of frauds, those that take what the card still gives; of honest payments, those as large: furniture, a journey."""
+"""The share of frauds that empty the card; and of honest payments as large: furniture, a journey."""
 
 LARGE_AMOUNT, LARGE_SPREAD = 2_500, 0.5
 """Their median, and the spread of its logarithm."""
 
 FROM_AFAR, TRAVELLING = 0.30, 0.01
-"""Of frauds, those by somebody who has the number only, anywhere; of honest payments, those made on a journey."""
+"""The share of frauds made far away with the card's number only; and of honest payments made on a journey."""
 
 FAR_KM, FAR_SPREAD = 900, 0.6
 """Their median distance, and the spread of its logarithm."""

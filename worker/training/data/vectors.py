@@ -1,4 +1,4 @@
-"""A file of transactions as one array of their features, for who needs all rows at once."""
+"""Reads a file of transactions as one array of features."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ from riskline.worker.training.data.dataset import read_batches
 from riskline.worker.training.data.rows import Refusal, Refusals
 
 BUILT_TWICE = 1_000
-"""Transactions of a file that are built again, to see that their features follow from them alone."""
+"""Transactions that are built twice, to check that their features follow from them alone."""
 
 BUILT_TWICE_OF_A_BATCH = 20
-"""So that they come from more than the beginning of the file."""
+"""The most of one batch, so that they come from more than the beginning of the file."""
 
 
 def read_vectors(
@@ -31,9 +31,9 @@ def read_vectors(
     skip_bad_rows: bool,
     progress: Callable[[int], None],
 ) -> tuple[Rows, Refusals]:
-    """The feature vectors, shape (n, features), and what was refused; `progress` is told how many rows came.
+    """The feature vectors, shape (n, features), and the refusals; `progress` is called with the number of rows so far.
 
-    `take` is given what stands beside each transaction, and says why the row is bad, or None where it is good.
+    `take` gets each transaction's other values, and returns the reason for refusing the row, or None.
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, or has no rows, or bad ones that are not to be skipped.

@@ -1,1 +1,1 @@
-"""How good a model is on labelled rows."""
+"""Evaluation of a model on labelled rows."""

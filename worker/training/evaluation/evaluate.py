@@ -1,4 +1,4 @@
-"""How good a model is on labelled rows that it has not seen."""
+"""The metrics of a model on labelled rows that it has not seen."""
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -15,7 +15,7 @@ def evaluate(labels: np.ndarray, probabilities: Rows, *, thresholds: Thresholds)
     above the review threshold, where there is one, are reviewed, and the rest approved.
 
     Raises:
-        DatasetError: the rows are not of both kinds, without which none of these says anything.
+        DatasetError: the rows have one label only, for which these metrics are undefined.
     """
     if not 0 < labels.sum() < len(labels):
         raise DatasetError(f"of {len(labels):,} rows {int(labels.sum()):,} are fraud: a measure needs both kinds")

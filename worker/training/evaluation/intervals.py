@@ -1,4 +1,4 @@
-"""The 95 % interval that chance leaves a share of rows: by rows, or by cards where rows of one card are alike."""
+"""95 % confidence intervals of a share: by rows, or by cards where rows of one card are correlated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ ENDS = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Share:
-    """How many of how many, with the 95 % interval; all None of nothing."""
+    """A count, its total and its share with a 95 % interval; the share is None where the total is 0."""
 
     count: int
     of: int
@@ -37,7 +37,7 @@ class Share:
 
 
 def share(count: int, of: int) -> Share:
-    """The share that `count` is of `of`, with the interval of Wilson 1927, which takes rows for independent."""
+    """The share of `count` in `of`, with the interval of Wilson 1927, which assumes independent rows."""
     if of == 0:
         return Share(count, of, None, None, None)
     interval = binomtest(count, of).proportion_ci(method="wilson")
@@ -45,7 +45,7 @@ def share(count: int, of: int) -> Share:
 
 
 class Cards:
-    """The cards of a file's rows, and draws of as many cards with replacement: a bootstrap over clusters."""
+    """The cards of a file's rows, and a cluster bootstrap over them."""
 
     def __init__(self, cards: Sequence[str | None], fraud: Marks) -> None:
         """A row without a card is a card of its own."""
@@ -60,9 +60,9 @@ class Cards:
         self._draws = np.array(list(draws), dtype=np.float32)
 
     def share(self, counted: Marks, among: Marks) -> Share:
-        """The share of those counted, with an interval by cards that is never narrower than the one by rows.
+        """The share of the counted rows, with an interval by cards that is never narrower than the one by rows.
 
-        Where all or none are counted, draws of cards say nothing; then the one by rows stands.
+        Where all or none are counted, the bootstrap says nothing; the interval is then the one by rows.
         """
         plain = share(int((counted & among).sum()), int(among.sum()))
         if plain.low is None or plain.high is None:

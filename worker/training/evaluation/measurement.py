@@ -1,4 +1,4 @@
-"""All that is measured of a model version on a labelled file: for the terminal, for programs and for the report."""
+"""The measurement of a model version on a labelled file, for the terminal, programs and the report."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from riskline.worker.training.evaluation.topk import TopK, card_precision_top_k,
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured, and what was chosen where it was asked for."""
+    """The measured values, and the chosen thresholds where they were asked for."""
 
     scored: ScoredRows
     metrics: dict[str, Any]
@@ -31,7 +31,7 @@ class Measurement:
     curve: CostCurve | None
     chosen: Chosen | None
     known: TrainingOverlap
-    """Whether the model was trained on these rows."""
+    """The overlap with the model's training rows."""
 
     @property
     def marked(self) -> list[AtThreshold]:
@@ -40,7 +40,7 @@ class Measurement:
 
     @property
     def intervals_are(self) -> str:
-        """How intervals are made."""
+        """The method of the intervals, in words."""
         cards = self.scored.by_card
         return "Wilson" if cards is None else f"by {cards.number:,} cards, never narrower than Wilson's"
 
@@ -101,9 +101,9 @@ def measure(
 
 
 def costs_of(data: Labelled, features: tuple[str, ...], *, missed: str | None, declined: float | None) -> Costs | None:
-    """What mistakes cost: a missed fraud a number or the value of a feature, a declined good one a number.
+    """The costs of mistakes: of a missed fraud a number or the value of a feature, of a declined good row a number.
 
-    None where one of them is not said.
+    None where one of them is not given.
 
     Raises:
         DatasetError: `missed` is neither, or a cost is below zero.

@@ -1,4 +1,4 @@
-"""What a model does above a threshold: shares of transactions with the interval that chance leaves them."""
+"""A model's performance at thresholds: shares of transactions with their confidence intervals."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from riskline.worker.training.evaluation.intervals import Cards, Marks, Share, s
 
 ROUND_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99)
 ONE_ALERT_IN = (20, 100, 200, 1_000)
-"""Transactions for each alert: thresholds that say something also where all scores are small, as frauds are rare."""
+"""Transactions for each alert: these thresholds are useful also where all scores are small."""
 
 SCORE_EDGES = (0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
-"""Of the calibration's bins: narrow at both ends, where the scores of rare frauds and of the others are."""
+"""The edges of the calibration's bins: narrow at both ends, where most scores are."""
 
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Labelled rows and what the model says of them, all of shape (n,): whether fraud, score, day, and card if known.
+    """Labelled rows with the model's scores, all of shape (n,): fraud, score, day, and card if known.
 
     A card is None in a row that has none; `days` and `cards` are None where the file has no such column.
     """
@@ -36,7 +36,7 @@ class ScoredRows:
 
     @property
     def frauds(self) -> int:
-        """How many rows are fraud."""
+        """The number of fraud rows."""
         return int(self.fraud.sum())
 
     @property
@@ -46,11 +46,11 @@ class ScoredRows:
 
     @cached_property
     def by_card(self) -> Cards | None:
-        """The cards by which intervals are made; None where there are none, and rows are taken for independent."""
+        """The cards for the intervals; None where there are none: rows then count as independent."""
         return None if self.cards is None else Cards(self.cards, self.fraud)
 
     def share(self, counted: Marks, among: Marks | None = None) -> Share:
-        """The share of those counted among these rows, all unless said, and its interval."""
+        """The share of the counted rows among `of`, by default all, with its interval."""
         among = np.ones(len(self.fraud), dtype=bool) if among is None else among
         if self.by_card is not None:
             return self.by_card.share(counted, among)
@@ -63,7 +63,7 @@ class ScoredRows:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """The four counts of the rows strictly above a threshold and of the others, and why one looks at it."""
+    """The four counts of the rows strictly above a threshold and of the others, and the threshold's label."""
 
     threshold: float
     why: tuple[str, ...]
@@ -75,9 +75,9 @@ class AtThreshold:
     alerts: Share
     """Rows above the threshold, of all."""
     false_positive_rate: Share
-    """Good ones above the threshold, of all good ones."""
+    """Good rows above the threshold, of all good rows."""
     precision: Share
-    """Frauds above the threshold, of all above it."""
+    """Frauds above the threshold, of all rows above it."""
     recall: Share
     """Frauds above the threshold, of all frauds."""
 

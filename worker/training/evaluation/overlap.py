@@ -1,4 +1,4 @@
-"""Whether a model knows the rows that it is measured on: figures on training rows are too good."""
+"""Checks whether a model was trained on the rows that it is measured on: such figures are too good."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from riskline.worker.training.data.labelled import Labelled
 from riskline.worker.training.evaluation.sketch import share_known
 
 TELLING = 0.05
-"""Of the rows, beyond what is so by chance: of the rows held out, so many are like a training row too."""
+"""The share of rows that counts as overlap; below it rows equal training rows by chance."""
 
 NEARLY_ALL = 0.995
 
@@ -19,14 +19,14 @@ IMPORTED = (
 
 
 class TrainingOverlap(NamedTuple):
-    """What to say of it, and whether it is a warning."""
+    """The overlap in words; `is_warning` where the figures are not to be trusted."""
 
     text: str
     is_warning: bool
 
 
 def overlap(data: Labelled, training: dict[str, Any], sketch: object) -> TrainingOverlap:
-    """What the manifest's digest of the training rows, their sketch and their times say of these rows."""
+    """The overlap by the manifest's digest, sketch and times of the training rows."""
     share = share_known(data.rows, sketch)
     return (
         _as_a_whole(data.described()["sha256"], training)
@@ -62,7 +62,7 @@ def _by_row(share: float | None, training: dict[str, Any]) -> TrainingOverlap | 
 
 
 def _in_time(times: list[datetime] | None, window: list[str] | None, *, share: float | None) -> TrainingOverlap:
-    """What the times tell of rows that are none of the training rows, or, without a share, may be."""
+    """The overlap in time of rows that are not training rows, or, without a share, may be."""
     others = f"{'None' if share == 0 else 'Hardly any'} of these rows is one that the model was trained on"
     if window is None or times is None:
         missing = "the file has no times" if window is not None else "the version does not say when its rows were from"

@@ -1,4 +1,4 @@
-"""A small part of a set of rows by which others are compared with it, without the rows themselves being kept.
+"""A small sketch of a set of rows, by which other rows are compared with it without storing any row.
 
 The smallest digests of a set are a fair sample of it, and of any other set the same digests are a sample of the rows
 that both have: a bottom-k sketch (Cohen and Kaplan 2007).
@@ -27,7 +27,7 @@ def sketched(rows: Rows) -> str:
 
 
 def share_known(rows: Rows, sketch: object) -> float | None:
-    """About which share of the rows has the values of a row of the sketched ones; None where that cannot be told."""
+    """An estimate of the share of rows that equal a sketched row; None where it is unknown."""
     kept = _kept(sketch)
     if not len(kept):
         return None
@@ -44,7 +44,7 @@ def _digests(rows: Rows) -> Digests:
 
 
 def _kept(sketch: object) -> Digests:
-    """What a bundle holds, which may be of an older release, or anything."""
+    """The digests in a bundle's sketch, which may be of an older release, or malformed."""
     try:
         found = b64decode(sketch, validate=True) if isinstance(sketch, str) else b""
     except (Error, ValueError):

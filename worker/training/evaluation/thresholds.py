@@ -1,4 +1,4 @@
-"""Which thresholds to take: those of least cost, or those that investigators have time for."""
+"""Chooses thresholds: of least cost, or for the alerts that investigators have time for."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ MOST_DIGITS = 17
 
 @dataclass(frozen=True)
 class Costs:
-    """What a mistake costs: a fraud that is not declined, shape (n,), and a good one that is; and what was said."""
+    """The cost of a fraud that is not declined, shape (n,), and of a declined good row; and both in words."""
 
     missed: Rows
     declined: float
@@ -25,7 +25,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class CostCurve:
-    """What all mistakes cost together if rows strictly above a threshold from `lows` to `highs` are declined.
+    """The total cost of mistakes where rows strictly above a threshold from `lows` to `highs` are declined.
 
     From the highest thresholds, which decline nothing, to the lowest. Per 1,000 transactions.
     """
@@ -36,7 +36,7 @@ class CostCurve:
 
     @property
     def least(self) -> int:
-        """Where it is least; of several such places, the one that declines the fewest."""
+        """The index of the least cost; of several, the one that declines the fewest."""
         return int(np.argmin(self.per_1000))
 
     @property
@@ -51,7 +51,7 @@ class CostCurve:
 
 @dataclass(frozen=True)
 class Cost:
-    """What mistakes cost per 1,000 transactions: if reviews find no fraud, and if they find each that they see."""
+    """The cost of mistakes per 1,000 transactions: if reviews find no fraud, and if they find every one."""
 
     per_1000: float
     if_reviews_find_all: float
@@ -59,17 +59,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Thresholds, those that are new by name, and why they are so, a sentence each."""
+    """Thresholds, the names of the new ones, and a sentence of reason for each."""
 
     thresholds: Thresholds
     named: list[tuple[str, float]]
     because: list[str]
     cost: Cost | None = None
-    """Where costs are known."""
+    """The cost, where costs are known."""
 
 
 def cost_curve(scored: ScoredRows, costs: Costs) -> CostCurve:
-    """The cost at every threshold that makes a difference: counted, where Elkan 2001 takes scores for probabilities.
+    """The cost at every distinct threshold: counted on the rows, where Elkan 2001 relies on calibrated probabilities.
 
     Raises:
         DatasetError: no row costs anything.
@@ -88,7 +88,7 @@ def cost_curve(scored: ScoredRows, costs: Costs) -> CostCurve:
 
 
 def review_threshold(scored: ScoredRows, decline: float, reviews_per_day: int) -> float:
-    """The lowest threshold between which and `decline` there are on average at most so many rows a day.
+    """The lowest review threshold with on average at most this many rows a day up to `decline`.
 
     Raises:
         DatasetError: the days are not known.
@@ -116,9 +116,10 @@ def between(low: float, high: float) -> float:
 def choose(
     scored: ScoredRows, current: Thresholds, *, curve: CostCurve | None, costs: Costs | None, alerts_per_day: int | None
 ) -> Chosen:
-    """The decline threshold of least cost, and the review threshold that there is time for, where they are asked for.
+    """The decline threshold of least cost, and the review threshold for the alerts per day, where asked for.
 
-    Time bounds reviews alone: nobody looks at what is declined. The model's own stay where nothing is better.
+    Alerts per day bound reviews only: declined rows are not reviewed. The model's own thresholds stay unless others are
+        better.
 
     Raises:
         DatasetError: alerts per day are asked for and the days are not known.
@@ -151,7 +152,7 @@ def choose(
 
 
 def cost_of(scored: ScoredRows, thresholds: Thresholds, curve: CostCurve, costs: Costs) -> Cost:
-    """What the mistakes cost at these thresholds."""
+    """The cost of the mistakes at these thresholds."""
     plain = curve.at(thresholds.decline)
     if thresholds.review is None:
         return Cost(plain, plain)
@@ -168,7 +169,7 @@ def _cost_words(cost: Cost) -> str:
 
 
 def _in_time(scored: ScoredRows, decline: float, review: float | None, reviews_per_day: int) -> str:
-    """How many reviews there are a day, what is in them, and how many are declined without one."""
+    """A sentence on the reviews a day, the frauds in them, and the rows declined without one."""
     days = scored.number_of_days or 1
     declined = int((scored.scores > decline).sum()) / days
     told = f"at most {reviews_per_day:,} review{'' if reviews_per_day == 1 else 's'} a day"

@@ -1,4 +1,4 @@
-"""Of the k most suspicious a day that investigators have time for, how many are fraud.
+"""Precision top-k: the share of fraud among the k most suspicious a day.
 
 Le Borgne, Siblini, Lebichot, Bontempi: Reproducible Machine Learning for Credit Card Fraud Detection, Practical
 Handbook (ULB, 2022), chapter 4, "Precision top-k metrics": each day by itself, divided by k also where a day has fewer,
@@ -24,7 +24,7 @@ STEPS = (1, 2, 5, 10)
 
 @dataclass(frozen=True)
 class TopK:
-    """Of each day that has rows: what was there, how much of it was fraud, how much of that is among the first k."""
+    """For each day with rows: all rows, the frauds, and the frauds among the first k."""
 
     k: int
     days: list[date]
@@ -39,7 +39,7 @@ class TopK:
 
     @property
     def best(self) -> float:
-        """What a model without a fault would have: no day can give more than the frauds that it has."""
+        """The value of a perfect model: a day has no more than its frauds."""
         return float(np.minimum(self.frauds, self.k).mean()) / self.k
 
     @property
@@ -51,7 +51,7 @@ class TopK:
 def usual_k(scored: ScoredRows) -> int:
     """A round number of alerts a day that has room for the frauds of a usual day.
 
-    With many more alerts even a model without a fault would have next to no fraud among them.
+    With many more alerts even a perfect model would have next to no fraud among them.
     """
     frauds = max(1.0, float(scored.fraud.sum()) / max(1, len(scored.calendar())))
     power: int = 10 ** int(math.log10(frauds))

@@ -20,7 +20,7 @@ Step = Literal["subtract", "divide", "multiply", "add", "clip"]
 
 
 class CalibrationFacts(BaseModel):
-    """A calibration: of which score, and its numbers."""
+    """A calibration: its input score, and its numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -33,7 +33,7 @@ class CalibrationFacts(BaseModel):
 
 
 class EstimatorFacts(BaseModel):
-    """What `unpickle.describe` says of an estimator, and the versions that it was opened with."""
+    """The facts of an estimator by `unpickle.describe`, and the library versions that opened it."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -49,7 +49,7 @@ class EstimatorFacts(BaseModel):
     libraries: dict[Word, Word] = Field(max_length=20)
 
     def problem(self) -> str | None:
-        """What does not fit the width; None where all does."""
+        """The problem with the width; None where there is none."""
         if self.names is not None and len(self.names) != self.width:
             return f"it has {self.width} columns, and names of {len(self.names)}"
         for numbers in self.scaling:
@@ -59,7 +59,7 @@ class EstimatorFacts(BaseModel):
 
 
 class ChildMessage(BaseModel):
-    """One line of the child's."""
+    """One message of the child process."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -109,7 +109,7 @@ def boosting(
 def isolation(arrays: Arrays, *, max_samples: int) -> tuple[Trees, Scoring]:
     """The logarithm of the anomaly score, base 2: minus the sum of depths, measured by `depth_unit`.
 
-    So contributions add up; what it is made a probability by is a calibration over it.
+    So contributions add up; a calibration turns it into a probability.
     """
     lengths = _depths(arrays) + _average_path_length(arrays["weight"])
     trees = _trees(arrays, means_of_leaves(arrays, lengths))
@@ -164,7 +164,7 @@ def means_of_leaves(arrays: Arrays, value: np.ndarray) -> np.ndarray:
 
 
 def _trees(arrays: Arrays, value: np.ndarray) -> Trees:
-    """A split at infinity, which sends all that is known to one side, is one at the largest number."""
+    """Makes trees of nodes; a split at infinity becomes one at the largest number, with the same effect."""
     leaf = arrays["feature"] == LEAF
     roots = _starts(arrays)
     starts = np.repeat(roots, arrays["sizes"])

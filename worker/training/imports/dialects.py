@@ -1,4 +1,4 @@
-"""The model formats of XGBoost (JSON) and LightGBM (text), read as they are written, without either library."""
+"""Readers of XGBoost's JSON and LightGBM's text model formats, without either library."""
 
 import json
 from itertools import chain
@@ -14,23 +14,23 @@ from riskline.worker.training.imports.convert import Arrays, boosting, compacted
 SINGLE = np.float32
 
 MAX_VALUES = 100_000_000
-"""Of a model's JSON, eleven a node: some gigabytes of memory once it is read, whoever wrote it."""
+"""The most values in a model's JSON, eleven a node: several gigabytes of memory once read."""
 
 MARGIN_BOUND = 1e-6
-"""Newer releases of XGBoost keep base_score this far from 0 and 1."""
+"""Newer releases of XGBoost clip base_score to this distance from 0 and 1."""
 
 CATEGORICAL, ZERO_IS_MISSING = 1, 4
 """Bits of LightGBM's decision_type."""
 
 
 def xgboost_trees(text: bytes, *, initial: float | None = None) -> tuple[Trees, Scoring]:
-    """An XGBoost model from its JSON; `initial` is about what its own release adds to the trees, where that is known.
+    """An XGBoost model from its JSON; `initial` is the approximate sum that its release adds, where known.
 
     XGBoost goes left where feature < threshold in single precision, which is where it is at or below the next number
     under the threshold.
 
     Raises:
-        BundleError: it is not whole, or cannot be held exactly.
+        BundleError: it is incomplete, or cannot be represented exactly.
     """
     values = sum(text.count(each) for each in b",[{")
     if values > MAX_VALUES:
@@ -96,7 +96,7 @@ def lightgbm_trees(text: str) -> tuple[Trees, Scoring]:
     """A LightGBM model from its text format.
 
     Raises:
-        BundleError: it is not whole, or cannot be held exactly.
+        BundleError: it is incomplete, or cannot be represented exactly.
     """
     try:
         head, *blocks = text.partition("end of trees")[0].split("\nTree=")

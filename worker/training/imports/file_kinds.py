@@ -1,9 +1,9 @@
-"""Files that teams have and that are no model Riskline reads: what each is, and the way from it to one that is."""
+"""Recognises files that are no importable model, with the way to an importable one."""
 
 import re
 
 BEGINNING_BYTES = 1 << 16
-"""What a file is told by; a JSON's top names stand there."""
+"""The bytes by which a file is recognised; a JSON's top names are among them."""
 
 NO_TREES = "which Riskline cannot hold: train a model of scikit-learn, XGBoost or LightGBM on the same columns"
 DOWNLOAD_AGAIN = "download the model file itself"
@@ -35,7 +35,7 @@ BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", TORCH),
     (b"Tree=", "is LightGBM's text without its beginning: save it again by save_model('team.txt')"),
 )
-"""How files begin, and what they are."""
+"""The beginnings of files, and their kinds."""
 
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -50,13 +50,13 @@ ZIPPED: tuple[tuple[bytes, str], ...] = (
     (b".npy", "is an .npz of numpy, no model: dump the estimator with joblib.dump"),
     (b"xl/", "is an Excel file, no model"),
 )
-"""Names in a zip archive, and what it is."""
+"""Names in a zip archive, and the archive's kind."""
 
 FOREIGN_PICKLES = (b"catboost", b"torch", b"keras", b"tensorflow", b"h2o", b"pyspark", b"statsmodels", b"fastai")
 
 
 def obstacle(name: str, beginning: bytes) -> str | None:
-    """Why a file with this name and this beginning is no model that can be opened, and the way; None where it may be.
+    """The reason that a file of this name and beginning is no importable model, and the remedy; None where it may be.
 
     `beginning` is `BEGINNING_BYTES` long, or the whole file.
     """
@@ -73,13 +73,13 @@ def obstacle(name: str, beginning: bytes) -> str | None:
 
 
 def pickled_elsewhere(beginning: bytes) -> str | None:
-    """What a pickle holds in which none of the supported libraries is named; None where that cannot be told."""
+    """The content of a pickle that names no supported library; None where it is unknown."""
     found = next((each.decode() for each in FOREIGN_PICKLES if each in beginning), None)
     return None if found is None else f"is a pickle of {found}, {NO_TREES}"
 
 
 def packed(beginning: bytes) -> str | None:
-    """What is packed where only joblib's pickles may be; None where it is none of the libraries' own formats."""
+    """The format that is packed in place of joblib's pickle; None where it is no library's own format."""
     if beginning.startswith(b"tree\n"):
         return "is LightGBM's text, packed: unpack it (gunzip, bunzip2, unxz), and import that"
     if beginning.startswith(b"{"):

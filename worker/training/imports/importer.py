@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere becomes a bundle: read, converted, and proven to score as it did."""
+"""Imports a model that was trained elsewhere: reads it, converts it, and proves that it scores the same."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ SHARE_ROUNDING = 1e-9
 """A share that is a quotient of sums may round to slightly more than 1."""
 
 EDGE_SPLITS = 700
-"""Splits at and beside which rows are made, seven for each."""
+"""Splits for which rows are made, seven at and beside each."""
 
 
 def import_model(
@@ -43,10 +43,10 @@ def import_model(
     created_at: str,
     models_dir: Path,
 ) -> Manifest:
-    """Makes a model version of a model file; `named` are the names of its columns where it does not know them itself.
+    """Makes a model version of a model file; `named` are its column names where the file has none.
 
     Raises:
-        BundleError: it cannot be read, is not supported, has other features, or would score otherwise here.
+        BundleError: it cannot be read, is not supported, has other features, or scores differently here.
     """
     with Foreign(file, python=python, sha256=sha256, warn=warn) as foreign:
         facts, arrays = foreign.described()
@@ -139,7 +139,7 @@ def _imported(
 def columns_of(
     features: tuple[str, ...], own: Sequence[str] | None, named: Sequence[str] | None, *, width: int
 ) -> list[int]:
-    """For each column of the model, which of the transaction's features it is; by name, never by guess.
+    """The transaction's feature of each column of the model; by name, never by guess.
 
     Raises:
         BundleError: the names are not known, contradict each other, or are not the transaction's.
@@ -169,7 +169,7 @@ def columns_of(
 def edge_rows(trees: Trees, others: Rows) -> Rows:
     """Rows with values at and beside the thresholds of a sample of the splits, in double and in single precision."""
     splits = np.flatnonzero(trees.feature != LEAF)
-    # what single precision has no number for, the libraries do not take
+    # the libraries refuse numbers beyond single precision
     splits = splits[np.abs(trees.threshold[splits]) < np.finfo(np.float32).max]
     if len(splits) > EDGE_SPLITS:
         splits = np.sort(np.random.default_rng(0).choice(splits, EDGE_SPLITS, replace=False))
@@ -198,7 +198,7 @@ def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Calibration
         elif facts["library"] == "lightgbm":
             trees, scoring = lightgbm_trees(arrays["text"].tobytes().decode())
             if own is not None and own.over == "margin":
-                # which it gives as a sum also where its probability is of their mean
+                # it gives the sum also where its probability uses the mean
                 scoring = summed(scoring, trees=len(trees.roots))
         else:
             trees, scoring = converted(facts, arrays)
@@ -219,7 +219,7 @@ def _proven(
     columns: list[int],
     own: CalibrationFacts | None,
 ) -> float:
-    """The largest difference between the kernel's scores of these rows and the file's own, before we calibrate any."""
+    """The largest difference between the kernel's scores and the file's own, before calibration."""
     engine = Engine(trees, scoring, width=int(facts["width"]))
     largest = 0.0
     for rows in parts:
@@ -251,7 +251,7 @@ def _not_calibratable(*, isolated: bool, own: CalibrationFacts | None) -> str:
 def _calibrated(
     trees: Trees, scoring: Scoring, rows: Rows, labels: np.ndarray, method: Method, *, isolated: bool
 ) -> tuple[Scoring, CalibrationFacts]:
-    """The scoring with a curve fitted to the labels, over what the trees say themselves."""
+    """The scoring with a curve fitted to the labels, over the trees' own output."""
     over: Literal["score", "margin"] = "score" if isolated else "margin"
     plain = scoring if isolated else uncalibrated(scoring)
     said = Engine(trees, plain, width=rows.shape[1]).score(rows)

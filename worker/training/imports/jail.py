@@ -1,10 +1,10 @@
-"""Runs a command where it sees a Python, the system's libraries and one directory, and nothing else of this machine.
+"""Runs a command that sees a Python, the system's libraries and one directory, and nothing else of this machine.
 
     unshare --map-root-user --mount … python -I jail.py DIRECTORY PYTHON [ARGUMENT …]
 
-A network of its own keeps nobody from a socket that is a file, and what is mounted over a directory can be taken off
-again by whoever has mounted it. So the root is another one, all that is shown is shown read-only but the directory, the
-old root is gone before the command runs, and the command has no right to mount anything.
+A network namespace does not block Unix sockets, and a mount over a directory can be undone
+by the process that mounted it. So the root is replaced, everything visible but the directory is read-only, the
+old root is unmounted before the command runs, and the command has no right to mount.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/nix/store", "/gnu/store")
 SETTINGS = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime")
-"""Of /etc: how libraries are found, and in which zone times are."""
+"""Files of /etc: for the loader of libraries, and the time zone."""
 
 DEVICES = ("null", "zero", "random", "urandom")
 
@@ -37,17 +37,17 @@ ASK = (
     "import json, sys; print(json.dumps([sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, "
     "*[each for each in sys.path if each.endswith(('site-packages', 'dist-packages'))]]))"
 )
-"""Where a Python has its own files and its packages; a package that lies elsewhere is not shown."""
+"""The command that lists a Python's own directories; packages elsewhere are not visible."""
 
 SMALL = "size=1m,mode=755"
 MOST_PROCESSES = 256
-"""Processes and threads beside those that the user has: libraries start a few for each core."""
+"""Processes and threads beyond the user's present ones: libraries start a few for each core."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Goes into the jail and becomes the command; ends with what went wrong where it cannot."""
+    """Enters the jail and executes the command; exits with the error where it cannot."""
     work, *command = sys.argv[1:]
     asked = subprocess.run([command[0], "-I", "-c", ASK], check=True, capture_output=True, text=True)
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
@@ -69,7 +69,7 @@ def _enter(work: str, paths: Iterable[str]) -> None:
         if Path("/etc", each).exists():
             _show(root, f"/etc/{each}")
     for path in sorted({each for given in map(Path, paths) if given.is_dir() for each in (given, given.resolve())}):
-        # one inside another is there by now; a root would be all that there is
+        # a path inside another is visible already; a root would be everything
         if path.is_absolute() and not Path(f"{root}{path}").exists():
             _show(root, str(path))
     for each in DEVICES:
@@ -115,7 +115,7 @@ def _mount(what: str, where: str, kind: str | None, flags: int, options: str = "
 
 
 def _give_up_rights() -> None:
-    """Leaves nothing that the command could get back by becoming another program."""
+    """Drops all privileges, also those that executing another program could restore."""
     with suppress(OSError):  # there is no right of this number
         for right in range(64):
             _call("prctl", PR_CAPBSET_DROP, right, 0, 0, 0)
@@ -129,7 +129,7 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def _processes() -> int:
-    """Processes and threads that this user has, as far as they can be seen: older systems count them all."""
+    """The visible processes and threads of this user; older systems count them all."""
     found = 0
     for each in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Files that are not trusted: what a model file is, found without running any of it, and arrays of another process."""
+"""Untrusted model files: recognised without running any code of theirs; and arrays from the child process."""
 
 import bz2
 import errno
@@ -26,23 +26,23 @@ from riskline.worker.training.imports.file_kinds import BEGINNING_BYTES, NO_TREE
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_ARRAYS_BYTES = 4 * 1024**3
-"""More than the largest trees that a bundle holds (`MAX_NODES`) have as arrays."""
+"""More than the arrays of the largest trees that a bundle holds (`MAX_NODES`)."""
 
 MAX_NODE_BYTES = 8 * MAX_NODES + 1024
 MAX_TEXT_BYTES = 1024**3
-"""Of XGBoost's and LightGBM's own formats: ten million nodes. What is read of it takes many times the memory."""
+"""The largest file of XGBoost's and LightGBM's own formats: ten million nodes. Reading takes many times the memory."""
 
 MOST_BYTES = {"text": MAX_TEXT_BYTES}
-"""Of an array, where it is not a number for each node."""
+"""The largest array that is not one number for each node."""
 
 PIECE = 1 << 20
 
 NODES = {"feature": np.int64, "threshold": float, "left": np.int64, "right": np.int64, "value": float, "weight": float}
 KINDS = {"text": np.uint8, "sizes": np.int64, **NODES}
-"""The arrays that `unpickle.describe` gives: a text alone, or the sizes of trees and their nodes."""
+"""The arrays of `unpickle.describe`: a text alone, or the sizes of trees and their nodes."""
 
 VERSION = re.compile(rb"_sklearn_version(?:\x94|q.|r.{4}|\np\d+\n)?(?:\x8c(.)|X(.{4})|V)", re.DOTALL)
-"""Where scikit-learn's version stands in a pickle: after this name, and what says that a string comes.
+"""The place of scikit-learn's version in a pickle: after this name and the opcode of a string.
 
 The pickle's own operations cannot be followed instead: joblib writes the bytes of arrays between them.
 """
@@ -52,22 +52,22 @@ OVERLAP = 128
 
 PACKAGE = re.compile(r"[A-Za-z0-9_.-]+")
 RELEASE = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
-"""Names that a command may be shown with: people paste such commands."""
+"""The release names that a shown command may contain: people paste such commands."""
 
 NEWEST_PYTHON = ((8, "0.23"), (9, "0.24"), (10, "1.0"), (11, "1.2"), (12, "1.4"), (13, "1.6"))
 """The minor version of the last Python for which the releases of scikit-learn up to this one have wheels."""
 
 OLD_NUMPY = (((0, 24), " 'numpy<1.24'"), ((1, 4), " 'numpy<2'"))
-"""Releases before these do not run with a newer numpy, and the oldest do not say so to pip."""
+"""Releases before these do not run with a newer numpy, and the oldest do not declare it to pip."""
 
 INSTALLED_AS = {"imblearn": "imbalanced-learn", "sklearn": "scikit-learn", "feature_engine": "feature-engine"}
-"""Packages whose name for `pip` is another than for `import`."""
+"""Packages whose names differ between `pip` and `import`."""
 
 SAMPLERS = "; a sampler (SMOTE) does nothing when it scores, so a Pipeline of the other steps alone is the same model"
 OWN_CODE = "; where that is your own code, dump the estimator alone"
 
 NOT_THERE = re.compile(r"Can't get attribute '([^']{1,100})' on <module '([\w.]{1,100})'")
-"""What `pickle` says of a class that is not where the file names it."""
+"""pickle's message for a class that is not where the file names it."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -78,7 +78,7 @@ LIBRARIES = (b"sklearn", b"xgboost", b"lightgbm")
 
 @dataclass(frozen=True)
 class ModelFileInfo:
-    """What a file is, found without opening it as a model."""
+    """The kind of a model file, found without opening it as a model."""
 
     name: str
     kind: str
@@ -87,7 +87,7 @@ class ModelFileInfo:
 
 
 def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> ModelFileInfo:
-    """Copies a file, so that what was looked at is what is opened, and says what it is.
+    """Copies a file, so that the checked bytes are the opened ones, and recognises its kind.
 
     Raises:
         BundleError: it is not there, too large, no model, damaged, or not the file that was wanted.
@@ -107,7 +107,7 @@ def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> Model
         raise BundleError(f"{file} has the sha256 {found}, not {wanted_sha256}: it is another file, and was not opened")
     with copy.open("rb") as source:
         beginning = source.read(BEGINNING_BYTES)
-    # it may be no text
+    # a file name need not be text
     name = printable(os.fsencode(file.name).decode(errors="replace"))
     told = obstacle(file.name.lower(), beginning)
     if told is not None:
@@ -161,13 +161,13 @@ def _versions(window: bytes) -> Iterator[str]:
         short, long = found.groups()
         start = found.end()
         length = int.from_bytes(short or long, "little") if short or long else window.find(b"\n", start) - start
-        # one that is cut off comes again with the next piece
+        # a match that is cut off is found again in the next piece
         if 0 < length < OVERLAP and start + length <= len(window):
             yield window[start : start + length].decode(errors="replace")
 
 
 def _unpacked(copy: Path, beginning: bytes) -> Iterator[bytes]:
-    """The bytes of the pickle, a piece at a time, whichever of joblib's compressors wrote them."""
+    """The bytes of the pickle in pieces, for each of joblib's compressors."""
     if beginning[:1] == b"\x78":
         unpack = zlib.decompressobj()
         with copy.open("rb") as file:
@@ -195,7 +195,7 @@ def _stream(copy: Path, beginning: bytes) -> BufferedIOBase:
 
 
 def arrays_in(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz that `unpickle` wrote, or code that only says so.
+    """The arrays of an .npz by `unpickle`, or by code that pretends to be it.
 
     Raises:
         OSError, ValueError: it is no such file, or one that is too large.
@@ -225,7 +225,7 @@ def arrays_in(file: Path) -> dict[str, np.ndarray]:
 
 
 def of_another_version(written: str, installed: str, python: str) -> str:
-    """Why a file of this scikit-learn is not opened, and the commands by which it can be."""
+    """The reason that a file of this scikit-learn release is not opened, and the commands that open it."""
     release = ".".join(written.split(".")[:2])
     here = f"scikit-learn {installed}" if installed else "no scikit-learn"
     said = f"was written by scikit-learn {written}, and {python} has {here}; it was not opened. "
@@ -254,7 +254,7 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def missing(module: str, python: str) -> str:
-    """Which package a file needs, and what to do."""
+    """The missing package of a file, and the remedy."""
     package, _, inner = module.partition(".")
     if inner:
         return (
@@ -270,7 +270,7 @@ def missing(module: str, python: str) -> str:
 
 
 def of_other_releases(error: str, said: str, python: str) -> str | None:
-    """What to do where a file needs a class or function that is not there, or another XGBoost; None elsewhere."""
+    """The remedy for a file that needs a missing class or function, or another XGBoost; None for other errors."""
     if error == "XGBoostError":
         why = said.partition(" Stack trace")[0]
         return (
@@ -294,7 +294,7 @@ def of_other_releases(error: str, said: str, python: str) -> str | None:
 
 
 def of_the_system(number: int | None, said: str) -> str:
-    """An error of the system, with what to do where the disk is full."""
+    """An error of the system, with the remedy where the disk is full."""
     if number in NO_SPACE:
         return f"there is no space left in {tempfile.gettempdir()}: free some, or name another directory in TMPDIR"
     return said

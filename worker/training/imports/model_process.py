@@ -1,9 +1,9 @@
 """Opens a model file from elsewhere, in a child process.
 
-Unpickling runs whatever code the file asks for. The child has no environment to speak of, an end, and where the system
-allows that no network and no sight of other processes; but it is a process of the same user. `unpickle.py` is what runs
-there. Whatever it answers may come from the file's code, too, so all of it is checked, and nothing waits for it longer
-than the time it has.
+Unpickling runs whatever code the file names. The child has a minimal environment, a time limit, and where the system
+allows it no network and no sight of other processes; but it is a process of the same user. It runs `unpickle.py`.
+Its answers may come from the file's code, so all of them are checked, and nothing waits for them longer
+than the limit.
 """
 
 import json
@@ -50,11 +50,11 @@ REFIT = "`pip install 'numpy<2'` there, where its scikit-learn is older than 1.4
 
 KEPT_NAMES = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 KEPT_PREFIXES = ("LC_", "OPENBLAS_")
-"""What the child needs of the environment to start at all; there are no credentials in it."""
+"""The environment variables that the child needs to start; none has credentials."""
 
 
 class Foreign:
-    """A model that lives in a child process; used in a `with`, at whose end that process is gone."""
+    """A model in a child process; a context manager that ends the process."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class Foreign:
         self.close()
 
     def close(self) -> None:
-        """Ends the process and what it started, and removes its files; a signal waits until that is done."""
+        """Ends the process and its children, and removes its files; signals are held back until then."""
         with held_back():
             self._cleanup.close()
 
     def described(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What `unpickle.describe` says of the model.
+        """The facts of the model by `unpickle.describe`.
 
         Raises:
             BundleError: it cannot be opened or is not supported.
@@ -112,7 +112,7 @@ class Foreign:
         return facts.model_dump(), arrays
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """What the estimator itself says of these rows.
+        """The estimator's own scores of these rows.
 
         Raises:
             BundleError: it could not score them.
@@ -156,7 +156,7 @@ class Foreign:
         python = sys.executable if self._python is None else shutil.which(self._python)
         if python is None:
             raise BundleError(f"{self._python} is no program: --python takes the path of a Python")
-        # the process starts in another directory; where a link leads is not looked up, it would leave the venv
+        # an absolute path, since the process starts in another directory; links stay: their target is outside the venv
         python = str(Path(python).absolute())
         self._check_version()
         words, how = confined(self._work, python)
@@ -165,7 +165,7 @@ class Foreign:
                 f"opening {self._file} runs the code in it (sha256 {self.looked.sha256}): import only what comes from "
                 f"people you trust. It runs in a process of its own, without this environment, {how}."
             )
-        # a copy: where Riskline is, is not shown
+        # a copy: Riskline's own directory is not visible
         program = Path(shutil.copy(unpickle.__file__, self._work / "unpickle.py"))
         self._cleanup.enter_context(environment_hidden())
         self._errors = self._cleanup.enter_context((self._work / "stderr").open("w+b"))
@@ -173,7 +173,7 @@ class Foreign:
         self._process = subprocess.Popen(
             [*words, python, "-I", str(program), str(self._work)],
             cwd=self._work,
-            # one thread: the order of a sum, and so its last bit, is not left to chance
+            # one thread: the order of a sum, and so its last bit, must be fixed
             env={**kept, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -184,7 +184,7 @@ class Foreign:
         self._cleanup.callback(self._end)
 
     def _check_version(self) -> None:
-        """Nobody is warned of a file that this Python will not open; another Python says itself what it has."""
+        """Warns of another library version; not for a file that this Python cannot open, nor for another Python."""
         if self._python is None:
             installed = version("scikit-learn")
             other = [each for each in self.looked.sklearn if each.split(".")[:2] != installed.split(".")[:2]]
@@ -218,7 +218,7 @@ class Foreign:
         return answer
 
     def _line(self) -> bytes:
-        """What it writes up to the end of a line; whoever else may hold the other end of its pipe is not waited for."""
+        """The child's next line; does not wait for other processes that hold its pipe."""
         process = self._running()
         stdout = -1 if process.stdout is None else process.stdout.fileno()
         ready = select.poll()
@@ -265,10 +265,10 @@ class Foreign:
         except subprocess.TimeoutExpired:
             return f"{self._file}: the process that opened it gave no answer"
         errors = self._errors.fileno()
-        # not from where it stands: that is where the process writes
+        # from the start, not from the present offset, which is the process's write offset
         content = os.pread(errors, 2_000, max(0, os.fstat(errors).st_size - 2_000))
         said = content.decode(errors="replace").strip().splitlines()
         ended = f"{self._file}: the process that opened it ended with {code} before it answered"
         why = f" ({printable(said[-1])})" if said else ""
-        # a library that is written in C++ may fall over a file that is not whole
+        # a library in C++ may crash on an incomplete file
         return f"{ended}{why}{': it is truncated, damaged or no model; save it again' if code < 0 else ''}"

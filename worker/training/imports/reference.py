@@ -1,4 +1,4 @@
-"""Transactions like those to come, by which an imported model is checked and its drift is measured later."""
+"""Reference transactions, by which an imported model is checked and its drift is measured later."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,41 +19,41 @@ from riskline.worker.training.data.vectors import read_vectors
 DEFAULT_LABEL = "is_fraud"
 
 MAX_DIFFERENCE = 1e-6
-"""Between the probabilities of the kernel and the model's own library."""
+"""The largest difference between the probabilities of the kernel and the model's own library."""
 
 MAX_LOG_ODDS = 1e-4
-"""Between their log-odds, beyond what the library's own probability tells of them: a tiny one must be right as well."""
+"""The largest difference of their log-odds beyond rounding: tiny probabilities must be right as well."""
 
 HARDLY_A_VALUE = 0.01
-"""Below this share of values between its thresholds a column was another one in training, most likely.
+"""With a smaller share of values between its thresholds a column was most likely a different one in training.
 
 Of three kinds of models, no column of simulated rows or of the Sparkov generator's had less than 4 % there; once
 scaled, most had none.
 """
 
 FEWEST_THRESHOLDS, FEWEST_VALUES = 5, 3
-"""A model that asks a column little, and a column that is nearly always the same, may have no value there rightly."""
+"""Below these numbers a column is not judged: it may have no value between its thresholds for good reason."""
 
 SINGLE = np.finfo(np.float32)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Rows that the model will see the like of, and their labels where the file has them."""
+    """Rows like those that the model will score, and their labels where the file has them."""
 
     rows: Rows
     labels: npt.NDArray[np.int8] | None
     refusals: Refusals
     labelled: int = 0
-    """How many rows have a label; where not all do, the others' are left out, too."""
+    """The number of rows with a label; labels are used only where all rows have one."""
 
     @property
     def usable_labels(self) -> npt.NDArray[np.int8] | None:
-        """The labels, where all rows have one and some are fraud and some are not."""
+        """The labels, where all rows have one and both labels occur."""
         return None if self.labels is None or not 0 < self.labels.sum() < len(self.labels) else self.labels
 
     def described(self) -> dict[str, Any]:
-        """What a manifest says of them."""
+        """The manifest's entry of the reference rows."""
         if self.labels is not None:
             return Labelled(self.rows, self.labels, None, self.refusals).described()
         unlabelled = Labelled(self.rows, np.zeros(0, np.int8), None, self.refusals).described()
@@ -103,10 +103,10 @@ def read_reference(
 def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows, *, library: str) -> float:
     """The largest difference between two scores of the same rows.
 
-    XGBoost adds up its trees in single precision, so it may be that much off for each tree.
+    XGBoost adds up its trees in single precision, so its rounding error grows with the number of trees.
 
     Raises:
-        BundleError: some are further apart than may be.
+        BundleError: a difference is too large.
     """
     difference, allowed = np.abs(ours - theirs), np.full(len(rows), MAX_DIFFERENCE)
     odds, odds_allowed = np.zeros(len(rows)), np.full(len(rows), MAX_LOG_ODDS)
@@ -167,7 +167,7 @@ def beyond_thresholds(trees: Trees, rows: Rows, features: Sequence[str]) -> str 
 
 
 def misread(library: str, found: str) -> str:
-    """What to say where a file's numbers were taken for what they are not: the team can do nothing about that."""
+    """The error for a file whose numbers Riskline misread, which the team cannot mend."""
     return (
         f"Riskline misreads this file of {library}'s ({found}, and probabilities are 0 to 1): that is a fault of "
         "Riskline's, not of the model's, so report it with the releases of the libraries that wrote the file. Until it "
@@ -176,7 +176,7 @@ def misread(library: str, found: str) -> str:
 
 
 def largest_sums(trees: Trees, scoring: Scoring, rows: Rows) -> Rows:
-    """For each row the largest sum, whatever its sign, on the way from the first tree to the last."""
+    """Each row's largest absolute partial sum from the first tree to the last."""
     values = rows.astype(np.float32).astype(np.float64) if scoring.inputs == "float32" else rows
     total, every = np.full(len(rows), scoring.initial), np.arange(len(rows))
     largest: Rows = np.abs(total)

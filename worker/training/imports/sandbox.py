@@ -1,4 +1,4 @@
-"""What keeps a process that opens a model file from the rest of the system, as far as that can be had."""
+"""The sandbox of the process that opens a model file, as far as the system allows one."""
 
 import ctypes
 import shutil
@@ -21,13 +21,13 @@ CONFINED = (
     ((*PROCESSES, "--mount-proc"), ALONE),
     (("--map-root-user", "--net"), ALONE),
 )
-"""Options of `unshare`, the best first, and what is said of them; with the first ones there is a jail inside."""
+"""Options of `unshare`, the best first, and their description; the first includes the jail."""
 
 NOT_CONFINED = "WITH network, which this system does not let us take away"
 
 
 class Confinement(NamedTuple):
-    """Words before a command that confine it, and what they do, for a warning."""
+    """The prefix of a command that confines it, and its description for a warning."""
 
     words: list[str]
     how: str
@@ -38,7 +38,7 @@ PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 3, 4
 
 
 def confined(work: Path, python: str) -> Confinement:
-    """What confines a command of this Python that works in a directory; no words where the system does not allow it."""
+    """The confinement for a command of this Python in a directory; an empty prefix where the system allows none."""
     unshare = shutil.which("unshare")
     for options, how in CONFINED if unshare is not None else ():
         words = [str(unshare), *options, "--"]
@@ -73,7 +73,7 @@ def prctl() -> Callable[..., int] | None:
 
 @contextmanager
 def environment_hidden() -> Iterator[None]:
-    """This process cannot be looked into by others of its user meanwhile: its environment holds credentials."""
+    """Hides this process's environment, which has credentials, from the user's other processes meanwhile."""
     control = prctl()
     before = -1 if control is None else control(PR_GET_DUMPABLE, 0, 0, 0, 0)
     if control is None or before != 1:
@@ -88,7 +88,7 @@ def environment_hidden() -> Iterator[None]:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Signals that end this process wait meanwhile."""
+    """Holds back signals that end this process."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield

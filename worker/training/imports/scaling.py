@@ -1,4 +1,4 @@
-"""A scaler before trees becomes part of their thresholds, exactly."""
+"""Folds a scaler before trees into their thresholds, exactly."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ Scaling = dict[str, list[float]]
 
 
 def folded(trees: Trees, scoring: Scoring, scaling: list[Scaling]) -> tuple[Trees, Scoring]:
-    """Trees that ask of a value what these ask of it once it is scaled.
+    """Trees for unscaled values that decide as these do for scaled ones.
 
-    A scaler rounds, but never turns an order round: so for each threshold there is a largest number that, scaled as
+    A scaler rounds, but never reverses an order: so for each threshold there is a largest number that, scaled as
     the scaler does it, goes left. It is searched for among all numbers of double precision.
     """
     inner = np.flatnonzero(trees.feature != LEAF)

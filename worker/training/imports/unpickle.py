@@ -1,6 +1,6 @@
-"""Reads an estimator as arrays and numbers, also as a program of its own that a file from elsewhere is opened in.
+"""Reads an estimator as arrays and numbers; also as a program in a child process, for untrusted files.
 
-As a program it runs in whatever Python has the libraries that the file needs, with no other module of Riskline: it
+As a program it runs in any Python that has the libraries of the file, with no other module of Riskline: it
 takes a directory with `request.json` and the file, answers one line of JSON for each request, and hands back arrays
 as .npy and .npz, never a pickle. So nothing here is newer than Python 3.8.
 """
@@ -38,11 +38,11 @@ PROPORTIONS_SINCE = (1, 4)
 
 
 class Unsupported(Exception):  # noqa: N818  # it is no error of the program
-    """Why this estimator cannot be a bundle, and what to do."""
+    """The estimator cannot become a bundle; the message has the reason and the remedy."""
 
 
 def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What an estimator is: facts fit for JSON, and the nodes of its trees one behind the other."""
+    """The facts of an estimator, fit for JSON, and the nodes of its trees one behind the other."""
     around, final, curve = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
     told = _no_model(model)
@@ -60,7 +60,7 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if classes is not None and list(classes) != [0, 1]:
         shown = ", ".join(map(repr, np.asarray(classes)[:5].tolist()))
         raise Unsupported(f"has the classes {shown}: it must have 0 and 1 (1 is fraud); train it with such labels")
-    # the other libraries' estimators have such names even where they were given none
+    # the other libraries' estimators have names even where none were given
     candidates = (*around, final) if library == "sklearn" else around
     named = next((each for each in candidates if hasattr(each, "feature_names_in_")), None)
     if named is not None:
@@ -72,7 +72,7 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _no_model(model: Any) -> str | None:
-    """What to do with an object that holds a model, or is none; None where it may be one."""
+    """The remedy for an object that contains a model, or is none; None where it may be one."""
     name = type(model).__name__
     library = type(model).__module__.partition(".")[0]
     if isinstance(model, dict):
@@ -96,12 +96,12 @@ def _fitted(model: Any, library: str) -> bool:
     told = getattr(model, "__sklearn_is_fitted__", None)
     if told is not None:
         return bool(told())
-    # what scikit-learn itself goes by
+    # scikit-learn's own criterion
     return library != "sklearn" or any(name.endswith("_") and not name.startswith("__") for name in vars(model))
 
 
 def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
-    """What stands around an estimator (scalers in their order, calibrations), the estimator, and its curve or None."""
+    """The scalers before an estimator in their order, the estimator, and its calibration curve or None."""
     name = type(model).__name__
     if name == "FrozenEstimator":
         return unwrapped(model.estimator)
@@ -145,7 +145,7 @@ def _chosen(model: Any, name: str) -> Any:
 
 
 def calibration_of(model: Any) -> tuple[Any, dict[str, Any]]:
-    """What a CalibratedClassifierCV calibrates, and its curve: over the margin where there is one, as its own is."""
+    """The estimator inside a CalibratedClassifierCV, and its curve, over the margin where there is one."""
     fitted = getattr(model, "calibrated_classifiers_", ())
     if not fitted:
         raise Unsupported("is a CalibratedClassifierCV that was never fitted: fit it, dump it again, and import that")
@@ -217,7 +217,7 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
         facts["scale"] = 2.0 if model.loss == "exponential" else 1.0
         arrays["value"] = float(model.learning_rate) * arrays["value"]
     elif name in FORESTS:
-        # one thread from here: with several the order of the sum, and so its last bit, is left to chance
+        # one thread from here: with several the order of the sum, and so its last bit, may vary
         model.set_params(n_jobs=None)
         if model.n_outputs_ != 1:
             raise Unsupported("predicts several outputs: train one for fraud alone")
@@ -232,7 +232,7 @@ def _width(model: Any) -> int:
 
 def _values(tree: Any, name: str) -> np.ndarray:
     value: np.ndarray = tree.value[:, 0, :]
-    # where there is one class only, it is refused later, by its classes
+    # an estimator with one class is refused later
     chosen: np.ndarray = value[:, -1 if name in FORESTS else 0]
     if name in FORESTS and _release("scikit-learn") < PROPORTIONS_SINCE:
         totals = value.sum(axis=1)
@@ -283,7 +283,7 @@ def _xgboost(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         booster = booster[: int(best) + 1]
     import xgboost  # noqa: PLC0415  # only where the file is one of its own
 
-    # what it adds to the trees is not quite what is in the file: some releases bound it
+    # the base score differs slightly from the file's: some releases clip it
     row = xgboost.DMatrix(np.zeros((1, booster.num_features()), np.float32))
     whole = np.ravel(booster.predict(row, output_margin=True, validate_features=False))
     row.set_base_margin(np.zeros(len(whole), np.float32))
@@ -301,7 +301,7 @@ def _lightgbm(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def scores(model: Any, rows: np.ndarray) -> np.ndarray:
-    """What the estimator itself says of these rows: a probability, or of an isolation forest its anomaly score."""
+    """The estimator's own scores of these rows: probabilities, or an isolation forest's anomaly scores."""
     _, final, _ = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
     if name == "IsolationForest":
@@ -366,9 +366,9 @@ def _versions() -> dict[str, str]:
 
 
 def main() -> None:
-    """Answers what the file is, and then the scores of each array of rows that it is told of."""
+    """Answers with the file's facts, then with the scores of each requested array of rows."""
     work = Path(sys.argv[1])
-    # what the file's own code prints must not pass for an answer
+    # output of the file's own code must not pass for an answer
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

@@ -1,4 +1,4 @@
-"""What a file cannot tell of a model, where it applies, with the file's own figures."""
+"""The limits of a measurement on this file, with the file's own figures."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ from riskline.worker.training.evaluation.intervals import FEW_CARDS, Marks, shar
 from riskline.worker.training.evaluation.measures import ScoredRows
 
 CHARGEBACK_DAYS = 120
-"""For how long a cardholder may dispute a payment under the card schemes' usual rules."""
+"""The time a cardholder may dispute a payment under the card schemes' usual rules."""
 
 RECENT_SHARE = 0.25
 SMALL_CHANCE = 0.01
@@ -38,14 +38,14 @@ SIMULATED = (
 
 
 class Note(NamedTuple):
-    """Something to keep in mind, by name."""
+    """A caveat, by name."""
 
     name: str
     text: str
 
 
 def caveats(scored: ScoredRows, data: Labelled, *, today: date) -> list[Note]:
-    """What to keep in mind."""
+    """The caveats of a measurement."""
     return [
         Note("Declined transactions have no label", SELECTED),
         *_few(scored),

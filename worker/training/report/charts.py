@@ -96,7 +96,7 @@ def histogram(scored: ScoredRows, marked: Sequence[AtThreshold]) -> Markup:
 
 
 def cost(curve: CostCurve, marked: Sequence[AtThreshold]) -> Markup:
-    """What mistakes cost over the threshold, the least marked."""
+    """The cost of mistakes over the threshold, the least marked."""
     with chart("cost") as drawn:
         axes = drawn.axes
         lows, costs = _thinned(curve)
@@ -107,7 +107,7 @@ def cost(curve: CostCurve, marked: Sequence[AtThreshold]) -> Markup:
         label = f"least: {least:,.2f} above {curve.threshold:.4g}"
         axes.plot([curve.threshold], [least], "o", ms=8, color=CHOSEN, label=label, zorder=4, clip_on=False)
         axes.set(xlabel="Decline above", ylabel="Cost per 1,000 transactions", xlim=(-0.02, 1.02))
-        # declining nearly all may cost so much that nothing else could be told apart
+        # declining nearly all may cost so much that the rest of the curve looks flat
         top = 1.2 * max([float(curve.per_1000[0]), least, *(curve.at(each.threshold) for each in marked)])
         axes.set_ylim(0, top if top > 0 else 1)
         axes.legend(loc="best")
@@ -115,7 +115,7 @@ def cost(curve: CostCurve, marked: Sequence[AtThreshold]) -> Markup:
 
 
 def by_day(top: TopK, name: str, what: str) -> Markup:
-    """Frauds found among the first k of each day, and those that were there."""
+    """Frauds found among the first k of each day, and all frauds of the day."""
     with chart(name) as drawn:
         axes = drawn.axes
         days: list[Any] = list(top.days)

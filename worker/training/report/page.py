@@ -1,4 +1,4 @@
-"""A measurement as a page: sentences, tables and charts, filled into one template."""
+"""The report of a measurement: sentences, tables and charts in one template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from riskline.worker.training.report.summary import per, percent, share_words, s
 
 @dataclass(frozen=True)
 class ReportChart:
-    """A chart, its title, and what it shows in words, for those who do not see it."""
+    """A chart, its title, and its content in words for screen readers."""
 
     svg: Markup
     title: str
     words: str
     details: str = ""
-    """What only eyes would find in it."""
+    """Further details that only the picture shows."""
 
 
 def page(

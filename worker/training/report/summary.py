@@ -1,4 +1,4 @@
-"""Figures as one reads them, and what they come to in plain sentences."""
+"""Formats figures for readers, and sums up a measurement in plain sentences."""
 
 from markupsafe import Markup
 
@@ -11,7 +11,7 @@ TINY_SHARE, SMALL_SHARE, LARGE_NUMBER = 0.001, 0.1, 100
 """Where the number of digits changes."""
 
 BASES = (1_000, 10_000, 100_000, 1_000_000)
-"""Of how many transactions the summary speaks: so many that at least one of them is declined."""
+"""The summary speaks of the least of these numbers of transactions of which at least one is declined."""
 
 
 def percent(value: float | None) -> str:
@@ -34,20 +34,20 @@ def share_words(each: Share) -> Markup:
 
 
 def per(each: Share, rows: float) -> Markup:
-    """How many that share is of so many rows, and the interval."""
+    """The number of rows that a share is of `rows`, with its interval."""
     low, value, high = (number(float(end or 0) * rows) for end in (each.low, each.value, each.high))
     return Markup("{} <small>{} to {}</small>").format(value, low, high)
 
 
 def number(value: float) -> str:
-    """As many digits as one wants to read."""
+    """A number with a readable number of digits."""
     if value >= LARGE_NUMBER:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 1 or value == 0 else f"{value:.2g}"
 
 
 def summary(measured: Measurement, *, known: bool) -> list[str]:
-    """What a reader who knows no statistics should take away, a sentence each."""
+    """The conclusions for a reader without statistics, a sentence each."""
     now = measured.now
     rows = now.alerts.of
     base = next((base for base in BASES if now.alerts.count * base >= rows), BASES[-1])

@@ -14,10 +14,10 @@ from matplotlib.ticker import PercentFormatter
 
 INK, GRID, GOOD, BAD, CHOSEN = "#101112", "#101113", "#101114", "#101115", "#101116"
 COLOURS = {INK: "currentColor", GRID: "var(--grid)", GOOD: "var(--good)", BAD: "var(--bad)", CHOSEN: "var(--chosen)"}
-"""matplotlib takes no CSS variables, so that it is given colours that nothing else has."""
+"""matplotlib takes no CSS variables: each stands as a colour that nothing else has."""
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.4, 3.9
-"""So that its letters can be read on a telephone, where it is as wide as the page."""
+"""Readable on a telephone, where the chart is as wide as the page."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -39,7 +39,7 @@ STYLE: dict[Any, Any] = {
 }
 
 LINES = 'stroke-linejoin="round" stroke-linecap="butt"'
-"""What matplotlib puts into a style sheet for every element of a chart."""
+"""The attributes that matplotlib puts into a style sheet for every element."""
 
 PERCENT = PercentFormatter(1, decimals=0)
 
@@ -55,7 +55,7 @@ class Drawing:
         self._name = name
 
     def finish(self) -> None:
-        """Writes it."""
+        """Renders the figure to SVG."""
         written = io.StringIO()
         self.figure.savefig(written, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
         # matplotlib has escaped its texts
@@ -72,7 +72,7 @@ def chart(name: str) -> Iterator[Drawing]:
 
 
 def _inline(document: str, name: str) -> str:
-    """The `svg` element alone: no prolog, no names of other hosts, nothing that two charts of a page would share."""
+    """The `svg` element alone: no prolog, no other hosts' names, no ids shared with other charts of the page."""
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
