@@ -50,27 +50,29 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("redis_url", "REDIS_URL"),
         description="The Redis to use (`redis://`, `rediss://`, `unix://`), or its sentinels "
-        "(`redis+sentinel://host:26379,host:26379/master`, `rediss+sentinel://`); unset, `riskline up` starts one.",
+        "(`redis+sentinel://host:26379,host:26379/master`, `rediss+sentinel://`). Unset, `riskline up` "
+        "starts one.",
     )
     store_url: str | None = Field(
         default=None,
-        description="Where transactions live, in the same forms or as nodes of a Redis Cluster "
-        "(`redis+cluster://host:6379,host:6379`, `rediss+cluster://`); unset, in the Redis of `REDIS_URL`, which "
-        "always has RQ's tickets.",
+        description="The Redis of the transactions, in the same forms or as nodes of a Redis Cluster "
+        "(`redis+cluster://host:6379,host:6379`, `rediss+cluster://`). Unset, they are in the Redis of "
+        "`REDIS_URL`, which always has RQ's tickets.",
     )
     shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = Field(
         default=1,
-        description="Shards of the store: as many as the nodes of its Redis Cluster, or a few times as many so that "
-        "nodes can be added. Fixed when the store is made, and checked at each start.",
+        description="The number of shards of the store: the number of nodes of its Redis Cluster, or a few times that, "
+        "so that nodes can be added. It is fixed when the store is made, and checked at each start.",
     )
     data: Path = Field(
-        default=Path(".riskline"), description="The directory of this installation's state: models, Redis's files."
+        default=Path(".riskline"), description="The directory of this installation's state: models and Redis's files."
     )
     models: Path | None = Field(
-        default=None, description="The directory of model bundles; `models` in the data directory."
+        default=None, description="The directory of model bundles. Unset, `models` in the data directory."
     )
     model_version: str | None = Field(
-        default=None, description="Serve this model version instead of the active one; for bundles baked into an image."
+        default=None,
+        description="The model version to serve in place of the active one; for bundles baked into an image.",
     )
     transaction: str = Field(
         default="riskline:Transaction",
@@ -78,157 +80,164 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="The address on which the API listens.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="The port on which the API listens.")
-    processes: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="API processes that share the port.")
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1, description="The number of API processes that share the port."
+    )
     auth: Literal["keys", "off"] = Field(
         default="keys",
-        description="`off` lets anybody in who reaches the port. Else a key is asked for once there is one, and "
-        "without any only loopback is served.",
+        description="`off` accepts every caller that reaches the port. `keys` asks for a key once there is one; "
+        "without any key the API serves loopback only.",
     )
     api_keys: SecretStr | None = Field(
         default=None,
-        description="API keys, as the lines with their hashes that `riskline keys new --print-setting` prints; several "
-        "by comma or whitespace.",
+        description="API keys, as the lines with hashes that `riskline keys new --print-setting` prints, separated by "
+        "commas or whitespace.",
     )
     api_keys_file: Path | None = Field(
         default=None,
-        description="The file of such lines, looked at every second, which must be there; unset, `api_keys` in the "
+        description="The file of such lines, which must exist and is checked every second. Unset, `api_keys` in the "
         "data directory, once `riskline keys new` has made it.",
     )
     rate_limit: str | None = Field(
         default=None,
-        description="How fast each API key may send, like `100/s`, `6000/min` or `30/10s`: requests, and each row of a "
-        "batch; beyond it is answered 429. Of so many at once at the most. A key may have a rate of its own "
-        "(`riskline keys new --rate`); where no keys are asked for, all callers share one.",
+        description="The rate of each API key, like `100/s`, `6000/min` or `30/10s`, counted in requests and in rows "
+        "of a batch. As many may come at once; any above the rate is answered 429. A key may have a rate "
+        "of its own (`riskline keys new --rate`). Where no keys are asked for, all callers share one rate.",
     )
     api_key: SecretStr | None = Field(
         default=None,
-        description="The API key with which `riskline score --url` calls a service; of no use to the service.",
+        description="The API key with which `riskline score --url` calls a service. The service does not use it.",
     )
     result_ttl: Annotated[int, Field(ge=1)] = Field(
-        default=86_400, description="Seconds for which a decision, and so its idempotency, is kept."
+        default=86_400,
+        description="Seconds for which a decision is kept, and with it the idempotency of its submission.",
     )
     failed_ttl: Annotated[int, Field(ge=1)] = Field(
         default=604_800,
-        description="Seconds for which a transaction that failed is kept, to be looked at and replayed.",
+        description="Seconds for which a failed transaction is kept, to be inspected and replayed.",
     )
     feed_length: Annotated[int, Field(ge=1)] = Field(
-        default=1_000_000, description="Decisions kept in the feed; older ones leave it."
+        default=1_000_000, description="The number of decisions kept in the feed; older ones leave it."
     )
     queue_limit: Annotated[int, Field(ge=1)] = Field(
-        default=1_000_000, description="Undecided transactions beyond which submissions are answered 503."
+        default=1_000_000, description="The most undecided transactions; further submissions are answered 503."
     )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=65_536, description="The largest request body of a single transaction, in bytes."
     )
     max_batch_rows: Annotated[int, Field(ge=1)] = Field(
-        default=10_000, description="The most rows of one batch; each may have as many bytes as a single transaction."
+        default=10_000,
+        description="The most rows of one batch; each row may have as many bytes as a single transaction.",
     )
     max_connections: Annotated[int, Field(ge=1)] = Field(
-        default=10_000, description="Connections of one API process beyond which new ones are answered 503."
+        default=10_000, description="The most connections of one API process; further ones are answered 503."
     )
     max_in_flight: Annotated[int, Field(ge=1)] = Field(
         default=4_000,
-        description="Requests to the synchronous door of one API process without an answer yet, beyond which further "
-        "ones are answered 503.",
+        description="The most unanswered requests to the synchronous door of one API process; further ones are "
+        "answered 503.",
     )
     max_waits: Annotated[int, Field(ge=0)] = Field(
         default=5_000,
-        description="Clients of one API process that wait at a time (`wait`, `Prefer: wait`); any further is answered "
-        "at once.",
+        description="The most clients of one API process that wait at a time (`wait`, `Prefer: wait`); a further one "
+        "is answered at once.",
     )
     request_timeout: Annotated[float, Field(gt=0)] = Field(
         default=15.0,
-        description="Seconds in which a client may send less than 1,000 bytes each of a request before it is answered "
-        "408; and for a new connection to send anything.",
+        description="Seconds in which a client must send the next 1,000 bytes of a request, else it is answered 408; "
+        "also the limit for the first byte on a new connection.",
     )
     stop_delay: Annotated[float, Field(ge=0)] = Field(
         default=5.0,
-        description="Seconds for which an API process that is told to stop (SIGTERM) answers on: each answer ends its "
-        "connection, and `/health/ready` is 503, so that clients and load balancers go elsewhere first.",
+        description="Seconds for which an API process goes on answering after SIGTERM. Each answer closes its "
+        "connection and `/health/ready` is 503, so that clients and load balancers go elsewhere first.",
     )
     keep_alive: Annotated[int, Field(ge=1)] = Field(
         default=75,
-        description="Seconds after which a connection without requests is closed; to be more than that of a load "
-        "balancer in front, which is often 60.",
+        description="Seconds after which a connection without requests is closed. Set it above the idle timeout of a "
+        "load balancer in front, which is often 60.",
     )
     cors_origins: str = Field(
         default="",
-        description="Origins whose pages may call the API from a browser, by comma (`https://ops.example`), or `*`; "
-        "none by default.",
+        description="Origins whose pages may call the API from a browser, separated by commas (`https://ops.example`), "
+        "or `*`. None by default.",
     )
     allowed_hosts: str = Field(
         default="",
-        description="Names by which an API that asks for no key may be called beside `localhost` and addresses, by "
-        "comma: `riskline.internal`, `*.ops.example` for all below it, `*` for any. Else a page of any site could have "
-        "its own name lead here, and call the API from a browser.",
+        description="Host names, beside `localhost` and addresses, by which an API that asks for no key may be called, "
+        "separated by commas: `riskline.internal`, `*.ops.example` for all names below it, `*` for any. "
+        "Without this check a web page could point its own name at the API and call it from a browser.",
     )
     record: Literal["best-effort", "strict"] = Field(
         default="best-effort",
-        description="When the synchronous door answers: at once, recording the decision afterwards, or (`strict`) only "
-        "after its record is safe in Redis; then it answers 503 where Redis is away, as the queue does.",
+        description="The time of the synchronous door's answer. `best-effort`: at once, and the decision is recorded "
+        "afterwards. `strict`: after the record is safe in Redis; while Redis is away the answer is 503, "
+        "as for the queue.",
     )
     record_buffer: Annotated[int, Field(ge=0)] = Field(
-        default=100_000, description="Synchronous decisions kept in memory while Redis is away, to be recorded later."
+        default=100_000,
+        description="The most synchronous decisions kept in memory while Redis is away, to be recorded later.",
     )
     redis_timeout: Annotated[float, Field(gt=0)] = Field(
-        default=2.0, description="Seconds after which the API takes a Redis that does not answer for unreachable."
+        default=2.0, description="Seconds after which the API treats a silent Redis as unreachable."
     )
     replicas: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Replicas of Redis that must have a submission before it is answered 202, and what "
-        "`RISKLINE_RECORD=strict` keeps; with fewer within half of `RISKLINE_REDIS_TIMEOUT` the answer is 503.",
+        description="The number of Redis replicas that must confirm a submission before it is answered 202, and a "
+        "decision under `RISKLINE_RECORD=strict`. With fewer confirmations within half of "
+        "`RISKLINE_REDIS_TIMEOUT` the answer is 503.",
     )
     callback_secret: SecretStr | None = Field(
         default=None,
-        description="The `whsec_…` secret that signs callbacks (`riskline keys new --webhook` makes one); several by "
-        "comma while one is replaced: all sign, the first first. Without one no callback is taken.",
+        description="The `whsec_…` secret that signs callbacks (`riskline keys new --webhook` makes one). While it is "
+        "replaced, several separated by commas: all sign, in this order. Without a secret callbacks are "
+        "refused.",
     )
     callback_allow: str = Field(
         default="",
-        description="Hosts and networks that callbacks may reach although they are private, by http too and on any "
-        "port: `127.0.0.1/32,hooks.internal`.",
+        description="Private hosts and networks that callbacks may reach, by http too and on any port: "
+        "`127.0.0.1/32,hooks.internal`.",
     )
     callback_schedule: str = Field(
         default=SPEC_SCHEDULE,
-        description="Seconds before each attempt to deliver a callback, counted from the end of the one before; each "
-        "is varied by a fifth. After the last attempt it is a dead letter.",
+        description="Seconds before each attempt to deliver a callback, counted from the end of the attempt before and "
+        "varied by a fifth. After the last attempt the callback is a dead letter.",
     )
     callback_url: str | None = Field(
         default=None,
-        description="Where the decisions of submissions go that name no `callback_url` of their own; their clients see "
-        "its host alone.",
+        description="The URL for the decisions of submissions without a `callback_url` of their own. Clients see its "
+        "host only.",
     )
     callback_host_limit: Annotated[int, Field(ge=1, le=500)] = Field(
-        default=150, description="Deliveries to one receiving host at a time, of one delivery worker."
+        default=150, description="The most simultaneous deliveries to one host by one delivery worker."
     )
     console_columns: str | None = Field(
         default=None,
-        description="Fields of a transaction that the console's list of decisions shows, by comma"
-        ", to whoever has asked to see values; unset, the first two.",
+        description="Fields of a transaction in the console's list of decisions, separated by commas, for users who "
+        "ask to see values. Unset, the first two.",
     )
     alive_file: Path | None = Field(
         default=None,
-        description=(
-            "A file that a worker touches once a second, for a health check (`python -m riskline.worker.alive FILE`)."
-        ),
+        description="A file that a worker touches once a second, for a health check (`python -m riskline.worker.alive "
+        "FILE`).",
     )
     scale_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.7,
-        description="The part of the time that a worker shall be busy, for `riskline_workers_needed` and "
-        "`riskline scale`.",
+        description="The share of time that each worker should be busy, for `riskline_workers_needed` and `riskline "
+        "scale`.",
     )
     scale_drain: Annotated[float, Field(gt=0)] = Field(
-        default=60.0, description="Seconds in which they shall have enough workers to decide a backlog."
+        default=60.0, description="Seconds in which the proposed workers should decide a backlog."
     )
-    scale_min: Annotated[int, Field(ge=1)] = Field(default=1, description="The least workers that they propose.")
-    scale_max: Annotated[int, Field(ge=1)] = Field(default=100, description="The most workers that they propose.")
+    scale_min: Annotated[int, Field(ge=1)] = Field(default=1, description="The smallest number of workers to propose.")
+    scale_max: Annotated[int, Field(ge=1)] = Field(default=100, description="The largest number of workers to propose.")
     traces: Literal["off", "otlp"] = Field(
         default="off",
-        description="`otlp` sends traces as OpenTelemetry's own variables say (`OTEL_EXPORTER_OTLP_ENDPOINT`, "
-        "`OTEL_TRACES_SAMPLER`, …), which its SDK reads by itself; needs the packages of the extra `otel`.",
+        description="`otlp` sends traces, configured by OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, "
+        "`OTEL_TRACES_SAMPLER`, …), which its SDK reads. It needs the packages of the extra `otel`.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="The least log level shown."
+        default="INFO", description="The lowest log level shown."
     )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
