@@ -24,7 +24,7 @@ from riskline.shared.store.connect.connection import (
 )
 from riskline.worker.alive import sign_of_life
 from riskline.worker.process import Process, Side
-from riskline.worker.rq_worker import OutagesOnce, QueueWorker, heed_signals
+from riskline.worker.rq_worker import Duties, OutagesOnce, QueueWorker, heed_signals
 from riskline.worker.scoring.pulse import Pulse
 
 log = get_logger(__name__)
@@ -68,13 +68,21 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     stopping = Event()
     process = _connected(settings, stopping)
     side: Side = import_module(SIDES[queue]).create_side(settings, process)
-    side.sweeper.sign = _sign_of_life(settings, side)
+    sign = _sign_of_life(settings, side)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
     logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
     refused = Outage(
         log, failing="jobs in RQ's queue that are no tickets are removed", back="tickets only", steady=False
     )
-    side.sweeper.start()
+    duties = Duties(
+        job=side.job,
+        stopping=stopping,
+        pulse=process.pulse,
+        outage=outage,
+        refused=refused,
+        tickets_apart=process.tickets_apart,
+    )
+    side.sweeper.start(sign)
     # the signal may also come where RQ does not expect it: in a pause, or while a worker unregisters
     with suppress(StopRequested):
         try:
@@ -86,7 +94,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
             log.info("worker starts", name=process.name, queue=queue)
             while not stopping.is_set():
                 if _tickets_answer(settings, process, outage=outage):
-                    _work(process, side, outage=outage, refused=refused)
+                    _work(side.rq_queue, process, duties)
                 if not stopping.is_set():
                     # a full Redis has no room for RQ's own keys until waiting transactions are decided; and one
                     # that only has the tickets may be away while the transactions are there
@@ -162,22 +170,17 @@ def _tickets_answer(settings: Settings, process: Process, *, outage: Outage) -> 
     return True
 
 
-def _work(process: Process, side: Side, *, outage: Outage, refused: Outage) -> None:
+def _work(rq_queue: str, process: Process, duties: Duties) -> None:
     """Runs RQ workers until told to stop; an outage of Redis ends one, and another starts after a pause.
 
     Each has a new name: RQ refuses the name of a worker that could not unregister.
     """
     try:
         with redis_faults_named():
-            worker = QueueWorker.of_queue(
-                side.rq_queue, connection=process.redis, worker_ttl_seconds=WORKER_TTL_SECONDS
-            )
-            worker.run, worker.refused = side.job, refused
-            worker.stopping, worker.pulse, worker.outage = process.stopping, process.pulse, outage
-            worker.tickets_apart = process.tickets_apart
+            worker = QueueWorker(rq_queue, duties, connection=process.redis, worker_ttl_seconds=WORKER_TTL_SECONDS)
             worker.work(logging_level="DEBUG" if log.is_enabled_for(logging.DEBUG) else "WARNING")
     except StoreUnavailableError as error:
-        outage.failed(error)
+        duties.outage.failed(error)
     if not process.stopping.is_set():
         log.debug("the worker begins anew", pause_seconds=RESTART_SECONDS)
         process.stopping.wait(RESTART_SECONDS)

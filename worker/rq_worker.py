@@ -4,9 +4,10 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Event
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -31,55 +32,52 @@ STOP_SECONDS = 8.0
 over."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Duties:
+    """The job of a worker for each ticket, and the collaborators that it looks at and tells."""
+
+    job: Callable[[], None]
+    stopping: Event
+    """Set by the stop signal; a drain checks it."""
+    pulse: Pulse
+    """The pulse, which knows whether a drain runs, also outside a job."""
+    outage: Outage
+    """The outage that is over once a job is executed."""
+    refused: Outage
+    """The outage that counts jobs that are no tickets."""
+    tickets_apart: bool = False
+    """The tickets have a Redis of their own: while it is away, there may be work all the same."""
+
+
 class QueueWorker(SimpleWorker):
     """RQ's worker without a fork: the model and whatever else is loaded before the first job stays.
 
     It has one function, which each ticket runs. It refuses other jobs, and ignores RQ's command channel.
     """
 
-    run: Callable[[], None]
-    """The function that a ticket runs."""
-
-    refused: Outage
-    """The outage that counts jobs that are no tickets."""
-
-    stopping: Event
-    """Set by the stop signal; a drain checks it."""
-
-    pulse: Pulse
-    """The pulse, which knows whether a drain runs, also outside a job."""
-
-    outage: Outage
-    """The outage that is over once a job is executed."""
-
-    tickets_apart = False
-    """The tickets have a Redis of their own: while it is away, there may be work all the same."""
-
-    _in_job = False
-
-    @classmethod
-    def of_queue(cls, name: str, *, connection: Redis, worker_ttl_seconds: int) -> Self:
+    def __init__(self, name: str, duties: Duties, *, connection: Redis, worker_ttl_seconds: int) -> None:
         """A worker of one queue, for which all jobs are tickets or nothing, those of its maintenance as well."""
+        self._duties = duties
+        self._in_job = False
         kinds: dict[str, Any] = {"connection": connection, "serializer": JSONSerializer, "job_class": TicketJob}
-        queue = Queue(name, **kinds)
-        return cls([queue], **kinds, worker_ttl=worker_ttl_seconds, log_job_description=False)
+        super().__init__([Queue(name, **kinds)], **kinds, worker_ttl=worker_ttl_seconds, log_job_description=False)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Runs a ticket in this thread; removes any other job unread."""
         if not isinstance(job, TicketJob) or not job.is_ticket_of(queue.name):
             self._refuse(job, queue)
             return
-        self.refused.over()
-        job.run = self.run
+        self._duties.refused.over()
+        job.run = self._duties.job
         self._in_job = True
-        self.outage.over()
+        self._duties.outage.over()
         try:
             super().execute_job(job, queue)
         finally:
             self._in_job = False
 
     def _refuse(self, job: Job, queue: Queue) -> None:
-        self.refused.failed("see what else writes to this Redis, and who may", job=job.id, queue=queue.name)
+        self._duties.refused.failed("see what else writes to this Redis, and who may", job=job.id, queue=queue.name)
         with redis_faults_named():
             self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
             self.connection.delete(job.key)
@@ -99,13 +97,13 @@ class QueueWorker(SimpleWorker):
         try:
             super().heartbeat(*args, **kwargs)
         except (RedisConnectionError, RedisTimeoutError) as error:
-            if self.tickets_apart:
+            if self._duties.tickets_apart:
                 raise StoreUnavailableError(f"Redis: {error}") from error
             raise
 
     def teardown(self) -> None:
         """Unregisters from RQ; skipped where the tickets' Redis is away, so that transactions need not wait for it."""
-        if self.tickets_apart and self.outage.lasts:
+        if self._duties.tickets_apart and self._duties.outage.lasts:
             self.unsubscribe()
         else:
             super().teardown()
@@ -119,7 +117,7 @@ class QueueWorker(SimpleWorker):
         """Ends the running job, or the wait for one; unlike RQ's own, it needs no Redis."""
         del signum, frame
         self._stop_requested = True
-        _stop(self.stopping, busy=self._in_job or self.pulse.drains)
+        _stop(self._duties.stopping, busy=self._in_job or self._duties.pulse.drains)
 
 
 class OutagesOnce(logging.Filter):

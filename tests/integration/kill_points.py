@@ -26,7 +26,6 @@ from rq.serializers import JSONSerializer
 import riskline.shared.store.callbacks
 import riskline.worker.delivery.deliverer
 import riskline.worker.scoring.drain
-import riskline.worker.scoring.jobs
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.log import get_logger
 from riskline.shared.model.serving import Serving
@@ -42,13 +41,14 @@ from riskline.shared.store.status.consistency import Audit
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer, new_secret
 from riskline.shared.webhooks.url import Allowed, CallbackUrl
+from riskline.worker.delivery.attempt import Courier
 from riskline.worker.delivery.deliverer import Deliverer
 from riskline.worker.delivery.outbound import ReceiverResponse
 from riskline.worker.main import WORKER_TTL_SECONDS
-from riskline.worker.rq_worker import QueueWorker
+from riskline.worker.rq_worker import Duties, QueueWorker
+from riskline.worker.scoring.drain import Listeners
+from riskline.worker.scoring.jobs import ScoringJob
 from riskline.worker.scoring.pulse import Pulse
-from riskline.worker.scoring.runtime import Runtime, install
-from riskline.worker.scoring.spans import ProcessSpans
 from tests.integration import doom
 from tests.integration.running import PATIENCE_SECONDS
 from tests.integration.stores import LIMITS, TTL, a_submission, at_once
@@ -165,10 +165,12 @@ class Parts:
         ttl = {name: value for name, value in LIMITS.items() if name != "feed_length"}
         deliverer = Deliverer(
             RedisCallbacks(redis, waiting=waiting, **ttl),
-            sender=self.received,
-            signer=Signer([new_secret()]),
-            allowed=Allowed(),
-            schedule=Schedule.parse("0,0"),
+            Courier(
+                sender=self.received,
+                signer=Signer([new_secret()]),
+                allowed=Allowed(),
+                schedule=Schedule.parse("0,0"),
+            ),
             host_limit=2,
         )
         await deliverer.run(active=lambda: True, stopping=lambda: deliverer.idle_seconds > IDLE_SECONDS and until())
@@ -181,26 +183,19 @@ class Parts:
         serving = Serving(FixedSource(AmountModel()), Transaction.feature_names())
         serving.refresh()
         pulse, outage = Pulse(), Outage(get_logger(__name__), failing="away", back="back")
-        install(
-            Runtime(
-                time_batch=lambda _transactions, _seconds: None,
-                queue=RedisQueue(redis, **LIMITS),
-                tickets=Tickets(redis),
-                callback_tickets=Tickets(redis, CALLBACKS_QUEUE),
-                serving=serving,
-                transaction_class=Transaction,
-                worker=name,
-                pulse=pulse,
-                count=lambda _records, _decisions: None,
-                spans=ProcessSpans(),
-                later=lambda _transactions: None,
-                outage=outage,
-                stopping=lambda: False,
-            )
+        job = ScoringJob(
+            queue=RedisQueue(redis, **LIMITS),
+            tickets=Tickets(redis),
+            serving=serving,
+            transaction_class=Transaction,
+            worker=name,
+            pulse=pulse,
+            listeners=Listeners(announce=Tickets(redis, CALLBACKS_QUEUE).ensure),
+            outage=outage,
+            stopping=lambda: False,
         )
-        rq_worker = QueueWorker.of_queue(SCORING_QUEUE, connection=redis, worker_ttl_seconds=WORKER_TTL_SECONDS)
-        rq_worker.run, rq_worker.refused = riskline.worker.scoring.jobs.drain, outage
-        rq_worker.stopping, rq_worker.pulse, rq_worker.outage = threading.Event(), pulse, outage
+        duties = Duties(job=job.run, stopping=threading.Event(), pulse=pulse, outage=outage, refused=outage)
+        rq_worker = QueueWorker(SCORING_QUEUE, duties, connection=redis, worker_ttl_seconds=WORKER_TTL_SECONDS)
         rq_worker.work(burst=True, logging_level="CRITICAL")
 
     def problems(self, *, acknowledged: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ from riskline.shared.store.interfaces import Erasure
 from riskline.shared.store.keys import FIRST
 from riskline.shared.store.records import STATUSES, readable
 from riskline.shared.store.status.consistency import Audit
-from riskline.worker.scoring.drain import drain
+from riskline.worker.scoring.drain import Listeners, drain
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.worker_status import _waited
 from tests.integration.garbage import VALUES, a_record, mangled, records
@@ -56,7 +56,7 @@ def work(store: Store) -> int:
         pulse=Pulse(),
         model=AmountModel,
         transaction_class=Transaction,
-        count=count,
+        listeners=Listeners(count=count),
         time_is_over=lambda: next(looks, None) is None,
     )
 

@@ -24,7 +24,7 @@ from riskline.shared.store.search import search_of
 from riskline.shared.store.status.identity import AsyncIdentity, Witness
 from riskline.shared.store.status.redis_safety import ServerFacts
 from riskline.shared.telemetry.tracing import Tracing
-from riskline.worker.scoring.drain import drain
+from riskline.worker.scoring.drain import NO_LISTENERS, Listeners, drain
 from riskline.worker.scoring.pulse import Pulse
 from tests.support.factories import AmountModel, FixedSource
 
@@ -118,7 +118,7 @@ class Api:
     async def _ensure_ticket(self) -> None:
         self.tickets += 1
 
-    def work(self, **options: Any) -> int:
+    def work(self, listeners: Listeners = NO_LISTENERS) -> int:
         """Decides what waits, as a worker does."""
         return drain(
             self.store,
@@ -127,7 +127,7 @@ class Api:
             model=self.serving.require,
             transaction_class=self.transaction_class,
             time_is_over=lambda: False,
-            **options,
+            listeners=listeners,
         )
 
     def record(self) -> None:

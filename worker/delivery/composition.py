@@ -1,4 +1,4 @@
-"""The composition root of a worker that delivers callbacks, and the function that RQ calls for a ticket."""
+"""The composition root of a worker that delivers callbacks."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from riskline.shared.errors import SettingsError
 from riskline.shared.log import get_logger
@@ -16,16 +17,15 @@ from riskline.shared.store.connect.connection import connect_store_async
 from riskline.shared.store.keys import FIRST
 from riskline.shared.store.sharding.shards import all_keys, first_shard, share
 from riskline.shared.store.status.tallies import Tallies
-from riskline.shared.telemetry.tracing import create_tracing
+from riskline.shared.telemetry.tracing import Tracing, create_tracing
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer
-from riskline.worker.delivery.attempt import USER_AGENT
+from riskline.worker.delivery.attempt import USER_AGENT, Courier
 from riskline.worker.delivery.deliverer import LIMIT, Deliverer, Deliverers
 from riskline.worker.delivery.outbound import Outbound
 from riskline.worker.process import Process, Side
 from riskline.worker.scoring.measurements import MeasurementBuffer
 from riskline.worker.scoring.pulse import Pulse
-from riskline.worker.scoring.runtime import install, installed
 from riskline.worker.scoring.sweeper import CallbackSweeper, SideBySide
 
 log = get_logger(__name__)
@@ -127,55 +127,60 @@ def create_side(settings: Settings, process: Process) -> Side:
     if not settings.callback_secrets:
         raise SettingsError(f"RISKLINE_CALLBACK_SECRET is not set: {UNSIGNED}")
     _give_way()
-    url, shards = settings.required_store_url, settings.shards
-    measuring = MeasurementBuffer(Tallies(process.sweep_store[first_shard(shards)]))
+    first = process.sweep_store[first_shard(settings.shards)]
+    measurements = MeasurementBuffer(Tallies(first))
     tracing = create_tracing(settings, service="riskline-delivery")
-
-    def build() -> Deliverers:
-        taking, waiting = (connect_store_async(url, shards=shards, timeout_seconds=ANSWER_SECONDS) for _ in range(2))
-        sender = Outbound(allowed=settings.allowed, user_agent=USER_AGENT)
-        return Deliverers(
-            [
-                Deliverer(
-                    RedisCallbacks(
-                        redis,
-                        waiting=its_waiting,
-                        keys=keys,
-                        result_ttl_seconds=settings.result_ttl,
-                        failed_ttl_seconds=settings.failed_ttl,
-                    ),
-                    sender=sender,
-                    signer=Signer(settings.callback_secrets),
-                    allowed=settings.allowed,
-                    schedule=Schedule.parse(settings.callback_schedule),
-                    host_limit=share(settings.callback_host_limit, shards),
-                    limit=share(LIMIT, shards),
-                    measure=measuring.add,
-                    tracing=tracing,
-                )
-                for redis, its_waiting, keys in zip(taking, waiting, all_keys(shards), strict=True)
-            ]
-        )
-
-    runtime = DeliveryRuntime(build, stopping=process.stopping.is_set, pulse=process.pulse)
+    runtime = DeliveryRuntime(
+        partial(_deliverers, settings, measurements, tracing), stopping=process.stopping.is_set, pulse=process.pulse
+    )
     runtime.start()
-    install(runtime)
     tickets = Tickets(process.sweep_redis, CALLBACKS_QUEUE)
     sweepers = [
         # published by the sweep of the same shard: where that is away, the others do not wait for it
         CallbackSweeper(
-            CallbackRecords(redis, keys=keys), tickets, tell=measuring.publish if keys == FIRST else _nothing
+            CallbackRecords(redis, keys=keys), tickets, tell=measurements.publish if keys == FIRST else _nothing
         )
-        for redis, keys in zip(process.sweep_store, all_keys(shards), strict=True)
+        for redis, keys in zip(process.sweep_store, all_keys(settings.shards), strict=True)
     ]
-    sweeper = sweepers[0] if shards == 1 else SideBySide(sweepers)
+    sweeper = sweepers[0] if len(sweepers) == 1 else SideBySide(sweepers)
 
     def close() -> None:
         runtime.close()
         if tracing is not None:
             tracing.close()
 
-    return Side(CALLBACKS_QUEUE, tickets, sweeper, deliver, close, alive=lambda: runtime.lives)
+    return Side(CALLBACKS_QUEUE, tickets, sweeper, runtime.deliver, close, alive=lambda: runtime.lives)
+
+
+def _deliverers(settings: Settings, measurements: MeasurementBuffer, tracing: Tracing | None) -> Deliverers:
+    """A deliverer for each shard; made in the loop in which they run."""
+    url, shards = settings.required_store_url, settings.shards
+    taking, waiting = (connect_store_async(url, shards=shards, timeout_seconds=ANSWER_SECONDS) for _ in range(2))
+    courier = Courier(
+        sender=Outbound(allowed=settings.allowed, user_agent=USER_AGENT),
+        signer=Signer(settings.callback_secrets),
+        allowed=settings.allowed,
+        schedule=Schedule.parse(settings.callback_schedule),
+        tracing=tracing,
+    )
+    return Deliverers(
+        [
+            Deliverer(
+                RedisCallbacks(
+                    redis,
+                    waiting=its_waiting,
+                    keys=keys,
+                    result_ttl_seconds=settings.result_ttl,
+                    failed_ttl_seconds=settings.failed_ttl,
+                ),
+                courier,
+                host_limit=share(settings.callback_host_limit, shards),
+                limit=share(LIMIT, shards),
+                measure=measurements.add,
+            )
+            for redis, its_waiting, keys in zip(taking, waiting, all_keys(shards), strict=True)
+        ]
+    )
 
 
 def _nothing() -> None:
@@ -188,8 +193,3 @@ def _give_way() -> None:
     if hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def deliver() -> None:
-    """Delivers the callbacks that are due, until none were for a while or the time slice is over."""
-    installed(DeliveryRuntime).deliver()

@@ -12,11 +12,7 @@ from riskline.shared.outage import Outage
 from riskline.shared.store.callbacks import Attempted, CallbackQueue, Due
 from riskline.shared.store.status.tallies import Measured
 from riskline.shared.telemetry.trace_context import log_fields
-from riskline.shared.telemetry.tracing import Tracing
-from riskline.shared.webhooks.schedule import Schedule
-from riskline.shared.webhooks.signing import Signer
-from riskline.shared.webhooks.url import Allowed
-from riskline.worker.delivery.attempt import Attempt, Courier, Sender
+from riskline.worker.delivery.attempt import Attempt, Courier
 from riskline.worker.scoring.measurements import measured_attempt
 
 log = get_logger(__name__)
@@ -46,20 +42,16 @@ class Deliverer:
     def __init__(
         self,
         queue: CallbackQueue,
+        courier: Courier,
         *,
-        sender: Sender,
-        signer: Signer,
-        allowed: Allowed,
-        schedule: Schedule,
         host_limit: int,
         limit: int = LIMIT,
         measure: Callable[[Measured], None] = lambda _measured: None,
-        tracing: Tracing | None = None,
     ) -> None:
         """`measure` is called with each attempt."""
         self._queue = queue
         self._measure = measure
-        self._courier = Courier(sender=sender, signer=signer, allowed=allowed, schedule=schedule, tracing=tracing)
+        self._courier = courier
         self._host_limit = host_limit
         self._limit = limit
         self._outage = Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")

@@ -25,28 +25,14 @@ from riskline.shared.store.status.tallies import Tallies
 from riskline.shared.telemetry.tracing import create_tracing
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.worker.process import Process, Side
-from riskline.worker.scoring.jobs import drain
-from riskline.worker.scoring.runtime import Runtime, install
+from riskline.worker.scoring.drain import Listeners
+from riskline.worker.scoring.jobs import ScoringJob
 from riskline.worker.scoring.spans import ProcessSpans
-from riskline.worker.scoring.sweeper import ShardSweeper, Sweeper
+from riskline.worker.scoring.sweeper import ShardSweeper, Steps, Sweeper
 from riskline.worker.scoring.tickets import TicketsBeside
 from riskline.worker.scoring.worker_status import WorkerStatus
 
 log = get_logger(__name__)
-
-_later = Outage(
-    log,
-    failing="transactions of a later release are left to its workers: finish the upgrade, or start those",
-    back="no transaction of a later release waits here",
-    steady=False,
-)
-
-
-def _tell_later(transactions: int) -> None:
-    if transactions:
-        _later.failed(f"{transactions} in a batch")
-    else:
-        _later.over()
 
 
 def create_side(settings: Settings, process: Process) -> Side:
@@ -60,53 +46,82 @@ def create_side(settings: Settings, process: Process) -> Side:
     serving = create_serving(settings, transaction_class)
     serving.refresh()
     serving.require()
-    health = ShardHealth()
     first = process.sweep_store[first_shard(settings.shards)]
     presence = Presence(serving=serving, process=process.name, kind="worker")
-    signs = WorkerStatus(presence, Processes(first), Tallies(first), Paces(first))
+    status = WorkerStatus(presence, Processes(first), Tallies(first), Paces(first))
     tracing = create_tracing(settings, service="riskline-worker")
     # where it hangs, before the kernel ends it; and then it does
     faulthandler.register(signal.SIGPROF, chain=True)
-    tickets = Tickets(process.sweep_redis)
-    job_tickets, callback_tickets = Tickets(process.redis), Tickets(process.redis, CALLBACKS_QUEUE)
-    if process.tickets_apart:
-        # a Redis that has nothing but tickets and hangs keeps no decision and no lease waiting
-        job_tickets = tickets = TicketsBeside(process.sweep_redis)
-        callback_tickets = TicketsBeside(process.sweep_redis, CALLBACKS_QUEUE)
-    install(
-        Runtime(
-            queue=_together(_queues(process.store, settings), health),
-            tickets=job_tickets,
-            callback_tickets=callback_tickets,
-            serving=serving,
-            transaction_class=transaction_class,
-            worker=process.name,
-            pulse=process.pulse,
-            count=signs.count,
-            time_batch=signs.time_batch,
-            spans=ProcessSpans(tracing),
-            later=_tell_later,
-            outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
-            stopping=process.stopping.is_set,
-        )
+    # a Redis that has nothing but tickets and hangs keeps no decision and no lease waiting
+    apart = process.tickets_apart
+    tickets = TicketsBeside(process.sweep_redis) if apart else Tickets(process.sweep_redis)
+    callback_tickets = (
+        TicketsBeside(process.sweep_redis, CALLBACKS_QUEUE) if apart else Tickets(process.redis, CALLBACKS_QUEUE)
     )
+    health = ShardHealth()
+    job = ScoringJob(
+        queue=_together(_queues(process.store, settings), health),
+        tickets=tickets if apart else Tickets(process.redis),
+        serving=serving,
+        transaction_class=transaction_class,
+        worker=process.name,
+        pulse=process.pulse,
+        listeners=Listeners(
+            announce=callback_tickets.ensure,
+            count=status.count,
+            time_batch=status.time_batch,
+            later=LaterRelease().seen,
+            spans=ProcessSpans(tracing),
+        ),
+        outage=Outage(log, failing="Redis fails the worker; it tries again", back="the worker works again"),
+        stopping=process.stopping.is_set,
+    )
+    sweeper = _sweeper(job, process, settings, tickets=tickets, health=health, status=status)
+    return Side(SCORING_QUEUE, tickets, sweeper, job.run, (lambda: None) if tracing is None else tracing.close)
+
+
+class LaterRelease:
+    """Logs that transactions of a later release wait, and when none do."""
+
+    def __init__(self) -> None:
+        self._outage = Outage(
+            log,
+            failing="transactions of a later release are left to its workers: finish the upgrade, or start those",
+            back="no transaction of a later release waits here",
+            steady=False,
+        )
+
+    def seen(self, transactions: int) -> None:
+        """Takes the number of them in a batch."""
+        if transactions:
+            self._outage.failed(f"{transactions} in a batch")
+        else:
+            self._outage.over()
+
+
+def _sweeper(
+    job: ScoringJob,
+    process: Process,
+    settings: Settings,
+    *,
+    tickets: Tickets,
+    health: ShardHealth,
+    status: WorkerStatus,
+) -> Sweeper:
     queues = _queues(process.sweep_store, settings)
     shards = [
         ShardSweeper(number, worker=process.name, queue=queue, tickets=tickets, health=health)
         for number, queue in enumerate(queues)
     ]
-    sweeper = Sweeper(
+    return Sweeper(
         worker=process.name,
         queue=_together(queues, health, claims_elsewhere=True),
         tickets=tickets,
-        serving=serving,
+        serving=job.serving,
         pulse=process.pulse,
-        greet=lambda: warn_of_store(settings),
-        tell=signs.publish,
-        leave=signs.leave,
+        steps=Steps(first=lambda: warn_of_store(settings), each=status.publish, last=status.leave),
         shards=shards if len(shards) > 1 else (),
     )
-    return Side(SCORING_QUEUE, tickets, sweeper, drain, (lambda: None) if tracing is None else tracing.close)
 
 
 def _queues(store: Sequence[Redis], settings: Settings) -> list[RedisQueue]:

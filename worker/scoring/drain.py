@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pydantic import ValidationError
@@ -54,11 +55,26 @@ Count = Callable[[Sequence[Record], Sequence[Decision]], None]
 """Called with the records and the decisions of one batch."""
 
 
-NO_SPANS = ProcessSpans()
-
-
 def _count_nothing(_records: Sequence[Record], _decisions: Sequence[Decision]) -> None:
     """Ignores a batch; the default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """The collaborators that hear of a drain's batches."""
+
+    announce: Callable[[], None] = lambda: None
+    """Called after decisions of which some have a callback."""
+    count: Count = _count_nothing
+    """Called with each batch that was assessed."""
+    time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None
+    """Called with the size of each batch that was decided and its seconds, the claim of the next batch included."""
+    later: Callable[[int], None] = lambda _transactions: None
+    """Called with the number of transactions in a batch that a later release accepted."""
+    spans: ProcessSpans = field(default_factory=ProcessSpans)
+
+
+NO_LISTENERS = Listeners()
 
 
 def drain(
@@ -69,19 +85,12 @@ def drain(
     model: Callable[[], Model],
     transaction_class: type[TransactionModel],
     time_is_over: Callable[[], bool],
-    announce: Callable[[], None] = lambda: None,
-    count: Count = _count_nothing,
-    time_batch: Callable[[int, float], None] = lambda _transactions, _seconds: None,
-    spans: ProcessSpans = NO_SPANS,
-    later: Callable[[int], None] = lambda _transactions: None,
+    listeners: Listeners = NO_LISTENERS,
 ) -> int:
     """Decides waiting transactions until none has come for a while or the time is over; returns their number.
 
-    `announce` is called after decisions of which some have a callback, `count` with each batch that was assessed, and
-    `time_batch` with the size of each that was decided and the seconds that it took, the claim of the next included.
-
-    Transactions of a later release are left to its workers; `later` gets their number in a batch. Where nothing
-    else waits the drain ends, and another ticket looks again.
+    Transactions of a later release are left to its workers. Where nothing else waits the drain ends, and another ticket
+    looks again.
 
     Raises:
         StoreUnavailableError: Redis failed for longer than its client retries; a sweep gives back what was claimed.
@@ -97,22 +106,23 @@ def drain(
                 met_again = met_again + 1 if left and left <= met else 0
                 met |= left
                 began = time.perf_counter()
-                begun = spans.begin(claimed.rows)
+                begun = listeners.spans.begin(claimed.rows)
                 with pulse.assessing():
                     tried, failures = _outlived(claimed, model(), transaction_class)
-                    done = outcomes(tried, model=model(), transaction_class=transaction_class, count=count) + failures
-                spans.end(begun, done)
+                    done = outcomes(tried, model=model(), transaction_class=transaction_class, count=listeners.count)
+                    done += failures
+                listeners.spans.end(begun, done)
                 assessed = time.perf_counter()
                 decided, claimed = _decide(queue, worker, done, gives_back=bool(left))
                 ended = time.perf_counter()
                 if done and ended - assessed < STUCK_SECONDS:
-                    time_batch(len(done), ended - began)
+                    listeners.time_batch(len(done), ended - began)
                 total += decided
-                later(len(left))
+                listeners.later(len(left))
                 if any(each.callback is not None for each in done):
                     # else the delivery workers find out by themselves, within a second
                     with suppress(StoreUnavailableError):
-                        announce()
+                        listeners.announce()
             else:
                 claimed = queue.claim(worker, count=BATCH, lease_seconds=LEASE_SECONDS, wait_seconds=WAIT_SECONDS)
                 in_vain = 0 if claimed.rows else in_vain + 1

@@ -4,6 +4,7 @@ import faulthandler
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
@@ -35,11 +36,11 @@ class Rounds:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.outage = Outage(log, failing="Redis is away", back="Redis is back")
-        self.sign: Callable[[], None] = lambda: None
-        """Called after each round, also a failed one: a thread that hangs stops calling it."""
+        self._sign: Callable[[], None] = lambda: None
 
-    def start(self) -> None:
-        """Starts the thread."""
+    def start(self, sign: Callable[[], None] = lambda: None) -> None:
+        """Starts the thread; it calls `sign` after each round that ends, also after one that failed."""
+        self._sign = sign
         self._thread.start()
 
     def end_soon(self) -> None:
@@ -74,7 +75,7 @@ class Rounds:
 
     def _show_life(self) -> None:
         try:
-            self.sign()
+            self._sign()
         except OSError as error:
             # the health check reports it
             log.debug("the file that shows life could not be touched", problem=error.strerror)
@@ -89,11 +90,11 @@ class SideBySide(Rounds):
         self._showing = threading.Lock()
         self._unseen = set(range(len(self._rounds)))
 
-    def start(self) -> None:
-        """Starts all threads."""
+    def start(self, sign: Callable[[], None] = lambda: None) -> None:
+        """Starts all threads; `sign` is called once each of them has ended a round since the last call."""
+        self._sign = sign
         for number, each in enumerate(self._rounds):
-            each.sign = partial(self._seen, number)
-            each.start()
+            each.start(partial(self._seen, number))
 
     def _seen(self, number: int) -> None:
         """Notes the end of a round; shows life once all have ended one since the last time."""
@@ -102,7 +103,7 @@ class SideBySide(Rounds):
             if self._unseen:
                 return
             self._unseen.update(range(len(self._rounds)))
-        self.sign()
+        self._sign()
 
     def end_soon(self) -> None:
         """Lets all threads end after their rounds."""
@@ -176,6 +177,20 @@ def _swept(queue: TransactionQueue, worker: str, *, tells_of_none: bool = True) 
     return swept.waiting
 
 
+class Steps(NamedTuple):
+    """The steps beside the sweeps."""
+
+    first: Callable[[], None] = lambda: None
+    """Done once Redis is reached; it may raise StoreUnavailableError, and is then done again in the next round."""
+    each: Callable[[], None] = lambda: None
+    """Done in each round; it raises nothing."""
+    last: Callable[[], None] = lambda: None
+    """Done at the end; it raises nothing."""
+
+
+NO_STEPS = Steps()
+
+
 class Sweeper(Rounds):
     """Makes sure that every accepted transaction is decided where a worker, a ticket or Redis is lost."""
 
@@ -187,32 +202,24 @@ class Sweeper(Rounds):
         tickets: Tickets,
         serving: Serving,
         pulse: Pulse,
-        greet: Callable[[], None] = lambda: None,
-        tell: Callable[[], None] = lambda: None,
-        leave: Callable[[], None] = lambda: None,
+        steps: Steps = NO_STEPS,
         shards: Sequence[ShardSweeper] = (),
     ) -> None:
-        """Each of several `shards` is swept in a thread of its own: a slow one must not cost the others a lease.
-
-        `greet` is called when Redis is first reached, again where it fails then; `tell` once a second.
-
-        `leave` is called at the end. Of the three only `greet` may raise StoreUnavailableError.
-        """
+        """Each of several `shards` is swept in a thread of its own: a slow one must not cost the others a lease."""
         super().__init__("sweeper")
         self._worker = worker
         self._queue = queue
         self._tickets = tickets
         self._serving = serving
         self._pulse = pulse
-        self._greet: Callable[[], None] | None = greet
-        self._tell = tell
-        self._leave = leave
+        self._steps = steps
+        self._is_first = True
         self._shards = tuple(shards)
         self._batch = self._rounds = 0
 
-    def start(self) -> None:
+    def start(self, sign: Callable[[], None] = lambda: None) -> None:
         """Starts the thread, and those of the shards."""
-        super().start()
+        super().start(sign)
         for shard in self._shards:
             shard.start()
 
@@ -225,7 +232,7 @@ class Sweeper(Rounds):
             shard.stop()
         try:
             self._queue.leave(self._worker, ends=True)
-            self._leave()
+            self._steps.last()
         except StoreUnavailableError as error:
             self.outage.failed(error)
 
@@ -240,10 +247,10 @@ class Sweeper(Rounds):
             self.sweep()
         finally:
             # the tickets may fail alone, as they may be on another Redis
-            self._tell()
-        if self._greet is not None:
-            self._greet()
-            self._greet = None
+            self._steps.each()
+        if self._is_first:
+            self._steps.first()
+            self._is_first = False
 
     def sweep(self) -> None:
         """Gives back lost workers' claims, and enqueues a ticket where transactions wait.

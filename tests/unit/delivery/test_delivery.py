@@ -17,7 +17,7 @@ from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer, new_secret
 from riskline.shared.webhooks.url import Allowed, CallbackUrl
 from riskline.worker.delivery import deliverer as module
-from riskline.worker.delivery.attempt import MOST_LOSSES
+from riskline.worker.delivery.attempt import MOST_LOSSES, Courier
 from riskline.worker.delivery.deliverer import Deliverer
 from riskline.worker.delivery.delivery_errors import DeliveryError, RefusedAddressError
 from riskline.worker.delivery.outbound import ReceiverResponse
@@ -101,10 +101,12 @@ async def deliver(
 ) -> list[Attempted]:
     deliverer = Deliverer(
         queue,
-        sender=receiver,
-        signer=Signer([SECRET]),
-        allowed=Allowed.parse(""),
-        schedule=Schedule.parse(schedule),
+        Courier(
+            sender=receiver,
+            signer=Signer([SECRET]),
+            allowed=Allowed.parse(""),
+            schedule=Schedule.parse(schedule),
+        ),
         host_limit=100,
         limit=limit,
     )

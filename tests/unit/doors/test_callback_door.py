@@ -20,6 +20,7 @@ from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import SettingsError, StoreUnavailableError
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.webhooks.signing import new_secret
+from riskline.worker.scoring.drain import Listeners
 from tests.support.api import Api
 from tests.support.factories import transaction_json
 from tests.support.wire import request, serving
@@ -238,7 +239,7 @@ def test_a_ticket_that_cannot_be_enqueued_ends_no_drain() -> None:
     def announce() -> None:
         raise StoreUnavailableError("Redis: OOM command not allowed")
 
-    assert api.work(announce=announce) == 3
+    assert api.work(Listeners(announce=announce)) == 3
     assert len(api.store.callbacks) == 3
 
 

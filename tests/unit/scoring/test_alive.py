@@ -55,8 +55,7 @@ def test_a_round_that_redis_fails_is_a_sign_of_life_too() -> None:
             raise StoreUnavailableError("Redis is away")
 
     rounds = Failed("sweeper")
-    rounds.sign = signed.set
-    rounds.start()
+    rounds.start(signed.set)
 
     assert signed.wait(PATIENCE_SECONDS)
     rounds.stop()
@@ -80,8 +79,7 @@ def test_rounds_side_by_side_show_life_until_one_of_them_hangs(monkeypatch: pyte
     always.set()
     parts = [Part(always), Part(hangs)]
     both = SideBySide(parts)
-    both.sign = signed.release
-    both.start()
+    both.start(signed.release)
 
     assert all(signed.acquire(timeout=PATIENCE_SECONDS) for _ in range(3))
     hangs.clear()

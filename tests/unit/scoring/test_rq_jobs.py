@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
 from riskline.shared.process.jobs import CALLBACKS_QUEUE, JOBS, SCORING_QUEUE, Tickets
-from riskline.worker.rq_worker import QueueWorker
+from riskline.worker.rq_worker import Duties, QueueWorker
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.rq_job import MOST_BYTES
 
@@ -51,13 +51,21 @@ class Rq:
             self.redis.hset(job.key, mapping=fields)
         return str(job.id)
 
+    def worker(self) -> QueueWorker:
+        """A worker of the queue."""
+        duties = Duties(
+            job=self._run,
+            stopping=threading.Event(),
+            pulse=Pulse(),
+            outage=Outage(get_logger(__name__), failing="away", back="back"),
+            refused=Outage(get_logger(__name__), failing="refused", back="tickets only"),
+        )
+        return QueueWorker(SCORING_QUEUE, duties, connection=self.redis, worker_ttl_seconds=18)
+
     def work(self) -> list[str]:
         """Works until nothing is in line; the ids of jobs that were refused."""
         while self.queue.count:
-            worker = QueueWorker.of_queue(SCORING_QUEUE, connection=self.redis, worker_ttl_seconds=18)
-            worker.run, worker.refused = self._run, Outage(get_logger(__name__), failing="refused", back="tickets only")
-            worker.stopping, worker.pulse = threading.Event(), Pulse()
-            worker.outage = Outage(get_logger(__name__), failing="away", back="back")
+            worker = self.worker()
             with capture_logs() as lines:
                 worker.work(burst=True, logging_level="CRITICAL")
         return [line["job"] for line in lines if line["event"] == "refused"]
@@ -111,7 +119,7 @@ def test_a_ticket_runs_the_workers_own_function(rq: Rq) -> None:
         json.dumps([DRAIN, {"a": 1}, [], {}]).encode(),
         call(JOBS[CALLBACKS_QUEUE].path),
         call(DRAIN + " "),
-        call("riskline.worker.scoring.jobs.Runtime"),
+        call("riskline.worker.scoring.jobs.ScoringJob"),
         b"",
         b"null",
         b"{}",
@@ -219,9 +227,7 @@ def test_a_job_that_cannot_be_read_ends_no_more_than_one_of_rqs_workers(rq: Rq, 
 
 
 def test_commands_by_rqs_channel_are_not_heard(rq: Rq) -> None:
-    worker = QueueWorker.of_queue(SCORING_QUEUE, connection=rq.redis, worker_ttl_seconds=18)
-
-    worker.subscribe()
+    rq.worker().subscribe()
 
     assert rq.redis.pubsub_channels() == []
 

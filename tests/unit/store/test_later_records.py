@@ -8,7 +8,7 @@ from riskline.shared.domain.assessment import decide
 from riskline.shared.errors import ConflictError
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import RECORD_VERSION
-from riskline.worker.scoring.drain import BATCH
+from riskline.worker.scoring.drain import BATCH, Listeners
 from tests.integration.stores import a_submission
 from tests.support.api import Api
 from tests.support.factories import AmountModel, a_transaction
@@ -34,7 +34,9 @@ async def test_all_that_is_own_is_decided_at_once_and_the_rest_is_left_as_it_was
     timed: list[int] = []
     told: list[int] = []
 
-    decided = api.work(time_batch=lambda transactions, _seconds: timed.append(transactions), later=told.append)
+    decided = api.work(
+        Listeners(time_batch=lambda transactions, _seconds: timed.append(transactions), later=told.append)
+    )
 
     assert decided == own
     assert sorted(api.store.waiting) == sorted(f"later-{number}" for number in range(LATER))

@@ -22,6 +22,7 @@ from riskline.shared.store.status.processes import Processes
 from riskline.shared.store.status.tallies import Tallies
 from riskline.shared.telemetry.metrics import WORKER_PACE, WORKERS_NEEDED
 from riskline.worker.scoring import drain as draining
+from riskline.worker.scoring.drain import Listeners
 from riskline.worker.scoring.worker_status import WARM_UP_BATCHES, WorkerStatus
 from tests.support.api import Api
 from tests.support.factories import AmountModel, transaction_json
@@ -240,6 +241,6 @@ def test_a_drain_times_its_batches_but_for_those_that_redis_held_up(
     api.store = SlowRedis(api.store, lambda: now.__setitem__(0, now[0] + redis_seconds))
     seen: list[tuple[int, float]] = []
 
-    assert api.work(time_batch=lambda size, seconds: seen.append((size, seconds))) == 3
+    assert api.work(Listeners(time_batch=lambda size, seconds: seen.append((size, seconds)))) == 3
 
     assert seen == timed

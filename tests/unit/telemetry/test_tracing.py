@@ -17,7 +17,7 @@ from riskline.shared.store.interfaces import Claimed
 from riskline.shared.telemetry.otel import OtelTracing
 from riskline.shared.telemetry.trace_context import is_sampled, log_fields, traceparent
 from riskline.shared.telemetry.tracing import create_tracing
-from riskline.worker.scoring.drain import outcomes
+from riskline.worker.scoring.drain import Listeners, outcomes
 from riskline.worker.scoring.spans import ProcessSpans
 from tests.support.api import Api
 from tests.support.factories import AmountModel, transaction_json
@@ -160,7 +160,7 @@ def test_no_value_of_a_transaction_is_in_a_span(tracing: OtelTracing, exporter: 
     body = transaction_json(transaction_id="t1", amount=4747.5)
     api.client.simulate_post("/transactions?secret=4747.5", json=body, headers={"traceparent": SAMPLED})
     api.client.simulate_post("/score-transaction", json=body, headers={"Authorization": "Bearer 4747.5"})
-    api.work(spans=ProcessSpans(tracing))
+    api.work(Listeners(spans=ProcessSpans(tracing)))
 
     told = "".join(span.to_json() for span in ended(tracing, exporter))
 
