@@ -9,7 +9,7 @@ import falcon.asgi
 from riskline.ingest.auth.authentication import KeyMiddleware
 from riskline.ingest.auth.hosts import AllowedHosts, HostMiddleware
 from riskline.ingest.background.exported_metrics import ExportedMetrics
-from riskline.ingest.console.main import add_console
+from riskline.ingest.console.console import add_console
 from riskline.ingest.edge.limits import Edge, Limits
 from riskline.ingest.fastpath.state import FastPath
 from riskline.ingest.middleware.request_id import AcceptMiddleware, MetricsMiddleware, RequestIdMiddleware, Router, cors

@@ -18,7 +18,7 @@ from riskline.ingest.fastpath.requests import FastPathProtocol
 from riskline.ingest.lifespan import Lifespan, Runs
 from riskline.ingest.long_polls.subscription import Subscription
 from riskline.ingest.services import Services
-from riskline.ingest.store import Operations, open_store
+from riskline.ingest.store import StoreOperations, open_store
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.log import configure_logging, get_logger
 from riskline.shared.model.serving import create_serving
@@ -92,7 +92,7 @@ def background(services: Services, settings: Settings) -> tuple[Runs, ...]:
     )
 
 
-def _deliver_changes(settings: Settings, operations: Operations) -> None:
+def _deliver_changes(settings: Settings, operations: StoreOperations) -> None:
     try:
         PendingChanges(settings.data).deliver(operations.first)
     except OSError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from riskline.ingest.auth.authentication import Authenticator
-from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.background.backlog import Backlog
 from riskline.ingest.background.process_status import ProcessStatus
 from riskline.ingest.background.recent_counts import RecentCounts
@@ -18,7 +18,7 @@ from riskline.ingest.edge.graceful_shutdown import GracefulShutdown
 from riskline.ingest.long_polls.feed_reads import FeedReader
 from riskline.ingest.long_polls.waiters import DecisionWaiters, WaitSlots
 from riskline.ingest.recording.recorder import AnyRecorder, recorder_of
-from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.recording.strict_recorder import StrictRecorder
 from riskline.ingest.store import ApiStore
 from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.domain.transaction import TransactionModel
@@ -43,7 +43,7 @@ class Services:
     serving: Serving
     registry: Registry
     gate: Authenticator
-    limiter: Limiter
+    limiter: RateLimiter
     submitter: Submitter
     recorder: AnyRecorder
     strict: StrictRecorder | None
@@ -85,7 +85,7 @@ class Services:
             serving=serving,
             registry=Registry(settings.models_dir),
             gate=gate,
-            limiter=Limiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes),
+            limiter=RateLimiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes),
             submitter=Submitter(store.intake, ensure_ticket=store.ensure_ticket, queue_full=backlog.queue_full),
             recorder=recorder_of(store.intake, capacity=settings.record_buffer),
             strict=StrictRecorder(store.intake) if settings.record == "strict" else None,

@@ -37,7 +37,7 @@ from riskline.shared.webhooks.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operations:
+class StoreOperations:
     """The store as operators look at it and mend it, now and then, in threads beside the event loop."""
 
     first: SyncRedis
@@ -81,7 +81,7 @@ class ApiStore:
     """What this installation remembers of the store beyond a process."""
     console: ConsoleStore
     search: DecisionSearch
-    operations: Operations
+    operations: StoreOperations
     ensure_ticket: Callable[[], Awaitable[None]]
     """Enqueues a ticket for the scoring workers where there is none."""
     connections: Sequence[Redis] = ()
@@ -125,7 +125,7 @@ def open_store(settings: Settings) -> ApiStore:
         memory=memory_of(settings.data, url),
         console=ConsoleStore(first),
         search=search_of(clients),
-        operations=Operations.over(sync_clients),
+        operations=StoreOperations.over(sync_clients),
         ensure_ticket=partial(_ensure_ticket, queue, Tickets(sync_queue)),
         connections=(*clients, subscriber, queue),
         sync_connections=(*sync_clients, sync_queue),

@@ -11,9 +11,9 @@ from typing import Any
 
 import falcon.asgi
 
-from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.auth.scopes import BY_SESSION, OPEN, Access, access_to
-from riskline.ingest.problems.problem import Problem, forbidden, key_needed
+from riskline.ingest.problems.problem import HttpProblem, forbidden, key_needed
 from riskline.ingest.submission.group_commit import COMMITTED
 from riskline.shared.access.api_keys import ApiKey, Scope, check_distinct, digest_of, found
 from riskline.shared.access.key_file import FileStamp, KeyFile
@@ -220,7 +220,7 @@ def sees_callback(req: falcon.asgi.Request, record: Mapping[str, Any]) -> bool:
 class KeyMiddleware:
     """Refuses who may not call, or not now, before the body is read; leaves the key's name for the log."""
 
-    def __init__(self, gate: Authenticator, limiter: Limiter) -> None:
+    def __init__(self, gate: Authenticator, limiter: RateLimiter) -> None:
         self._gate = gate
         self._limiter = limiter
 
@@ -230,7 +230,7 @@ class KeyMiddleware:
         """Passes the request, or answers 401, 403 or 429.
 
         Raises:
-            Problem: there is no valid key, or it may not do this, or it sends too fast.
+            HttpProblem: there is no valid key, or it may not do this, or it sends too fast.
         """
         access = access_to(req.method, req.uri_template, resource)
         if access is OPEN or access is BY_SESSION:
@@ -260,7 +260,7 @@ class KeyMiddleware:
         if COMMITTED not in req.scope.get("state", {}):
             try:
                 await self._limiter.admit(account)
-            except Problem:
+            except HttpProblem:
                 _close_where_expected(req, resp)
                 raise
 
@@ -274,7 +274,7 @@ class KeyMiddleware:
         """Says how much is left of the rate, and withholds what a client has waited for if its key ended meanwhile.
 
         Raises:
-            Problem: 401.
+            HttpProblem: 401.
         """
         account = req.context.get("account")
         if account is not None:
@@ -288,7 +288,7 @@ def check_still_admitted(req: falcon.asgi.Request, **members: Any) -> None:
     """Sees whether the request's key is still one; `members` are told where it is not.
 
     Raises:
-        Problem: 401.
+        HttpProblem: 401.
     """
     still_admitted = getattr(req.context, "still_admitted", None)
     if still_admitted is not None and not still_admitted():

@@ -63,7 +63,7 @@ class HostMiddleware:
         """Looks at `Host`; several come joined by a comma, which no name has.
 
         Raises:
-            Problem: 421.
+            HttpProblem: 421.
         """
         host = req.get_header("Host")
         if not self._hosts.admit(host):

@@ -42,14 +42,14 @@ NOBODY = "-"
 POLICY = '"key"'
 
 
-class Accounts(Protocol):
+class RateAccounts(Protocol):
     """The sum of what all processes' keys have spent; raises StoreUnavailableError where Redis fails."""
 
     async def spend(self, spent: Sequence[Spent]) -> list[float]:
         """Adds what was spent; answers the level of each account."""
 
 
-class Account:
+class RateAccount:
     """The units that a key has spent of its rate, as this process knows them."""
 
     __slots__ = (
@@ -140,14 +140,14 @@ class Account:
         return max(1, ceil((self.level(now) + 1.0 - self.allowed(now)) / self._freed_per_second))
 
 
-class Limiter:
+class RateLimiter:
     """The accounts of the keys that have a rate."""
 
     def __init__(
         self,
         default: Rate | None = None,
         *,
-        accounts: Accounts | None = None,
+        accounts: RateAccounts | None = None,
         sharers: Callable[[], int] = lambda: 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -155,11 +155,11 @@ class Limiter:
         self._accounts = accounts
         self._sharers = sharers
         self.clock = clock
-        self._known: dict[str, Account] = {}
+        self._known: dict[str, RateAccount] = {}
         self._exchange = asyncio.Lock()
         self._is_away = False
 
-    def account(self, key: ApiKey | None) -> Account | None:
+    def account(self, key: ApiKey | None) -> RateAccount | None:
         """The account of a key, or of all who have none; None where there is no rate."""
         rate = self._default if key is None or key.rate is None else key.rate
         if rate is None or rate == UNLIMITED:
@@ -167,16 +167,16 @@ class Limiter:
         name = NOBODY if key is None else key.name
         account = self._known.get(name)
         if account is None:
-            account = self._known[name] = Account(name, rate, now=self.clock(), sharers=self._sharers())
+            account = self._known[name] = RateAccount(name, rate, now=self.clock(), sharers=self._sharers())
         elif account.rate != rate:
             account.change(rate, self._sharers())
         return account
 
-    async def admit(self, account: Account) -> None:
+    async def admit(self, account: RateAccount) -> None:
         """Spends one.
 
         Raises:
-            Problem: 429, there is none.
+            HttpProblem: 429, there is none.
         """
         if account.take(self.clock()):
             return
@@ -187,23 +187,23 @@ class Limiter:
         RATE_LIMITED.labels(account.name).inc()
         raise rate_limited(str(account.rate), account.free_in_seconds(self.clock()))
 
-    async def _ask(self, account: Account) -> None:
+    async def _ask(self, account: RateAccount) -> None:
         """Hears from Redis what others have spent, in the same exchange as all who ask meanwhile."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ASK_SECONDS), self._exchange:
                 if not account.is_fresh(self.clock()):
                     await self._tell([account])
 
-    def spend(self, account: Account | None, units: int) -> None:
+    def spend(self, account: RateAccount | None, units: int) -> None:
         """Counts what a request turned out to have more than one of, whether or not it is there."""
         if account is not None and units:
             account.charge(units, self.clock())
 
-    def check_debt(self, account: Account | None, most: int, **members: Any) -> None:
+    def check_debt(self, account: RateAccount | None, most: int, **members: Any) -> None:
         """Sees that no more was spent beyond the quota than one request may; `members` are told where it was.
 
         Raises:
-            Problem: 429.
+            HttpProblem: 429.
         """
         if account is not None and account.owes(self.clock()) > most:
             RATE_LIMITED.labels(account.name).inc()
@@ -221,7 +221,7 @@ class Limiter:
             async with self._exchange:
                 await self._tell(active)
 
-    async def _tell(self, active: Sequence[Account]) -> None:
+    async def _tell(self, active: Sequence[RateAccount]) -> None:
         if self._accounts is None:
             for account in active:
                 account.told(account.level(self.clock()) - account.untold, self.clock())

@@ -4,7 +4,7 @@ import re
 
 import falcon.asgi
 
-from riskline.ingest.problems.problem import Problem, bad_parameter, body_too_large, not_json_content
+from riskline.ingest.problems.problem import HttpProblem, bad_parameter, body_too_large, not_json_content
 from riskline.ingest.problems.refusals import CUT_OFF
 
 MAX_WAIT_SECONDS = 30.0
@@ -17,7 +17,7 @@ async def read_json_body(req: falcon.asgi.Request, *, max_body_bytes: int) -> by
     """The body, of which no more than the limit is ever held.
 
     Raises:
-        Problem: 415 where it is not declared as JSON, 413 where it is over the limit, 400 where it breaks off.
+        HttpProblem: 415 where it is not declared as JSON, 413 where it is over the limit, 400 where it breaks off.
     """
     content_type = req.content_type
     if content_type != "application/json" and not _is_json(content_type):
@@ -31,7 +31,7 @@ async def read_json_body(req: falcon.asgi.Request, *, max_body_bytes: int) -> by
         body = await _read_within(max_body_bytes, req)
     if req.scope.get("state", {}).get(CUT_OFF):
         # what is here may be a transaction all the same, but not the client's
-        raise Problem("bad-request", "Its body breaks off.")
+        raise HttpProblem("bad-request", "Its body breaks off.")
     return body
 
 
@@ -50,7 +50,7 @@ def explain_wanted(req: falcon.asgi.Request) -> bool:
     """True where `?explain=true` asks for reasons whatever the action.
 
     Raises:
-        Problem: 422 where it is neither true nor false.
+        HttpProblem: 422 where it is neither true nor false.
     """
     if not req.query_string:
         return False
@@ -66,7 +66,7 @@ def wait_parameter_seconds(req: falcon.asgi.Request) -> float:
     """The seconds of `?wait=N`; 0 without it.
 
     Raises:
-        Problem: 422 where it is not a number within its range.
+        HttpProblem: 422 where it is not a number within its range.
     """
     given = req.get_param("wait")
     if given is None:

@@ -13,7 +13,7 @@ import httptools
 from riskline.ingest.edge.closing import SLOW_BYTES, ClosingProtocol
 from riskline.ingest.edge.limits import TICK_SECONDS, TURNED_AWAY_AT_A_TIME
 from riskline.ingest.middleware.request_id import request_id
-from riskline.ingest.problems.problem import Problem
+from riskline.ingest.problems.problem import HttpProblem
 from riskline.ingest.problems.refusals import (
     CUT_OFF,
     GONE,
@@ -78,7 +78,7 @@ class EdgeProtocol(ClosingProtocol):
         if self._ended:
             self.pass_over(len(data))
         elif self._turned_away:
-            self.refuse(Problem("too-many-connections"))
+            self.refuse(HttpProblem("too-many-connections"))
         else:
             super().data_received(data)
 
@@ -113,7 +113,7 @@ class EdgeProtocol(ClosingProtocol):
         self._beside_body = max(0, self._beside_body + size - (1 + BYTES_A_CHUNK) * self._chunked_bytes)
         if self._beside_body > MAX_HEAD_BYTES:
             self.refuse(
-                Problem("bad-request", "Its chunks carry more than the body: extensions or trailers without end.")
+                HttpProblem("bad-request", "Its chunks carry more than the body: extensions or trailers without end.")
             )
 
     def _not_upgraded(self) -> None:
@@ -155,17 +155,17 @@ class EdgeProtocol(ClosingProtocol):
             if name == b"host":
                 if host is not None or not HOST.fullmatch(value):
                     raise RefusedError(
-                        Problem("bad-request", "It must have one header Host, with a name or address and a port.")
+                        HttpProblem("bad-request", "It must have one header Host, with a name or address and a port.")
                     )
                 host = value
             elif name == b"content-length":
                 if len(value) > MAX_LENGTH_DIGITS:
                     raise RefusedError(
-                        Problem("bad-request", f"Its Content-Length has more than {MAX_LENGTH_DIGITS} digits.")
+                        HttpProblem("bad-request", f"Its Content-Length has more than {MAX_LENGTH_DIGITS} digits.")
                     )
                 self._body_left = int(value)
         if host is None and self.parser.get_http_version() != "1.0":
-            raise RefusedError(Problem("bad-request", "It has no header Host."))
+            raise RefusedError(HttpProblem("bad-request", "It has no header Host."))
 
     def is_ours(self) -> bool:
         """True where the request is read on; one that offers another protocol is not.
@@ -175,15 +175,15 @@ class EdgeProtocol(ClosingProtocol):
         """
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise RefusedError(Problem("bad-request", "Its version is not one of HTTP/1.1 and HTTP/1.0."))
+            raise RefusedError(HttpProblem("bad-request", "Its version is not one of HTTP/1.1 and HTTP/1.0."))
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise RefusedError(Problem("bad-request", "CONNECT is for proxies."))
+                raise RefusedError(HttpProblem("bad-request", "CONNECT is for proxies."))
             return False
         if self.expect_100_continue and version == "1.0":
             self.expect_100_continue = False
         elif not self.expect_100_continue and any(name == b"expect" for name, _ in self.headers):
-            raise RefusedError(Problem("expectation-failed"))
+            raise RefusedError(HttpProblem("expectation-failed"))
         return True
 
     def on_headers_complete(self) -> None:
@@ -198,7 +198,7 @@ class EdgeProtocol(ClosingProtocol):
             super().on_headers_complete()
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
             # the last one is uvicorn's where a URI has no path
-            raise RefusedError(Problem("bad-request", UNREADABLE_URI)) from None
+            raise RefusedError(HttpProblem("bad-request", UNREADABLE_URI)) from None
         self.cycle.transport = self._answers
         self._in_head = False
 
@@ -239,7 +239,7 @@ class EdgeProtocol(ClosingProtocol):
         """True where the application already has the request that is arriving, and reads its body."""
         return not (self._between_requests or self._in_head or self._turned_away or self._ended)
 
-    def refuse(self, problem: Problem) -> None:
+    def refuse(self, problem: HttpProblem) -> None:
         """Answers what is arriving, and ends the connection."""
         started = False
         if self.is_read_by_the_app():
@@ -257,7 +257,7 @@ class EdgeProtocol(ClosingProtocol):
             self.drop_held()
             self.transport.abort()
         else:
-            self.refuse(Problem("too-busy"))
+            self.refuse(HttpProblem("too-busy"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -277,12 +277,12 @@ class EdgeProtocol(ClosingProtocol):
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
-    def _too_large(self) -> Problem:
+    def _too_large(self) -> HttpProblem:
         if len(self.url) > MAX_URI_BYTES or not self.headers:
             return uri_too_long(MAX_URI_BYTES)
         return head_too_large(MAX_HEAD_BYTES, MAX_FIELDS)
 
-    def _write(self, problem: Problem) -> None:
+    def _write(self, problem: HttpProblem) -> None:
         path = b"" if self._turned_away else getattr(self, "url", b"").partition(b"?")[0]
         REQUESTS.labels("unknown", "unknown", str(problem.status_code)).inc()
         self.server_state.total_requests += 1

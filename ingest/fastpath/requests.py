@@ -10,11 +10,11 @@ import time
 from functools import partial
 from typing import Any
 
-from riskline.ingest.auth.rate_limits import Account
+from riskline.ingest.auth.rate_limits import RateAccount
 from riskline.ingest.edge.connection import EdgeProtocol
 from riskline.ingest.edge.pieces import HEAD_END
 from riskline.ingest.edge.turns import PIECES_A_TURN
-from riskline.ingest.fastpath.state import STATE, Door, FastPath, Plain, busy
+from riskline.ingest.fastpath.state import STATE, Door, FastPath, FastRequest, busy
 from riskline.ingest.middleware.request_id import request_id
 from riskline.ingest.problems.problem import MEDIA_PROBLEM
 from riskline.ingest.resources.transactions import POLL_AGAIN_SECONDS, location, queued_state
@@ -44,7 +44,7 @@ class FastPathProtocol(EdgeProtocol):
         super().__init__(*args, **kwargs)
         self._fast_path: FastPath = self.app_state[STATE]
         self._head = self._body = b""
-        self._plain: Plain | None = None
+        self._plain: FastRequest | None = None
         self._submitting = self._stopping = self._shedding = False
         self._committed: Answer | None = None
         self._answered_at = 0.0
@@ -128,7 +128,7 @@ class FastPathProtocol(EdgeProtocol):
             if self._committed is not None:
                 self.scope["state"][COMMITTED], self._committed = self._committed, None
 
-    def _plain_request(self, door: Door) -> Plain | None:
+    def _plain_request(self, door: Door) -> FastRequest | None:
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
         if (
@@ -145,7 +145,7 @@ class FastPathProtocol(EdgeProtocol):
             and self._fast_path.hosts.admit(_text(headers.get(b"host")))
             and self._fast_path.gate.admits(_text(headers.get(b"authorization")), door.access)
         ):
-            return Plain(
+            return FastRequest(
                 door,
                 self._body_left,
                 _text(headers.get(b"x-request-id")),
@@ -194,7 +194,7 @@ class FastPathProtocol(EdgeProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def _take(self, plain: Plain, body: bytes, data: bytes) -> bool:
+    def _take(self, plain: FastRequest, body: bytes, data: bytes) -> bool:
         """Answers a request, now or once it is committed; False where it has to go the ordinary way."""
         started = time.perf_counter()
         if not plain.door.queued:
@@ -208,7 +208,7 @@ class FastPathProtocol(EdgeProtocol):
                 return True
         return self._go(plain, body, data, started)
 
-    def _waited(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
+    def _waited(self, plain: FastRequest, body: bytes, data: bytes, started: float) -> None:
         self._submitting = False
         if self.transport.is_closing():
             return
@@ -216,7 +216,7 @@ class FastPathProtocol(EdgeProtocol):
             self.read(data)
         self._after_waiting()
 
-    def _go(self, plain: Plain, body: bytes, data: bytes, started: float) -> bool:
+    def _go(self, plain: FastRequest, body: bytes, data: bytes, started: float) -> bool:
         account = plain.account
         if account is not None and not account.take(self._fast_path.clock()):
             return False
@@ -234,10 +234,10 @@ class FastPathProtocol(EdgeProtocol):
             return False
         return True
 
-    def _rate_lines(self, account: Account) -> bytes:
+    def _rate_lines(self, account: RateAccount) -> bytes:
         return account.lines(self._fast_path.clock())
 
-    def _submit(self, plain: Plain, body: bytes, data: bytes, started: float) -> None:
+    def _submit(self, plain: FastRequest, body: bytes, data: bytes, started: float) -> None:
         identity = request_id(plain.request_id)
         submission = self._fast_path.submission(
             body,
@@ -259,7 +259,7 @@ class FastPathProtocol(EdgeProtocol):
         started: float,
         answer: Answer,
         *,
-        account: Account | None,
+        account: RateAccount | None,
     ) -> None:
         self._submitting = False
         if self.transport.is_closing():
@@ -289,7 +289,7 @@ class FastPathProtocol(EdgeProtocol):
             return
         self.go_on_later()
 
-    def _refuse_decision(self, plain: Plain) -> None:
+    def _refuse_decision(self, plain: FastRequest) -> None:
         """Costs less than the decision would: where a process has more to do than it can, all depends on that."""
         identity = request_id(plain.request_id)
         body, headers = busy(self.root_path)

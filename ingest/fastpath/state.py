@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from riskline.ingest.auth.hosts import AllowedHosts
-from riskline.ingest.auth.rate_limits import Account
+from riskline.ingest.auth.rate_limits import RateAccount
 from riskline.ingest.auth.scopes import ACCESS, Access
-from riskline.ingest.problems.problem import Problem, described, help_link
+from riskline.ingest.problems.problem import HttpProblem, described, help_link
 from riskline.ingest.services import Services
 from riskline.ingest.submission.callback_field import SubmissionParser
 from riskline.ingest.submission.immediate_decisions import ImmediateDecisions
@@ -39,7 +39,7 @@ DOORS = {
 }
 
 
-class Plain(NamedTuple):
+class FastRequest(NamedTuple):
     """A request that may go the fast way, by its head."""
 
     door: Door
@@ -47,7 +47,7 @@ class Plain(NamedTuple):
     request_id: str | None
     traceparent: str | None
     sender: str | None
-    account: Account | None
+    account: RateAccount | None
 
 
 class FastPath:
@@ -82,7 +82,7 @@ class FastPath:
         self.hosts = hosts
         self._limiter = services.limiter
         self.clock = services.limiter.clock
-        self.heads: dict[bytes, Plain] = {}
+        self.heads: dict[bytes, FastRequest] = {}
         # a head that is known was admitted: with other keys each has to be admitted anew
         services.gate.on_change(self.heads.clear)
         services.departure.on_begin(self.close_doors)
@@ -103,12 +103,12 @@ class FastPath:
         self.doors = {}
         self.heads.clear()
 
-    def sender_and_account(self, authorization: str | None) -> tuple[str | None, Account | None]:
+    def sender_and_account(self, authorization: str | None) -> tuple[str | None, RateAccount | None]:
         """The identity of an admitted request's key, and what the request is counted on."""
         key = self.gate.holder(authorization) if self.gate.asks else None
         return None if key is None else key.identity, self._limiter.account(key)
 
-    def learn(self, head: bytes, plain: Plain) -> None:
+    def learn(self, head: bytes, plain: FastRequest) -> None:
         """Keeps what a head says, in the very call that admitted it; only where another request may have the same."""
         if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
             if len(self.heads) >= KNOWN_HEADS:
@@ -130,7 +130,7 @@ class FastPath:
 @cache
 def busy(root_path: str) -> tuple[bytes, bytes]:
     """The body and the headers of the answer that too many requests wait."""
-    problem = Problem("too-busy")
+    problem = HttpProblem("too-busy")
     body = orjson.dumps({**described(problem), "instance": "/score-transaction"})
     headers = {**(dict(problem.headers or {})), "link": help_link(problem.name, root_path=root_path)}
     return body, "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items()).encode()

@@ -9,7 +9,7 @@ from typing import Any
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from riskline.ingest.problems.problem import Problem
+from riskline.ingest.problems.problem import HttpProblem
 from riskline.shared.telemetry.metrics import REQUEST_SECONDS, REQUESTS
 from riskline.shared.telemetry.trace_context import traceparent
 
@@ -112,7 +112,7 @@ class AcceptMiddleware:
         """Looks at the Accept header.
 
         Raises:
-            Problem: 406.
+            HttpProblem: 406.
         """
         if getattr(resource, "answers_json", True) and not req.client_accepts(falcon.MEDIA_JSON):
-            raise Problem("not-acceptable")
+            raise HttpProblem("not-acceptable")

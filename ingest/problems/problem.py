@@ -42,7 +42,7 @@ RETRY_AFTER_SECONDS = 1
 """Redis or a model that is back is noticed within a second; a place in a queue or a connection is free by then."""
 
 
-class Problem(falcon.HTTPError):
+class HttpProblem(falcon.HTTPError):
     """An error answer with a stable type, and the wrong fields where the body had some."""
 
     def __init__(
@@ -67,24 +67,24 @@ class Problem(falcon.HTTPError):
         self.members = dict(members)
 
 
-def key_needed(*, given: bool, **members: Any) -> Problem:
+def key_needed(*, given: bool, **members: Any) -> HttpProblem:
     """401: no key, or one that is not valid; why it is not is nobody's business (challenges as in RFC 6750)."""
     error = ', error="invalid_token"' if given else ""
-    return Problem("key-needed", headers={"WWW-Authenticate": CHALLENGE + error}, members=members)
+    return HttpProblem("key-needed", headers={"WWW-Authenticate": CHALLENGE + error}, members=members)
 
 
-def forbidden(scope: str) -> Problem:
+def forbidden(scope: str) -> HttpProblem:
     """403: the key is valid, and not for this."""
-    return Problem(
+    return HttpProblem(
         "forbidden",
         f"This takes a key with the scope {scope}.",
         headers={"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'},
     )
 
 
-def rate_limited(rate: str, retry_after_seconds: int, **members: Any) -> Problem:
+def rate_limited(rate: str, retry_after_seconds: int, **members: Any) -> HttpProblem:
     """429: the key has sent more than its rate (`violated-policies` as the draft of the RateLimit fields has it)."""
-    return Problem(
+    return HttpProblem(
         "rate-limited",
         f"Its rate is {rate}, in which each row of a batch counts. "
         + ("No more was accepted than is said; " if members else "Nothing was accepted; ")
@@ -94,23 +94,23 @@ def rate_limited(rate: str, retry_after_seconds: int, **members: Any) -> Problem
     )
 
 
-def body_too_large(max_body_bytes: int) -> Problem:
+def body_too_large(max_body_bytes: int) -> HttpProblem:
     """413: the body is over the limit."""
-    return Problem("body-too-large", f"A body may have up to {max_body_bytes} bytes.")
+    return HttpProblem("body-too-large", f"A body may have up to {max_body_bytes} bytes.")
 
 
-def not_json_content(content_type: str | None, wanted: str = "application/json") -> Problem:
+def not_json_content(content_type: str | None, wanted: str = "application/json") -> HttpProblem:
     """415: the body is declared as something else than JSON."""
     given = "none" if content_type is None else "another one"
-    return Problem("unsupported-media-type", f"Send the header Content-Type: {wanted}; the request had {given}.")
+    return HttpProblem("unsupported-media-type", f"Send the header Content-Type: {wanted}; the request had {given}.")
 
 
-def bad_parameter(name: str, rule: str) -> Problem:
+def bad_parameter(name: str, rule: str) -> HttpProblem:
     """422: a query parameter has a wrong value."""
-    return Problem("invalid-parameter", f"The query parameter {name} must be {rule}.")
+    return HttpProblem("invalid-parameter", f"The query parameter {name} must be {rule}.")
 
 
-def invalid_transaction(error: ValidationError, about: Mapping[str, str] = NOTHING) -> Problem:
+def invalid_transaction(error: ValidationError, about: Mapping[str, str] = NOTHING) -> HttpProblem:
     """400 where the body is not JSON; 422 with each wrong field; 500 where the team's own class has a mistake.
 
     The log says what that raised and in which line, never with what message: that may have values; `about` is the ids
@@ -120,13 +120,13 @@ def invalid_transaction(error: ValidationError, about: Mapping[str, str] = NOTHI
         CLASS_ERRORS.inc()
         for each in raised:
             log.error("the transaction class raised", **about, error=type(each).__name__, at=where(each))
-        return Problem("class-raised")
+        return HttpProblem("class-raised")
     if is_not_json(error):
         reason = first_errors(error)[0]["msg"].removeprefix("Invalid JSON: ")
-        return Problem("not-json", f"The body cannot be read as JSON: {reason}.")
+        return HttpProblem("not-json", f"The body cannot be read as JSON: {reason}.")
     errors = wrong_fields(error)
     count = f"More than {MOST_LISTED}" if len(errors) > MOST_LISTED else str(len(errors))
-    return Problem(
+    return HttpProblem(
         "invalid-transaction",
         f"{count} fields are not as they must be; see errors."
         if len(errors) > 1
@@ -146,7 +146,7 @@ def _reason(error: falcon.HTTPError) -> str:
 
 def _name(error: falcon.HTTPError) -> str:
     """The last part of the error's type; of one of Falcon's own, its status in words."""
-    return error.name if isinstance(error, Problem) else _reason(error).lower().replace(" ", "-")
+    return error.name if isinstance(error, HttpProblem) else _reason(error).lower().replace(" ", "-")
 
 
 def described(error: falcon.HTTPError) -> dict[str, Any]:
@@ -154,11 +154,11 @@ def described(error: falcon.HTTPError) -> dict[str, Any]:
     reason, name = _reason(error), _name(error)
     problem: dict[str, Any] = {
         "type": TYPE_PREFIX + name,
-        "title": error.title if isinstance(error, Problem) else reason,
+        "title": error.title if isinstance(error, HttpProblem) else reason,
         "status": error.status_code,
         "detail": error.description or (GENERIC[name].text if name in GENERIC else reason),
     }
-    if isinstance(error, Problem):
+    if isinstance(error, HttpProblem):
         if error.errors is not None:
             problem["errors"] = error.errors
         problem |= error.members
@@ -187,24 +187,24 @@ SOME_NOT_KNOWN = (
 )
 
 
-def queue_full(detail: str, retry_after_seconds: int, **members: Any) -> Problem:
+def queue_full(detail: str, retry_after_seconds: int, **members: Any) -> HttpProblem:
     """503: more transactions wait for a decision than may."""
-    return Problem("queue-full", detail, headers={"Retry-After": str(retry_after_seconds)}, members=members)
+    return HttpProblem("queue-full", detail, headers={"Retry-After": str(retry_after_seconds)}, members=members)
 
 
-def too_many_rows(max_rows: int, **members: Any) -> Problem:
+def too_many_rows(max_rows: int, **members: Any) -> HttpProblem:
     """413: a batch has more rows than one may have; those before were taken as they came."""
-    return Problem(
+    return HttpProblem(
         "too-many-rows",
         f"A batch may have up to {max_rows} rows; those beyond were not read. Send them as another batch.",
         members=members,
     )
 
 
-def undescribed(problem: Problem) -> Problem:
+def undescribed(problem: HttpProblem) -> HttpProblem:
     """The same kind of problem without its details: those of a batch with too much that is wrong."""
     detail = "More is wrong with this batch than is described; send this row by itself to learn what."
-    return Problem(problem.name, detail)
+    return HttpProblem(problem.name, detail)
 
 
 async def _on_validation_error(req: falcon.asgi.Request, _resp: Any, error: ValidationError, _params: Any) -> None:
@@ -215,8 +215,8 @@ async def _on_store_unavailable(
     req: falcon.asgi.Request, _resp: Any, error: StoreUnavailableError, _params: Any
 ) -> None:
     if req.method in READING or isinstance(error, UnreadableStateError):
-        raise Problem("store-unavailable", NOT_READ)
-    raise Problem("store-unavailable", NOT_KNOWN if isinstance(error, OutcomeUnknownError) else REFUSED)
+        raise HttpProblem("store-unavailable", NOT_READ)
+    raise HttpProblem("store-unavailable", NOT_KNOWN if isinstance(error, OutcomeUnknownError) else REFUSED)
 
 
 async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: Any) -> None:
@@ -224,11 +224,11 @@ async def _on_queue_full(_req: Any, _resp: Any, error: QueueFullError, _params: 
 
 
 async def _on_no_model(_req: Any, _resp: Any, _error: BundleError, _params: Any) -> None:
-    raise Problem("no-model")
+    raise HttpProblem("no-model")
 
 
 async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any) -> None:
-    raise Problem("conflict", str(error))
+    raise HttpProblem("conflict", str(error))
 
 
 def _ids(req: falcon.asgi.Request) -> dict[str, str]:
@@ -245,7 +245,7 @@ async def _on_unexpected(req: falcon.asgi.Request, _resp: Any, error: Exception,
         error=type(error).__name__,
         exc_info=error,
     )
-    raise Problem("internal-error")
+    raise HttpProblem("internal-error")
 
 
 def add_problem_handlers(app: Any) -> None:

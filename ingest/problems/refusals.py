@@ -6,7 +6,7 @@ import falcon
 import httptools
 import orjson
 
-from riskline.ingest.problems.problem import MEDIA_PROBLEM, Problem, described, help_link
+from riskline.ingest.problems.problem import MEDIA_PROBLEM, HttpProblem, described, help_link
 from riskline.shared.log import get_logger
 
 log = get_logger(__name__)
@@ -23,21 +23,21 @@ MAX_INSTANCE_BYTES = 256
 """How much of a path an answer repeats."""
 
 
-def request_timeout(seconds: float) -> Problem:
+def request_timeout(seconds: float) -> HttpProblem:
     """408: the request came too slowly."""
-    return Problem(
+    return HttpProblem(
         "request-timeout", f"A request may take {seconds:g} seconds in which it sends next to nothing. Send it again."
     )
 
 
-def uri_too_long(max_bytes: int) -> Problem:
+def uri_too_long(max_bytes: int) -> HttpProblem:
     """414: the path and its parameters are over the limit."""
-    return Problem("uri-too-long", f"It may have up to {max_bytes} bytes.")
+    return HttpProblem("uri-too-long", f"It may have up to {max_bytes} bytes.")
 
 
-def host_not_allowed(name: str) -> Problem:
+def host_not_allowed(name: str) -> HttpProblem:
     """421: the request was sent to a name that is not known to be this service's."""
-    return Problem(
+    return HttpProblem(
         "host-not-allowed",
         "It asks for no API key, so it answers to addresses, to localhost, and to the names in "
         "RISKLINE_ALLOWED_HOSTS: else a page of another site could call it from a browser. "
@@ -45,38 +45,38 @@ def host_not_allowed(name: str) -> Problem:
     )
 
 
-def head_too_large(max_bytes: int, max_fields: int) -> Problem:
+def head_too_large(max_bytes: int, max_fields: int) -> HttpProblem:
     """431: the headers are over the limit."""
-    return Problem("head-too-large", f"They may be {max_fields} fields and {max_bytes} bytes in all.")
+    return HttpProblem("head-too-large", f"They may be {max_fields} fields and {max_bytes} bytes in all.")
 
 
 class RefusedError(Exception):
     """Raised in a parser's callback, which ends the parsing."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: HttpProblem) -> None:
         super().__init__(problem.name)
         self.problem = problem
 
 
-def why(error: httptools.HttpParserError) -> Problem:
+def why(error: httptools.HttpParserError) -> HttpProblem:
     """The problem of what the parser could not go on with; says nothing of what was sent."""
     raised = error.__context__
     if isinstance(raised, RefusedError):
         return raised.problem
     if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return Problem(
+        return HttpProblem(
             "bad-request", "It begins with no method of HTTP; if this was meant to be HTTPS: this port has none."
         )
     if isinstance(error, httptools.HttpParserInvalidURLError):
-        return Problem("bad-request", UNREADABLE_URI)
+        return HttpProblem("bad-request", UNREADABLE_URI)
     if isinstance(error, httptools.HttpParserCallbackError):
         log.error("a request failed while it was read", exc_info=raised)
-        return Problem("internal-error")
-    return Problem("bad-request", f"The parser says: {error}.")
+        return HttpProblem("internal-error")
+    return HttpProblem("bad-request", f"The parser says: {error}.")
 
 
 def wire_answer(
-    problem: Problem, *, instance: bytes, root_path: str, request_id: str, defaults: list[tuple[bytes, bytes]]
+    problem: HttpProblem, *, instance: bytes, root_path: str, request_id: str, defaults: list[tuple[bytes, bytes]]
 ) -> bytes:
     """The last answer of a connection, as bytes."""
     body = described(problem)

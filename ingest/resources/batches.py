@@ -10,12 +10,12 @@ import falcon.asgi
 import orjson
 
 from riskline.ingest.auth.authentication import check_still_admitted, sender_of
-from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.edge.bodies import explain_wanted
 from riskline.ingest.problems.problem import (
     NO_MORE,
     SOME_NOT_KNOWN,
-    Problem,
+    HttpProblem,
     described,
     not_json_content,
     queue_full,
@@ -54,7 +54,7 @@ class BatchesResource:
         states: TransactionResource,
         max_row_bytes: int,
         max_rows: int,
-        limiter: Limiter,
+        limiter: RateLimiter,
     ) -> None:
         self._submissions = submissions
         self._submitter = submitter
@@ -127,7 +127,7 @@ class BatchIntake:
         """Accepts the good rows of a part.
 
         Raises:
-            Problem: there are too many rows, or Redis failed; says how many were accepted.
+            HttpProblem: there are too many rows, or Redis failed; says how many were accepted.
         """
         coming = iter(rows)
         while part := list(islice(coming, ROWS_AT_A_TIME)):
@@ -141,12 +141,12 @@ class BatchIntake:
         self._seen += len(numbered)
         self._spend(max(self._seen, 1) - counted)
         for index, row in numbered:
-            if isinstance(row, Problem):
+            if isinstance(row, HttpProblem):
                 self._refuse(index, row)
         good = [
             (index, self._queueing.submission(row.transaction, callback_url=row.callback_url))
             for index, row in numbered
-            if not isinstance(row, Problem)
+            if not isinstance(row, HttpProblem)
         ]
         answers = await self._submitter.submit_all([submission for _, submission in good])
         is_away = False
@@ -158,7 +158,7 @@ class BatchIntake:
                 own_record(submission, answer)
                 self._known += 1
             except ConflictError as error:
-                self._refuse(index, Problem("conflict", str(error)))
+                self._refuse(index, HttpProblem("conflict", str(error)))
             except QueueFullError as error:
                 self._retry_after_seconds = error.retry_after_seconds
                 self._refuse(index, queue_full(str(error), error.retry_after_seconds))
@@ -167,7 +167,7 @@ class BatchIntake:
                 self._unknown += isinstance(error, OutcomeUnknownError)
         if is_away:
             members = {**self.taken(), "unknown": self._unknown}
-            raise Problem("store-unavailable", SOME_NOT_KNOWN if self._unknown else NO_MORE, members=members)
+            raise HttpProblem("store-unavailable", SOME_NOT_KNOWN if self._unknown else NO_MORE, members=members)
         # a part of bad rows commits nothing, and would go on without a pause
         await asyncio.sleep(0)
         if len(rows) > room:
@@ -177,7 +177,7 @@ class BatchIntake:
         """The numbers of rows that are safe in the queue."""
         return {"accepted": self._accepted, "known": self._known}
 
-    def _refuse(self, index: int, problem: Problem) -> None:
+    def _refuse(self, index: int, problem: HttpProblem) -> None:
         self._described_bytes += sum(
             (len(each["pointer"]) + len(each["detail"]) for each in problem.errors or ()),
             start=len(problem.description or ""),
@@ -191,13 +191,13 @@ class BatchIntake:
         """The body of the answer.
 
         Raises:
-            Problem: no row was accepted.
+            HttpProblem: no row was accepted.
         """
         refused = [orjson.Fragment(row) for _, row in sorted(self._refused)]
         if self._accepted + self._known == 0:
             if not refused:
-                raise Problem("empty-batch")
+                raise HttpProblem("empty-batch")
             if self._refused_for == {"queue-full"}:
                 raise queue_full("As many transactions wait as may; see rows.", self._retry_after_seconds, rows=refused)
-            raise Problem("no-row-accepted", members={"rows": refused})
+            raise HttpProblem("no-row-accepted", members={"rows": refused})
         return {"accepted": self._accepted, "known": self._known, "refused": len(refused), "rows": refused}

@@ -6,7 +6,7 @@ import falcon.asgi
 
 from riskline.ingest.edge.bodies import wait_parameter_seconds
 from riskline.ingest.long_polls.feed_reads import FeedReader
-from riskline.ingest.problems.problem import Problem, bad_parameter
+from riskline.ingest.problems.problem import HttpProblem, bad_parameter
 from riskline.shared.store.feed import MAX_PAGE, FeedPosition
 
 NO_PLACE_SECONDS = 1
@@ -32,7 +32,7 @@ class DecisionsResource:
         after = _after_parameter(req, self._feed.parse)
         page = await self._feed.page(after, limit=_limit_parameter(req), wait_seconds=wait_seconds)
         if page is None:
-            raise Problem("cursor-expired")
+            raise HttpProblem("cursor-expired")
         if wait_seconds and not page.decisions and self._feed.places.full:
             resp.set_header("Retry-After", str(NO_PLACE_SECONDS))
         resp.data = page.json

@@ -4,9 +4,9 @@ import falcon.asgi
 
 from riskline.ingest.edge.bodies import explain_wanted, read_json_body
 from riskline.ingest.edge.turns import Turns
-from riskline.ingest.problems.problem import Problem
+from riskline.ingest.problems.problem import HttpProblem
 from riskline.ingest.recording.backpressure import Backpressure
-from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.recording.strict_recorder import StrictRecorder
 from riskline.ingest.submission.immediate_decisions import ImmediateDecisions
 
 
@@ -33,7 +33,7 @@ class ScoreResource:
         body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
         explain = explain_wanted(req)
         if self._turns.full:
-            raise Problem("too-busy")
+            raise HttpProblem("too-busy")
         if self._strict is None:
             await self._pressure.low()
             resp.data = self._decisions.decide(body, explain=explain)

@@ -9,7 +9,7 @@ import orjson
 from riskline.ingest.auth.authentication import sees_callback, sender_of
 from riskline.ingest.edge.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
 from riskline.ingest.long_polls.waiters import DecisionWaiters
-from riskline.ingest.problems.problem import Problem
+from riskline.ingest.problems.problem import HttpProblem
 from riskline.ingest.recording.recorder import AnyRecorder
 from riskline.ingest.submission.callback_field import SubmissionParser
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
@@ -116,9 +116,9 @@ class TransactionResource:
             await self._recorder.flush_of(transaction_id)
             record = await self._waiting.for_decision(transaction_id, timeout_seconds=wait_seconds)
         if record is None:
-            raise Problem("unknown-transaction")
+            raise HttpProblem("unknown-transaction")
         if record["status"] == Status.ERASED:
-            raise Problem("transaction-erased")
+            raise HttpProblem("transaction-erased")
         resp.data = await self.shown(req, transaction_id, record)
         if record["status"] == Status.QUEUED:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
@@ -130,9 +130,9 @@ class TransactionResource:
         outcome = await self._intake.erase(transaction_id, erased_at=utc_now())
         log.info("erasure", transaction_id=transaction_id, outcome=outcome, request_id=req.context.request_id)
         if outcome is Erasure.UNKNOWN:
-            raise Problem("unknown-transaction")
+            raise HttpProblem("unknown-transaction")
         if outcome is Erasure.QUEUED:
-            raise Problem("not-decided-yet")
+            raise HttpProblem("not-decided-yet")
         await self._note_erasure(req, transaction_id)
         resp.status = falcon.HTTP_204
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from riskline.ingest.problems.problem import Problem, body_too_large, invalid_transaction
+from riskline.ingest.problems.problem import HttpProblem, body_too_large, invalid_transaction
 from riskline.ingest.submission.callback_field import SubmissionParser, SubmittedTransaction, is_mentioned
 from riskline.shared.domain.transaction import many
 from riskline.shared.domain.wrong_fields import is_not_json
@@ -24,7 +24,7 @@ BLANKS = b" \t\r\n"
 BRACES_TRIED = 16
 """Braces before the last one that may be inside of a row until more of the body is awaited."""
 
-Row = SubmittedTransaction | Problem
+Row = SubmittedTransaction | HttpProblem
 """What became of a row: a submission, or what is wrong with it."""
 
 
@@ -35,11 +35,11 @@ class RowReader(Protocol):
         """The rows that are complete with this piece, to be read before the next; what is wrong with each is said late.
 
         Raises:
-            Problem: the body cannot go on like this.
+            HttpProblem: the body cannot go on like this.
         """
 
     def end(self) -> Iterable[Row]:
-        """The last rows; raises Problem where the body must not end here."""
+        """The last rows; raises HttpProblem where the body must not end here."""
 
 
 class NdjsonReader:
@@ -181,11 +181,11 @@ def read_row(submissions: SubmissionParser, row: bytes) -> Row:
         return invalid_transaction(error)
     except Exception as error:
         log.exception("a row failed", error=type(error).__name__)
-        return Problem("internal-error")
+        return HttpProblem("internal-error")
 
 
-def _broken(what: str) -> Problem:
-    return Problem(
+def _broken(what: str) -> HttpProblem:
+    return HttpProblem(
         "not-json",
         f"The body cannot be read as a batch: {what}. Rows before it may have been accepted; to send them again "
         "is safe.",

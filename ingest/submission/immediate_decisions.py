@@ -3,7 +3,7 @@
 import orjson
 
 from riskline.ingest.recording.recorder import AnyRecorder
-from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.recording.strict_recorder import StrictRecorder
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.decision import Decision

@@ -10,10 +10,10 @@ from falcon import testing
 
 from riskline.ingest.app import create_app
 from riskline.ingest.auth.authentication import Authenticator
-from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.edge.limits import DEFAULT_LIMITS, Limits
 from riskline.ingest.services import Services
-from riskline.ingest.store import ApiStore, Operations
+from riskline.ingest.store import ApiStore, StoreOperations
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.model.serving import Serving
 from riskline.shared.settings import Settings, load_settings
@@ -49,7 +49,7 @@ class Api:
         allowed_hosts: tuple[str, ...] = ("*",),
         strict: bool = False,
         gate: Authenticator | None = None,
-        limiter: Limiter | None = None,
+        limiter: RateLimiter | None = None,
         settings: Settings | None = None,
         transaction_class: type[TransactionModel] = Transaction,
         tracing: Tracing | None = None,
@@ -111,7 +111,7 @@ class Api:
             memory=None,
             console=ConsoleStore(redis),
             search=search_of([redis]),
-            operations=replace(Operations.over([self.sync_redis]), redis_facts=lambda: SAFE),
+            operations=replace(StoreOperations.over([self.sync_redis]), redis_facts=lambda: SAFE),
             ensure_ticket=self._ensure_ticket,
         )
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from riskline.ingest.console.try_one.fields import fields_of
-from riskline.ingest.console.try_one.inputs import NUMBERS, inputs_of, written
+from riskline.ingest.console.try_one.form_fields import NUMBERS, form_fields_of, written
+from riskline.ingest.console.try_one.schema_fields import fields_of
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import SettingsError
 
@@ -42,7 +42,7 @@ def shown_fields(transaction_class: type[TransactionModel]) -> list[ShownField]:
     """The fields of a class that a filter can name, but the id, which has one of its own."""
     kinds = fields_of(transaction_class)
     found = []
-    for each in inputs_of(transaction_class):
+    for each in form_fields_of(transaction_class):
         choices = tuple((choice, choice) for choice in each.choices)
         if each.kind == "boolean":
             choices = TRUTH

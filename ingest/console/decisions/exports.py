@@ -38,7 +38,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
 
 
-class DecisionsFile(ConsolePage):
+class DecisionsExport(ConsolePage):
     """GET /console/decisions.csv."""
 
     def __init__(

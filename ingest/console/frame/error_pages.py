@@ -6,7 +6,7 @@ from typing import Any
 import falcon.asgi
 
 from riskline.ingest.console.frame.rendering import Renderer
-from riskline.ingest.problems.problem import Problem, described
+from riskline.ingest.problems.problem import HttpProblem, described
 
 WITHOUT_REDIS = (
     "It is away, hangs, or takes no writes. This page is about what is in it, so there is nothing to show; what you "
@@ -24,9 +24,9 @@ def with_pages(otherwise: Serializer, renderer: Renderer) -> Serializer:
             otherwise(req, resp, error)
             return
         problem: dict[str, Any] = described(error)
-        if not isinstance(error, Problem) and error.title not in (None, error.status):
+        if not isinstance(error, HttpProblem) and error.title not in (None, error.status):
             problem["title"] = error.title
-        if isinstance(error, Problem) and error.name == "store-unavailable":
+        if isinstance(error, HttpProblem) and error.name == "store-unavailable":
             problem |= {"title": "Redis does not answer", "detail": WITHOUT_REDIS}
         renderer.page(
             req,

@@ -124,7 +124,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class _Seen:
+class _KnownSession:
     """A session that this process has seen, when that was, and when Redis was last told that it is used."""
 
     session: Session
@@ -139,7 +139,7 @@ class Sessions:
         self._gate = gate
         self._store = store
         self._now = now
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _KnownSession] = {}
 
     @property
     def are_needed(self) -> bool:
@@ -221,7 +221,7 @@ class Sessions:
             self._seen.pop(digest, None)
             return None
         if seen is None:
-            seen = _Seen(Session.restored(kept, token), kept_at=EPOCH, at=now)
+            seen = _KnownSession(Session.restored(kept, token), kept_at=EPOCH, at=now)
             self._seen = {each: found for each, found in self._seen.items() if found.session.until > now}
             self._seen[digest] = seen
         if is_used and now - seen.kept_at > KEEP_AGAIN:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import falcon
 import falcon.asgi
 
-from riskline.ingest.auth.rate_limits import Account
+from riskline.ingest.auth.rate_limits import RateAccount
 from riskline.ingest.console.change_log import ChangeLog
 from riskline.ingest.console.frame.guard import ConsolePage, own_page, read_form, remember
 from riskline.ingest.console.frame.rendering import Renderer
@@ -21,7 +21,7 @@ ATTEMPTS = Rate(quota=10, window_seconds=60)
 KNOWN_ADDRESSES = 10_000
 
 
-class SignIn(ConsolePage):
+class SignInPage(ConsolePage):
     """GET and POST /console/sign-in."""
 
     is_open = True
@@ -33,7 +33,7 @@ class SignIn(ConsolePage):
         self._sessions = sessions
         self._changes = changes
         self._clock = clock
-        self._failures: dict[str, Account] = {}
+        self._failures: dict[str, RateAccount] = {}
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The form; or a session, where the link is good."""
@@ -85,7 +85,7 @@ class SignIn(ConsolePage):
             self._failures = {each: account for each, account in self._failures.items() if account.level(now)}
         if len(self._failures) >= KNOWN_ADDRESSES:
             self._failures.clear()
-        account = self._failures.setdefault(address, Account(address, ATTEMPTS, now=now, sharers=1))
+        account = self._failures.setdefault(address, RateAccount(address, ATTEMPTS, now=now, sharers=1))
         if not account.take(now):
             wait_seconds = account.free_in_seconds(now)
             raise falcon.HTTPTooManyRequests(
@@ -95,7 +95,7 @@ class SignIn(ConsolePage):
             )
 
 
-class SignOut(ConsolePage):
+class SignOutPage(ConsolePage):
     """POST /console/sign-out."""
 
     is_open = True

@@ -41,7 +41,7 @@ class IdMatches(NamedTuple):
     is_whole: bool
 
 
-class FindPage(ConsolePage):
+class IdLookupPage(ConsolePage):
     """GET /console/find."""
 
     def __init__(

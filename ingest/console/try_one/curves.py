@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from riskline.ingest.console.overview.axes import Scale, Tick, short
-from riskline.ingest.console.try_one.inputs import written
+from riskline.ingest.console.try_one.form_fields import written
 from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScores
 from riskline.shared.domain.policy import Action, Thresholds
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from riskline.ingest.console.try_one.inputs import written
+from riskline.ingest.console.try_one.form_fields import written
 from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScores, ValueGrid, Variation
 from riskline.shared.domain.policy import Action
 
@@ -30,7 +30,7 @@ class FieldChange(NamedTuple):
     """To the nearest such value, by the width of the field's usual range."""
 
 
-class _Edge:
+class _Boundary:
     """Two values of a field with others between them: one has an action, the other has not."""
 
     def __init__(self, line: QuantityScores, inside: int, outside: int, action: Action) -> None:
@@ -64,7 +64,7 @@ class _Edge:
         return (self._inside + self._outside) // 2
 
 
-class _Run:
+class _ValueRun:
     """Neighbouring values with one action that is not the transaction's own: from the nearest to the farthest."""
 
     def __init__(self, line: QuantityScores, action: Action, near: int, far: int) -> None:
@@ -73,9 +73,9 @@ class _Run:
         self._action = action
         self._is_above = line.values[near] > line.now
         on = 1 if self._is_above else -1
-        self._near = _Edge(line, near, near - on, action)
+        self._near = _Boundary(line, near, near - on, action)
         # what goes on to the end of the range may go on beyond it
-        self._far = _Edge(line, far, far + on, action) if 0 <= far + on < len(line.values) else None
+        self._far = _Boundary(line, far, far + on, action) if 0 <= far + on < len(line.values) else None
         self.edges = [self._near] if self._far is None else [self._near, self._far]
 
     @property
@@ -114,7 +114,7 @@ def spelled(value: float, digits: int) -> str:
     return plain if abs(value) < LARGE and float(plain.replace(",", "")) == value else str(value)
 
 
-def _runs(line: QuantityScores, action: Action) -> list[_Run]:
+def _runs(line: QuantityScores, action: Action) -> list[_ValueRun]:
     """For each other action the nearest values that have it."""
     actions = [None if outcome is None else outcome.action for outcome in line.outcomes]
     here = line.values.index(line.now)
@@ -125,11 +125,11 @@ def _runs(line: QuantityScores, action: Action) -> list[_Run]:
         on = 1 if near > here else -1
         while 0 <= far + on < len(actions) and actions[far + on] is other:
             far += on
-        runs.append(_Run(line, other, near, far))
+        runs.append(_ValueRun(line, other, near, far))
     return runs
 
 
-def _refine(variation: Variation, edges: list[_Edge]) -> None:
+def _refine(variation: Variation, edges: list[_Boundary]) -> None:
     """Halves what is between, of all edges at once, until each has its neighbour beside it."""
     while halves := [(edge, middle) for edge in edges if (middle := edge.middle) is not None]:
         outcomes = variation.outcomes([(edge.name, middle) for edge, middle in halves])
@@ -137,7 +137,7 @@ def _refine(variation: Variation, edges: list[_Edge]) -> None:
             edge.narrow(has_action=outcome is not None and outcome.action is edge.action)
 
 
-def _of_line(line: QuantityScores, runs: list[_Run]) -> FieldChange:
+def _of_line(line: QuantityScores, runs: list[_ValueRun]) -> FieldChange:
     runs = sorted(runs, key=lambda run: run.distance)
     now = spelled(line.now, line.steps.digits)
     return FieldChange(line.field.name, now, [run.turn for run in runs], runs[0].distance)

@@ -12,7 +12,7 @@ from riskline.ingest.console.frame.guard import ConsolePage, parameters, read_fo
 from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.transaction.score_sum import score_sum
 from riskline.ingest.console.try_one.curves import picture_of
-from riskline.ingest.console.try_one.inputs import Input, inputs_of, row_of
+from riskline.ingest.console.try_one.form_fields import FormField, form_fields_of, row_of
 from riskline.ingest.console.try_one.nearest_change import changes_of
 from riskline.ingest.console.try_one.variation import Variation
 from riskline.ingest.problems.problem import invalid_transaction
@@ -34,7 +34,7 @@ class TryPage(ConsolePage):
         self._renderer = renderer
         self._serving = serving
         self._class = transaction_class
-        self._inputs = inputs_of(transaction_class)
+        self._inputs = form_fields_of(transaction_class)
         self._unfilled = [each.name for each in self._inputs if _is_unfilled(each)]
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -86,7 +86,7 @@ class TryPage(ConsolePage):
         }
 
 
-def result_of(transaction: TransactionModel, inputs: list[Input], model: ServedModel) -> dict[str, Any]:
+def result_of(transaction: TransactionModel, inputs: list[FormField], model: ServedModel) -> dict[str, Any]:
     """A transaction's decision, how it came about, what would change it, and the pictures of that."""
     decision = decide(transaction, model, scored_at=utc_now(), explain=True)
     reasons = decision.reasons or ()
@@ -102,5 +102,5 @@ def result_of(transaction: TransactionModel, inputs: list[Input], model: ServedM
     }
 
 
-def _is_unfilled(field: Input) -> bool:
+def _is_unfilled(field: FormField) -> bool:
     return field.is_needed and not field.may_be_null and not field.example

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from riskline.ingest.console.try_one.inputs import NUMBERS, Input, value_of
+from riskline.ingest.console.try_one.form_fields import NUMBERS, FormField, value_of
 from riskline.shared.domain.assessment import Assessment, assess
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.serving import ServedModel
@@ -62,7 +62,7 @@ class ValueGrid(NamedTuple):
 class QuantityScores(NamedTuple):
     """Values of a quantity from the least to the most, and the outcome with each; None where the class refuses it."""
 
-    field: Input
+    field: FormField
     now: float
     values: tuple[float, ...]
     outcomes: tuple[Assessment | None, ...]
@@ -73,7 +73,7 @@ class QuantityScores(NamedTuple):
 class ChoiceScores(NamedTuple):
     """Values of what is no quantity, and the outcome with each; `now` is None where it is left out."""
 
-    field: Input
+    field: FormField
     now: Any
     values: tuple[Any, ...]
     outcomes: tuple[Assessment | None, ...]
@@ -82,7 +82,7 @@ class ChoiceScores(NamedTuple):
 class Variation:
     """A transaction's fields, each varied by itself."""
 
-    def __init__(self, transaction: TransactionModel, inputs: Sequence[Input], model: ServedModel) -> None:
+    def __init__(self, transaction: TransactionModel, inputs: Sequence[FormField], model: ServedModel) -> None:
         self._class = type(transaction)
         # with what holds where a field was left out
         self._row = row = from_json(transaction.to_json())
@@ -101,7 +101,7 @@ class Variation:
         shown = {each.field.name for each in self.fields}
         self.left_out = [(each.name, self._why_not(each)) for each in inputs if each.name not in shown]
 
-    def _why_not(self, field: Input) -> str:
+    def _why_not(self, field: FormField) -> str:
         if self._row.get(field.name) is None:
             return "left empty"
         return "no other value is known" if field.kind in NUMBERS or field.choices else "no number, no list of values"
@@ -118,7 +118,7 @@ class Variation:
         except ValidationError:
             return None
 
-    def _line(self, field: Input, points: int) -> QuantityScores:
+    def _line(self, field: FormField, points: int) -> QuantityScores:
         now = self._row[field.name]
         # a Decimal's JSON is a text
         value = now if isinstance(now, int) else float(now)
@@ -131,7 +131,7 @@ class Variation:
         values = sorted({each for count in counts if low <= (each := steps.at(count)) <= high} | {value})
         return QuantityScores(field, value, tuple(values), (), steps, usual)
 
-    def _choices(self, field: Input) -> ChoiceScores:
+    def _choices(self, field: FormField) -> ChoiceScores:
         """All there are to choose from; of a code those that are worth a look."""
         now = self._row.get(field.name)
         values = list(field.values)
@@ -144,7 +144,7 @@ class Variation:
         return ChoiceScores(field, now, tuple(values if now is None or now in values else [*values, now]), ())
 
 
-def _range(field: Input, value: float, usual: tuple[float, float] | None) -> tuple[float, float]:
+def _range(field: FormField, value: float, usual: tuple[float, float] | None) -> tuple[float, float]:
     """The range of nearly all of the model's rows, widened beyond the typed value, within the field's limits."""
     low, high = usual if usual is not None else (field.least, field.most)
     low = min(value, low if low is not None else min(0.0, 2.0 * value))
@@ -156,7 +156,7 @@ def _range(field: Input, value: float, usual: tuple[float, float] | None) -> tup
     return min(value, low), max(value, high)
 
 
-def _steps(field: Input, wide: float) -> ValueGrid:
+def _steps(field: FormField, wide: float) -> ValueGrid:
     whole = field.kind == "integer"
     if field.step is not None:
         return ValueGrid(field.step, are_whole=whole)

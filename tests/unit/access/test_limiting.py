@@ -13,8 +13,8 @@ from prometheus_client import REGISTRY
 
 from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Authenticator
-from riskline.ingest.auth.rate_limits import FRESH_SECONDS, TELL_SECONDS, Account, Limiter
-from riskline.ingest.problems.problem import Problem
+from riskline.ingest.auth.rate_limits import FRESH_SECONDS, TELL_SECONDS, RateAccount, RateLimiter
+from riskline.ingest.problems.problem import HttpProblem
 from riskline.shared.access.api_keys import ApiKey, Scope
 from riskline.shared.access.rate import UNLIMITED, Rate, parse_rate
 from riskline.shared.errors import StoreUnavailableError
@@ -43,7 +43,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def taken(account: Account | None, clock: Clock, tries: int) -> int:
+def taken(account: RateAccount | None, clock: Clock, tries: int) -> int:
     assert account is not None
     return sum(account.take(clock()) for _ in range(tries))
 
@@ -75,7 +75,7 @@ def test_what_is_no_rate_is_refused_with_what_one_is(text: str) -> None:
 
 
 def test_a_quota_may_be_sent_at_once_and_then_as_it_becomes_free(clock: Clock) -> None:
-    account = Limiter(Rate(10, 1), clock=clock).account(None)
+    account = RateLimiter(Rate(10, 1), clock=clock).account(None)
 
     assert taken(account, clock, 20) == 10
     clock.now += 0.35
@@ -85,7 +85,7 @@ def test_a_quota_may_be_sent_at_once_and_then_as_it_becomes_free(clock: Clock) -
 
 
 def test_a_key_has_an_account_of_its_own_and_perhaps_a_rate(clock: Clock) -> None:
-    limiter = Limiter(Rate(2, 1), clock=clock)
+    limiter = RateLimiter(Rate(2, 1), clock=clock)
     keys = {
         name: make(name, [Scope.SCORE], now=NOW, expires_at=None, rate=rate)[1]
         for name, rate in {"a": None, "b": None, "fast": Rate(5, 1), "free": UNLIMITED}.items()
@@ -94,8 +94,8 @@ def test_a_key_has_an_account_of_its_own_and_perhaps_a_rate(clock: Clock) -> Non
     assert [taken(limiter.account(keys[name]), clock, 9) for name in ("a", "b", "fast")] == [2, 2, 5]
     assert limiter.account(keys["free"]) is None
     assert taken(limiter.account(keys["a"]), clock, 9) == 0
-    assert Limiter(clock=clock).account(keys["a"]) is None
-    assert taken(Limiter(clock=clock).account(keys["fast"]), clock, 9) == 5
+    assert RateLimiter(clock=clock).account(keys["a"]) is None
+    assert taken(RateLimiter(clock=clock).account(keys["fast"]), clock, 9) == 5
 
 
 class Process:
@@ -103,7 +103,7 @@ class Process:
 
     def __init__(self, redis: Any, clock: Clock, *, rate: str, sharers: int = 2) -> None:
         self.rates: Any = RedisRates(redis)
-        self.limiter = Limiter(parse_rate(rate), accounts=self.rates, sharers=lambda: sharers, clock=clock)
+        self.limiter = RateLimiter(parse_rate(rate), accounts=self.rates, sharers=lambda: sharers, clock=clock)
         account = self.limiter.account(None)
         assert account is not None
         self.account = account
@@ -178,12 +178,12 @@ async def test_a_key_that_goes_from_process_to_process_has_its_quota_once(
     assert 1000 <= through <= 1100
 
 
-async def admitted(limiter: Limiter, account: Account, tries: int) -> int:
+async def admitted(limiter: RateLimiter, account: RateAccount, tries: int) -> int:
     through = 0
     for _ in range(tries):
         try:
             await limiter.admit(account)
-        except Problem:
+        except HttpProblem:
             continue
         through += 1
     return through
@@ -212,7 +212,7 @@ async def test_a_clock_of_redis_that_was_set_back_locks_nobody_out(
 
 def test_another_rate_of_the_same_key_forgives_nothing(clock: Clock) -> None:
     _, key = make("shop", [Scope.SCORE], now=NOW, expires_at=None, rate=Rate(10, 60))
-    limiter = Limiter(clock=clock)
+    limiter = RateLimiter(clock=clock)
     taken(limiter.account(key), clock, 10)
 
     assert taken(limiter.account(replace(key, rate=Rate(12, 60))), clock, 20) == 2
@@ -299,7 +299,7 @@ async def test_an_account_in_redis_ends_when_all_is_free_again() -> None:
 
 
 def test_clients_are_told_what_is_left(clock: Clock) -> None:
-    client = Api(limiter=Limiter(Rate(3, 60), clock=clock)).client
+    client = Api(limiter=RateLimiter(Rate(3, 60), clock=clock)).client
 
     answers = [client.simulate_post("/score-transaction", json=ROW) for _ in range(4)]
 
@@ -325,7 +325,7 @@ def test_clients_are_told_what_is_left(clock: Clock) -> None:
 
 
 def test_who_waits_as_long_as_told_is_let_through(clock: Clock) -> None:
-    client = Api(limiter=Limiter(Rate(7, 3600), clock=clock)).client
+    client = Api(limiter=RateLimiter(Rate(7, 3600), clock=clock)).client
     for _ in range(30):
         answer = client.simulate_get("/decisions")
         if answer.status_code == 429:
@@ -341,7 +341,7 @@ def test_without_a_rate_nothing_is_said_of_one() -> None:
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/docs", "/openapi.json"])
 def test_what_is_open_has_no_rate(path: str, clock: Clock) -> None:
-    client = Api(limiter=Limiter(Rate(1, 3600), clock=clock)).client
+    client = Api(limiter=RateLimiter(Rate(1, 3600), clock=clock)).client
 
     assert {client.simulate_get(path).status_code for _ in range(3)} == {200}
 
@@ -352,7 +352,7 @@ def keyed() -> tuple[str, ApiKey]:
 
 def test_who_is_refused_for_the_key_spends_nothing(clock: Clock) -> None:
     secret, key = keyed()
-    client = Api(gate=Authenticator(own_keys=(key,)), limiter=Limiter(clock=clock)).client
+    client = Api(gate=Authenticator(own_keys=(key,)), limiter=RateLimiter(clock=clock)).client
     headers = {"Authorization": f"Bearer {secret}"}
 
     for _ in range(5):
@@ -365,7 +365,7 @@ def test_who_is_refused_for_the_key_spends_nothing(clock: Clock) -> None:
 
 
 def test_a_batch_counts_as_its_rows_and_is_taken_whole(clock: Clock) -> None:
-    client = Api(limiter=Limiter(Rate(10, 60), clock=clock)).client
+    client = Api(limiter=RateLimiter(Rate(10, 60), clock=clock)).client
     rows = [transaction_json(transaction_id=f"r-{number}") for number in range(25)]
 
     taken_whole = client.simulate_post("/transactions/batch", json=rows)
@@ -380,7 +380,7 @@ def test_a_batch_counts_as_its_rows_and_is_taken_whole(clock: Clock) -> None:
 
 
 def test_batches_beside_each_other_are_taken_until_one_whole_batch_is_owed(clock: Clock) -> None:
-    limiter = Limiter(Rate(10, 60), clock=clock)
+    limiter = RateLimiter(Rate(10, 60), clock=clock)
     client = Api(limiter=limiter).client
     account = limiter.account(None)
     assert account is not None
@@ -396,12 +396,12 @@ def test_batches_beside_each_other_are_taken_until_one_whole_batch_is_owed(clock
     assert (refused.status_code, refused.json["accepted"], refused.json["known"]) == (429, 0, 0)
 
 
-async def admit_all(_account: Account) -> None:
+async def admit_all(_account: RateAccount) -> None:
     """As if it was there before the others."""
 
 
 def test_an_empty_batch_counts_as_one_request(clock: Clock) -> None:
-    client = Api(limiter=Limiter(Rate(10, 60), clock=clock)).client
+    client = Api(limiter=RateLimiter(Rate(10, 60), clock=clock)).client
 
     assert client.simulate_post("/transactions/batch", json=[]).headers["ratelimit"] == '"key";r=9;t=6'
 
@@ -418,7 +418,7 @@ REQUESTS = {
 async def test_both_ways_count_a_request_once_and_say_the_same(name: str) -> None:
     found = []
     for fast in (True, False):
-        api = Api(limiter=Limiter(Rate(3, 60), clock=Clock()))
+        api = Api(limiter=RateLimiter(Rate(3, 60), clock=Clock()))
         async with serving(api.app) as server:
             wire = server.connect(fast=fast)
             for number in range(5):
@@ -435,7 +435,7 @@ async def test_both_ways_count_a_request_once_and_say_the_same(name: str) -> Non
 
 async def test_a_request_of_a_known_head_is_counted_on_its_keys_account() -> None:
     secret, key = keyed()
-    api = Api(gate=Authenticator(own_keys=(key,)), limiter=Limiter(clock=Clock()))
+    api = Api(gate=Authenticator(own_keys=(key,)), limiter=RateLimiter(clock=Clock()))
     data = request("/score-transaction", orjson.dumps(ROW), f"Authorization: Bearer {secret}")
 
     async with serving(api.app) as server:

@@ -7,7 +7,7 @@ from typing import Any
 import falcon
 import pytest
 
-from riskline.ingest.console.decisions.exports import MAX_EXPORTS, DecisionsFile
+from riskline.ingest.console.decisions.exports import MAX_EXPORTS, DecisionsExport
 from riskline.ingest.console.decisions.filters import Filter
 from riskline.ingest.problems.refusals import GONE
 from riskline.shared.domain.transaction import Transaction
@@ -44,13 +44,13 @@ class Signed:
         return self.good
 
 
-def export(sessions: Any) -> DecisionsFile:
+def export(sessions: Any) -> DecisionsExport:
     search: Any = Parts()
     changes: Any = Notes()
-    return DecisionsFile(search, changes, sessions, Transaction)
+    return DecisionsExport(search, changes, sessions, Transaction)
 
 
-async def asked(file: DecisionsFile, token: str, state: dict[str, bool] | None = None) -> Any:
+async def asked(file: DecisionsExport, token: str, state: dict[str, bool] | None = None) -> Any:
     """The lines that somebody gets who asks for the file."""
     # another object each time, as without keys
     context = SimpleNamespace(session=SimpleNamespace(token=token))

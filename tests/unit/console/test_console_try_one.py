@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from structlog.testing import capture_logs
 
 from riskline.ingest.console.try_one.curves import ScoreBars, ScoreCurve, picture_of, round_values, stairs
-from riskline.ingest.console.try_one.inputs import inputs_of, row_of
+from riskline.ingest.console.try_one.form_fields import form_fields_of, row_of
 from riskline.ingest.console.try_one.nearest_change import changes_of
 from riskline.ingest.console.try_one.try_one import result_of
 from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScores, Variation
@@ -145,7 +145,7 @@ def served(
 
 
 def sentences(model: Any, transaction: TransactionModel) -> list[str]:
-    found = result_of(transaction, inputs_of(type(transaction)), model)
+    found = result_of(transaction, form_fields_of(type(transaction)), model)
     return [
         "; ".join(f"{each.name} {turn.words} (now {each.now}): {turn.action}" for turn in each.turns)
         for each in found["changes"]
@@ -153,13 +153,13 @@ def sentences(model: Any, transaction: TransactionModel) -> list[str]:
 
 
 def example_of(transaction_class: type[TransactionModel], **changes: Any) -> Any:
-    inputs = inputs_of(transaction_class)
+    inputs = form_fields_of(transaction_class)
     row = row_of(inputs, {each.name: each.example for each in inputs})
     return transaction_class.from_row({**row, "transaction_id": "T", **changes})
 
 
 def of(model: Any, transaction: TransactionModel) -> dict[str, QuantityScores | ChoiceScores]:
-    return {each.field.name: each for each in Variation(transaction, inputs_of(type(transaction)), model).fields}
+    return {each.field.name: each for each in Variation(transaction, form_fields_of(type(transaction)), model).fields}
 
 
 # what would change it
@@ -222,7 +222,7 @@ def test_each_value_that_is_told_has_that_action_and_the_one_beside_it_has_not(
             vector = [{**row, name: value}[each] for each in names]
             return model.thresholds.action_for(float(model.score(np.array([vector]))[0]))
 
-        variation = Variation(transaction, inputs_of(Transaction), model)
+        variation = Variation(transaction, form_fields_of(Transaction), model)
         lines = {each.field.name: each for each in variation.fields if isinstance(each, QuantityScores)}
         for change in changes_of(variation, action):
             for turn in change.turns if change.name in lines else []:
@@ -246,7 +246,7 @@ def test_all_fields_take_one_batch_and_a_small_one_for_each_halving() -> None:
     model = Made(lambda row: 0.9 if row["amount"] > 658.12 else 0.1, usual={"amount": (0.0, 1000.0)})
     transaction = a_transaction(amount=880.5)
 
-    result_of(transaction, inputs_of(Transaction), model)
+    result_of(transaction, form_fields_of(Transaction), model)
 
     assert model.batches[0] < 1_500
     assert len(model.batches) < 20
@@ -295,7 +295,7 @@ def test_a_code_of_which_no_other_value_is_known_is_left_out_and_the_page_says_s
 
 def test_of_many_choices_some_are_shown_among_them_the_one_that_it_has() -> None:
     choices = tuple(f"country {number:02}" for number in range(40))
-    field = inputs_of(Own)[0]
+    field = form_fields_of(Own)[0]
     varied = ChoiceScores(field, "country 33", choices, (Assessment(0.25, Action.APPROVE),) * 40)
 
     picture = picture_of(varied, BOTH)
@@ -441,7 +441,7 @@ def test_where_a_field_has_no_example_the_page_says_which_to_fill_in() -> None:
 
 
 def test_the_form_knows_what_a_field_refers_to() -> None:
-    assert [(each.kind, each.range, each.choices) for each in inputs_of(Own)] == [
+    assert [(each.kind, each.range, each.choices) for each in form_fields_of(Own)] == [
         ("number", "above 0", ()),
         ("integer", "", ()),
         ("text", "", ("web", "shop")),
@@ -505,7 +505,7 @@ def test_the_values_of_a_stored_transaction_are_taken_as_another_page_wrote_them
 
 
 def test_what_is_left_empty_is_left_out_and_a_default_holds() -> None:
-    inputs = inputs_of(Everything)
+    inputs = form_fields_of(Everything)
     typed = {each.name: each.example for each in inputs} | {"home": " ", "bonus": ""}
 
     row = row_of(inputs, typed)
@@ -516,7 +516,7 @@ def test_what_is_left_empty_is_left_out_and_a_default_holds() -> None:
 
 
 def test_what_must_be_there_and_may_be_null_is_null_where_it_is_left_empty() -> None:
-    inputs = inputs_of(Own)
+    inputs = form_fields_of(Own)
 
     assert row_of(inputs, {"amount": "1", "hops": "", "channel": "web"}) == {
         "amount": 1,

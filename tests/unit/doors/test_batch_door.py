@@ -8,7 +8,7 @@ import orjson
 import pytest
 from falcon import testing
 
-from riskline.ingest.problems.problem import Problem
+from riskline.ingest.problems.problem import HttpProblem
 from riskline.ingest.resources.batches import MAX_DESCRIBED_BYTES, ROWS_AT_A_TIME
 from riskline.ingest.submission.batch_rows import PART_BYTES, JsonArrayReader, read_row
 from riskline.shared.domain.transaction import Transaction
@@ -234,7 +234,7 @@ def test_a_row_without_an_end_is_refused_before_it_fills_the_memory() -> None:
     reader.feed(b'[{"a": "')
     pieces = iter([b"x" * 10_000] * 1000)
 
-    with pytest.raises(Problem):
+    with pytest.raises(HttpProblem):
         deque(map(reader.feed, pieces))
 
     assert len(list(pieces)) > 980

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import riskline.cli.operate.openapi
 from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Authenticator
-from riskline.ingest.auth.rate_limits import Limiter
+from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.middleware.request_id import Router
 from riskline.ingest.openapi.document import build_openapi
 from riskline.shared.access.api_keys import Scope
@@ -245,7 +245,7 @@ def refusals() -> Iterator[tuple[str, str, Any]]:
             if operation["security"]:
                 for headers in ({}, {"Authorization": f"Bearer {wrong}"}):
                     yield path, method, client.simulate_request(method.upper(), path, headers=headers)
-    limited = Api(limiter=Limiter(parse_rate("1/h"))).client
+    limited = Api(limiter=RateLimiter(parse_rate("1/h"))).client
     limited.simulate_get("/decisions")
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():

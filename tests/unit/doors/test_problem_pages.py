@@ -14,7 +14,7 @@ from riskline import ingest
 from riskline.ingest.middleware.request_id import EXPOSED
 from riskline.ingest.openapi.document import build_openapi
 from riskline.ingest.problems.pages import all_pages
-from riskline.ingest.problems.problem import TYPE_PREFIX, Problem
+from riskline.ingest.problems.problem import TYPE_PREFIX, HttpProblem
 from riskline.ingest.problems.refusals import wire_answer
 from riskline.ingest.problems.types import TYPES
 from riskline.shared.domain.transaction import Transaction
@@ -38,7 +38,9 @@ def calls() -> Iterator[ast.Call]:
 def types_in_the_code() -> dict[str, tuple[int, str]]:
     """Status and title of each type, from the places that make problems."""
     made = [
-        call.args[0] for call in calls() if isinstance(call.func, ast.Name) and call.func.id == "Problem" and call.args
+        call.args[0]
+        for call in calls()
+        if isinstance(call.func, ast.Name) and call.func.id == "HttpProblem" and call.args
     ]
     names = {name.value for name in made if isinstance(name, ast.Constant)}
     return {name: (TYPES[name].status, TYPES[name].title) for name in names}
@@ -113,7 +115,9 @@ def test_every_error_answer_leads_to_the_page_of_its_type(
 
 
 def test_so_does_one_that_is_written_before_there_is_a_request() -> None:
-    answer = wire_answer(Problem("too-many-connections"), instance=b"", root_path="/fraud", request_id="a", defaults=[])
+    answer = wire_answer(
+        HttpProblem("too-many-connections"), instance=b"", root_path="/fraud", request_id="a", defaults=[]
+    )
 
     assert b'\r\nlink: </fraud/docs/problems/too-many-connections>; rel="help"\r\n' in answer
 

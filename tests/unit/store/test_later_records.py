@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from riskline.ingest.recording.strict import StrictRecorder
+from riskline.ingest.recording.strict_recorder import StrictRecorder
 from riskline.shared.domain.assessment import decide
 from riskline.shared.errors import ConflictError
 from riskline.shared.store.memory import MemoryStore

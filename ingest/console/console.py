@@ -6,7 +6,7 @@ from typing import Any
 from riskline.ingest.console.change_log import ChangeLog, ChangesPage
 from riskline.ingest.console.decisions.columns import columns_of, shown_fields
 from riskline.ingest.console.decisions.decisions import DecisionsPage
-from riskline.ingest.console.decisions.exports import DecisionsFile
+from riskline.ingest.console.decisions.exports import DecisionsExport
 from riskline.ingest.console.decisions.neighbours import NewDecisionsPage
 from riskline.ingest.console.failed.failed import FailedPage, RetryPage
 from riskline.ingest.console.failed.kinds import DeadLetters, FailedTransactions, RetryingCallbacks
@@ -14,11 +14,11 @@ from riskline.ingest.console.frame.assets import Assets
 from riskline.ingest.console.frame.error_pages import Serializer, with_pages
 from riskline.ingest.console.frame.guard import Guard
 from riskline.ingest.console.frame.shown_values import ValuesPage
-from riskline.ingest.console.frame.sign_in import SignIn, SignOut
+from riskline.ingest.console.frame.sign_in import SignInPage, SignOutPage
 from riskline.ingest.console.models import ModelsPage, ReportPage, SwitchPage
 from riskline.ingest.console.overview.overview import Overview, OverviewPage
 from riskline.ingest.console.transaction.filtered_search import FilteredSearch
-from riskline.ingest.console.transaction.id_lookup import FindPage, StateListing
+from riskline.ingest.console.transaction.id_lookup import IdLookupPage, StateListing
 from riskline.ingest.console.transaction.transaction import TransactionPage
 from riskline.ingest.console.try_one.try_one import TryPage
 from riskline.ingest.services import Services
@@ -31,8 +31,8 @@ def add_console(app: Any, services: Services, settings: Settings, *, errors: Ser
     app.add_middleware(Guard(sessions))
     app.set_error_serializer(with_pages(errors, renderer))
     app.add_route("/console/static/{name}", Assets())
-    app.add_route("/console/sign-in", SignIn(renderer, sessions, changes, clock=time.perf_counter))
-    app.add_route("/console/sign-out", SignOut(sessions, changes))
+    app.add_route("/console/sign-in", SignInPage(renderer, sessions, changes, clock=time.perf_counter))
+    app.add_route("/console/sign-out", SignOutPage(sessions, changes))
     overview = OverviewPage(renderer, Overview(services))
     app.add_route("/console", overview)
     app.add_route("/console/live", overview, suffix="live")
@@ -60,11 +60,11 @@ def _add_decisions(app: Any, services: Services, settings: Settings, changes: Ch
         StateListing("waiting", store.operations.undecided),
         StateListing("failed", store.operations.failures.listing),
     )
-    export = DecisionsFile(search, changes, services.sessions, services.transaction_class)
+    export = DecisionsExport(search, changes, services.sessions, services.transaction_class)
     app.add_route("/console/decisions", decisions)
     app.add_route("/console/decisions/new", NewDecisionsPage(renderer, search, fields=fields))
     app.add_route("/console/decisions.csv", export)
-    app.add_route("/console/find", FindPage(renderer, search, intake=store.intake, places=places))
+    app.add_route("/console/find", IdLookupPage(renderer, search, intake=store.intake, places=places))
     app.add_route("/console/transactions/{transaction_id}", TransactionPage(services, search, changes))
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json, to_json
 
-from riskline.ingest.console.try_one.fields import fields_of
+from riskline.ingest.console.try_one.schema_fields import fields_of
 from riskline.shared.domain.class_check import of_examples
 from riskline.shared.domain.features import Nominal, first_example, says
 from riskline.shared.domain.transaction import TransactionModel
@@ -18,7 +18,7 @@ LIMITS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "excl
 NUMBERS = ("number", "integer")
 
 
-class Input(NamedTuple):
+class FormField(NamedTuple):
     """A field of the form, by the class's JSON Schema."""
 
     name: str
@@ -56,7 +56,7 @@ class Input(NamedTuple):
         return self.kind in NUMBERS and not self.choices and not self.is_code
 
 
-def inputs_of(transaction_class: type[TransactionModel]) -> list[Input]:
+def form_fields_of(transaction_class: type[TransactionModel]) -> list[FormField]:
     """The fields that are typed in: all but the id."""
     whole = of_examples(transaction_class)
     examples = {} if whole is None else from_json(whole.to_json())
@@ -71,7 +71,7 @@ def inputs_of(transaction_class: type[TransactionModel]) -> list[Input]:
     return found
 
 
-def row_of(inputs: list[Input], typed: Mapping[str, str]) -> dict[str, Any]:
+def row_of(inputs: list[FormField], typed: Mapping[str, str]) -> dict[str, Any]:
     """The typed values as JSON values. The class validates them."""
     row = {each.name: value_of(each, typed[each.name]) for each in inputs if typed[each.name].strip()}
     # which is the only way to leave it out
@@ -79,7 +79,7 @@ def row_of(inputs: list[Input], typed: Mapping[str, str]) -> dict[str, Any]:
     return row | nothing
 
 
-def value_of(field: Input, typed: str) -> Any:
+def value_of(field: FormField, typed: str) -> Any:
     """One value, from a person or as another page wrote it."""
     text = typed.strip()
     if field.kind == "boolean":
@@ -105,13 +105,13 @@ def written(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value).decode()
 
 
-def _input(name: str, about: dict[str, Any], field: FieldInfo, example: Any, *, is_code: bool) -> Input:
+def _input(name: str, about: dict[str, Any], field: FieldInfo, example: Any, *, is_code: bool) -> FormField:
     kinds = about.get("anyOf", ())
     values = tuple(about.get("enum", (about["const"],) if "const" in about else ()))
     kind = about.get("type", "text" if values else "json")
     if kind == "boolean":
         values = (True, False)
-    return Input(
+    return FormField(
         name=name,
         about=about.get("description", ""),
         kind={"string": "text", "array": "json", "object": "json"}.get(kind, kind),
