@@ -78,8 +78,8 @@ def _warned(  # noqa: PLR0917  # as Python calls it
     """Logs a Python warning with its place; its text may contain values, and is logged at DEBUG only."""
     del file, line
     log = get_logger(__name__)
-    log.warning("a warning of Python", warning=category.__name__, at=f"{filename}:{lineno}")
-    log.debug("a warning of Python says", says=str(message))
+    log.warning("Python warning", warning=category.__name__, at=f"{filename}:{lineno}")
+    log.debug("text of a Python warning", says=str(message))
 
 
 def _thread_ended(ended: threading.ExceptHookArgs) -> None:

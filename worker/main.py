@@ -182,5 +182,5 @@ def _work(rq_queue: str, process: Process, duties: Duties) -> None:
     except StoreUnavailableError as error:
         duties.outage.failed(error)
     if not process.stopping.is_set():
-        log.debug("the worker begins anew", pause_seconds=RESTART_SECONDS)
+        log.debug("the worker restarts", pause_seconds=RESTART_SECONDS)
         process.stopping.wait(RESTART_SECONDS)

@@ -107,7 +107,7 @@ def _reasons(error: ValidationError) -> str:
 
 
 def _unfinished(cls: type[TransactionModel]) -> str | None:
-    """Completes a class that names types defined after it; says which there are none of."""
+    """Completes a class that names types defined after it; the error names those that are missing."""
     try:
         cls.model_rebuild()
     except PydanticUndefinedAnnotation as error:

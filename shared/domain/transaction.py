@@ -16,7 +16,7 @@ from riskline.shared.domain.features import Columns, Nominal
 from riskline.shared.domain.wrong_fields import MOST_LISTED
 
 TRANSACTION_ID_PATTERN = r"^(?:\.{0,2}[A-Za-z0-9_~:-]|\.{3})[A-Za-z0-9._~:-]*$"
-"""Not `.` and `..`: in a URL they are the path's own (RFC 3986, 5.2.4), and nobody could ask for such a transaction."""
+"""Not `.` and `..`: URLs resolve them as path segments (RFC 3986, 5.2.4), so such a transaction could not be read."""
 MOST_ID_CHARACTERS = 128
 
 TransactionId = Annotated[

@@ -11,10 +11,10 @@ from riskline.shared.model.description import Description, describe, description
 from riskline.shared.model.untrusted import opened
 
 ACTIVE, PREVIOUS = "active", "previous"
-"""Files with one version each; replaced by a rename, so that nobody reads half a name."""
+"""Files with one version each; replaced by a rename, so that no reader sees half a name."""
 
 REPORT = "report.html"
-"""Beside the files of a bundle: how good it was on labelled rows. It may be made anew; the version stays as it is."""
+"""The evaluation report beside the files of a bundle. It may be replaced; the version stays as it is."""
 
 MAX_REPORT_BYTES = 5_000_000
 

@@ -60,7 +60,7 @@ def opened(file: Path, limit: int) -> BufferedReader:
 
 
 def array_in(file: IO[bytes], kind: type, size: int) -> np.ndarray[Any, Any]:
-    """One row of numbers of an .npy of this size, whose header must fit what is there before anything is made of it.
+    """One row of numbers of an .npy of this size; its header is checked against the size before anything is allocated.
 
     Raises:
         ValueError: it is no such row, or is cut off.
@@ -82,7 +82,7 @@ def array_in(file: IO[bytes], kind: type, size: int) -> np.ndarray[Any, Any]:
 
 
 def arrays_of(file: IO[bytes], kinds: Mapping[str, type], *, most_bytes: int) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz, each one row of numbers of its kind and of at most so many bytes.
+    """The arrays of an .npz, each one row of numbers of its kind, of at most `most_bytes`.
 
     Raises:
         ValueError: it is no such file, or unpacks to far more than trees do.
@@ -127,7 +127,7 @@ def json_of(content: bytes) -> Any:
     """The value of a JSON text, such as can be written again.
 
     Raises:
-        ValueError: it is none, or has more values than any that is written, or deeper ones.
+        ValueError: it is no JSON, or has too many or too deeply nested values.
     """
     if sum(content.count(each) for each in b",[{") > MAX_JSON_VALUES:
         raise ValueError(f"has more than {MAX_JSON_VALUES} values")
@@ -144,5 +144,5 @@ def json_of(content: bytes) -> Any:
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """One line without anything that a terminal would obey, and no longer than that."""
+    """One line without control characters, at most `limit` long."""
     return " ".join("".join(each if each.isprintable() else " " for each in text[: 9 * limit]).split())[:limit]

@@ -16,7 +16,7 @@ class Spent(NamedTuple):
     account: str
     units: float
     per_second: float
-    """The amount that becomes free in a second."""
+    """The units that become free in a second."""
 
 
 class RedisRates:
@@ -27,7 +27,7 @@ class RedisRates:
         self._keys = Keys() if keys is None else keys
 
     async def spend(self, spent: Sequence[Spent]) -> list[float]:
-        """Adds the spent amounts; returns the level of each account over all processes.
+        """Adds the spent units; returns the level of each account over all processes.
 
         Raises:
             StoreUnavailableError: Redis failed.

@@ -6,11 +6,11 @@
 Of one that was erased there are `v`, `status`, `submitted_at`, a `transaction` that is null, and `erased_at`.
 
 A release that changes what `transaction` or `explain` mean raises `v`; the other members stay what they are, so that an
-API of any release says what became of a transaction. A worker decides none of a later release: see `is_later`.
+API of any release can show the state of a transaction. A worker decides none of a later release: see `is_later`.
 
 `explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
 `callback_by`, `decision`, `error` and `replays` are there where they say something. `callback_by` is which API key has
-named the `callback_url`: the others are told its host alone.
+named the `callback_url`: other keys see its host only.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ def decided(record: Record, decision: Decision) -> Outcome:
 
 
 def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
-    """The record of a sound one that cannot be decided, with the reason; of one that cannot be written, what can be.
+    """The record of a transaction that cannot be decided, with the reason; without the parts that cannot be written.
 
     Raises:
         LifecycleError: the record is not one that can fail.
@@ -159,7 +159,7 @@ def failed(transaction_id: str, record: Record, reason: str) -> Outcome:
         callback = callback_of(transaction_id, after, happened_at=utc_now())
         return Outcome(transaction_id, orjson.dumps(after), b"", callback)
     except orjson.JSONEncodeError:
-        # JSON that is nested so deep is read, and not written
+        # JSON nested too deep can be read, and not written
         kept: Record = {name: record[name] for name in ("submitted_at", "replays") if name in record}
         return unreadable(transaction_id, kept, flawed="a member")
 
@@ -190,9 +190,9 @@ def erased(record: Record, *, erased_at: str) -> bytes:
 
 
 def unreadable(transaction_id: str, record: Record, *, flawed: str) -> Outcome:
-    """The record of a transaction that nothing can be made of: failed, with when it was submitted and what it is.
+    """The record of a transaction that cannot be parsed: failed, with its time and transaction where readable.
 
-    What of these cannot be read either, is when it was found so, and null. Whoever wrote it is no door of ours: there
+    Unreadable ones become the present time and null. No door of Riskline wrote such a record: there
     is no callback.
     """
     submitted_at, transaction = record.get("submitted_at"), record.get("transaction")
@@ -204,7 +204,7 @@ def unreadable(transaction_id: str, record: Record, *, flawed: str) -> Outcome:
         "error": f"its record cannot be read ({flawed}): submit the transaction by another id",
     }
     if isinstance(record.get("replays"), int | float):
-        # by which the store tells one try from another
+        # by this time the store tells one try from another
         after["replays"] = record["replays"]
     try:
         return Outcome(transaction_id, orjson.dumps(after), b"")
@@ -236,7 +236,7 @@ def readable(record: bytes | str | None) -> Record | None:
 
 
 def id_of(raw: bytes) -> str:
-    """A transaction's id as Redis has it; bytes that no id of ours has are kept, see `raw_id`."""
+    """A transaction's id from Redis's bytes; malformed bytes are kept, see `raw_id`."""
     return raw.decode(errors="surrogateescape")
 
 

@@ -103,7 +103,7 @@ class Checked(NamedTuple):
 
 def shown_age(seconds: float) -> str:
     """An age for people: `12 s ago`, `1:00:00 ago`, `12 s in the future`."""
-    size = math.ceil(abs(seconds))  # so that what is too old is never told as if it were not
+    size = math.ceil(abs(seconds))  # rounded up, so that a request that is too old never looks younger
     text = f"{size} s" if size <= TOLERANCE_SECONDS else str(timedelta(seconds=size))
     return f"{text} {'ago' if seconds >= 0 else 'in the future'}"
 

@@ -78,7 +78,7 @@ class Deliverer:
                 seconds = await self._turn(takes=active())
             except Exception:
                 # the loop must outlive a bug: nothing else delivers in this process
-                log.exception("a turn failed")
+                log.exception("a delivery turn failed")
                 seconds = LOOK_SECONDS
             await self._until_something(seconds)
         waking.cancel()

@@ -35,7 +35,7 @@ class MeasurementBuffer:
         try:
             self._tallies.add_measured(counts)
         except StoreUnavailableError as error:
-            log.debug("Redis was not told what was measured", problem=str(error))
+            log.debug("the measurements were not published", problem=str(error))
             self.add(counts)
 
 

@@ -69,7 +69,7 @@ class Rounds:
                 self.outage.failed(error)
             except Exception:
                 # the thread must outlive a bug: it recovers lost claims
-                log.exception("a round failed")
+                log.exception("a sweeper round failed")
             self._show_life()
             self._stop.wait(INTERVAL_SECONDS)
 
@@ -78,7 +78,7 @@ class Rounds:
             self._sign()
         except OSError as error:
             # the health check reports it
-            log.debug("the file that shows life could not be touched", problem=error.strerror)
+            log.debug("the alive file could not be touched", problem=error.strerror)
 
 
 class SideBySide(Rounds):
@@ -173,7 +173,7 @@ def _swept(queue: TransactionQueue, worker: str, *, tells_of_none: bool = True) 
     swept = queue.sweep(worker, lease_seconds=LEASE_SECONDS, turn_seconds=TURN_SECONDS)
     for name, held in swept.gone.items():
         if held or tells_of_none:
-            log.warning("a worker is gone; what it held is tried again", worker=name, transactions=held)
+            log.warning("a worker was lost; its claims are retried", worker=name, transactions=held)
     return swept.waiting
 
 

@@ -33,4 +33,4 @@ class TicketsBeside(Tickets):
             except StoreUnavailableError as error:
                 log.debug("no ticket was enqueued; a sweep will", problem=str(error))
             except Exception:
-                log.exception("seeing to a ticket failed")
+                log.exception("enqueueing a ticket failed")

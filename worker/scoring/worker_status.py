@@ -72,7 +72,7 @@ class WorkerStatus:
         try:
             self._processes.announce(news)
         except StoreUnavailableError as error:
-            log.debug("Redis was not told what serves here", problem=str(error))
+            log.debug("the heartbeat was not published", problem=str(error))
         else:
             self._presence.mark_published(news)
 
@@ -84,7 +84,7 @@ class WorkerStatus:
         try:
             self._tallies.add(counts)
         except StoreUnavailableError as error:
-            log.debug("Redis was not told what was decided", problem=str(error))
+            log.debug("the decision counts were not published", problem=str(error))
             with self._lock:
                 self._decided.update(counts)
 
@@ -97,7 +97,7 @@ class WorkerStatus:
             self._paces.add(timed)
         except StoreUnavailableError as error:
             # not retried: durations during an outage of Redis say little
-            log.debug("Redis was not told how long batches took", problem=str(error))
+            log.debug("the batch times were not published", problem=str(error))
 
     def leave(self) -> None:
         """Publishes the rest and removes this process; where Redis fails, its entry expires."""
@@ -107,7 +107,7 @@ class WorkerStatus:
         try:
             self._processes.leave(self._presence.process)
         except StoreUnavailableError as error:
-            log.debug("Redis was not told that this process ends", problem=str(error))
+            log.debug("the end of this process was not published", problem=str(error))
 
 
 def _waited(records: Sequence[Record], decisions: Sequence[Decision]) -> Iterator[float]:

@@ -67,7 +67,7 @@ class Nodes(Inquiry):
         """The slot's present server, or any node that answers.
 
         Raises:
-            redis.exceptions.ConnectionError: none of them knows; says what each answered.
+            redis.exceptions.ConnectionError: no node knows the owner; has each one's answer.
         """
         problems: list[str] = []
         for node in self._nodes:
@@ -91,7 +91,7 @@ class AsyncNodes(Inquiry):
         """The slot's present server, or any node that answers.
 
         Raises:
-            redis.exceptions.ConnectionError: none of them knows; says what each answered.
+            redis.exceptions.ConnectionError: no node knows the owner; has each one's answer.
         """
         problems: list[str] = []
         for node in self._nodes:

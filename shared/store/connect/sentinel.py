@@ -62,7 +62,7 @@ class Sentinels(_Inquiry):
         """The master's present address.
 
         Raises:
-            MasterNotFoundError: none of them knows; says what each answered.
+            MasterNotFoundError: no sentinel knows the master; has each one's answer.
         """
         problems: list[str] = []
         for address in self._addresses:
@@ -87,7 +87,7 @@ class AsyncSentinels(_Inquiry):
         """The master's present address.
 
         Raises:
-            MasterNotFoundError: none of them knows; says what each answered.
+            MasterNotFoundError: no sentinel knows the master; has each one's answer.
         """
         problems: list[str] = []
         for address in self._addresses:

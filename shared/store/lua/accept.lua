@@ -1,8 +1,8 @@
--- accept: makes transactions known, undecided and waiting, each id once.
+-- accept: stores and queues new transactions, each id once.
 -- KEYS: undecided, waiting, totals.  ARGV: record key prefix, queue limit, then id and record by turns.
 -- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has; then, where any
 -- was accepted, how many ever were, and how many of them now.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end

@@ -1,4 +1,4 @@
--- claim: takes waiting transactions for one worker and renews its lease.
+-- claim: claims waiting transactions for one worker and renews its lease.
 -- KEYS: waiting, the worker's own list, workers, suspects, losses, whether a worker was lost of late.
 -- ARGV: record key prefix, worker, how many, lease in ms, how many bytes of records are enough.
 -- Answers id and record by turns (an empty record: it is gone), what the worker already held first. Suspects, which a
@@ -10,7 +10,7 @@ local prefix, worker = ARGV[1], ARGV[2]
 local count, lease, enough = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- a script that has written is not refused for want of memory: a full Redis must be able to drain
+-- a script that has written is not refused for lack of memory: a full Redis must be able to drain
 redis.call('ZREM', workers, worker)
 redis.call('ZADD', workers, now + lease, worker)
 local answer, bytes = {}, 0
@@ -26,7 +26,7 @@ local function take(ids)
   end
 end
 
--- What is no number was lost with once: somebody else has made something of it.
+-- A value that is no number, which another program wrote, counts as one loss.
 local function losses_of(id)
   local number = redis.call('HGET', losses, id)
   return number and math.max(1, math.min(tonumber(number) or 1, 1000))
@@ -60,7 +60,7 @@ if #held > 0 then
     return answer
   end
 end
--- a few at a time, so that large records end it before there are too many of them
+-- a few at a time, so that large records stop the loop early
 while bytes < enough and #answer / 2 < count do
   local more = redis.call('LPOP', waiting, math.min(64, count - #answer / 2))
   if not more or #more == 0 then break end

@@ -1,11 +1,11 @@
--- count: what was ever accepted, decided and so on, and where the undecided are; at one moment, changing nothing.
+-- count: reads the totals, and the places of the undecided transactions; at one moment, changing nothing.
 -- KEYS: totals, undecided, waiting, suspects, workers, failed, feed, pending callbacks, dead callbacks, receiving hosts,
 -- when callbacks were last taken, gates of receiving hosts.
 -- ARGV: claimed key prefix, host key prefix, failures in a row that close a host's gate.
 -- Answers the totals as name and number by turns, then undecided, waiting, suspects, claimed, failed and kept, ever
 -- added to the feed (-1: this Redis does not say), live workers, age of the oldest undecided in ms (-1: there is none),
--- pending and dead callbacks, for how long one has been due and nobody has come for any in ms,
--- receivers that are left alone, and callbacks that wait for them.
+-- pending and dead callbacks, the time one has been due without any being taken in ms,
+-- paused receivers, and callbacks that wait for them.
 local totals, undecided, waiting, suspects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local workers, failed, feed = KEYS[5], KEYS[6], KEYS[7]
 local time = redis.call('TIME')

@@ -1,12 +1,12 @@
--- decide: writes what became of claimed transactions; the first outcome of each wins.
+-- decide: writes the outcomes of claimed transactions; the first outcome of each wins.
 -- KEYS: undecided, the worker's own list, feed, failed, losses, totals, pending callbacks, dead callbacks, receiving
 -- hosts, wake.
--- ARGV: record key prefix, callback key prefix, host key prefix, TTL in s, TTL of what failed in s, feed length, channel,
+-- ARGV: record key prefix, callback key prefix, host key prefix, TTL in s, TTL of failed ones in s, feed length, channel,
 -- wait before the first attempt of a callback in ms, how many outcomes, then id, record and decision of each by turns (an
 -- empty record: there is nothing to write; an empty decision: it failed and is not in the feed), then of those with a
 -- callback their number from 1, receiving host, message id and event by turns.
--- Who waits is told the ids that were decided or, where they are few, their records by id.
--- Answers how many were decided by this call.
+-- Publishes to waiting requests the decided ids or, where they are few, their records by id.
+-- Answers the number of transactions decided by this call.
 local undecided, claimed, feed, failed, losses, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local pending, dead, hosts, wake = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local prefix, callback_prefix, host_prefix = ARGV[1], ARGV[2], ARGV[3]
@@ -25,7 +25,7 @@ else
   for _, id in ipairs(ids) do redis.call('LREM', claimed, 1, id) end
 end
 
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end
@@ -38,8 +38,8 @@ local function content_of(record)
   return read and type(content) == 'table' and content or {}
 end
 
--- Whether an outcome is of an earlier try than the one that is to come: a failure before a replay, or that there was
--- nothing to decide when the id was claimed. Then it has a place in line of its own by now.
+-- True for an outcome of an earlier try than the pending one: a failure before a replay, or that there was
+-- nothing to decide when the id was claimed. The pending try has its own place in the queue.
 local function comes_late(id, record)
   local now = content_of(redis.pcall('GET', prefix .. id))
   if record == '' then return now.status == 'queued' end
@@ -69,7 +69,7 @@ for n, id in ipairs(ids) do
   end
 end
 
--- in the same step, so that a decision and its callback are never one without the other
+-- in the same step, so that neither a decision nor its callback exists without the other
 local announced, due_at, to_host, superseded = 0, {}, {}, 0
 if #ARGV > 9 + 3 * count then
   local time = redis.call('TIME')

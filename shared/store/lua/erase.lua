@@ -1,4 +1,4 @@
--- erase: removes what is kept of a transaction that is decided or has failed; that it was erased is kept instead.
+-- erase: removes a decided or failed transaction's data, and leaves a record that says "erased".
 -- KEYS: feed, feed gaps, failed, pending callbacks, dead callbacks.
 -- ARGV: record key prefix, callback key prefix, host key prefix, id, the new record, its TTL in s, then the ids of the
 -- feed's entries that have its values.

@@ -1,11 +1,11 @@
--- finish: keeps what became of attempts to deliver callbacks.
+-- finish: writes the outcomes of attempts to deliver callbacks.
 -- KEYS: receiving hosts, gates, totals, pending callbacks, dead callbacks.
 -- ARGV: callback key prefix, host key prefix, TTL in s, TTL of the dead in s, failures in a row that close a host's gate,
 -- how long it stays closed in ms, attempts that are kept of a callback, then of each attempt its callback's id, host, message id, claim, the event (deliver, retry, give_up, or leave: it was
 -- not tried), when to try again in ms from now, the attempt (empty: none was made), why it is given up, and what it says
 -- of the host (1: it works, 0: it does not, empty: nothing), by turns.
--- An attempt of a claim that is over by now is kept; what it says of the next one counts only if it was delivered.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- An attempt of an expired claim is recorded; it changes the callback only if it was delivered.
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end
@@ -15,7 +15,7 @@ end
 local hosts, gates, totals, pending, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local callback_prefix, host_prefix, ttl, dead_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local most_failures, closed_for, kept = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
--- a script that has written is not refused for want of memory: a full Redis must be able to drain
+-- a script that has written is not refused for lack of memory: a full Redis must be able to drain
 redis.call('HDEL', gates, '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,10 +1,10 @@
--- leave: gives back what a worker holds that lives, first in line or last, and forgets the worker where it ends.
+-- leave: gives back a live worker's claims, to the front or the end of the queue, and unregisters it where it ends.
 -- KEYS: workers, the worker's own list, waiting, suspects, losses.  ARGV: worker, 1 where it ends, else 0,
--- 1 where what it gives back shall come last, else 0.
--- Answers how many transactions were given back.
+-- 1 where they go to the end of the queue, else 0.
+-- Answers the number of transactions given back.
 local workers, claimed, waiting, suspects, losses = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ids = redis.call('LRANGE', claimed, 0, -1)
--- a script that has written is not refused for want of memory: a full Redis must be able to drain
+-- a script that has written is not refused for lack of memory: a full Redis must be able to drain
 redis.call('DEL', claimed)
 local last = ARGV[3] == '1'
 for i = 1, #ids do

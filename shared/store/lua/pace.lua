@@ -1,7 +1,7 @@
--- pace: adds how long a worker's batches took, by the class of their size; of each class the newer ones count for more.
+-- pace: adds the durations of a worker's batches, by size class; newer batches count for more.
 -- KEYS: paces.  ARGV: batches of a class that are remembered, microseconds that the worker was busy, then size class,
 -- batches, transactions and microseconds by turns.
--- The rare classes keep what they know: at night, when batches are small, it is still known how fast a busy worker is.
+-- Rare classes keep their values: at night, when batches are small, the pace of a busy worker stays known.
 local key, kept = KEYS[1], tonumber(ARGV[1])
 redis.call('HINCRBY', key, 'busy', ARGV[2])
 for i = 3, #ARGV, 4 do

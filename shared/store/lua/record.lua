@@ -1,9 +1,9 @@
--- record: keeps decisions that the synchronous door has made; an id that is known stays as it is.
+-- record: stores synchronous decisions; a known id stays as it is.
 -- KEYS: feed, totals.
 -- ARGV: record key prefix, TTL in s, feed length, 1 where the records of known ids are wanted, else 0, then id, record
 -- and decision by turns.
 -- Answers one string a decision: '' it is new, else the record that the id already has, or '!' where it is not wanted.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end

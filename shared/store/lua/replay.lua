@@ -1,7 +1,7 @@
--- replay: makes failed transactions undecided and waiting again.
+-- replay: queues failed transactions again.
 -- KEYS: undecided, waiting, failed, totals.  ARGV: record key prefix, then id, its record as it was read, and the new one.
 -- Answers for each 1, or 0 where its record is no longer what was read.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end

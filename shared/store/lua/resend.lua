@@ -1,8 +1,8 @@
--- resend: makes callbacks due now, those that were delivered or given up as well.
+-- resend: makes callbacks due now, also delivered and dead ones.
 -- KEYS: receiving hosts, pending callbacks, dead callbacks, totals, wake.
 -- ARGV: callback key prefix, host key prefix, then ids.
 -- Answers for each 1, or 0 where there is no callback.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end

@@ -1,6 +1,7 @@
--- What keys have spent of their rates, told by one API process; what all of them have, as it is now.
--- KEYS: a key's account each (and one that is never there). ARGV, for each: what was spent since it was told last, and what is forgiven in a second.
--- An account is a leaky bucket: "level ms", the level as it was at that time of Redis's clock.
+-- spend: adds what one API process's keys have spent of their rates; answers the present level of each account.
+-- KEYS: a key's account each (and one that is never there).
+-- ARGV, for each: the amount spent since the last call, and the amount that becomes free in a second.
+-- An account is a leaky bucket: "level ms", its level at that time of Redis's clock.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

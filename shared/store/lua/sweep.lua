@@ -1,11 +1,12 @@
--- sweep: renews a worker's lease and, in one worker at a time, gives back what others hold whose lease is over.
+-- sweep: renews a worker's lease and, for one worker at a time, gives back the claims of workers whose lease is over.
 -- KEYS: workers, waiting, suspects, undecided, losses, sweeper, whether a worker was lost of late.
 -- ARGV: claimed key prefix, worker, its lease in ms, how long its turn to sweep lasts in ms, for how long a loss
 -- is of late in s.
--- Answers how many transactions wait (0 where it is another's turn), then each worker that is gone and how many it held.
--- Where nobody has swept for two turns, Redis or the way to it was away, or its clock was set: then the others get half a
--- lease more to show that they live.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- Answers the number of waiting transactions (0 where it is another's turn), then each lost worker and its number of
+-- claims.
+-- Where no worker has swept for two turns, Redis or the way to it was away, or its clock was set: then the others get half
+-- a lease more to renew theirs.
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end
@@ -17,7 +18,7 @@ local undecided, losses, sweeper, lost = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- a script that has written is not refused for want of memory: a full Redis must be able to drain
+-- a script that has written is not refused for lack of memory: a full Redis must be able to drain
 redis.call('ZREM', workers, worker)
 redis.call('ZADD', workers, now + lease, worker)
 local last = redis.call('GET', sweeper)

@@ -1,5 +1,5 @@
 -- take: gives a delivery worker callbacks that are due.
--- KEYS: receiving hosts, gates, when somebody last took, waiting transactions.
+-- KEYS: receiving hosts, gates, time of the last take, waiting transactions.
 -- ARGV: callback key prefix, host key prefix, lease in ms, how many, how many to one host, how many of them a host may
 -- have in any case, how many are kept for that, failures in a row that close a host's gate, how long it stays closed in
 -- ms, for how long a callback is kept behind it in ms, how many transactions may wait before decisions come first, how
@@ -9,7 +9,7 @@
 -- not for ever: those are given out as held.
 -- Answers when the next one is due in ms from now (-1: none is), then of each callback its id, host, message id, event,
 -- step of the schedule, claim, workers lost with it, and 1 if it was held.
--- a field that somebody else made anything of counts from here on: no reason to leave the others half done
+-- a field that another program overwrote counts anew from here: the rest of the script must still run
 local function bump(key, field, by)
   local now = redis.pcall('HINCRBY', key, field, by)
   if type(now) == 'number' then return now end
@@ -21,11 +21,11 @@ local callback_prefix, host_prefix = ARGV[1], ARGV[2]
 local lease, room, each = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local small, reserve = tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_failures, closed_for, hold = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
--- a script that has written is not refused for want of memory: a full Redis must be able to drain
+-- a script that has written is not refused for lack of memory: a full Redis must be able to drain
 redis.call('HDEL', gates, '')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- once a second: each write costs Redis one to disk, and those who decide wait for it, too
+-- once a second: each write costs Redis one to disk, for which scoring workers wait, too
 if now - (tonumber(redis.call('GET', taken_at) or 0) or 0) > 1000 then
   redis.call('SET', taken_at, string.format('%.0f', now), 'EX', 86400)
 end
@@ -104,7 +104,7 @@ local function serve(host, most)
   settle(host)
 end
 
--- each has a few before one has many, and the last places are for those that have few: slow hosts must not have them all
+-- each host gets a few before one gets many, and the last places are for hosts with few: slow hosts must not fill all
 local due = redis.call('ZRANGEBYSCORE', hosts, '-inf', now, 'LIMIT', 0, 64 + hosts_busy)
 for _, host in ipairs(due) do serve(host, math.min(small, each)) end
 room = room - reserve

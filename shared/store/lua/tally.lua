@@ -1,5 +1,5 @@
--- tally: adds what a worker has decided, by model version and action; the counts of the oldest versions go to one that is
--- called `older`, so that no sum ever falls, but for those that it decided with: an old one may serve again.
+-- tally: adds a worker's decisions, by model version and action; the counts of the oldest versions move to one that is
+-- called `older`, so that no sum ever falls; not those of the worker's own versions: an old one may serve again.
 -- KEYS: decided by.  ARGV: versions that are kept, then version, action (or bucket of the probability) and number by
 -- turns.
 local key, kept, serving = KEYS[1], tonumber(ARGV[1]), {}
@@ -15,7 +15,7 @@ for _, field in ipairs(fields) do
     versions[#versions + 1] = version
   end
 end
--- a version's name begins with the time at which it was made
+-- a version's name begins with its time of creation
 table.sort(versions)
 local over = #versions - kept
 for _, version in ipairs(versions) do

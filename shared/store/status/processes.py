@@ -41,12 +41,12 @@ class ProcessState(BaseModel):
     host: str
     pid: int
     version: Annotated[str | None, Field(description="The version that it serves; null where none does.")]
-    since: Annotated[str | None, Field(description="Since when it serves that, in UTC.")]
+    since: Annotated[str | None, Field(description="The time it began to serve that version, in UTC.")]
     wanted: Annotated[str | None, Field(description="The version that it should serve.")]
-    pinned: bool = Field(description="Whether RISKLINE_MODEL_VERSION says which, whatever is active.")
-    problem: Annotated[str | None, Field(description="Why it does not serve the version that it should.")]
-    said_at: Annotated[str | None, Field(description="When it last gave a sign of life, in UTC.")] = None
-    lately: Annotated[RecentWork | None, Field(description="What a worker has done since the sign before.")] = None
+    pinned: bool = Field(description="True where RISKLINE_MODEL_VERSION names the version to serve.")
+    problem: Annotated[str | None, Field(description="The reason that it does not serve the version that it should.")]
+    said_at: Annotated[str | None, Field(description="The time of its last heartbeat, in UTC.")] = None
+    lately: Annotated[RecentWork | None, Field(description="A worker's work since its previous heartbeat.")] = None
 
     @property
     def bare(self) -> "ProcessState":

@@ -112,7 +112,7 @@ def dangers(facts: ServerFacts) -> list[Danger]:
         return [Danger("version", facts.version, "6.2 or later", "Riskline's scripts do not run", remedy)]
     found = [*_of_settings(facts.settings), *_of_role(facts), *_of_replicas(facts), *_of_health(facts)]
     if not facts.info:
-        consequence = "nobody sees that it is too old, a replica, or full"
+        consequence = "it may be too old, a replica, or full without notice"
         found.append(Danger("INFO", None, "allowed", consequence, "allow INFO", Severity.WARN))
     return sorted(found, key=lambda danger: danger.severity is not Severity.FAIL)
 
