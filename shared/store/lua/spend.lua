@@ -1,6 +1,6 @@
 -- spend: adds what one API process's keys have spent of their rates; answers the present level of each account.
 -- KEYS: a key's account each (and one that is never there).
--- ARGV, for each: the amount spent since the last call, and the amount that becomes free in a second.
+-- ARGV, for each: the units spent since the last call, and the units that become free in a second.
 -- An account is a leaky bucket: "level ms", its level at that time of Redis's clock.
 
 local time = redis.call('TIME')
