@@ -49,6 +49,9 @@ KEYS = DOCS / "how-to" / "keys.md"
 CALL = DOCS / "how-to" / "call-the-api.md"
 SIZE = DOCS / "how-to" / "size-an-installation.md"
 REPLAY = DOCS / "how-to" / "replay-failed-transactions.md"
+RESPOND = DOCS / "how-to" / "respond-to-alerts.md"
+MONITOR = DOCS / "how-to" / "monitor.md"
+BACK_UP = DOCS / "how-to" / "back-up-and-restore.md"
 
 RUNNABLE = re.compile(r"^\s*(?:riskline|curl) ", re.MULTILINE)
 ELSEWHERE = re.compile(r"\b(?:make|docker|git|pip) |\briskline (?:up|api|worker)\b")
@@ -181,6 +184,9 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
         EVALUATE,
         SWAP,
         SIZE,
+        RESPOND,
+        MONITOR,
+        BACK_UP,
         ROOT / "README.md",
     ],
     ids=lambda path: path.name,
@@ -192,6 +198,7 @@ def test_every_command_of_the_document_runs_and_redis_holds_no_key_that_is_not_i
     directory.mkdir()
     environment = {**environment, "RISKLINE_DATA": str(running.data)}
     found = runnable_blocks(document)
+    assert found
     if document == TUTORIAL:
         commands = "".join(found)
         doors = ("/score-transaction", "/transactions ", "/transactions/", "Prefer: wait", "riskline score")
