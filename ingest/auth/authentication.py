@@ -206,7 +206,7 @@ def _look_again(file: KeyFile, last: FileStamp | None) -> Found:
 
 
 def sender_of(req: falcon.asgi.Request) -> str | None:
-    """The identity of the key of who sends a request; None where no key is asked for."""
+    """The identity of a request's key; None where no key is asked for."""
     key: ApiKey | None = req.context.get("key")
     return None if key is None else key.identity
 
@@ -218,7 +218,7 @@ def sees_callback(req: falcon.asgi.Request, record: Mapping[str, Any]) -> bool:
 
 
 class KeyMiddleware:
-    """Refuses who may not call, or not now, before the body is read; leaves the key's name for the log."""
+    """Refuses a request without the right or the rate before its body is read; leaves the key's name for the log."""
 
     def __init__(self, gate: Authenticator, limiter: RateLimiter) -> None:
         self._gate = gate
@@ -297,7 +297,7 @@ def check_still_admitted(req: falcon.asgi.Request, **members: Any) -> None:
 
 def _close_where_expected(req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
     if req.get_header("Expect"):
-        # nobody knows whether the body comes all the same
+        # the body may come all the same
         resp.set_header("Connection", "close")
 
 

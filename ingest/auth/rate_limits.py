@@ -37,7 +37,7 @@ ASK_SECONDS = 0.5
 """How long a request waits for an answer of Redis that may let it through."""
 
 NOBODY = "-"
-"""The account of all who call without a key where none is asked for; no key can be called so."""
+"""The account of all requests without a key, where none is asked for. No key can have this name."""
 
 POLICY = '"key"'
 
@@ -98,7 +98,7 @@ class RateAccount:
         return True
 
     def charge(self, units: int, now: float) -> None:
-        """Spends so many, whether or not they are there: a batch is counted once its rows are; -1 gives one back."""
+        """Spends units, even beyond the quota: a batch is counted once its rows are read; -1 gives one back."""
         self._level, self._at = max(0.0, self.level(now) + units), now
         self.untold += units
 
@@ -160,7 +160,7 @@ class RateLimiter:
         self._is_away = False
 
     def account(self, key: ApiKey | None) -> RateAccount | None:
-        """The account of a key, or of all who have none; None where there is no rate."""
+        """The account of a key, or of all requests without one; None where there is no rate."""
         rate = self._default if key is None or key.rate is None else key.rate
         if rate is None or rate == UNLIMITED:
             return None
@@ -188,7 +188,7 @@ class RateLimiter:
         raise rate_limited(str(account.rate), account.free_in_seconds(self.clock()))
 
     async def _ask(self, account: RateAccount) -> None:
-        """Hears from Redis what others have spent, in the same exchange as all who ask meanwhile."""
+        """Reads from Redis the units that others have spent, in one exchange for all requests that ask meanwhile."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ASK_SECONDS), self._exchange:
                 if not account.is_fresh(self.clock()):

@@ -15,7 +15,7 @@ OPEN = Access(())
 """Without a key."""
 
 BY_SESSION = Access(())
-"""The console: its pages ask who is signed in, and send to the sign-in page who is not."""
+"""The console: its pages look for a session, and redirect to the sign-in page without one."""
 
 ADMIN_ONLY = Access((Scope.ADMIN,))
 ANY_KEY = Access(tuple(Scope))
@@ -23,7 +23,7 @@ ANY_KEY = Access(tuple(Scope))
 SCORE = Access((Scope.SCORE,))
 SUBMIT = Access((Scope.SUBMIT,))
 READ = Access((Scope.READ,))
-# who submits has to poll
+# a client that submits has to poll
 READ_STATE = Access((Scope.READ, Scope.SUBMIT))
 
 ACCESS: dict[tuple[str, str], Access] = {

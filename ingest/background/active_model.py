@@ -13,12 +13,12 @@ INTERVAL_SECONDS = 1.0
 
 
 class ActiveModel:
-    """Looks for another active version once a second."""
+    """Checks for another active version once a second."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Checks until cancelled."""
         refresh = partial(asyncio.to_thread, self._serving.refresh)
         await every(INTERVAL_SECONDS, refresh, log=log, failed="following the active model failed")

@@ -30,24 +30,24 @@ log = get_logger(__name__)
 INTERVAL_SECONDS = 1.0
 
 LOOKS = 10
-"""The rate is that of the last so many seconds in which there was always something to decide: long enough to be steady,
+"""The rate is that of the last seconds in which there was always something to decide: long enough to be steady,
 short enough to see workers come and go."""
 
 ROOM = 0.1
-"""The part of the queue that shall be free before refused clients come again: with less they would be refused again."""
+"""The part of the queue that is to be free before refused clients come again: with less they would be refused again."""
 
 LONGEST_SECONDS = 300
-"""The most that a client is told to stay away: workers may have been added since."""
+"""The largest Retry-After: workers may have been added since."""
 
 UNKNOWN_SECONDS = 30
-"""What a client is told where nothing is decided: a worker that is missing has to be started first."""
+"""The Retry-After while nothing is decided: a missing worker has to be started first."""
 
 SOON_SECONDS = 2
-"""What a client is told where workers live and it has not been seen yet how fast they are."""
+"""The Retry-After while workers live and their rate is not yet known."""
 
 
 class Backlog:
-    """The last look at the queue, and what follows from it for a client that finds it full."""
+    """The last read of the queue, and from it the answer to a client that finds the queue full."""
 
     def __init__(
         self, intake: TransactionIntake, *, queue_limit: int, clock: Callable[[], float] = time.monotonic
@@ -73,7 +73,7 @@ class Backlog:
         return None if self._last is None else self._last[1]
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Reads until cancelled."""
         await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at the queue failed", outage=self._missed)
 
     def _missed(self, error: StoreUnavailableError) -> None:
@@ -81,7 +81,7 @@ class Backlog:
         self._outage.failed(error)
 
     async def look(self) -> None:
-        """Counts once.
+        """Reads once.
 
         Raises:
             StoreUnavailableError: Redis failed.

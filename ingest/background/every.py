@@ -1,4 +1,4 @@
-"""The loop of everything that an API process does again and again in the background."""
+"""The loop of an API process's periodic tasks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,9 @@ async def every(
     failed: str,
     outage: Callable[[StoreUnavailableError], None] | None = None,
 ) -> None:
-    """Takes a step, pauses, and so on until cancelled: a step that fails is logged as `failed` and is not the last.
+    """Runs a step every `seconds` until cancelled. A step that fails is logged as `failed`, and the loop goes on.
 
-    `outage` is what an outage of Redis means to the step; without it that is a failure as any other.
+    `outage` handles an outage of Redis; without it an outage is a failure like any other.
     """
     while True:
         try:

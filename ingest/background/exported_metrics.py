@@ -1,4 +1,4 @@
-"""The metrics that are counted in Redis for all processes and restarts together, as of the last look at it.
+"""The metrics that are counted in Redis for all processes and restarts together, as of the last read.
 
 Each API process shows the same numbers: over several APIs take their `max`, never their sum. Where Redis was away at
 the last look none are shown, since what is not known is not 0. Nor are the queue's while a shard of the store was never
@@ -82,7 +82,7 @@ class ExportedMetrics(Collector):
         yield from (*_totals(Counts()), *_decided(Tallied()), *_measured(Measured()), _busy(0.0))
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics with what was seen."""
+        """The metrics as of the last read."""
         counts, decided, measured = self._queue.counts, self._workers.decided, self._workers.measured
         if counts is not None and counts.whole:
             yield from map(self._steady, _totals(counts))

@@ -39,7 +39,7 @@ class WorkerTallies(Protocol):
 
 
 class ProcessStatus:
-    """The last look at all processes; an outage of Redis costs the look and no more: the queue's look tells of it."""
+    """The states of all processes as of the last read. An outage of Redis costs that read; the backlog logs it."""
 
     def __init__(self, presence: Presence, signs: ProcessRegistry, decided: WorkerTallies) -> None:
         self._presence = presence
@@ -47,16 +47,16 @@ class ProcessStatus:
         self._tallies = decided
         self._shown: set[tuple[str, str]] = set()
         self.states: list[ProcessState] | None = None
-        """What they said at the last look; None where there was none, or Redis failed it."""
+        """The states of the last read; None before the first, or where Redis failed."""
         self.api_processes = 1
-        """How many API processes there were when Redis last told."""
+        """The number of API processes as of the last read that did not fail."""
         self.decided: Tallied | None = None
-        """What the workers have decided, as of then."""
+        """The workers' decisions as of the last read."""
         self.measured: Measured | None = None
-        """And measured."""
+        """The workers' measurements as of the last read."""
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Announces and reads until cancelled."""
         failed = "looking at the processes failed"
         await every(INTERVAL_SECONDS, self.look, log=log, failed=failed, outage=self._missed)
 
@@ -64,7 +64,7 @@ class ProcessStatus:
         self.states = self.decided = self.measured = None
 
     async def look(self) -> None:
-        """Tells what there is to tell, and looks once.
+        """Announces this process's state where it has changed, and reads all once.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -81,7 +81,7 @@ class ProcessStatus:
         self.measured = await self._tallies.read_measured()
 
     async def leave(self) -> None:
-        """Says that this process ends; where Redis fails it is forgotten by itself."""
+        """Removes this process's state. Where Redis fails, the state expires by itself."""
         try:
             await self._signs.leave(self._presence.process)
         except StoreUnavailableError as error:
@@ -94,7 +94,7 @@ class ProcessStatus:
             if each.version is not None
             for kind, count in (("api", each.api), ("worker", each.workers))
         }
-        # a version that nobody serves any more is shown once with 0: with several processes nothing can be taken back
+        # a version that no process serves any more is shown once with 0: no series can be removed for all processes
         for labels in self._shown | counts.keys():
             MODEL_PROCESSES.labels(*labels).set(counts.get(labels, 0))
         self._shown = set(counts)

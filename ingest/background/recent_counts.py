@@ -25,12 +25,12 @@ log = get_logger(__name__)
 INTERVAL_SECONDS = 1.0
 
 LOOKS = 61
-"""Of the last minute, one a second."""
+"""Snapshots of the last minute, one a second."""
 
 HOUR_SECONDS = 3600
 
 DOORS = {"/score-transaction": "sync_seconds", "/transactions": "submit_seconds"}
-"""Under which name the time is told that answers of a route took."""
+"""The measure's name for the answer times of a route."""
 
 
 class MinuteSnapshots(Protocol):
@@ -79,11 +79,11 @@ class RecentCounts:
         return self._backlog.counts
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Reads until cancelled."""
         await every(INTERVAL_SECONDS, self.look, log=log, failed="keeping the history failed", outage=_missed)
 
     async def look(self) -> None:
-        """Tells what this process has answered, and keeps what all have.
+        """Adds this process's counts to Redis, and keeps the sums of all processes.
 
         Raises:
             StoreUnavailableError: Redis failed.
@@ -98,7 +98,7 @@ class RecentCounts:
         await self._keep_minute(self.looks[-1])
 
     async def tell(self) -> None:
-        """Tells what this process has answered since it told so last.
+        """Adds to Redis the answers of this process since the last time.
 
         Raises:
             StoreUnavailableError: Redis failed.

@@ -33,17 +33,17 @@ async def redis_info(redis: Redis) -> dict[str, Any]:
 
 
 class RedisWatch:
-    """The look at each shard of the store; an outage costs the look and no more: others tell of it."""
+    """The periodic read of each shard of the store. An outage costs one read; other tasks log it."""
 
     def __init__(self, shards: Sequence[Redis]) -> None:
         self._shards = shards
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Reads until cancelled."""
         await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at Redis failed")
 
     async def look(self) -> None:
-        """Looks once."""
+        """Reads once."""
         infos = []
         try:
             with redis_faults_named():

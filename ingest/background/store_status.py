@@ -24,10 +24,10 @@ log = get_logger(__name__)
 INTERVAL_SECONDS = 5.0
 
 CLOCK_SECONDS = 60.0
-"""How far Redis's clock may be from ours, or jump: machines that are set by NTP differ by less than a second."""
+"""The most that Redis's clock may differ from ours, or jump: machines set by NTP differ by less than 1 s."""
 
 LONGEST_LOOK_SECONDS = 5.0
-"""A process that was stopped in the midst of a look does not know when Redis told the time."""
+"""The longest look whose clock reading counts: a process that was stopped meanwhile cannot date Redis's answer."""
 
 STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME)
 """It is never set, and goes on while the machine sleeps. Without one a jump of this machine's own clock is not seen."""
@@ -59,7 +59,7 @@ class ShardWatch:
         """Our steady clock when Redis's said 0, as of the last look."""
 
     async def look(self) -> None:
-        """Looks once, and notes what was lost.
+        """Checks once, and notes a loss.
 
         Raises:
             StoreUnavailableError: Redis failed; the next look finds it.
@@ -106,7 +106,7 @@ class ShardWatch:
 
 
 class StoreWatch:
-    """The look at each shard; an outage costs the look and no more: others tell of it."""
+    """The periodic check of each shard. An outage costs one check; other tasks log it."""
 
     def __init__(
         self,
@@ -122,18 +122,18 @@ class StoreWatch:
         self._written: dict[str, RememberedShard] = {}
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Checks until cancelled."""
         self.recall()
         await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at the store failed")
 
     def recall(self) -> None:
-        """Takes up what processes before this one knew."""
+        """Reads the state that processes before this one remembered."""
         kept = {} if self._memory is None else self._memory.read()
         for shard in self.shards:
             shard.known = kept.get(shard.identity.shard)
 
     async def look(self) -> None:
-        """Looks once at each shard, at once: none waits for one that hangs."""
+        """Checks all shards at the same time: none waits for one that hangs."""
         answers = await asyncio.gather(*(each.look() for each in self.shards), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, StoreUnavailableError):

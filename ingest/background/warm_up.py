@@ -17,7 +17,7 @@ class WarmUp:
     async def run(self) -> None:
         """Does each step."""
         for step in self._steps:
-            while not await _done(step):  # noqa: ASYNC110  # Redis tells nobody that it is back
+            while not await _done(step):  # noqa: ASYNC110  # Redis does not announce that it is back
                 await asyncio.sleep(AGAIN_SECONDS)
 
 

@@ -17,7 +17,7 @@ log = get_logger(__name__)
 INTERVAL_SECONDS = 1.0
 
 LOOKS = 10
-"""Arrivals are those of the last so many seconds: thousands in one request are no burst, and a burst shows soon."""
+"""Arrivals are averaged over these seconds: thousands in one request are no burst, and a burst shows soon."""
 
 QUEUE = "scoring"
 
@@ -41,11 +41,11 @@ class WorkerNeed:
         self._measurements = measurements
         self._target = target
         self.busy_seconds: float | None = None
-        """What all workers have ever spent on batches, as of the last look; None where Redis failed it."""
+        """The total time of all workers on batches as of the last read, in s; None where Redis failed."""
         self._seen: deque[tuple[float, Counts]] = deque(maxlen=LOOKS + 1)
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Computes until cancelled."""
         failed = "reckoning the workers needed failed"
         await every(INTERVAL_SECONDS, self.look, log=log, failed=failed, outage=self._missed)
 
@@ -55,7 +55,7 @@ class WorkerNeed:
         log.debug("Redis was not asked how fast the workers are", problem=str(error))
 
     async def look(self) -> None:
-        """Reckons once; says nothing before two looks at the queue have told how fast transactions arrive.
+        """Computes once. The metric stays unset until two reads of the queue give the rate of arrivals.
 
         Raises:
             StoreUnavailableError: Redis failed.

@@ -19,7 +19,7 @@ ACTIVATION = "a model to be activated"
 """What is changed where a version is made the active one."""
 
 MOST_CHARACTERS = 400
-"""Of what a change is about: it may have been typed by whoever looks."""
+"""The bound on a change's details, which a viewer may have typed."""
 
 
 class ChangeStore(Protocol):

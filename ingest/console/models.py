@@ -1,4 +1,4 @@
-"""The model versions: their figures, who serves which, and another one made to serve."""
+"""The model versions: their figures, the processes that serve each, and the switch to another one."""
 
 import asyncio
 from typing import Any
@@ -136,7 +136,7 @@ class SwitchPage(ConsolePage):
         self._feature_names = feature_names
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Keeps who wants it, does it, and says what became of it."""
+        """Keeps the change in the log, makes it, and shows the result."""
         form = await read_form(req)
         version, asked_about = form.get("version", ""), form.get("replaces", "")
         about = {"version": version, "replaces": asked_about or "none"}

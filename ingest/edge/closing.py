@@ -10,10 +10,10 @@ from riskline.ingest.edge.limits import TICK_SECONDS
 from riskline.ingest.edge.pieces import PiecesProtocol
 
 MAX_UNREAD_BYTES = 16 * 1024 * 1024
-"""How much of a request is read that nobody wants: most clients look for an answer only once they have sent it all."""
+"""The bytes that are read of a refused request: most clients look for an answer only once they have sent it all."""
 
 SLOW_BYTES = 1000
-"""A second in which fewer come of a request, while we would read more, counts as one in which its client does not send.
+"""The bytes a second below which a client that is being read counts as not sending.
 
 So a large batch may take as long as it needs over any line, and a client that sends a byte now and then may not. The
 same holds for a client that reads its answer."""
@@ -22,7 +22,7 @@ COUNT = struct.Struct("i")
 
 
 class ClosingProtocol(PiecesProtocol):
-    """uvicorn's connection, whose end a client can see, and cannot put off."""
+    """uvicorn's connection, with an end that reaches the client and that the client cannot delay."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,20 +44,20 @@ class ClosingProtocol(PiecesProtocol):
         self.drop_held()
 
     def answered_last(self) -> None:
-        """Ends the connection after an answer that says so."""
+        """Ends the connection after an answer with `Connection: close`."""
         if self._between_requests:
             self.transport.close()
         else:
             self.end()
 
     def pass_over(self, size: int) -> None:
-        """Counts what nobody wants, and lets the client go that sends too much of it."""
+        """Counts the bytes after a refusal, and closes the connection of a client that sends too many."""
         self._unread += size
         if self._unread > MAX_UNREAD_BYTES:
             self.transport.abort()
 
     def let_go_of_the_idle(self, *, ending: bool) -> None:
-        """Lets the client go that does not read, or that does not come to an end; called once a second."""
+        """Closes the connection of a client that does not read, or does not finish; called once a second."""
         unsent = unsent_bytes(self.transport)
         is_stuck = unsent > 0 and 0 < self._unsent < unsent + SLOW_BYTES
         self._unsent = unsent
@@ -67,12 +67,12 @@ class ClosingProtocol(PiecesProtocol):
             self.transport.abort()
 
     def resume_writing(self) -> None:
-        """The client has read most of what waited for it."""
+        """Called when the client has read most of the buffered answers."""
         super().resume_writing()
         self._unsent = 0
 
     def on_response_complete(self) -> None:
-        """An answer is out; after the last there is nothing to go on with."""
+        """Called when an answer is written; after the last one the connection ends."""
         if self._ended:
             self.server_state.total_requests += 1
         else:
@@ -80,7 +80,7 @@ class ClosingProtocol(PiecesProtocol):
 
 
 class AnswerTransport(asyncio.Transport):
-    """The transport that uvicorn answers on, which leaves it to the connection how that ends."""
+    """The transport for uvicorn's answers. The connection itself decides how it closes."""
 
     def __init__(self, connection: ClosingProtocol) -> None:
         super().__init__()

@@ -37,10 +37,10 @@ MAX_FIELDS = 100
 """As gunicorn and Apache have it."""
 
 MAX_LENGTH_DIGITS = 20
-"""Of a Content-Length: as many as the largest number has that a parser takes."""
+"""The most digits of a Content-Length: those of the largest number that the parser takes."""
 
 BYTES_A_CHUNK = 16
-"""What stands around a chunk of a body, at the most, where it is one byte; beyond it are extensions and trailers."""
+"""The most framing of a chunk, in bytes, where its body is one byte. More is extensions and trailers."""
 
 HOST = re.compile(
     rb"(?:\[[0-9A-Za-z:.%_~!$&'()*+,;=-]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
@@ -58,7 +58,7 @@ class EdgeProtocol(ClosingProtocol):
         self._slow_seconds = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client is here; where all places are taken it is told so once it asks for something."""
+        """Called for a new connection. Beyond the limit its first request is refused."""
         super().connection_made(transport)
         self._edge.watch(self.connections)
         beyond = len(self.connections) - self._edge.limits.connections
@@ -73,7 +73,7 @@ class EdgeProtocol(ClosingProtocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request is here, or a request, or several."""
+        """Called with a part of a request, or one or several requests."""
         self._received += len(data)
         if self._ended:
             self.pass_over(len(data))
@@ -129,7 +129,7 @@ class EdgeProtocol(ClosingProtocol):
         self.feed(b"\r\n".join([first, *(b": ".join(line) for line in kept), b"", b""]))
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Called when a request begins."""
         self._between_requests, self._in_head = False, True
         self._body_left = self._beside_body = self._unread = self._received = 0
         self._slow_seconds = 0.0
@@ -137,15 +137,15 @@ class EdgeProtocol(ClosingProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head is here; what comes behind a chunked body is none."""
+        """Called with a field of the head. Trailers of a chunked body are ignored."""
         if self._in_head:
             super().on_header(name, value)
 
     def check_head(self) -> None:
-        """Looks at what every head must have, and may not.
+        """Checks the rules that every head must meet.
 
         Raises:
-            RefusedError: it is too large, or says in no way or in two which host is meant.
+            RefusedError: it is too large, or has no header Host or two.
         """
         headers = self.headers
         if self._head_bytes > MAX_HEAD_BYTES or len(headers) > MAX_FIELDS or len(self.url) > MAX_URI_BYTES:
@@ -187,7 +187,7 @@ class EdgeProtocol(ClosingProtocol):
         return True
 
     def on_headers_complete(self) -> None:
-        """The head is here."""
+        """Called when the head is complete."""
         self.check_head()
         if self.is_ours():
             self.hand_on()
@@ -203,12 +203,12 @@ class EdgeProtocol(ClosingProtocol):
         self._in_head = False
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body is here."""
+        """Called with a part of the body."""
         self._chunked_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is here as a whole."""
+        """Called when the request is complete."""
         if self._in_head:
             return
         self._between_requests = True
@@ -220,7 +220,7 @@ class EdgeProtocol(ClosingProtocol):
                 self.end()
 
     def second_passed(self) -> None:
-        """Ends what comes too slowly, or does not end; called once a second."""
+        """Ends a request that comes too slowly or does not end; called once a second."""
         ending = self._ended or self.is_answered_early()
         self.let_go_of_the_idle(ending=ending)
         if ending or self._between_requests or self._held or self.flow.read_paused:
@@ -240,7 +240,7 @@ class EdgeProtocol(ClosingProtocol):
         return not (self._between_requests or self._in_head or self._turned_away or self._ended)
 
     def refuse(self, problem: HttpProblem) -> None:
-        """Answers what is arriving, and ends the connection."""
+        """Answers the request that is arriving with a problem, and ends the connection."""
         started = False
         if self.is_read_by_the_app():
             started = self.cycle.response_started
@@ -252,7 +252,7 @@ class EdgeProtocol(ClosingProtocol):
         self.end()
 
     def too_much_held(self) -> None:
-        """Lets the client go: the process holds as much as it may."""
+        """Closes the connection: the process holds as many bytes as it may."""
         if self.is_answering():
             self.drop_held()
             self.transport.abort()
@@ -260,7 +260,7 @@ class EdgeProtocol(ClosingProtocol):
             self.refuse(HttpProblem("too-busy"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """Called when the connection is lost."""
         if self.is_read_by_the_app() and self.cycle is not None:
             self._cut_off()
         if self.cycle is not None:
@@ -272,7 +272,7 @@ class EdgeProtocol(ClosingProtocol):
         self._unset_keepalive_if_required()
 
     def _cut_off(self) -> None:
-        """Lets the application know that the body which it reads does not end, but breaks off."""
+        """Tells the application that the body which it reads is cut off."""
         self.cycle.scope["state"][CUT_OFF] = True
         self.cycle.disconnected = True
         self.cycle.message_event.set()

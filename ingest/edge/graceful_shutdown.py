@@ -23,14 +23,14 @@ class GracefulShutdown:
     """Falcon middleware that takes the server's SIGTERM, and passes it on to the server when the time is over."""
 
     def __init__(self, *, seconds: float) -> None:
-        """Of 0 seconds it leaves the signal to the server."""
+        """With 0 seconds the server handles the signal by itself."""
         self.has_begun = False
         self._seconds = seconds
         self._stop: Callable[[int, FrameType | None], Any] | None = None
         self._then: list[Callable[[], None]] = []
 
     def on_begin(self, call: Callable[[], None]) -> None:
-        """Calls this once it begins."""
+        """Registers a call for when the shutdown begins."""
         self._then.append(call)
 
     def begin(self) -> None:
@@ -40,7 +40,7 @@ class GracefulShutdown:
             call()
 
     async def process_startup(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        """Takes the signal, where it is for uvicorn; another server's own way of stopping stays as it is."""
+        """Takes over uvicorn's handler of SIGTERM. Another server's handler stays."""
         if self._seconds == 0 or threading.current_thread() is not threading.main_thread():
             return
         stop: Any = signal.getsignal(signal.SIGTERM)

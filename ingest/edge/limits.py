@@ -12,12 +12,12 @@ from riskline.shared.settings import Settings
 log = get_logger(__name__)
 
 STATE = "edge"
-"""Where the lifespan's state has the Edge, for each connection to find."""
+"""The key of the Edge in the lifespan's state, where each connection finds it."""
 
 TICK_SECONDS = 1.0
 
 TURNED_AWAY_AT_A_TIME = 256
-"""Connections beyond the limit that are told so; any further is closed without a word."""
+"""Connections beyond the limit that get a 503. Any further one is closed without an answer."""
 
 
 OWN_FILES = 256
@@ -41,7 +41,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def allow_files(connections: int) -> None:
-    """Raises this process's limit of open files, as far as it may, to what so many connections need."""
+    """Raises this process's limit of open files, as far as it may, to the number that its connections need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + TURNED_AWAY_AT_A_TIME + OWN_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -66,7 +66,7 @@ class Edge:
         scope.get("state", {})[STATE] = self
 
     def watch(self, connections: set[Any]) -> None:
-        """Looks after these from now on: one timer for all, so that a request costs none."""
+        """Checks these connections once a second: one timer for all, so that a request needs none."""
         self._connections = connections
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)

@@ -18,19 +18,19 @@ from riskline.shared.log import get_logger
 log = get_logger(__name__)
 
 ACCEPTED_A_TURN = 64
-"""Each costs a tenth of a millisecond: a burst of them holds the others up for no longer than a turn does."""
+"""Each costs 0.1 ms: a burst holds other connections up for no longer than a turn does."""
 
 BACKLOG = 2048
-"""Connections that the kernel keeps until they are accepted, as uvicorn has it."""
+"""Connections that the kernel keeps until they are accepted; uvicorn's value."""
 
 AGAIN_SECONDS = 1.0
-"""Where the process has no file descriptor left: until others are closed."""
+"""The pause where the process has no file descriptor left."""
 
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Loop(uvloop.Loop):  # type: ignore[misc]  # it has no types
-    """uvloop's, whose servers accept many connections in a turn."""
+    """uvloop's loop, with servers that accept many connections in a turn."""
 
     async def create_server(self, protocol_factory: Any, *args: Any, **options: Any) -> Any:
         """As any loop has it; the server that it returns has taken the place of uvloop's own."""
@@ -41,7 +41,7 @@ class Loop(uvloop.Loop):  # type: ignore[misc]  # it has no types
 
 
 class Listener:
-    """Accepts connections, and has what uvicorn asks of a server."""
+    """The server of a socket: accepts connections, and has the interface that uvicorn uses."""
 
     def __init__(
         self,

@@ -19,22 +19,22 @@ HEAD_END = b"\r\n\r\n"
 """Ends each head and each chunked body; the parser takes no other line break."""
 
 EMPTY_LINES = re.compile(rb"[\r\n]*")
-"""What may stand before a request, and says nothing."""
+"""Line breaks before a request, which are skipped."""
 
 PIECES_AT_A_TIME = 64
-"""Of one connection, before others have their turn."""
+"""The bytes read of one connection before others have their turn."""
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
-"""Of all connections of a process together, read and not yet looked at: 256 KB of each at the most are."""
+"""The bytes held of all connections of a process: read, not yet parsed. Of one connection 256 KB at the most."""
 
 
 class HeldFlow(FlowControl):
-    """The flow control of a connection that reads no further while it holds what it has not looked at."""
+    """The flow control of a connection that stops reading while it holds unparsed bytes."""
 
     held = False
 
     def hold(self) -> None:
-        """Reads no more until `let_go`, whatever an application that answers meanwhile would like to read."""
+        """Reads no more until `let_go`, even where the application asks for more."""
         self.pause_reading()
         self.held = True
 
@@ -50,7 +50,7 @@ class HeldFlow(FlowControl):
 
 
 class PiecesProtocol(HttpToolsProtocol):
-    """uvicorn's connection, fed with pieces of which none has parts of two requests."""
+    """uvicorn's connection, fed in pieces. No piece has parts of two requests."""
 
     flow: HeldFlow
 
@@ -64,7 +64,7 @@ class PiecesProtocol(HttpToolsProtocol):
         self._held_from = 0
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request is here, or a request, or several."""
+        """Called with a part of a request, or one or several requests."""
         if self._held:
             self.flow.hold()
             self.hold(self._held[self._held_from :] + data)
@@ -150,7 +150,7 @@ class PiecesProtocol(HttpToolsProtocol):
         raise NotImplementedError
 
     def too_much_held(self) -> None:
-        """Lets the client go: the process holds as much as it may."""
+        """Closes the connection: the process holds as many bytes as it may."""
         raise NotImplementedError
 
     def is_answering(self) -> bool:
@@ -158,16 +158,16 @@ class PiecesProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client is here."""
+        """Called for a new connection."""
         super().connection_made(transport)
         self.flow = HeldFlow(transport)
 
     def on_response_complete(self) -> None:
-        """An answer is out; what came meanwhile is read."""
+        """Called when an answer is written; reads the bytes that came meanwhile."""
         super().on_response_complete()
         self.go_on_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, and with it what it sent."""
+        """Called when the connection is lost; drops its bytes."""
         self.drop_held()
         super().connection_lost(exc)

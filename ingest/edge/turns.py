@@ -1,4 +1,4 @@
-"""The turns of the event loop: how much of what has come is answered in each, and how much may wait for one.
+"""The turns of the event loop: a bound on the requests answered in each, and on those that wait for one.
 
 libuv hands out all that can be read before it lets anything else run, for hundreds of busy connections again and again:
 no connection is accepted meanwhile, no answer of Redis is read, and no timer fires.
@@ -13,7 +13,7 @@ from typing import Protocol
 from riskline.ingest.recording.backpressure import Backpressure
 
 PIECES_A_TURN = 512
-"""Some twenty milliseconds of work: so long does anything else wait at the most. A turn costs a few microseconds."""
+"""Some 20 ms of work, the longest that anything else waits. A turn itself costs a few µs."""
 
 
 class WaitingConnection(Protocol):
@@ -42,7 +42,7 @@ class Turns:
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """While a request is decided in more than one turn."""
+        """Counts a request that is decided in more than one turn."""
         self._scoring += 1
         try:
             yield

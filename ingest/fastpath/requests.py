@@ -31,7 +31,7 @@ MEDIA_JSON = b"application/json"
 MEDIA_PROBLEM_BYTES = MEDIA_PROBLEM.encode()
 
 SCORE = b"POST /score-transaction"
-"""What requests for a decision begin with."""
+"""The first bytes of requests for a decision."""
 
 
 class FastPathProtocol(EdgeProtocol):
@@ -50,7 +50,7 @@ class FastPathProtocol(EdgeProtocol):
         self._answered_at = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request is here, or a request, or several."""
+        """Called with a part of a request, or one or several requests."""
         if (
             self._held
             or (len(self.connections) > PIECES_A_TURN and not self._edge.turns.take())
@@ -76,7 +76,7 @@ class FastPathProtocol(EdgeProtocol):
         )
 
     def wait_for_turn(self, data: bytes) -> None:
-        """Keeps what came until its turn; where too much waits already, a decision is refused at once."""
+        """Keeps the bytes until their turn; where too many requests wait, a decision is refused at once."""
         if self._between_requests and self._edge.turns.full and data.startswith(SCORE):
             self._shedding = True
             self.read(data)
@@ -116,7 +116,7 @@ class FastPathProtocol(EdgeProtocol):
         return self._plain is None and super().is_read_by_the_app()
 
     def on_headers_complete(self) -> None:
-        """The head is here: which way the request goes."""
+        """Called when the head is complete: chooses the fast path or the ordinary one."""
         self.check_head()
         door = self._fast_path.doors.get(self.url)
         self._plain = None if door is None or not self._is_free() else self._plain_request(door)
@@ -155,14 +155,14 @@ class FastPathProtocol(EdgeProtocol):
         return None
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body is here."""
+        """Called with a part of the body."""
         if self._plain is None:
             super().on_body(body)
         else:
             self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
-        """The request is here as a whole."""
+        """Called when the request is complete."""
         plain, self._plain = self._plain, None
         if plain is None:
             super().on_message_complete()
@@ -180,7 +180,7 @@ class FastPathProtocol(EdgeProtocol):
                 super().shutdown()
 
     def shutdown(self) -> None:
-        """The server stops; a request of which a part is here, or that waits for its commit, is answered yet."""
+        """Called when the server stops. A request that has begun to arrive, or awaits its commit, is still answered."""
         self._stopping = True
         self._fast_path.end_waits()
         if self._plain is None and not self._submitting:
@@ -195,7 +195,7 @@ class FastPathProtocol(EdgeProtocol):
             super().timeout_keep_alive_handler()
 
     def _take(self, plain: FastRequest, body: bytes, data: bytes) -> bool:
-        """Answers a request, now or once it is committed; False where it has to go the ordinary way."""
+        """Answers a request, now or once it is committed; False where the ordinary path has to."""
         started = time.perf_counter()
         if not plain.door.queued:
             is_high = self._fast_path.pressure.is_high
@@ -283,14 +283,14 @@ class FastPathProtocol(EdgeProtocol):
         self._after_waiting()
 
     def _after_waiting(self) -> None:
-        """Goes on with what has come behind a request that waited."""
+        """Reads on behind a request that waited."""
         if self._stopping:
             super().shutdown()
             return
         self.go_on_later()
 
     def _refuse_decision(self, plain: FastRequest) -> None:
-        """Costs less than the decision would: where a process has more to do than it can, all depends on that."""
+        """Refuses with 503 for less CPU than a decision takes, which an overloaded process depends on."""
         identity = request_id(plain.request_id)
         body, headers = busy(self.root_path)
         self._answer(b"503 Service Unavailable", identity, body, headers, media_type=MEDIA_PROBLEM_BYTES)

@@ -15,7 +15,7 @@ from riskline.ingest.submission.immediate_decisions import ImmediateDecisions
 from riskline.shared.telemetry.metrics import REQUEST_SECONDS, REQUESTS, Tally
 
 STATE = "fast_path"
-"""Where the lifespan's state has the FastPath, for each connection to find."""
+"""The key of the FastPath in the lifespan's state, where each connection finds it."""
 
 KNOWN_HEADS = 1024
 """Heads that are known at a time: a client has one for each length that its bodies have."""
@@ -94,22 +94,22 @@ class FastPath:
         scope.get("state", {})[STATE] = self
 
     def end_waits(self) -> None:
-        """Answers all who wait, at either door: the server stops."""
+        """Answers all clients that wait, at either door: the server stops."""
         for each in self._waits:
             each.end_waits()
 
     def close_doors(self) -> None:
-        """Sends all requests the ordinary way from now on."""
+        """Sends all further requests by the ordinary path."""
         self.doors = {}
         self.heads.clear()
 
     def sender_and_account(self, authorization: str | None) -> tuple[str | None, RateAccount | None]:
-        """The identity of an admitted request's key, and what the request is counted on."""
+        """The identity of an admitted request's key, and the account that it spends from."""
         key = self.gate.holder(authorization) if self.gate.asks else None
         return None if key is None else key.identity, self._limiter.account(key)
 
     def learn(self, head: bytes, plain: FastRequest) -> None:
-        """Keeps what a head says, in the very call that admitted it; only where another request may have the same."""
+        """Remembers a head in the very call that admitted it; only where another request can have the same."""
         if plain.request_id is None and plain.traceparent is None and len(head) <= KNOWN_HEAD_BYTES:
             if len(self.heads) >= KNOWN_HEADS:
                 self.heads.clear()

@@ -59,12 +59,12 @@ class FeedReader:
         return page
 
     def end_waits(self) -> None:
-        """Answers all who wait, and lets nobody wait any more: the server stops, and would have to cut them off."""
+        """Answers all clients that wait, and lets none wait any more: the server stops, and would cut them off."""
         self._ending = True
         self._wake_all()
 
     async def run(self) -> None:
-        """Watches the stream while somebody waits, until cancelled; an outage of Redis is waited out."""
+        """Watches the stream while a client waits, until cancelled; an outage of Redis is waited out."""
         try:
             while True:
                 await self._somebody_waits.wait()
@@ -112,7 +112,7 @@ class FeedReader:
             self._waiters.pop(woken, None)
 
     async def _read(self, after: FeedPosition | None, limit: int) -> Page | None:
-        """One read for all who ask for the same page at the same time, as those do who were woken together."""
+        """One read for all requests of the same page at the same time, as clients make that were woken together."""
         key = (after, limit)
         read = self._reads.get(key)
         if read is None:

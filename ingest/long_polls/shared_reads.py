@@ -11,7 +11,7 @@ from riskline.shared.store.records import Record
 log = get_logger(__name__)
 
 READ_BATCH = 512
-"""Records in one read: more would hold up Redis and the event loop."""
+"""The most records in one read: more would hold up Redis and the event loop."""
 
 Read = asyncio.Future[Record | None]
 
@@ -51,7 +51,7 @@ class SharedReads:
         try:
             outcomes = await self.intake.get(ids)
         except StoreUnavailableError as error:
-            # who waits behind would find Redis no better, only later
+            # requests that wait behind would find Redis no better, only later
             for transaction_id, futures in self._wanted.items():
                 wanted.setdefault(transaction_id, []).extend(futures)
             self._wanted = {}

@@ -16,14 +16,14 @@ from riskline.shared.store.connect.connection import redis_faults_named
 log = get_logger(__name__)
 
 RECHECK_SECONDS = 1.0
-"""How often the records of all waited-for transactions are looked at: a wake-up may be lost with Redis."""
+"""The interval at which the records of all waited-for transactions are read: a wake-up may be lost with Redis."""
 
 SILENCE_SECONDS = 4.0
-"""After which a server that is listened to is taken for lost: it is asked for a sign of life at each look."""
+"""The silence after which a server counts as lost; it gets a ping at each read."""
 
 
 class Subscription:
-    """Hears of decisions on the channels, one for each shard of the store, and has those woken that wait for them."""
+    """Listens on the channels, one for each shard of the store, and wakes the clients that wait."""
 
     def __init__(self, waiting: DecisionWaiters, redis: Redis, *, channels: Sequence[str]) -> None:
         self._waiting = waiting
@@ -32,7 +32,7 @@ class Subscription:
         self._outage = Outage(log, failing="the subscription is lost", back="the subscription works again")
 
     async def run(self) -> None:
-        """Hears of decisions until cancelled; an outage of Redis is waited out."""
+        """Listens until cancelled; an outage of Redis is waited out."""
 
         async def hear() -> None:
             with redis_faults_named():

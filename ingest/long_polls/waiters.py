@@ -17,7 +17,7 @@ from riskline.shared.store.sharding.shards import by_shard
 log = get_logger(__name__)
 
 NOT_YET: Record = {}
-"""What a wait gives that ended without a decision."""
+"""The result of a wait that ended without a decision."""
 
 
 class WaitSlots:
@@ -68,7 +68,7 @@ class DecisionWaiters:
 
     @contextmanager
     def watching(self, transaction_id: str) -> Iterator[Read]:
-        """A future that has the record once it is decided; to be had before the decision can be made."""
+        """A future of the decided record. It must be made before the decision can be."""
         decided: Read = asyncio.get_running_loop().create_future()
         self._waiters[transaction_id].add(decided)
         try:
@@ -93,7 +93,7 @@ class DecisionWaiters:
         return await self.read(transaction_id) if record is NOT_YET else record
 
     def end_waits(self) -> None:
-        """Answers all who wait, and lets nobody wait any more: the server stops, and would have to cut them off."""
+        """Answers all clients that wait, and lets none wait any more: the server stops, and would cut them off."""
         self._ending = True
         for waiters in self._waiters.values():
             for decided in waiters:
@@ -132,7 +132,7 @@ class DecisionWaiters:
     def tell(self, records: Mapping[str, Record | None]) -> None:
         """Gives those who wait for any of these their records, where they are decided.
 
-        One that is not there is no reason to stop: who submits waits from before the commit on.
+        A missing record is no reason to stop: a client that submits waits from before the commit on.
         """
         for transaction_id, record in records.items():
             if record is not None and record["status"] != Status.QUEUED:
@@ -141,7 +141,7 @@ class DecisionWaiters:
                         decided.set_result(record)
 
     async def heard(self, decided: dict[str, Record] | list[str]) -> None:
-        """Takes the records that came with the message, or reads them where there were many."""
+        """Takes the records that came with the message, or reads them where the message has ids alone."""
         if isinstance(decided, dict):
             self.tell(decided)
         elif len(self._reads) == 1:
@@ -150,7 +150,7 @@ class DecisionWaiters:
             self._look_at(self._by_shard(decided))
 
     async def recheck(self) -> None:
-        """Wakes who waits for a transaction that was decided unheard.
+        """Wakes clients whose transaction was decided without a wake-up.
 
         Raises:
             StoreUnavailableError: Redis failed, which is all that there is.

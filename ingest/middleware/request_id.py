@@ -69,7 +69,7 @@ class MetricsMiddleware:
             status = str(falcon.http_status_to_code(resp.status))
             counter = self._counters[key] = REQUESTS.labels(route, req.method, status)
         counter.inc()
-        # their time says how long others took, or nobody came
+        # their time measures others, or a wait without an event
         waits = "yes" if resp.get_header("Preference-Applied") or "wait=" in req.query_string else "no"
         timer = self._timers.get((route, waits))
         if timer is None:

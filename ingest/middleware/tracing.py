@@ -6,7 +6,7 @@ import falcon.asgi
 from riskline.shared.telemetry.tracing import Tracing
 
 UNTRACED = ("/health", "/metrics")
-"""Asked for by machines every few seconds: nobody looks for their traces."""
+"""Machines ask for these every few seconds. Their traces are of no use."""
 
 SERVER_ERROR = 500
 

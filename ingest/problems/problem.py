@@ -68,7 +68,7 @@ class HttpProblem(falcon.HTTPError):
 
 
 def key_needed(*, given: bool, **members: Any) -> HttpProblem:
-    """401: no key, or one that is not valid; why it is not is nobody's business (challenges as in RFC 6750)."""
+    """401: no key, or one that is not valid. The answer does not say why (challenges as in RFC 6750)."""
     error = ', error="invalid_token"' if given else ""
     return HttpProblem("key-needed", headers={"WWW-Authenticate": CHALLENGE + error}, members=members)
 

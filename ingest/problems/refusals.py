@@ -1,4 +1,4 @@
-"""The problems of requests that are refused for their form, before anybody asks what they want."""
+"""The problems of requests that are refused for their form, before they are routed."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ CUT_OFF = "cut_off"
 """Where the state of a request's scope says that its body broke off."""
 
 GONE = "gone"
-"""Where it says that the client is gone, so that nobody reads what is still to come of an answer."""
+"""The key of the scope's state that says that the client is gone: the rest of its answer is not read."""
 
 MAX_INSTANCE_BYTES = 256
 """How much of a path an answer repeats."""

@@ -43,7 +43,7 @@ class Backpressure:
 class BufferLevel:
     """The fill level of a bounded buffer: warns at half, counts what is dropped at full, and logs when it has emptied.
 
-    Below `watched` decisions and `watched_bytes` there is room, so that nobody needs to ask.
+    Below `watched` decisions and `watched_bytes` there is room, and no check is needed.
     """
 
     def __init__(self, *, capacity: int, max_bytes: int) -> None:
@@ -65,7 +65,7 @@ class BufferLevel:
         return False
 
     def fell(self, count: int, size: int) -> None:
-        """Takes what is left after a call."""
+        """Takes the fill level after a call."""
         if not (self._is_told or self._is_dropping) or count > self._half // 2 or size > self._half_bytes // 2:
             return
         self._is_told = False

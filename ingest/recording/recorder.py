@@ -19,10 +19,10 @@ log = get_logger(__name__)
 
 
 LINGER_SECONDS = 0.02
-"""How long the first decision waits for company: each call takes a core from the answers for a while."""
+"""The time that the first decision waits for others: each call takes CPU from the answers."""
 
 AT_ONCE = 256
-"""Decisions that a call carries: to prepare them takes this process under 1 ms, to record them Redis 2 ms."""
+"""Decisions in a call: preparing them takes this process under 1 ms, recording them takes Redis 2 ms."""
 
 MOST_AT_ONCE = 1024
 MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
@@ -30,7 +30,7 @@ MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 more for each decision, and keep it for longer than 8 ms from what others want of it."""
 
 AHEAD = 4 * MOST_AT_ONCE
-"""Decisions that wait to be recorded from which on the door decides no more of them than are recorded."""
+"""The number of waiting decisions from which on the door decides only as many as are recorded."""
 
 PATIENCE_SECONDS = 0.25
 PATIENCE_LOOKS = 10
@@ -38,14 +38,14 @@ PATIENCE_LOOKS = 10
 looked at meanwhile: an event loop with much to do reads an answer of Redis late, and is late with these looks, too."""
 
 MAX_BYTES = 128 * 1024 * 1024
-"""Of decisions in the buffer, however few they are: bounds memory where a team's transactions are large."""
+"""The bytes of decisions in the buffer: bounds memory where a team's transactions are large."""
 
 RETRY_SECONDS = 0.5
-"""How long to wait between two attempts while Redis is away."""
+"""The pause between two attempts while Redis is away."""
 
 
 Decided = tuple[str, bytes, str, bytes]
-"""Id, transaction, time and decision as bytes: a third of what the objects would take."""
+"""Id, transaction, time and decision as bytes: a third of the objects' memory."""
 
 
 class Recorder:
@@ -63,7 +63,7 @@ class Recorder:
     ) -> None:
         """Of several recorders, `pending_in_all` returns the number of decisions in all their buffers."""
         self.pressure = Backpressure() if pressure is None else pressure
-        """What the door looks at before it decides."""
+        """The pressure that the door checks before it decides."""
         self._intake = intake
         self._level = BufferLevel(capacity=capacity, max_bytes=max_bytes)
         self._ahead = max(1, min(ahead, capacity // 2))
@@ -87,7 +87,7 @@ class Recorder:
         return self._level.dropped
 
     def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
-        """Takes a decision, as it was answered, to be recorded, or counts it as dropped where the buffer is full."""
+        """Buffers a decision as it was answered; counts it as dropped where the buffer is full."""
         body = transaction.to_json()
         waiting = len(self._buffer)
         level = self._level
@@ -137,7 +137,7 @@ class Recorder:
             self._outage.over()
 
     async def flush_of(self, _transaction_id: str) -> None:
-        """Records what is in the buffer of the shard that has this transaction: here, all.
+        """Records the buffer of the shard that has this transaction: here, all.
 
         Raises:
             StoreUnavailableError: Redis failed; what was not recorded stays in the buffer.
@@ -145,7 +145,7 @@ class Recorder:
         await self.flush()
 
     def _next_batch(self) -> list[Decided]:
-        """All that waits, newcomers too, as far as one call carries it."""
+        """The waiting decisions, newcomers too, up to the size of a call."""
         most = AT_ONCE if len(self._buffer) < MOST_AT_ONCE else MOST_AT_ONCE
         batch: list[Decided] = []
         size = 0
@@ -157,13 +157,13 @@ class Recorder:
         return batch
 
     async def _record(self, batch: list[Decided]) -> int:
-        """One call; how many decisions it recorded."""
+        """Makes one call; returns the number of decisions that it recorded."""
         outcomes = [
             decided_at_once(transaction_id, transaction=transaction, scored_at=at, shown=shown)
             for transaction_id, transaction, at, shown in batch
         ]
         self._show_pending()
-        # while Redis is away nobody waits for it
+        # no request waits for Redis while it is away
         self._is_patient = not self._outage.lasts
         self._look(PATIENCE_LOOKS)
         try:
@@ -172,7 +172,7 @@ class Recorder:
             self._next_look.cancel()
             self._is_patient = False
             if self.pressure.is_high:
-                # those who wait are answered while the next call is under way
+                # requests that wait are answered while the next call is under way
                 asyncio.get_running_loop().call_soon(self.pressure.ease)
         self._recorded(batch)
         return len(batch)
@@ -242,7 +242,7 @@ class ShardedRecorder:
         await asyncio.gather(*(part.run() for part in self._parts))
 
     async def flush(self) -> None:
-        """See Recorder; where a shard fails, what is for the others is recorded all the same."""
+        """See Recorder. Where a shard fails, the decisions of the others are recorded all the same."""
         for outcome in await asyncio.gather(*(part.flush() for part in self._parts), return_exceptions=True):
             if outcome is not None:
                 raise outcome

@@ -1,4 +1,4 @@
-"""Keeps what the synchronous door decides before it answers, for who would rather have no answer than no record."""
+"""Records the synchronous door's decisions before it answers, for teams that prefer no answer to no record."""
 
 from collections.abc import Sequence
 

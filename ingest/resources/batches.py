@@ -117,7 +117,7 @@ class BatchIntake:
         self._queueing = queueing
         self._max_rows = max_rows
         self._seen = self._accepted = self._known = self._unknown = 0
-        # as JSON at once: ten thousand problems are so many objects that to look through them holds up everybody
+        # as JSON at once: ten thousand problems as objects make each garbage collection hold up all requests
         self._refused: list[tuple[int, bytes]] = []
         self._refused_for = set[str]()
         self._described_bytes = 0

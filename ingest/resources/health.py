@@ -23,13 +23,13 @@ ANSWER_SECONDS = 1.0
 
 
 KEYS_PROBLEM = "The file of API keys cannot be read, so those known before stay valid; the log says why."
-"""No reason to be unready; and anybody may read it, so it names no path."""
+"""No reason to be unready. It is public, so it names no path."""
 
 
 WHO_KNOWS = "`riskline doctor` and the log say why, and this call with an API key that has the scope read."
 NO_MODEL = f"No usable model is active: {WHO_KNOWS}"
 NO_REDIS = f"Redis is away or takes no writes: {WHO_KNOWS}"
-"""What anybody is told: the reasons have paths and host names."""
+"""The public detail: the reasons themselves have paths and host names."""
 
 DETAILS = READ
 

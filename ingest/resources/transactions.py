@@ -75,7 +75,7 @@ class TransactionsResource:
         if seconds is None:
             return await self._submitter.submit(submission)
         transaction_id = submission.transaction_id
-        # to be watched before it can be decided, so that nobody asks Redis whether it is
+        # watched before it can be decided, so that no read of Redis is needed
         with self._waiting.watching(transaction_id) as decided:
             record = await self._submitter.submit(submission)
             if self._waiting.places.full:

@@ -16,20 +16,20 @@ from riskline.shared.log import get_logger
 log = get_logger(__name__)
 
 PART_BYTES = 65_536
-"""How much of a body is taken at once: some hundred rows, a millisecond of the event loop's time."""
+"""The bytes of a body taken at once: some hundred rows, 1 ms of the event loop's time."""
 
 BLANKS = b" \t\r\n"
-"""What JSON takes for white space (RFC 8259): Python's own idea of it has more."""
+"""JSON's white space (RFC 8259); Python's has more characters."""
 
 BRACES_TRIED = 16
-"""Braces before the last one that may be inside of a row until more of the body is awaited."""
+"""The braces, from the last one back, that are tried as a row's end before more of the body is awaited."""
 
 Row = SubmittedTransaction | HttpProblem
-"""What became of a row: a submission, or what is wrong with it."""
+"""A row's outcome: a submission, or its problem."""
 
 
 class RowReader(Protocol):
-    """Takes a body piece by piece and gives its rows in their order."""
+    """Takes a body piece by piece and returns its rows in order."""
 
     def feed(self, data: bytes) -> Iterable[Row]:
         """The rows that are complete with this piece, to be read before the next; what is wrong with each is said late.
@@ -104,7 +104,7 @@ class JsonArrayReader:
         return rows
 
     def _rows_to_a_brace(self) -> tuple[Iterable[Row] | None, int]:
-        """The rows up to one of the last braces, and where that is; bad rows may have braces of their own."""
+        """The rows up to one of the last braces, and its position; bad rows may have braces of their own."""
         cut = len(self._rest)
         for _ in range(BRACES_TRIED):
             cut = self._rest.rfind(b"}", 0, cut)
@@ -174,7 +174,7 @@ _SIGNS = {(_At.START, b"["): _At.FIRST_ROW, (_At.BEHIND_ROW, b","): _At.ROW, (_A
 
 
 def read_row(submissions: SubmissionParser, row: bytes) -> Row:
-    """A row as the door for single transactions would take it, or refuse it."""
+    """A row as POST /transactions would accept or refuse it."""
     try:
         return submissions.parse(row)
     except ValidationError as error:

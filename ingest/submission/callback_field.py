@@ -21,22 +21,22 @@ SCHEMA: dict[str, Any] = {
     "others. Not part of the transaction.",
     "examples": ["https://shop.example/hooks/riskline"],
 }
-"""How the OpenAPI document describes it."""
+"""Its schema in the OpenAPI document."""
 
 MENTIONED = BESIDE.encode()
 ESCAPED = re.compile(rb"\\u00[567][0-9a-fA-F]")
-"""A letter of that name as JSON may also write it."""
+"""An escaped letter of that name, as JSON allows."""
 
 
 class SubmittedTransaction(NamedTuple):
-    """A transaction, and where its decision is to be sent; None where the submission does not say."""
+    """A transaction and its callback URL; None where the submission has none."""
 
     transaction: TransactionModel
     callback_url: str | None
 
 
 class SubmissionParser:
-    """Reads submissions: a team's own class sees its transaction alone, as it does at the other doors."""
+    """Parses submissions. A team's own class sees its transaction alone, as it does at the other doors."""
 
     def __init__(
         self,

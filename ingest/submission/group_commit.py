@@ -20,21 +20,21 @@ log = get_logger(__name__)
 
 MAX_PENDING = 20_000
 MAX_PENDING_BYTES = 32 * 1024 * 1024
-"""What may wait for a commit in this process: bound its memory where Redis is slow."""
+"""The most items and bytes that wait for a commit: they bound this process's memory where Redis is slow."""
 
 LINGER_SECONDS = 0.002
 LINGER_FROM = 16
 """How long a commit waits for as many submissions as the last one had, where it had that many: a client that was just
-answered is about to come again, and a commit costs Redis a write to disk whatever its size. Below it nobody waits."""
+answered is about to come again, and a commit costs Redis a write to disk whatever its size. Below it no item waits."""
 
 WORDS = {
     "accept": ("Redis fails submissions, which are answered 503", "submissions are accepted again"),
     "record": ("Redis fails strict decisions, which are answered 503", "strict decisions are recorded again"),
 }
-"""What is logged when a kind of call begins to fail and when it works again."""
+"""The log messages for a kind of call that begins to fail and that works again."""
 
 COMMITTED = "committed"
-"""Where the state of a request's scope has what its commit answered, if that was done before it came to the app."""
+"""The key in a request's state of its commit's answer, where the fast path made the commit."""
 
 Answer = Record | Exception
 Answered = Callable[[Answer], None]
@@ -89,7 +89,7 @@ class GroupCommit(Generic[Item]):
         self.take(item, answered)
 
     def take(self, item: Item, answered: Answered) -> None:
-        """The same for who bounds by himself what he has pending."""
+        """The same for a caller that bounds its pending items by itself."""
         self._pending.append(_Pending(item, answered))
         self._pending_bytes += len(item.record)
         if self._committing is None:
@@ -121,7 +121,7 @@ class GroupCommit(Generic[Item]):
             self._committing = None
 
     async def _gather(self) -> None:
-        """Lets those join who are about to."""
+        """Lets clients join that are about to submit."""
         if LINGER_FROM <= self._last_size > len(self._pending):
             self._enough.clear()
             timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._enough.set)
@@ -147,7 +147,7 @@ class GroupCommit(Generic[Item]):
         except StoreUnavailableError as error:
             REDIS_FAULTS.labels(self._call).inc()
             self._outage.failed(error)
-            # who waits behind would find Redis no better, only later
+            # items that wait behind would find Redis no better, only later
             rest = list(self._pending)
             self._pending.clear()
             self._pending_bytes = 0
@@ -165,7 +165,7 @@ class GroupCommit(Generic[Item]):
 
 
 class ShardedCommits(Generic[Item]):
-    """A group commit for each shard, so that one which is slow or away keeps nobody else waiting."""
+    """A group commit for each shard: one that is slow or away holds up no other."""
 
     def __init__(self, commits: Sequence[GroupCommit[Item]], *, route: Callable[[str], int]) -> None:
         self._commits = tuple(commits)
@@ -213,5 +213,5 @@ def _tell(pending: _Pending[Item], answer: Answer) -> None:
     try:
         pending.answered(answer)
     except Exception:
-        # who shares the commit with a connection that fails is answered all the same
+        # items that share the commit with a connection that fails are answered all the same
         log.exception("an answer failed")

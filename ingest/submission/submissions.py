@@ -22,7 +22,7 @@ BATCHES_AT_ONCE = 8
 """Parts of batch requests that are committed at a time; the others wait, and with them their clients."""
 
 TICKET_SECONDS = 0.05
-"""For how long one look for a ticket is good: a worker that takes one stays for longer than that."""
+"""The time for which a ticket found counts as present: a worker that takes one stays for longer."""
 
 
 class Submitter:
@@ -87,7 +87,7 @@ class Submitter:
 
 
 class _TicketCheck:
-    """Sees to a ticket after a commit; at most once in a while where commits follow each other."""
+    """Ensures a ticket after a commit; at most once in a while where commits follow each other."""
 
     def __init__(self, ensure_ticket: Callable[[], Awaitable[None]]) -> None:
         self._ensure_ticket = ensure_ticket
@@ -98,13 +98,13 @@ class _TicketCheck:
         )
 
     def want(self) -> None:
-        """A commit has made transactions wait."""
+        """Called when a commit has made transactions wait."""
         self._wanted = True
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Sees to the last ticket that was wanted."""
+        """Ensures the last ticket that was wanted."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -129,7 +129,7 @@ def _say_accepted(submissions: Sequence[Submission], answers: Sequence[Record]) 
 
 
 def own_record(submission: Submission, answer: Answer) -> Record:
-    """The record that a submission's id has now, by what the commit answered.
+    """The record that a submission's id has now, from the commit's answer.
 
     Raises:
         ConflictError: the id was submitted with another body.
@@ -153,7 +153,7 @@ def own_record(submission: Submission, answer: Answer) -> Record:
 
 
 def require_same(record: Record, transaction: object) -> None:
-    """Sees that a record is that of this transaction, as its JSON has it.
+    """Checks that a record is that of this transaction, by its JSON.
 
     Raises:
         ConflictError: the id was submitted with another body.

@@ -71,7 +71,7 @@ def with_known(fields: Sequence[ShownField], common: Callable[[str], Sequence[fl
 
 
 def columns_of(fields: Sequence[ShownField], named: Sequence[str] | None) -> tuple[str, ...]:
-    """The fields that the list shows unless somebody chooses others.
+    """The fields that the list shows by default.
 
     Raises:
         SettingsError: a name is no field's.

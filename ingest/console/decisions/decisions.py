@@ -50,7 +50,7 @@ class DecisionsPage(ConsolePage):
         """A page of decisions; of a filter that was not understood none, as they would be others than those wanted."""
         wanted = Filter.read(parameters(req), self._fields)
         if wanted.names_fields:
-            # what is found has these values, without that anybody asked to be shown them
+            # the rows found have these values, even where none is shown
             await self._changes.note_look(req, "decisions looked for by values", filter=wanted.told)
         rows, cursor, looked_at = ([], None, 0) if wanted.is_wrong else await self._search.page(wanted)
         with_values = shows_values(req)

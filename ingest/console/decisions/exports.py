@@ -76,7 +76,7 @@ class DecisionsExport(ConsolePage):
         resp.stream = self._lines(wanted, req, shows_places=req.get_param("progress") is not None)
 
     async def _lines(self, wanted: Filter, req: falcon.asgi.Request, *, shows_places: bool) -> AsyncIterator[bytes]:
-        """The lines, as long as whoever asked for them is there and may see them.
+        """The lines, as long as the client is there and its session may see them.
 
         Raises:
             HTTPForbidden: the session has ended meanwhile.

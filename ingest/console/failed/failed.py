@@ -137,7 +137,7 @@ class RetryPage(ConsolePage):
             done = await asyncio.to_thread(_done_by(kind, does), [transaction_id])
         told = {"of": kind.name, **({"do": does.name} if does.name else {}), "done": done}
         if form.get("back") == "transaction":
-            # where to is ours to say: what a form says would be anybody's
+            # the target is ours: one from the form could lead anywhere
             return f"transactions/{quote(transaction_id, safe='')}?{urlencode(told)}"
         view = FailedView.read(dict(parse_qsl(form.get("page", ""))), self._kinds)
         return f"failed?{view.query(**told, id=transaction_id)}"

@@ -11,7 +11,7 @@ from riskline.ingest.console.frame.sessions import COOKIE, Session, Sessions
 MAX_FORM_BYTES = 65_536
 
 BY_ITSELF = "by_itself"
-"""The parameter of what an open page asks for again and again: whoever left it open is not there."""
+"""The parameter of a page's own polling, which does not show that its viewer is still there."""
 
 
 class ConsolePage:

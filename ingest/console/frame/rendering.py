@@ -24,7 +24,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
-    # what is on a page is for who is signed in now
+    # a page is for the present session alone
     "Cache-Control": "no-store",
 }
 
@@ -58,7 +58,7 @@ Badges = Mapping[str, Badge]
 
 
 def no_badges() -> Badges:
-    """Of a console that nobody has told how many there are."""
+    """The badges of a console that has not been given any."""
     return {}
 
 
@@ -66,7 +66,7 @@ class Renderer:
     """The templates of the console."""
 
     def __init__(self, *, badges: Callable[[], Badges] = no_badges) -> None:
-        """`badges` is asked for each page, so it asks nobody itself."""
+        """`badges` is called for each page, so it must do no I/O."""
         self._badges = badges
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("riskline.ingest.console"),
@@ -80,7 +80,7 @@ class Renderer:
         self._environment.filters.update(clock=clock, ago=ago)
 
     def load(self) -> None:
-        """Compiles all templates, which takes a tenth of a second: nobody's first page shall have to wait for that."""
+        """Compiles all templates, so that the first page does not wait the tenth of a second that it takes."""
         for name in self._environment.list_templates():
             self._environment.get_template(name)
 

@@ -28,7 +28,7 @@ KEEP_AGAIN = timedelta(minutes=1)
 """A session that is used more often is told to Redis no more often than that."""
 
 BELIEVED = timedelta(minutes=5)
-"""For how long one that was seen is believed while Redis is away: then more than ever somebody wants to look."""
+"""The time for which a known session stays valid while Redis is away, when the console is needed most."""
 
 PATIENCE_SECONDS = 0.5
 """How long Redis is waited for that may hang, where the session would be believed without it."""
@@ -63,7 +63,7 @@ def digest_of_token(token: str) -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """Somebody who looks at the console."""
+    """A viewer of the console."""
 
     who: str
     """The name of the key, or what stands for it."""
@@ -77,7 +77,7 @@ class Session:
 
     @property
     def sender(self) -> str | None:
-        """The identity of its key, by which a submission knows who sent it; None where it is of none."""
+        """The identity of its key, by which a submission knows its sender; None where it has no key."""
         return None if self.key_created_at is None else identity_of(self.who, self.key_created_at)
 
     @property

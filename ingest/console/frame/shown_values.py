@@ -28,7 +28,7 @@ class ValuesPage(ConsolePage):
         self._changes = changes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Keeps who asked, and leads back to the page that asked."""
+        """Keeps the request in the change log, and leads back to the page that it came from."""
         form = await read_form(req)
         shown = form.get("shown") == "1"
         await self._changes.note_look(req, "values shown on every page" if shown else "values hidden again")

@@ -16,7 +16,7 @@ from riskline.shared.log import get_logger
 log = get_logger(__name__)
 
 ATTEMPTS = Rate(quota=10, window_seconds=60)
-"""That fail, of one address: nobody guesses a key of 256 bits, but looking for one costs, and fills the log."""
+"""Failed attempts of one address. A key of 256 bits cannot be guessed, but attempts cost time and fill the log."""
 
 KNOWN_ADDRESSES = 10_000
 
@@ -79,7 +79,7 @@ class SignInPage(ConsolePage):
         self._renderer.page(req, resp, "sign_in.html", problem=problem, next=target)
 
     def _count_failure(self, req: falcon.asgi.Request) -> None:
-        """Refuses an address that failed too often, which may be a proxy's: who has a key gets in all the same."""
+        """Refuses an address that failed too often. It may be a proxy's, so a valid key is accepted all the same."""
         address, now = req.remote_addr, self._clock()
         if len(self._failures) >= KNOWN_ADDRESSES:
             self._failures = {each: account for each, account in self._failures.items() if account.level(now)}

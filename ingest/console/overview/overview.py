@@ -27,7 +27,7 @@ from riskline.shared.store.status.redis_safety import ServerFacts, dangers
 log = get_logger(__name__)
 
 NOW_SECONDS = 10
-"""Rates are those of the last so many seconds, as `riskline scale` has them."""
+"""Rates are averaged over these seconds, as in `riskline scale`."""
 
 RECENT_SECONDS = 60
 """Latencies are those of the last minute: in ten seconds there may be too few for a 99th percentile."""
@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 1.0
 """For what Redis is asked about now: one that hangs is told of sooner than its clients give it up."""
 
 FRESH_SECONDS = 0.5
-"""For how long all who look get the same: with the second after which they ask again, less than two in all."""
+"""The time for which all viewers get the same page: with the second between two polls, less than two in all."""
 
 
 MOST_PARTS = 20
@@ -91,7 +91,7 @@ class Overview:
         }
 
     async def _counted(self) -> Counts | None:
-        """Counted now: what processes tell once a second comes too late for who waits for a decision."""
+        """Counted now: counts that are up to a second old come too late for a client that waits for a decision."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self._services.store.intake.count()
@@ -199,7 +199,7 @@ class OverviewPage(ConsolePage):
         self._renderer.fragment(resp, await self._current(req, period_named(req.get_param("period") or "")))
 
     async def _current(self, req: falcon.asgi.Request, period: Period) -> str:
-        """Rendered once a second for all who look at a period."""
+        """Rendered once a second for all viewers of a period."""
         base = f"{req.root_path}/console"
         async with self._rendering:
             at, part = self._parts.get((base, period.name), (-1.0, ""))

@@ -22,7 +22,7 @@ def bare_url(url: str) -> str:
 
 
 def without_urls(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A transaction's record for who has not sent it: of where its decision goes only the host."""
+    """A transaction's record for others than its sender: of its callback's URL only the host."""
     hidden = {name: bare_host(record[name]) for name in ("callback_url", "default_callback_url") if name in record}
     return {**record, **hidden}
 

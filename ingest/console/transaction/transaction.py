@@ -65,7 +65,7 @@ class TransactionPage(ConsolePage):
             record, callback = without_urls(record), None if callback is None else of_others(callback)
         decision = record.get("decision")
         if not is_decision(decision):
-            # it may be anybody's who can write to Redis
+            # anyone with write access to Redis may have made it
             record, decision = {**record, "decision": None}, None
         explained = self._explained(decision)
         failed_at, given_up_at = await asyncio.to_thread(self._ended_at, transaction_id, record, callback)

@@ -40,7 +40,7 @@ class ValueGrid(NamedTuple):
     are_whole: bool
 
     def at(self, count: int) -> float:
-        """So many units."""
+        """The value of `count` units."""
         units = count * self.unit.numerator
         return units // self.unit.denominator if self.are_whole else units / self.unit.denominator
 

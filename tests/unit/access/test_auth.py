@@ -520,7 +520,7 @@ async def test_a_look_that_hangs_keeps_no_expired_key(file: KeyFile, monkeypatch
     gate.read()
     released, forgotten = threading.Event(), []
     gate.on_change(lambda: forgotten.append(True))
-    monkeypatch.setattr(file, "look", released.wait)
+    monkeypatch.setattr(file, "stamp", released.wait)
     monkeypatch.setattr("riskline.ingest.auth.authentication.ANSWER_SECONDS", 0.01)
     now[0] += timedelta(days=2)
 
