@@ -1,4 +1,4 @@
-"""Lets `python -m riskline.cli` be the `riskline` command: how `riskline up` starts its own children."""
+"""`python -m riskline.cli` is the `riskline` command; `riskline up` starts its children by it."""
 
 from riskline.cli.entry import main
 

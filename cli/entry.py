@@ -1,11 +1,11 @@
-"""The `riskline` command's beginning: what needs nothing of the rest is answered before that is imported."""
+"""The start of the `riskline` command: `--version` is answered before anything else is imported."""
 
 import sys
 from importlib.metadata import version
 
 
 def main() -> None:
-    """Tells the version at once, and has `riskline.cli.main` do everything else."""
+    """Prints the version at once; `riskline.cli.main` does everything else."""
     if sys.argv[1:] == ["--version"]:
         print(f"riskline {version('riskline')}")  # noqa: T201  # what the command says
         return

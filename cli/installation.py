@@ -19,7 +19,7 @@ from riskline.shared.store.connect.connection import connect, connect_store
 from riskline.shared.store.sharding.shards import first_shard
 
 COMMAND_TIMEOUT_SECONDS = 5.0
-"""For how long a command waits for an answer of Redis."""
+"""The longest wait of a command for an answer of Redis."""
 
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.02
@@ -158,7 +158,7 @@ class OpenStore:
 
     @property
     def first(self) -> Redis:
-        """The shard that has what belongs to the store as a whole."""
+        """The shard with the data of the store as a whole."""
         return self.shards[first_shard(len(self.shards))]
 
 

@@ -6,7 +6,7 @@ import sys
 
 if os.getpid() == 1:
     # The first process of a container ignores a SIGTERM for which it has no handler, and the servers set theirs after a
-    # second of imports: here before all others. It exits as a shell tells of whom the signal ended.
+    # second of imports: here before all others. Its exit code is the one that a shell gives for a signal.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 import traceback
@@ -74,7 +74,7 @@ def run(arguments: list[str]) -> int:
     except (RisklineError, OSError) as error:
         if not isinstance(error, BrokenPipeError):
             return _fail(str(error))
-        # whoever read our output has enough; Python would complain once more when it flushes at exit
+        # the reader of our output has enough; Python would complain once more when it flushes at exit
         sys.stdout = None
         return EXIT_FAILED
     except typer.TyperException as error:

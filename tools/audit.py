@@ -1,4 +1,4 @@
-"""`make audit`: known vulnerabilities of the locked packages, or a clear word that nobody could be asked.
+"""`make audit`: known vulnerabilities of the locked packages, or a clear word that no service answered.
 
 pip-audit itself ends well where its service knows none of the packages, as behind a mirror that has no advisories, and
 with a traceback where there is no network. Neither may be taken for good news.
@@ -23,7 +23,7 @@ SHOWN = 5
 
 
 def audit(lock: Path, pip_audit: Path, service: str, ignored: list[str]) -> int:
-    """Prints what is known of a lock file's packages, and gives the exit code that it deserves."""
+    """Prints the known vulnerabilities of a lock file's packages, and returns the exit code."""
     command = [str(pip_audit), "--disable-pip", "--require-hashes", "--requirement", str(lock), "--format", "json"]
     command += ["--vulnerability-service", service, "--progress-spinner", "off"]
     command += [word for advisory in ignored for word in ("--ignore-vuln", advisory)]
@@ -60,7 +60,7 @@ def _words(found: dict[str, Any]) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Audits each lock file; the worst of what was seen is the exit code."""
+    """Audits each lock file; the worst result is the exit code."""
     parser = argparse.ArgumentParser(prog="make audit", description=__doc__.splitlines()[0])
     parser.add_argument("locks", nargs="+", type=Path, metavar="LOCK")
     parser.add_argument("--pip-audit", type=Path, required=True, help="the command")

@@ -17,7 +17,7 @@ REDRAWN_SECONDS = 0.5
 """Between two looks on a terminal: it shall be seen to move."""
 
 TOLD_SECONDS = 15.0
-"""Between two lines where nobody watches, as in a log."""
+"""The time between two lines in a log."""
 
 LOOKED_AT = re.compile(r"^(?:Collecting|Requirement already satisfied:) ")
 INSTALLING = "Installing collected packages: "
@@ -79,7 +79,7 @@ def _read(source: Iterable[str] | None, progress: Progress) -> None:
 
 
 def _watch(process: "subprocess.Popen[str]", told: Callable[[], str]) -> None:
-    """Shows what there is to tell until the process ends: in one line on a terminal, else in one now and then."""
+    """Shows the progress until the process ends: in one line on a terminal, else in one now and then."""
     watched = sys.stdout.isatty()
     while True:
         if watched:

@@ -1,4 +1,4 @@
-"""`make sbom`: what is served, as a CycloneDX bill of materials: packages with versions, hashes and licences.
+"""`make sbom`: the CycloneDX bill of materials of a serving installation: packages, versions, hashes, licences.
 
 The same lock file and the same installed packages give the same bytes.
 """
@@ -17,7 +17,7 @@ SPEC_VERSION = "1.6"
 LICENCE_CLASSIFIER = "License :: "
 
 LONGEST_NAME = 60
-"""What is longer in the old field `License` is the licence's text, not its name."""
+"""The longest name in the old field `License`; a longer text is the licence itself."""
 
 
 def bill(cyclonedx: Path, lock: Path, project: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ANY = "*"
 """Of the names by which an open API may be called."""
 
 SOON = timedelta(days=14)
-"""Enough for whoever has the key to take another one."""
+"""The time that a caller needs to replace a key."""
 
 OTHERS_MAY_WRITE = 0o022
 

@@ -136,7 +136,7 @@ def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
 
 
 def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
-    """Takes the store for the right one as it is; answers what it has lost, in words.
+    """Accepts the store as it is, and returns its losses in words.
 
     Raises:
         InstallationError: the data directory cannot be written.

@@ -29,10 +29,10 @@ SMALL_FILE_BYTES = 1_000_000
 """A file that one process has scored before others would have started."""
 
 MOST_PROCESSES = 8
-"""Unless one says otherwise: they score what this process can read, so that more would wait for it."""
+"""The default maximum: this process cannot read a file fast enough for more."""
 
 CONNECTIONS = 8
-"""Unless one says otherwise: as many as one process can keep busy, and some for the way to the service and back."""
+"""The default: as many as one process keeps busy, and some for the time on the network."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -110,7 +110,7 @@ def score(
 
 
 Scoring = Iterator[tuple[Score, Collection[str]]]
-"""What scores blocks, and the versions of the models by which it has."""
+"""The scorer of blocks, and the model versions that have decided so far."""
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def _processes(file: Path) -> int:
 
 @contextmanager
 def _cleared_away() -> Iterator[None]:
-    """A request to end is met as Ctrl-C is: what was started and written is cleared away first."""
+    """Ends processes and removes unfinished files on SIGTERM and SIGHUP, as Ctrl-C does."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

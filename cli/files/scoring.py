@@ -37,7 +37,7 @@ Score = Callable[[Iterable[Block]], Iterator[Scored]]
 
 
 class Scorer:
-    """A loaded model and a transaction class, and what they make of a block.
+    """A loaded model and a transaction class, which score a block.
 
     Raises:
         RisklineError: the model or the class cannot be loaded.

@@ -22,7 +22,7 @@ from riskline.shared.errors import InstallationError, RisklineError
 from riskline.worker.training.data.rows import Block
 
 STANDARD_ERROR = 2
-"""Where what a team's class prints goes: standard output is for decisions."""
+"""Takes the output of a team's class: standard output is for decisions."""
 
 WAITING_BLOCKS = 2
 """Beyond those that are being scored: so that no process waits for the next, nor for its turn to be written."""
@@ -141,7 +141,7 @@ def _in_order(
 
 
 def _readable(blocks: Iterable[Block], problems: list[RisklineError]) -> Iterator[Block]:
-    """The blocks before the one that cannot be read: what they hold is told first, as when nothing is read ahead."""
+    """The blocks before the one that cannot be read: their results come first, as without reading ahead."""
     try:
         yield from blocks
     except RisklineError as error:

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Loads what the first message, a `Job`, names, says so, then answers each block."""
+    """Loads the model of the first message, a `Job`, confirms it, then answers each block."""
     scorer = Scorer(connection.recv())
     gc.freeze()
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION)

@@ -72,7 +72,7 @@ class ServiceScorer:
         self.versions: dict[str, None] = {}
 
     def check(self) -> None:
-        """Asks whether the service can score at all, so that a wrong URL is told at once.
+        """Asks for the health of the service, so that a wrong URL fails at once.
 
         Raises:
             InstallationError: it cannot be reached, or no model serves there.
@@ -106,7 +106,7 @@ class ServiceScorer:
             return list(islice(answers, SHOWN_ROWS))
 
     def close(self) -> None:
-        """Closes the connections; what is under way is not tried again."""
+        """Closes the connections; calls under way are not tried again."""
         self._client.close()
         self._connections.shutdown(cancel_futures=True)
 

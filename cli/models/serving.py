@@ -47,7 +47,7 @@ def living(**overrides: object) -> list[ProcessState]:
 
 
 def with_processes(shown: list[dict[str, Any]], states: list[ProcessState] | None) -> list[dict[str, Any]]:
-    """The listed versions, each with who serves it, None where nobody knows; and those that only a process has."""
+    """The listed versions with their processes (None if not known), and the versions that only a process has."""
     if states is None:
         return [{**each, "serves_in": None} for each in shown]
     listed = {each["version"] for each in shown}

@@ -97,7 +97,7 @@ def _described(registry: Registry, version: str, *, is_active: bool) -> dict[str
 
 
 def _active(registry: Registry) -> str | None:
-    """The active version; None where there is none, or what names it is damaged, which is said."""
+    """The active version; None where there is none, or with a line where the file that names it is damaged."""
     try:
         return registry.active_version()
     except BundleError as error:

@@ -88,7 +88,7 @@ def new(
 def make(
     name: str, scopes: list[Scope], *, now: datetime, expires_at: datetime | None, rate: KeyRate = None
 ) -> tuple[str, ApiKey]:
-    """A new key, and what is kept of it: its times to the second."""
+    """A new key, and its entry in the file of keys, with times to the second."""
     secret = new_key()
     digest = digest_of(secret)
     assert digest is not None  # noqa: S101  # what we make has the right form

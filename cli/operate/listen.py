@@ -30,10 +30,10 @@ MOST_BODY_BYTES = 1_048_576
 MOST_SHOWN_CHARACTERS = 200
 
 READ_SECONDS = 30.0
-"""What a sender may take for its request."""
+"""The time that a sender has for its request."""
 
 ANSWER_SECONDS = 5.0
-"""What an answer may take beyond its delay before the last one is not waited for."""
+"""The time that an answer has beyond its delay before the last one is no longer waited for."""
 
 LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -131,7 +131,7 @@ class CallbackListener:
 
 
 def receive(listener: CallbackListener, *, count: int | None, save: Path | None = None, verbose: bool = False) -> int:
-    """Shows what arrives, until so many have come; the number of those that were not verified."""
+    """Shows `count` callbacks as they arrive; returns the number that was not verified."""
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
     taken = list[Arrival]()
@@ -185,7 +185,7 @@ def _pretty(body: bytes) -> str:
 
 
 def _printable(text: str, *, most: int = MOST_SHOWN_CHARACTERS) -> str:
-    """A text of whoever reaches the port, which shall not command the terminal."""
+    """A text of a sender without control characters, which could command the terminal."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:most])
 
 
@@ -212,7 +212,7 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  # what it is called with
-        """Says what went wrong with a connection in a line; a sender that did not wait is no fault of ours."""
+        """Shows the error of a connection in one line, but not of a sender that did not wait."""
         error = sys.exception()
         if not isinstance(error, OSError):
             typer.echo(f"riskline: unexpected {type(error).__name__}: {error}; please report it", err=True)
@@ -254,4 +254,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: `receive` shows what came."""
+        """Prints nothing: `receive` shows each request."""

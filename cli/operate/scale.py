@@ -37,7 +37,7 @@ class Sight(NamedTuple):
     at: float
     counts: Counts
     redis_seconds: Sequence[float] | None
-    """What the Redis of each shard has used of a processor core; None where one does not say."""
+    """Processor seconds that the Redis of each shard has used; None where one does not report them."""
 
 
 def scale(

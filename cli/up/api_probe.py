@@ -16,10 +16,10 @@ ANSWER_SECONDS = 2.0
 """For /health/ready, which itself gives Redis a second."""
 
 MOST_BYTES = 1_000_000
-"""Of an answer that is read: what listens there need not be ours."""
+"""The longest answer that is read: another program may listen there."""
 
 IMPATIENT_POLLS = 300
-"""Polls without readiness after which we say what is missing: 30 s."""
+"""Polls without readiness before the missing parts are named: 30 s."""
 
 
 def say(message: str) -> None:

@@ -46,7 +46,7 @@ def ensure_model(settings: Settings, *, say: Callable[[str], None]) -> None:
     """Makes and activates a model from simulated transactions where the installation has none at all.
 
     Raises:
-        InstallationError: what training needs is not installed, or it failed.
+        InstallationError: packages for training are missing, or it failed.
     """
     if settings.model_version is not None or Registry(settings.models_dir).versions():
         return

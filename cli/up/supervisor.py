@@ -19,7 +19,7 @@ TETHER = Path(__file__).with_name("tether.py")
 FIRST_RESTART_SECONDS = 0.25
 LONGEST_RESTART_SECONDS = 30.0
 LONGEST_PROVEN_RESTART_SECONDS = 2.0
-"""Of a child that was seen to work: what keeps killing it may stop at any time, and transactions wait for it."""
+"""For a child that has worked before: the cause of its ends may stop at any time, and transactions wait for it."""
 
 STEADY_SECONDS = 30.0
 """A child that ran this long had started well: its next restart is prompt again."""
@@ -40,11 +40,11 @@ class Child:
     command: Sequence[str]
     environment: dict[str, str] | None = None
     stop_seconds: float = 15.0
-    """How long it may finish what it does before it is killed."""
+    """The time that it has to finish its work before it is killed."""
     interruptible: bool = False
-    """Whether a Ctrl-C reaches it and its own children as one: who sits at a terminal waits for no load balancer."""
+    """True for a child that gets Ctrl-C with its own children: a user at a terminal waits for no load balancer."""
     orphaned_signal: signal.Signals = signal.SIGTERM
-    """What it gets when this process is killed."""
+    """The signal that it gets when this process is killed."""
     complaint: str = OWN_MESSAGE
     """Where to read why it ended."""
     process: subprocess.Popen[bytes] | None = None
@@ -94,7 +94,7 @@ class Child:
             self.signal(signal.SIGTERM)
 
     def kill_group(self) -> None:
-        """Kills what is left of the process and of what it started."""
+        """Kills the process and its own children, where they still run."""
         if self.process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -108,7 +108,7 @@ class Supervisor:
 
     say: Callable[[str], None]
     changed: Callable[[], None] = lambda: None
-    """Called after a child was started again, so that its new id can be told."""
+    """Called after a child was started again and has a new process id."""
     stages: list[list[Child]] = field(default_factory=list)
     stop_requests: int = 0
     interrupted: bool = False

@@ -1,4 +1,4 @@
-"""The client for asyncio: the same calls as in `client`, which says what they do."""
+"""The client for asyncio: the same calls as in `client`, which describes them."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable

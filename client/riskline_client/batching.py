@@ -1,4 +1,4 @@
-"""Many transactions, in batches that the service takes, and what became of them all."""
+"""Many transactions, in batches that the service takes, and the result of them all."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ MOST_BYTES = 8_000_000
 """Of a batch, which is held until it is answered, so that it can be sent again."""
 
 NO_JSON = ("urn:riskline:problem:invalid-transaction", "The transaction is not valid", 422)
-"""What the service would say of a row that it could not be sent."""
+"""The answer that the service would give to a row that cannot be sent."""
 
 
 AGAIN_SECONDS = 1.0
@@ -25,7 +25,7 @@ Where all of them find none, its `Retry-After` says more."""
 
 
 class Batches:
-    """Gathers rows until they make a batch, and adds up what the batches were answered."""
+    """Gathers rows into batches, and adds up the answers."""
 
     def __init__(self, *, batch_rows: int, explain: bool, timeout: float) -> None:
         self._batch_rows = batch_rows

@@ -39,7 +39,7 @@ POOL = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepaliv
 """Idle connections are closed here before the service does so after 75 s, or a load balancer after 60 s."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-"""What the service takes over; another one it would replace."""
+"""The form of an id that the service takes over; it would replace another one."""
 
 
 class Made(TypedDict):

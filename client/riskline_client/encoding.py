@@ -12,7 +12,7 @@ from uuid import UUID
 
 @runtime_checkable
 class Dumps(Protocol):
-    """A pydantic model, or what is like one."""
+    """A pydantic model, or an object like one."""
 
     def model_dump(self) -> dict[str, Any]:
         """Its fields."""

@@ -1,4 +1,4 @@
-"""One tree of errors: what the service refused, and what never reached it or never came back."""
+"""One tree of errors: refusals of the service, and failures of the connection."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

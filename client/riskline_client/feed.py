@@ -1,4 +1,4 @@
-"""The feed as what a `for` loop goes through."""
+"""The feed as an iterator for a `for` loop."""
 
 from collections.abc import Awaitable, Callable
 from typing import Self

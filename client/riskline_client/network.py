@@ -16,11 +16,11 @@ from riskline_client.connection import POOL, Connection
 from riskline_client.retrying import Left
 
 PART_BYTES = 65_536
-"""Sent in one step: less than what a system takes at once as a rule."""
+"""The bytes that are sent in one step: fewer than a system usually takes at once."""
 
 
 class BoundedStream(httpcore.NetworkStream):
-    """A connection of which each step has what is left of the time."""
+    """A connection whose steps share one deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ def bounded_client(connection: Connection, *, verify: Any) -> httpx.Client:
     """A client of httpx over these sockets.
 
     Raises:
-        ValueError: what the environment says of proxies and certificates cannot be used.
+        ValueError: the proxies or certificates of the environment cannot be used.
     """
     with connection.making():
         transport = httpx.HTTPTransport(verify=verify, limits=POOL) if connection.is_local else None

@@ -50,7 +50,7 @@ def document_of(answer: Answer) -> Mapping[str, Any]:
 
 
 def raise_problem(answer: Answer, document: Mapping[str, Any]) -> None:
-    """Raises what an answer says that is an error.
+    """Raises the error of an answer that is one.
 
     Raises:
         ProblemError: of its kind.
@@ -95,7 +95,7 @@ def _reason(status: int) -> str:
 
 
 def _retry_after(text: str | None) -> float | None:
-    """Seconds, or a date (RFC 9110, 10.2.3); what is neither says nothing."""
+    """Seconds, or a date (RFC 9110, 10.2.3); anything else is ignored."""
     if text is None:
         return None
     if text.isascii() and text.isdigit():

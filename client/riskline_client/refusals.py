@@ -9,7 +9,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing that is wrong with a transaction: a JSON Pointer (RFC 6901) to the field, and what."""
+    """One fault of a transaction: a JSON Pointer (RFC 6901) to the field, and its description."""
 
     pointer: str
     detail: str

@@ -11,10 +11,10 @@ from tenacity.stop import stop_base
 from riskline_client.errors import ConnectionFailed, ProblemError, RisklineError
 
 PASSING = frozenset({429, 502, 503, 504})
-"""Statuses of what passes: too many requests, Redis or the model away, a full queue, a proxy without a service."""
+"""Statuses that may pass: too many requests, Redis or the model away, a full queue, a proxy without a service."""
 
 LEAST_ATTEMPT_SECONDS = 1.0
-"""What an attempt gets of the time that is left, half of it as a rule: less would end calls that only are slow."""
+"""The least time of an attempt, which is half of the time left as a rule: less would end slow calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Policy(TypedDict):
 
 
 def policy(retries: Retries, deadline: Deadline, *, persistent: bool) -> Policy:
-    """Calls again what may pass where there is time for the wait; a persistent call as often as that allows.
+    """Repeats a call after an error that may pass while there is time; a persistent call has no other limit.
 
     A persistent call that is told to come back after the end of its time does so once more before it: there may be
     room earlier than the service expects.
@@ -90,7 +90,7 @@ def attempt_seconds(deadline: Deadline, *, wait: float) -> float:
 
 
 class Left(float):
-    """The seconds that are left of a deadline, which it has with it: what takes several reads looks at it again."""
+    """The seconds that are left of a deadline, with the deadline, for a step of several reads."""
 
     deadline: Deadline
 
@@ -103,7 +103,7 @@ class Left(float):
 
 
 class TimeLeft(dict[str, Any]):
-    """The timeouts of one request as httpcore asks for them, step by step: what is left of the attempt's time.
+    """The timeouts of one request, step by step as httpcore asks for them: the rest of the attempt's time.
 
     httpx has one for each of connecting, sending and reading, and together they would take longer.
     """

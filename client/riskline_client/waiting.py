@@ -14,7 +14,7 @@ from riskline_client.retrying import Deadline
 T = TypeVar("T")
 
 NO_PLACE_SECONDS = 1.0
-"""The pause where the service lets nobody wait, having no place for one more: what its `Retry-After` says then."""
+"""The pause where the service has no place for one more waiting call: its `Retry-After` then."""
 
 LAST_ANSWER_SECONDS = 1.0
 """Beyond the time given, for the answer that it is over to arrive."""
