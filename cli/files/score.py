@@ -41,7 +41,7 @@ def score(
     *,
     file: Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write the decisions as NDJSON (default: standard output).")
+        Path | None, typer.Option("--out", help="The file for the decisions, NDJSON (default: standard output).")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="A version (default: the one that serves).")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Give reasons with approvals, too.")] = False,
@@ -49,7 +49,7 @@ def score(
         bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that are no transactions.")
     ] = False,
     processes: Annotated[
-        int | None, typer.Option("--processes", min=1, help="How many score (default: one a core, of 8 at most).")
+        int | None, typer.Option("--processes", min=1, help="Processes that score (default: one a core, 8 at most).")
     ] = None,
     url: Annotated[
         str | None, typer.Option("--url", help="Have a running service decide, instead of a model here.")

@@ -40,13 +40,13 @@ def evaluate(
         bool, typer.Option("--keep-report", help="Keep the report with the version, where the console shows it.")
     ] = False,
     cost_fn: Annotated[
-        str | None, typer.Option("--cost-fn", help="What a missed fraud costs: a number, or the name of a feature.")
+        str | None, typer.Option("--cost-fn", help="The cost of a missed fraud: a number, or the name of a feature.")
     ] = None,
     cost_fp: Annotated[
-        float | None, typer.Option("--cost-fp", min=0, help="What it costs to decline a good one: a number.")
+        float | None, typer.Option("--cost-fp", min=0, help="The cost of declining a good one: a number.")
     ] = None,
     alerts_per_day: Annotated[
-        int | None, typer.Option("--alerts-per-day", min=1, help="How many reviews a day there is time for.")
+        int | None, typer.Option("--alerts-per-day", min=1, help="The number of reviews a day that there is time for.")
     ] = None,
     card_column: Annotated[
         str | None, typer.Option("--card-column", help="The column of the card (default: card_id, if any).")

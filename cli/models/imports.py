@@ -40,9 +40,7 @@ from riskline.worker.training.imports.reference import read_reference
 
 def import_model(
     *,
-    file: Annotated[
-        Path, typer.Argument(help="What joblib or pickle wrote; XGBoost's .json or .ubj; LightGBM's .txt.")
-    ],
+    file: Annotated[Path, typer.Argument(help="A file of joblib or pickle; XGBoost's .json or .ubj; LightGBM's .txt.")],
     reference: Annotated[
         Path, typer.Option("--reference", help="Transactions like those to come (.csv, .csv.gz, .ndjson, .parquet).")
     ],

@@ -19,7 +19,7 @@ def data(
     out: Annotated[Path, typer.Argument(help="The file to write: .csv, .csv.gz, .ndjson or .parquet.")] = Path(
         "transactions.csv.gz"
     ),
-    rows: Annotated[int, typer.Option("--rows", min=1000, help="How many transactions.")] = 60_000,
+    rows: Annotated[int, typer.Option("--rows", min=1000, help="The number of transactions.")] = 60_000,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file.")] = 0,
 ) -> None:
     """Write a labelled sample: simulated card payments, or made-up rows of your own class (not bank data)."""

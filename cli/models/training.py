@@ -43,9 +43,11 @@ ThresholdOption = Annotated[float, typer.Option("--decline-threshold", min=0, ma
 
 
 NameOption = Annotated[
-    str, typer.Option("--name", help="What people call this version, in lists and in the console.", show_default=False)
+    str, typer.Option("--name", help="A name for this version in lists and in the console.", show_default=False)
 ]
-NoteOption = Annotated[str, typer.Option("--note", help="Why it was made, in a sentence.", show_default=False)]
+NoteOption = Annotated[
+    str, typer.Option("--note", help="The reason for this version, in a sentence.", show_default=False)
+]
 
 
 def checked_description(name: str, note: str) -> Description:

@@ -42,16 +42,18 @@ IN_SETTING = "RISKLINE_API_KEYS"
 
 def new(
     *,
-    name: Annotated[str | None, typer.Option("--name", help="Whose API key it is.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The name of the key's caller.")] = None,
     scope: Annotated[
-        list[Scope] | None, typer.Option("--scope", help="What the key may do; may be given several times.")
+        list[Scope] | None, typer.Option("--scope", help="A right of the key; may be given several times.")
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", help="When it ends: 90d, 12h, or a date (default: never).")
+        str | None, typer.Option("--expires", help="The end of the key: 90d, 12h, or a date (default: never).")
     ] = None,
     rate: Annotated[
         str | None,
-        typer.Option("--rate", help="How fast it may send, like 100/s or unlimited (default: RISKLINE_RATE_LIMIT)."),
+        typer.Option(
+            "--rate", help="The rate of its requests, like 100/s or unlimited (default: RISKLINE_RATE_LIMIT)."
+        ),
     ] = None,
     print_setting: Annotated[
         bool, typer.Option("--print-setting", help="Store nothing; print the line for RISKLINE_API_KEYS, too.")

@@ -21,13 +21,17 @@ def bench(
             help="Some of sync,keys,fields,async,drain,singles,latency,workers,files,footprint (default: all).",
         ),
     ] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="How often (default 3).")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="Of each load (default 5).")] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="Rounds of each measurement (default 3).")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="Seconds of each load (default 5).")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One short round: whether everything works.")] = False,
     render: Annotated[bool, typer.Option("--render", help="Measure nothing, only write the report again.")] = False,
     rows: Annotated[Path | None, typer.Option("--rows", help="A labelled file (default: simulated rows).")] = None,
     guide: Annotated[Path | None, typer.Option("--guide", help="The directory of the guide's app.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Where the report goes (default docs/benchmarks).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The directory of the report (default docs/benchmarks).")
+    ] = None,
 ) -> None:
     """Measure this service and its peers side by side on this machine; half an hour, in a checkout only."""
     if not (ROOT / "tests/bench/__main__.py").is_file():

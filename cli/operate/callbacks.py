@@ -23,7 +23,9 @@ def list_callbacks(
     *,
     dead: Annotated[bool, typer.Option("--dead", help="Only those that were given up.")] = False,
     data: DataOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_SHOWN, help="How many of each at most.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=MOST_SHOWN, help="The most of each that are listed.")
+    ] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List the callbacks that are pending, oldest first, and those that were given up, the last first."""
@@ -69,7 +71,9 @@ def show(transaction_id: str, *, data: DataOption = None, as_json: JsonOption = 
 
 def replay(
     *,
-    transaction_ids: Annotated[list[str] | None, typer.Argument(help="Which ones.", show_default=False)] = None,
+    transaction_ids: Annotated[
+        list[str] | None, typer.Argument(help="The ids of their transactions.", show_default=False)
+    ] = None,
     dead: Annotated[bool, typer.Option("--dead", "--all", help="All that were given up.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,

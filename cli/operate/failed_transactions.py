@@ -23,7 +23,7 @@ ID = re.compile(TRANSACTION_ID_PATTERN)
 def failed(
     *,
     data: DataOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_SHOWN, help="How many at most.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_SHOWN, help="The most that are listed.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List the transactions that failed, newest first, each with its reason."""
@@ -47,7 +47,9 @@ def failed(
 
 def replay(
     *,
-    transaction_ids: Annotated[list[str] | None, typer.Argument(help="Which ones.", show_default=False)] = None,
+    transaction_ids: Annotated[
+        list[str] | None, typer.Argument(help="The ids of the transactions.", show_default=False)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All that have failed.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -19,7 +19,7 @@ class QueueName(StrEnum):
 
 def worker(
     *,
-    queue: Annotated[QueueName, typer.Option("--queue", help="What it works on.")] = QueueName.SCORING,
+    queue: Annotated[QueueName, typer.Option("--queue", help="The queue that it serves.")] = QueueName.SCORING,
     data: DataOption = None,
 ) -> None:
     """Decide queued transactions, or deliver callbacks, in this terminal, with the same Redis as the API."""
