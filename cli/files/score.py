@@ -37,6 +37,7 @@ CONNECTIONS = 8
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
+# Typer takes one parameter an option
 def score(
     *,
     file: Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")],
@@ -104,6 +105,10 @@ def score(
                     done = scored.decided + scored.refusals.total
                     # the text, too: it may say that the service did not answer
                     progress.update(task, advance=done, description=f"scoring {file.name}")
+    _print_totals(decided, versions, refusals)
+
+
+def _print_totals(decided: int, versions: Collection[str], refusals: Refusals) -> None:
     stderr.print(f"{counted(decided, 'decision')} by model {', '.join(versions)}")
     if refusals.total:
         stderr.print(f"left out {no_transactions(refusals.total)}:\n{refusals.listed()}", highlight=False)

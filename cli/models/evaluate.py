@@ -1,6 +1,7 @@
 """`riskline evaluate`: the figures of a model version on a labelled file, and a choice of thresholds."""
 
 import shlex
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,7 @@ from riskline.worker.training.evaluation.measurement import Measurement, costs_o
 from riskline.worker.training.evaluation.thresholds import PROMISE
 
 
+# Typer takes one parameter an option
 def evaluate(
     *,
     file: FileArgument,
@@ -57,12 +59,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model version on a labelled file, choose thresholds, write a report."""
-    if report is not None or keep_report:
-        with working("loading matplotlib"):
-            try:
-                from riskline.worker.training.report.page import page  # noqa: PLC0415  # where a report is wanted only
-            except ImportError as error:
-                raise missing_packages("riskline evaluate", error) from error
+    page = _report_page() if report is not None or keep_report else None
     if (cost_fn is None) != (cost_fp is None):
         raise typer.BadParameter("needs the other cost too", param_hint="--cost-fn, --cost-fp")
     if report is not None and report.resolve() == file.resolve():
@@ -83,7 +80,7 @@ def evaluate(
         costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
         measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)
         command = _command(measured, serving.version, serving.thresholds, data)
-        if outs:
+        if page is not None:
             progress.add_task("writing the report")
             text = page(measured, labelled, serving.manifest, file_name=file.name, command=command, made_at=utc_now())
             for out in outs:
@@ -93,12 +90,25 @@ def evaluate(
     stderr.print(f"{'warning' if measured.known.is_warning else 'note'}: {measured.known.text}", markup=False)
     if as_json:
         shown = {"model_version": serving.version, **measured.described()}
-        told = {"command": command, "report": str(reports[0]) if reports else None}
-        shown |= {name: value for name, value in told.items() if value is not None}
+        written_to = {"command": command, "report": str(reports[0]) if reports else None}
+        shown |= {name: value for name, value in written_to.items() if value is not None}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
     typer.echo(f"model {serving.version} on {file.name}")
     typer.echo(metrics_lines(measured.metrics, review=serving.thresholds.review))
+    _print_measurement(measured, command, reports)
+
+
+def _report_page() -> Callable[..., str]:
+    with working("loading matplotlib"):
+        try:
+            from riskline.worker.training.report.page import page  # noqa: PLC0415  # where a report is wanted only
+        except ImportError as error:
+            raise missing_packages("riskline evaluate", error) from error
+    return page
+
+
+def _print_measurement(measured: Measurement, command: str | None, reports: list[Path]) -> None:
     typer.echo(_intervals(measured))
     _say_chosen(measured, command)
     for each in reports:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.progress import Progress
 
 from riskline.cli.models.training import (
     CalibrationOption,
@@ -32,12 +33,15 @@ from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
 from riskline.worker.training.imports.importer import import_model as make_version
-from riskline.worker.training.imports.reference import read_reference
+from riskline.worker.training.imports.reference import Reference, read_reference
 
 
+# Typer takes one parameter an option
 def import_model(
     *,
     file: Annotated[Path, typer.Argument(help="A file of joblib or pickle; XGBoost's .json or .ubj; LightGBM's .txt.")],
@@ -78,20 +82,7 @@ def import_model(
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     with rows_progress() as progress, _ended_in_order():
-        reading = progress.add_task(f"reading {reference.name}")
-        rows = read_reference(
-            reference,
-            transaction_class,
-            label=label,
-            skip_bad_rows=skip_bad_rows,
-            progress=partial(progress.advance, reading),
-        )
-        if 0 < rows.labelled < len(rows.rows):
-            stderr.print(
-                f"note: only {rows.labelled:,} of {len(rows.rows):,} rows of {reference.name} have "
-                f"{label or 'is_fraud'}, so no labels are used",
-                markup=False,
-            )
+        rows = _read_reference(reference, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
         progress.add_task(f"importing {file.name}")
         manifest = make_version(
             file,
@@ -109,19 +100,54 @@ def import_model(
     keep_description(Registry(settings.models_dir), manifest.version, description)
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
     list_refusals(rows.refusals)
-    facts = manifest.training
     if as_json:
-        told = {name: facts[name] for name in ("imported_from", "sha256", "rows", "edge_rows", "max_difference")}
-        shown = {
-            "model_version": manifest.version,
-            "estimator": manifest.estimator,
-            "features": manifest.features,
-            **told,
-            "metrics": manifest.metrics,
-            "active": active,
-        }
-        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        _print_json(manifest, active=active)
         return
+    _print_import(manifest, file, reference, data, active=active)
+
+
+def _read_reference(
+    reference: Path,
+    transaction_class: type[TransactionModel],
+    progress: Progress,
+    *,
+    label: str | None,
+    skip_bad_rows: bool,
+) -> Reference:
+    reading = progress.add_task(f"reading {reference.name}")
+    rows = read_reference(
+        reference,
+        transaction_class,
+        label=label,
+        skip_bad_rows=skip_bad_rows,
+        progress=partial(progress.advance, reading),
+    )
+    if 0 < rows.labelled < len(rows.rows):
+        stderr.print(
+            f"note: only {rows.labelled:,} of {len(rows.rows):,} rows of {reference.name} have "
+            f"{label or 'is_fraud'}, so no labels are used",
+            markup=False,
+        )
+    return rows
+
+
+def _print_json(manifest: Manifest, *, active: bool) -> None:
+    facts = {
+        name: manifest.training[name] for name in ("imported_from", "sha256", "rows", "edge_rows", "max_difference")
+    }
+    shown = {
+        "model_version": manifest.version,
+        "estimator": manifest.estimator,
+        "features": manifest.features,
+        **facts,
+        "metrics": manifest.metrics,
+        "active": active,
+    }
+    typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+
+
+def _print_import(manifest: Manifest, file: Path, reference: Path, data: Path | None, *, active: bool) -> None:
+    facts = manifest.training
     stderr.print(
         f"{manifest.estimator} of {file.name}: scores within {facts['max_difference']:.2g} of its own on "
         f"{facts['rows']:,} rows and on {facts['edge_rows']:,} at its thresholds; "

@@ -72,6 +72,7 @@ def keep_description(registry: Registry, version: str, description: Description)
         stderr.print(f"its name and note were not kept: {error}", markup=False, soft_wrap=True)
 
 
+# Typer takes one parameter an option
 def train(
     *,
     file: FileArgument,

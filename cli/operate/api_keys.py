@@ -40,6 +40,7 @@ PERIOD = re.compile(r"([1-9][0-9]{0,4})([dh])", re.ASCII)
 IN_SETTING = "RISKLINE_API_KEYS"
 
 
+# Typer takes one parameter an option
 def new(
     *,
     name: Annotated[str | None, typer.Option("--name", help="The name of the key's caller.")] = None,

@@ -12,6 +12,7 @@ from riskline.shared.errors import InstallationError
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# Typer takes one parameter an option
 def bench(
     *,
     only: Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from riskline.cli.options import DataOption, HostOption, PortOption, ProcessesOption
-from riskline.cli.up.up import pin_bundle, run_up
+from riskline.cli.up.startup import pin_bundle, run_up
 from riskline.shared.settings import load_settings
 
 

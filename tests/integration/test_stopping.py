@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from riskline.cli.up.up import API_STOP_SECONDS, WORKER_STOP_SECONDS
+from riskline.cli.up.startup import API_STOP_SECONDS, WORKER_STOP_SECONDS
 from tests.integration.running import PATIENCE_SECONDS, OwnRedis, RunningUp, eventually
 from tests.integration.servers import free_ports
 from tests.support.factories import transaction_json

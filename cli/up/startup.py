@@ -85,45 +85,14 @@ def _serve(
     _require_store(settings)
     installation = Installation(settings.data)
 
-    def tell() -> None:
-        installation.write_state(
-            RunningState(
-                pid=os.getpid(),
-                host=settings.host,
-                port=settings.port,
-                redis_url=str(settings.redis_url),
-                redis_started=redis is not None,
-                store_url=settings.store_url,
-                shards=settings.shards,
-                children={child.name: child.pid for child in supervisor.children()},
-            )
-        )
+    def write_state() -> None:
+        installation.write_state(_state(settings, supervisor, redis_started=redis is not None))
 
-    environment = cli_environment(settings)
-    supervisor.changed = tell
-    supervisor.start(
-        *(
-            Child(
-                name=f"{queue} worker {number}",
-                command=cli_command("worker", "--queue", queue),
-                environment=environment,
-                stop_seconds=WORKER_STOP_SECONDS,
-                # without Redis it could not say goodbye and would wait for it
-                orphaned_signal=signal.SIGKILL,
-            )
-            for queue, number in _workers(settings, workers)
-        )
-    )
-    supervisor.start(
-        Child(
-            name="API",
-            command=cli_command("api"),
-            environment=environment,
-            stop_seconds=settings.stop_delay + API_STOP_SECONDS,
-            interruptible=True,
-        )
-    )
-    tell()
+    supervisor.changed = write_state
+    *work, api = _children(settings, workers)
+    supervisor.start(*work)
+    supervisor.start(api)
+    write_state()
     readiness = ReadinessPoll(settings.host, settings.port)
     if supervisor.watch(until=readiness.reached, poll_seconds=READY_POLL_SECONDS):
         supervisor.note_all_work()
@@ -136,6 +105,40 @@ def _serve(
         print(banner(settings, transaction_class, admitted, console), flush=True)  # noqa: T201  # what the command says
         admitted.shown = True
         supervisor.watch()
+
+
+def _state(settings: Settings, supervisor: Supervisor, *, redis_started: bool) -> RunningState:
+    return RunningState(
+        pid=os.getpid(),
+        host=settings.host,
+        port=settings.port,
+        redis_url=str(settings.redis_url),
+        redis_started=redis_started,
+        store_url=settings.store_url,
+        shards=settings.shards,
+        children={child.name: child.pid for child in supervisor.children()},
+    )
+
+
+def _children(settings: Settings, workers: int) -> Iterator[Child]:
+    """The workers, and the API as the last one."""
+    environment = cli_environment(settings)
+    for queue, number in _workers(settings, workers):
+        yield Child(
+            name=f"{queue} worker {number}",
+            command=cli_command("worker", "--queue", queue),
+            environment=environment,
+            stop_seconds=WORKER_STOP_SECONDS,
+            # without Redis it could not say goodbye and would wait for it
+            orphaned_signal=signal.SIGKILL,
+        )
+    yield Child(
+        name="API",
+        command=cli_command("api"),
+        environment=environment,
+        stop_seconds=settings.stop_delay + API_STOP_SECONDS,
+        interruptible=True,
+    )
 
 
 def _workers(settings: Settings, scoring: int) -> Iterator[tuple[str, int]]:
