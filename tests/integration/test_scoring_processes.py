@@ -129,7 +129,7 @@ def test_bad_rows_are_told_the_same_by_several_processes(
         said.append(capfd.readouterr().err)
 
     assert said[0] == said[1]
-    assert f"{file} has rows that are no transactions" in said[0]
+    assert f"{file} has 2 rows that are no transactions" in said[0]
     assert said[0].count("row 301: customer_age: Input should be greater than or equal to 18") == 2
     assert "left out 3 rows that are no transactions:" in said[0]
     assert "row 778: " in said[0]
