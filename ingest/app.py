@@ -31,7 +31,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class App(falcon.asgi.App[Any, Any]):
-    """Falcon's, which begins with a request once its head is here.
+    """Falcon's app, which starts on a request once its head has arrived.
 
     Falcon itself waits for the first piece of the body, for which a client may have been told `100 Continue`: who is
     refused by the head should have to send none.

@@ -13,7 +13,7 @@ from riskline.shared.telemetry.metrics import forget_dead_processes
 log = get_logger(__name__)
 
 FINISH_SECONDS = 2.5
-"""For commits and recordings at the end, after the server has given requests their time."""
+"""The time for commits and recordings at the end, after the server has ended its requests."""
 
 CANCEL_AGAIN_SECONDS = 0.2
 
@@ -41,7 +41,7 @@ class Lifespan:
         freeze_heap()
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
-        """Finishes commits and recordings, then lets go of Redis."""
+        """Finishes commits and recordings, then closes the connections to Redis."""
         await end(self._tasks)
         services = self._services
         finishing = [services.submitter.close(), services.recorder.flush(), services.history.tell()]
@@ -56,7 +56,7 @@ class Lifespan:
         await services.close()
 
     def _tell_of_losses(self, error: Exception) -> None:
-        """Says what this process takes with it: decisions, or only its last second of the figures."""
+        """Logs what is lost with this process: decisions, or only its last second of counts."""
         if lost := self._services.recorder.pending:
             log.error("decisions are lost to the records: Redis did not take them in time", lost=lost)
         else:

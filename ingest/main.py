@@ -32,11 +32,11 @@ from riskline.shared.telemetry.tracing import create_tracing
 log = get_logger(__name__)
 
 SHUTDOWN_SECONDS = 10
-"""How long requests under way may take once the process was told to stop."""
+"""The time that requests under way may take after the process was told to stop."""
 
 
 SERVER_VARIABLE = "_RISKLINE_API_SERVER"
-"""The process id of our own server, for the processes that it starts: only it binds the address of the settings."""
+"""The environment variable with the process id of our own server, which alone binds the settings' address."""
 
 
 def build(settings: Settings, *, foreign_server: bool = False) -> Any:
@@ -64,7 +64,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
 
 
 def background(services: Services, settings: Settings) -> tuple[Runs, ...]:
-    """All that runs beside the requests, from the server's start to its end."""
+    """The tasks beside the requests, from the server's start to its end."""
     store = services.store
     return (
         Subscription(services.waiting, store.subscriber, channels=store.channels),
@@ -100,7 +100,7 @@ def _deliver_changes(settings: Settings, operations: StoreOperations) -> None:
 
 
 def application() -> Any:
-    """The app from the environment, for a server of another: `uvicorn --factory riskline.ingest.main:application`."""
+    """The app from the environment, for another server: `uvicorn --factory riskline.ingest.main:application`."""
     settings = load_settings()
     configure_logging(settings)
     return build(settings, foreign_server=os.environ.get(SERVER_VARIABLE) != str(os.getppid()))

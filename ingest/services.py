@@ -47,7 +47,7 @@ class Services:
     submitter: Submitter
     recorder: AnyRecorder
     strict: StrictRecorder | None
-    """Records each decision before it is answered, where that is set."""
+    """Records each decision before it is answered; None where the settings do not ask for that."""
     waiting: DecisionWaiters
     feed: FeedReader
     backlog: Backlog
@@ -103,7 +103,7 @@ class Services:
         )
 
     async def close(self) -> None:
-        """Lets go of Redis, and sends the last traces."""
+        """Closes the connections to Redis, and sends the last traces."""
         await self.store.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)

@@ -38,10 +38,10 @@ from riskline.shared.webhooks.schedule import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class StoreOperations:
-    """The store as operators look at it and mend it, now and then, in threads beside the event loop."""
+    """The store for operators' reads and repairs, which are rare and run in threads beside the event loop."""
 
     first: SyncRedis
-    """The client of the shard that has what belongs to the store as a whole."""
+    """The client of the first shard, which has the keys of the store as a whole."""
     undecided: Listings
     failures: AllFailures
     callbacks: AllCallbacks
@@ -76,9 +76,9 @@ class ApiStore:
     """Of the shard that has what belongs to the store as a whole."""
     subscriber: Redis
     watched: Sequence[tuple[AsyncIdentity, Witness]]
-    """Each shard's identity, and what its answers said that it had accepted."""
+    """Each shard's identity, and the number of transactions that its answers said it had accepted."""
     memory: ShardMemory | None
-    """What this installation remembers of the store beyond a process."""
+    """The file in which this installation remembers the store."""
     console: ConsoleStore
     search: DecisionSearch
     operations: StoreOperations
@@ -88,7 +88,7 @@ class ApiStore:
     sync_connections: Sequence[SyncRedis] = ()
 
     async def close(self) -> None:
-        """Lets go of the connections; those of the feed go with the feed."""
+        """Closes the connections; those of the feed close with the feed."""
         for redis in dict.fromkeys(self.connections):
             await redis.aclose()
         for sync_redis in dict.fromkeys(self.sync_connections):

@@ -1,4 +1,4 @@
-"""API keys at the door: which are known now, whether a request has one, and what it may do with it."""
+"""The authentication of requests: the valid API keys, the key of a request, and its rights."""
 
 import asyncio
 import os
@@ -24,10 +24,10 @@ from riskline.shared.settings import Settings
 log = get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How soon a new key works, and one that was revoked or has expired does not."""
+"""The delay until a new key works, and a revoked or expired one no longer does."""
 
 ANSWER_SECONDS = 0.8
-"""How long a look may take, so that what has expired is forgotten in time all the same: a mounted file may hang."""
+"""The time limit of reading the file, which may hang where it is mounted: keys must expire in time all the same."""
 
 COMPLAIN_AGAIN = timedelta(minutes=1)
 
@@ -73,7 +73,7 @@ class Authenticator:
         return self._look is not None
 
     def on_change(self, forget: Callable[[], object]) -> None:
-        """Has this called whenever an earlier verdict may no longer hold."""
+        """Registers a call for when an earlier verdict may no longer hold."""
         self._forgetters.append(forget)
 
     def read(self) -> None:
@@ -90,13 +90,13 @@ class Authenticator:
             self._take(self._file, *loaded)
 
     async def run(self) -> None:
-        """Looks for another file, and for keys that have expired, until it is cancelled."""
+        """Follows changes of the file, and keys that expire, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await self.follow()
 
     async def follow(self) -> None:
-        """One look; what goes wrong with the file leaves the keys as they are."""
+        """Reads the file once. Where that fails, the keys stay as they are."""
         self._forget_what_changed()
         try:
             if self._file is not None:
@@ -146,7 +146,7 @@ class Authenticator:
                 forget()
 
     def holder(self, authorization: str | None) -> ApiKey | None:
-        """The key of such a header; None where it has none that is valid now."""
+        """The valid key of an Authorization header; None where it has none."""
         if authorization is None:
             return None
         key = self._holders.get(authorization)
@@ -182,7 +182,7 @@ class Authenticator:
 
 
 def _in_background(file: KeyFile, last: FileStamp | None) -> "asyncio.Future[Found]":
-    """Looks in a thread of its own: one that hangs keeps neither others from theirs nor the process from its end."""
+    """Reads in a thread of its own: one that hangs blocks neither other threads nor the end of the process."""
     found: Future[Found] = Future()
 
     def look() -> None:
@@ -271,7 +271,7 @@ class KeyMiddleware:
         _resource: object,
         succeeded: bool,  # noqa: FBT001
     ) -> None:
-        """Says how much is left of the rate, and withholds what a client has waited for if its key ended meanwhile.
+        """Adds the RateLimit fields, and withholds the answer to a wait during which the key ended.
 
         Raises:
             HttpProblem: 401.
@@ -285,7 +285,7 @@ class KeyMiddleware:
 
 
 def check_still_admitted(req: falcon.asgi.Request, **members: Any) -> None:
-    """Sees whether the request's key is still one; `members` are told where it is not.
+    """Checks that the request's key is still valid; `members` are added to the problem where it is not.
 
     Raises:
         HttpProblem: 401.
@@ -306,7 +306,7 @@ def _has_token(authorization: str | None) -> bool:
 
 
 def create_gate(settings: Settings, *, always: bool = False) -> Authenticator:
-    """The gate that the settings ask for; with `always` a key is needed on loopback, too.
+    """The authenticator of the settings; with `always` a key is needed on loopback, too.
 
     Raises:
         InstallationError: the file of keys is damaged, cannot be read, or is gone.

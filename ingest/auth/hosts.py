@@ -1,4 +1,4 @@
-"""The names that an API answers to which asks for no key.
+"""The host names that an API without keys answers to.
 
 Any page in a browser may have the name of its own site lead to this machine (DNS rebinding), and could then read
 decisions and erase them. What the browser sends as `Host` it cannot choose: that is the name of the site. No site is
@@ -54,13 +54,13 @@ def _is_address(text: str) -> bool:
 
 
 class HostMiddleware:
-    """Refuses requests that were sent to another name, before anything is done for them."""
+    """Refuses requests to another name before any work is done for them."""
 
     def __init__(self, hosts: AllowedHosts) -> None:
         self._hosts = hosts
 
     async def process_request(self, req: falcon.asgi.Request, _resp: falcon.asgi.Response) -> None:
-        """Looks at `Host`; several come joined by a comma, which no name has.
+        """Checks `Host`. Several values come joined by a comma, which no name has.
 
         Raises:
             HttpProblem: 421.

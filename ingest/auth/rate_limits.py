@@ -25,16 +25,16 @@ from riskline.shared.telemetry.metrics import RATE_LIMITED
 log = get_logger(__name__)
 
 TELL_SECONDS = 0.1
-"""For how long processes know nothing of each other: what a key sends in that time it can have too much, and owes."""
+"""The interval between exchanges with Redis. A key can exceed its rate within it, and then owes the excess."""
 
 FRESH_SECONDS = 0.3
-"""How old an answer of Redis may be before a process keeps to its share: an account in use has one each tenth."""
+"""The age of Redis's answer from which a process keeps to its share. An account in use gets one every 0.1 s."""
 
 UNHEARD = 0.1
-"""The part of its share that a process lets through of an account that Redis has not told of lately, before it asks."""
+"""The part of its share that a process lets through before it asks Redis, where its last answer is too old."""
 
 ASK_SECONDS = 0.5
-"""How long a request waits for an answer of Redis that may let it through."""
+"""The time that a request waits for an answer of Redis that may admit it."""
 
 NOBODY = "-"
 """The account of all requests without a key, where none is asked for. No key can have this name."""
@@ -46,7 +46,7 @@ class RateAccounts(Protocol):
     """The sum of what all processes' keys have spent; raises StoreUnavailableError where Redis fails."""
 
     async def spend(self, spent: Sequence[Spent]) -> list[float]:
-        """Adds what was spent; answers the level of each account."""
+        """Adds the units spent; returns the level of each account."""
 
 
 class RateAccount:
@@ -66,7 +66,7 @@ class RateAccount:
         self.change(rate, sharers)
 
     def change(self, rate: Rate, sharers: int) -> None:
-        """Takes another rate, or another number of processes that share it; what is spent stays so."""
+        """Takes another rate, or another number of processes that share it; the level stays."""
         self.rate = rate
         self.policy = f"{POLICY};q={rate.quota};w={rate.window_seconds}"
         self._share = max(1.0, rate.quota / sharers)
@@ -89,7 +89,7 @@ class RateAccount:
         return max(0.0, level)
 
     def take(self, now: float) -> bool:
-        """Spends one, if there is one."""
+        """Spends one unit, if one is left."""
         level = self.level(now) + 1.0
         if level > self.allowed(now):
             return False
@@ -112,12 +112,12 @@ class RateAccount:
         return Spent(self.name, spent, self.rate.per_second)
 
     def told(self, level: float, now: float) -> None:
-        """Takes the level of all processes, to which comes what was spent since it was asked for."""
+        """Takes the level of all processes; adds the units spent since it was asked for."""
         self._level, self._at, self._told_at = level + self.untold, now, now
         self._freed_per_second, self._is_alone = self.rate.per_second, False
 
     def alone(self, spent: float, sharers: int, now: float) -> None:
-        """Keeps to a share where Redis has not heard what was spent; of that, what is free again need not be told."""
+        """Keeps to a share while Redis is away, and drops uncounted units that are free again by now."""
         level = self.level(now)
         self.untold = min(self.untold + spent, level)
         self.change(self.rate, sharers)
@@ -132,11 +132,11 @@ class RateAccount:
         return f"{POLICY};r={max(0, left)};t={ceil(level / self._freed_per_second)}"
 
     def lines(self, now: float) -> bytes:
-        """The lines of an answer's head that say so."""
+        """The header lines of the RateLimit fields."""
         return f"ratelimit-policy: {self.policy}\r\nratelimit: {self.standing(now)}\r\n".encode()
 
     def free_in_seconds(self, now: float) -> int:
-        """After how many whole seconds there is one to spend."""
+        """The whole seconds until one unit can be spent."""
         return max(1, ceil((self.level(now) + 1.0 - self.allowed(now)) / self._freed_per_second))
 
 
@@ -195,12 +195,12 @@ class RateLimiter:
                     await self._tell([account])
 
     def spend(self, account: RateAccount | None, units: int) -> None:
-        """Counts what a request turned out to have more than one of, whether or not it is there."""
+        """Charges the further units of a request, even beyond the quota."""
         if account is not None and units:
             account.charge(units, self.clock())
 
     def check_debt(self, account: RateAccount | None, most: int, **members: Any) -> None:
-        """Sees that no more was spent beyond the quota than one request may; `members` are told where it was.
+        """Checks that the debt is no more than one request may make; `members` are added to the problem where it is.
 
         Raises:
             HttpProblem: 429.
@@ -210,7 +210,7 @@ class RateLimiter:
             raise rate_limited(str(account.rate), account.free_in_seconds(self.clock()), **members)
 
     async def run(self) -> None:
-        """Tells Redis, and hears of other processes, until cancelled."""
+        """Exchanges units with Redis until cancelled."""
         await every(TELL_SECONDS, self.tell, log=log, failed="telling what keys have spent failed")
 
     async def tell(self) -> None:

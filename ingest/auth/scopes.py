@@ -12,7 +12,7 @@ class Access(NamedTuple):
 
 
 OPEN = Access(())
-"""Without a key."""
+"""Routes that need no key."""
 
 BY_SESSION = Access(())
 """The console: its pages look for a session, and redirect to the sign-in page without one."""

@@ -16,7 +16,7 @@ log = get_logger(__name__)
 SHOWN = 100
 
 ACTIVATION = "a model to be activated"
-"""What is changed where a version is made the active one."""
+"""The name of the change that activates a version."""
 
 MOST_CHARACTERS = 400
 """The bound on a change's details, which a viewer may have typed."""

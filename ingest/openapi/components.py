@@ -135,7 +135,7 @@ CALLBACK: Json = {
 
 
 class _WireSchema(GenerateJsonSchema):
-    """JSON Schema of what is sent: no title that repeats a name, nothing null that is left out of answers instead."""
+    """The JSON Schema of answers: no title that repeats a name, no null for a field that is left out instead."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """A field's name says as much as a title made of it."""

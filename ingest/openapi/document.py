@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: the table of operations; built once at start, so that it costs no request anything."""
+"""The OpenAPI 3.1 document: its table of operations. It is built once at start, not by a request."""
 
 from riskline.ingest.openapi.components import (
     AFTER,

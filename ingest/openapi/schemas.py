@@ -1,4 +1,4 @@
-"""The bodies of answers as pydantic models: what the OpenAPI document says of them; responders write them by hand.
+"""The bodies of answers as pydantic models, for the OpenAPI document alone. Responders write them by hand.
 
 A field whose default is None is left out of an answer where it says nothing; one that can be null has no default.
 """
@@ -55,7 +55,7 @@ class Problem(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What became of the rows of a batch."""
+    """The outcome of a batch."""
 
     accepted: int = Field(ge=0, description="Rows that are safely queued.")
     known: int = Field(ge=0, description="Rows that were submitted before; nothing changed.")
@@ -82,7 +82,7 @@ class CallbackAttempt(BaseModel):
 
 
 class CallbackState(BaseModel):
-    """What became of a callback."""
+    """A callback's status and attempts."""
 
     url: str = Field(
         description="Where it goes; its host alone where the installation or another API key has named it."
@@ -98,7 +98,7 @@ class CallbackState(BaseModel):
 
 
 class TransactionState(BaseModel):
-    """What became of a transaction."""
+    """A transaction's status, with its decision or error."""
 
     transaction_id: TransactionId
     status: Literal[Status.QUEUED, Status.SCORED, Status.FAILED]
@@ -134,7 +134,7 @@ class DecisionPage(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether transactions can be scored."""
+    """The health of scoring."""
 
     status: Literal["healthy", "unhealthy"]
     model_loaded: bool
@@ -174,7 +174,7 @@ class QueueState(BaseModel):
 
 
 class VersionServed(BaseModel):
-    """How many processes serve a version."""
+    """The number of processes that serve a version."""
 
     version: ModelVersion
     api: int = Field(ge=0, description="API processes that serve it.")
@@ -189,7 +189,7 @@ class ProcessesState(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether transactions can be scored and queued, and what is missing.
+    """The readiness to score and to queue transactions, with what is missing.
 
     Where the API asks for keys, the last four members are null, and reasons short, without one of the scope `read`.
     """

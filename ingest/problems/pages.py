@@ -13,7 +13,7 @@ HEADERS = {
     429: "Retry-After: 1",
     503: "Retry-After: 1",
 }
-"""What an answer of this status has beside the headers of all."""
+"""The headers of an answer of this status, beside those that all have."""
 
 WRONG_FIELDS = [{"pointer": "/no_such_field", "detail": "Unknown field"}]
 

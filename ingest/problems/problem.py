@@ -28,18 +28,18 @@ log = get_logger(__name__)
 
 MEDIA_PROBLEM = "application/problem+json"
 PATH_CHARACTERS = "/:@!$&'()*+,;=-._~"
-"""What stands in a URI's path as it is (RFC 3986, 3.3)."""
+"""The characters that need no escape in a URI's path (RFC 3986, 3.3)."""
 
 TYPE_PREFIX = "urn:riskline:problem:"
 PAGES_PATH = "/docs/problems"
-"""Where the page of each type is, under its name."""
+"""The path of the types' pages."""
 
 NOTHING: Mapping[str, str] = {}
 
 CHALLENGE = 'Bearer realm="riskline"'
 UNAVAILABLE = 503
 RETRY_AFTER_SECONDS = 1
-"""Redis or a model that is back is noticed within a second; a place in a queue or a connection is free by then."""
+"""The Retry-After of a 503 in s: Redis or a model that is back is noticed within 1 s, and a place is free by then."""
 
 
 class HttpProblem(falcon.HTTPError):
@@ -202,7 +202,7 @@ def too_many_rows(max_rows: int, **members: Any) -> HttpProblem:
 
 
 def undescribed(problem: HttpProblem) -> HttpProblem:
-    """The same kind of problem without its details: those of a batch with too much that is wrong."""
+    """The same type of problem without its details, for a batch with too many bad rows."""
     detail = "More is wrong with this batch than is described; send this row by itself to learn what."
     return HttpProblem(problem.name, detail)
 

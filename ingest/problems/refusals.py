@@ -14,13 +14,13 @@ log = get_logger(__name__)
 UNREADABLE_URI = "Its URI cannot be read."
 
 CUT_OFF = "cut_off"
-"""Where the state of a request's scope says that its body broke off."""
+"""The key of the scope's state that says that the body was cut off."""
 
 GONE = "gone"
 """The key of the scope's state that says that the client is gone: the rest of its answer is not read."""
 
 MAX_INSTANCE_BYTES = 256
-"""How much of a path an answer repeats."""
+"""The most characters of a path that an answer repeats."""
 
 
 def request_timeout(seconds: float) -> HttpProblem:
@@ -36,7 +36,7 @@ def uri_too_long(max_bytes: int) -> HttpProblem:
 
 
 def host_not_allowed(name: str) -> HttpProblem:
-    """421: the request was sent to a name that is not known to be this service's."""
+    """421: the request was sent to a name that is not one of this service's."""
     return HttpProblem(
         "host-not-allowed",
         "It asks for no API key, so it answers to addresses, to localhost, and to the names in "
@@ -59,7 +59,7 @@ class RefusedError(Exception):
 
 
 def why(error: httptools.HttpParserError) -> HttpProblem:
-    """The problem of what the parser could not go on with; says nothing of what was sent."""
+    """The problem for a parser's error. It repeats none of the request's bytes."""
     raised = error.__context__
     if isinstance(raised, RefusedError):
         return raised.problem

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class ProblemType(NamedTuple):
-    """All that is said of a type of problem."""
+    """A type of problem."""
 
     status: int
     title: str
@@ -16,7 +16,7 @@ class ProblemType(NamedTuple):
     detail: str | None = None
     """The detail of an answer that is made without one of its own, where it is longer than the example."""
     path: str = "/transactions"
-    """The example's request went here."""
+    """The path of the example's request."""
 
     @property
     def text(self) -> str:

@@ -37,10 +37,10 @@ READERS: dict[str, type[JsonArrayReader] | type[NdjsonReader]] = {
 }
 
 ROWS_AT_A_TIME = 512
-"""About what a part has of good rows. It may have 20,000 bad ones, of which each takes longer than a good one."""
+"""About the good rows of a part. It may have 20,000 bad ones, and each takes longer than a good one."""
 
 MAX_DESCRIBED_BYTES = 1024 * 1024
-"""What is said of a batch's bad rows; of those beyond only what kind of problem each has: bounds memory and answer."""
+"""The bytes of problems in a batch's answer. Further rows have only their type: it bounds memory and answer."""
 
 
 class BatchesResource:
@@ -64,7 +64,7 @@ class BatchesResource:
         self._limiter = limiter
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """The state of the transaction whose id is `batch`: any id is one."""
+        """The state of the transaction whose id is `batch`, which is a valid id."""
         await self._states.on_get(req, resp, transaction_id="batch")
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -107,7 +107,7 @@ class BatchesResource:
 
 
 class BatchIntake:
-    """The rows of one request so far: how many were taken, and what is wrong with the others."""
+    """The rows of one request so far: the numbers accepted and known, and the problems of the others."""
 
     def __init__(
         self, submitter: Submitter, queueing: Queueing, *, max_rows: int, spend: Callable[[int], None]

@@ -10,7 +10,7 @@ from riskline.ingest.problems.problem import HttpProblem, bad_parameter
 from riskline.shared.store.feed import MAX_PAGE, FeedPosition
 
 NO_PLACE_SECONDS = 1
-"""What Retry-After tells a client that was not let wait, and would ask again at once."""
+"""The Retry-After for a client that could not wait, and would ask again at once."""
 
 LATEST = "latest"
 OLDEST = "0"

@@ -44,12 +44,12 @@ class OpenApiResource:
 
 
 class RootResource:
-    """GET /: where a browser that was given the bare address goes on."""
+    """GET /: leads a browser to the documentation."""
 
     answers_json = False
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """303 to the page of all calls; the body says in words what else there is."""
+        """303 to the page of all calls; the body lists the others."""
         resp.status = falcon.HTTP_303
         resp.location = f"{req.root_path}/docs"
         resp.content_type = "text/plain; charset=utf-8"

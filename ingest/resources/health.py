@@ -1,4 +1,4 @@
-"""Is the service up, can it decide, can it queue; and its metrics."""
+"""The health, liveness and readiness of the service, and its metrics."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from riskline.shared.store.status.processes import by_version, refusing
 from riskline.shared.telemetry.metrics import exposition
 
 ANSWER_SECONDS = 1.0
-"""After which Redis is taken for away: what asks for readiness does not wait for longer."""
+"""The time after which Redis counts as away: probes of readiness wait no longer."""
 
 
 KEYS_PROBLEM = "The file of API keys cannot be read, so those known before stay valid; the log says why."

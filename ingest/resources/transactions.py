@@ -1,4 +1,4 @@
-"""/transactions: submit one to the queue, and see what became of it."""
+"""/transactions: submits one to the queue, reads its state, erases it."""
 
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from riskline.shared.webhooks.event import callback_url_of
 log = get_logger(__name__)
 
 POLL_AGAIN_SECONDS = 1
-"""What Retry-After tells a client that polls."""
+"""The Retry-After for a client that polls."""
 
 
 class TransactionsResource:
@@ -124,7 +124,7 @@ class TransactionResource:
             resp.set_header("Retry-After", str(POLL_AGAIN_SECONDS))
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
-        """204 once nothing is kept of the transaction but that it was erased."""
+        """204 once only the fact of the erasure is kept of the transaction."""
         # what was decided at once may be on its way into Redis
         await self._recorder.flush_of(transaction_id)
         outcome = await self._intake.erase(transaction_id, erased_at=utc_now())

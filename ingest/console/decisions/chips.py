@@ -1,4 +1,4 @@
-"""The conditions of a filter one by one, each with the way to do without it."""
+"""The conditions of a filter one by one, each with a link that removes it."""
 
 from riskline.ingest.console.decisions.columns import OF_COLUMN
 from riskline.ingest.console.decisions.filters import LEAST, MOST, OF_FIELD, Filter

@@ -1,4 +1,4 @@
-"""The fields of a transaction as the list of decisions has them: what it is filtered by, and which it shows."""
+"""The fields of a transaction in the list of decisions: its filters and its columns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import SettingsError
 
 OF_COLUMN = "c."
-"""What stands before a field in the name of the parameter that shows it: `c.NAME=1`."""
+"""The prefix of a parameter that shows a field: `c.NAME=1`."""
 
 SHOWN_BY_ITSELF = 2
 """Fields that are shown where the team has named none: the first ones of its class."""
@@ -26,11 +26,11 @@ class ShownField:
     name: str
     is_number: bool
     choices: tuple[tuple[str, str], ...] = ()
-    """Of a flag or a closed list: each value as a filter has it, and in words."""
+    """The values of a flag or a closed list: each as a filter has it, and in words."""
     is_code: bool = False
-    """Whether a larger number is not more of something: it is asked for as it is, not from and to."""
+    """True where a larger number is not more of something: it is filtered by equality, not by a range."""
     known: tuple[str, ...] = ()
-    """Of a code, some values that there are."""
+    """Common values of a code."""
 
     @property
     def has_range(self) -> bool:

@@ -47,7 +47,7 @@ class DecisionsPage(ConsolePage):
         self._registry = registry
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """A page of decisions; of a filter that was not understood none, as they would be others than those wanted."""
+        """A page of decisions; none for a filter that was not understood."""
         wanted = Filter.read(parameters(req), self._fields)
         if wanted.names_fields:
             # the rows found have these values, even where none is shown
@@ -95,7 +95,7 @@ class DecisionsPage(ConsolePage):
 
 
 class DecisionRow(NamedTuple):
-    """A decision, what is shown of its transaction, and what moved its score most."""
+    """A decision, the cells of its transaction, and the reasons that moved its score most."""
 
     decision: Mapping[str, Any]
     place: Cursor | None
@@ -127,7 +127,7 @@ def grouped(rows: Sequence[FoundDecision], cells: Sequence[list[str]], *, with_v
 
 
 def _tail(wanted: Filter, rows: Sequence[FoundDecision]) -> str | None:
-    """The query that asks what is new in a list; None where nothing can be, or it would look for values."""
+    """The query for newer decisions of a list; None where there can be none, or the filter names fields."""
     if not rows or rows[0].place == NEWEST or wanted.start != NEWEST or wanted.names_fields:
         return None
     return wanted.query(after=str(rows[0].place))

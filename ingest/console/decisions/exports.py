@@ -22,10 +22,10 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.store.feed import Cursor
 
 EXPORT_PAUSE_SECONDS = 0.002
-"""Between two parts: the others come first."""
+"""The pause between two parts, in which other requests are answered."""
 
 MAX_EXPORTS = 2
-"""Of one process, and one of each session."""
+"""The most exports at a time of one process; of a session one."""
 
 EXPORT_RETRY_SECONDS = 10
 
@@ -35,7 +35,7 @@ MARK = "\x1e"
 """ASCII's record separator, which no cell has."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
+"""The characters with which a spreadsheet begins a formula (OWASP, CSV injection)."""
 
 
 class DecisionsExport(ConsolePage):

@@ -13,17 +13,17 @@ from riskline.shared.store.feed import Cursor
 from riskline.shared.store.search import NEWEST
 
 OF_FIELD = "f."
-"""What stands before a field of the transaction in a parameter's name: `f.NAME`, `f.NAME.min`, `f.NAME.max`."""
+"""The prefix of a parameter for a transaction's field: `f.NAME`, `f.NAME.min`, `f.NAME.max`."""
 
 ANY_END = "*"
-"""At the end of an id: all that begin so. No id has it."""
+"""The wildcard at the end of an id. No id contains it."""
 
 LEAST, MOST = ".min", ".max"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """The conditions, of which each holds for what is shown; and what was wrong in the URL."""
+    """The conditions, all of which hold for the decisions shown, and the errors of the URL."""
 
     given: Mapping[str, str] = field(default_factory=dict)
     action: Action | None = None
@@ -101,7 +101,7 @@ class Filter:
 
     @property
     def exact_id(self) -> str:
-        """The id that is looked for before those that begin like it; none where only a beginning is asked for."""
+        """The exact id that is looked up first; empty for a prefix."""
         return "" if self.transaction_id.endswith(ANY_END) else self.transaction_id
 
     @property
@@ -111,7 +111,7 @@ class Filter:
 
     @property
     def start(self) -> Cursor:
-        """Before which place to begin."""
+        """The place before which the scan begins."""
         if self.until is None:
             return self.before
         return min(self.before, Cursor(_ms(self.until) + 1, 0))

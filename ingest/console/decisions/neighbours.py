@@ -16,7 +16,7 @@ from riskline.shared.store.feed import Cursor
 from riskline.shared.store.search import FoundDecision
 
 AT, AFTER = "at", "after"
-"""Parameters with a place in the feed: of a transaction's decision in its list, and of the newest that a list shows."""
+"""Parameters with a place in the feed: that of a transaction's decision, and that of the newest one in a list."""
 
 
 class Neighbours(NamedTuple):
@@ -61,7 +61,7 @@ def _path(found: FoundDecision, wanted: Filter) -> str:
 
 
 class NewDecisionsPage(ConsolePage):
-    """GET /console/decisions/new: how many have come that a list which is open does not show."""
+    """GET /console/decisions/new: the number of decisions that are newer than an open list."""
 
     def __init__(self, renderer: Renderer, search: FilteredSearch, *, fields: Sequence[ShownField]) -> None:
         self._renderer = renderer

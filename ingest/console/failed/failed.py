@@ -38,18 +38,18 @@ PART_SECONDS = 0.5
 
 
 class FailedPage(ConsolePage):
-    """GET /console/failed: all kinds, filtered by what their reasons have in them, each page by page."""
+    """GET /console/failed: all kinds, filtered by the text of their reasons, each page by page."""
 
     def __init__(
         self, renderer: Renderer, kinds: Sequence[FailureKind], *, paused: Callable[[], list[PausedReceiver]]
     ) -> None:
-        """`paused` says which receivers of callbacks are left alone."""
+        """`paused` returns the receivers of callbacks that get none for now."""
         self._renderer = renderer
         self._paused = paused
         self._kinds = {kind.name: kind for kind in kinds}
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """A page of each kind; with `confirm`, the question whether to try again; with `of`, what became of that."""
+        """A page of each kind; with `confirm`, the question whether to retry; with `of`, the result."""
         params = parameters(req)
         view = FailedView.read(params, self._kinds)
         sections = [
@@ -120,7 +120,7 @@ class RetryPage(ConsolePage):
         self._changes = changes
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, kind: str) -> None:
-        """Does it, or a part of it, and shows how far it is."""
+        """Retries or discards them, or a part of them, and shows the progress."""
         if kind not in self._kinds:
             raise falcon.HTTPNotFound
         form = await read_form(req)
@@ -161,7 +161,7 @@ class RetryPage(ConsolePage):
 
 
 def _count(text: str) -> int | None:
-    """The number that a parameter says; None where it says none that there can be."""
+    """The number of a parameter; None where it is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
@@ -197,7 +197,7 @@ def _section(kind: FailureKind, view: FailedView, *, asked: bool, does: FailureA
 
 
 def _group(kind: FailureKind, view: FailedView, group: ReasonGroup) -> dict[str, Any]:
-    """It with the queries that show its rows, and that ask what is to be done with them."""
+    """A group with the queries that show its rows, and that ask to retry or discard them."""
     of_group = {"reason": group.why, "whole": "1"}
     return {
         **group._asdict(),

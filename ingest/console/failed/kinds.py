@@ -33,17 +33,17 @@ class FailureKind(ABC):
     """A kind of failure; every method raises StoreUnavailableError where Redis fails."""
 
     name: str
-    """In URLs."""
+    """The name in URLs."""
     title: str
     noun: str
     among: str
-    """What all in its listing have in common."""
+    """The clause that describes all in its listing."""
     when: str = "When"
-    """What a row's time is."""
+    """The heading of a row's time."""
     button: str = "Again"
     how: str = "again"
     per_second: int = 1000
-    """Of its listing's scores."""
+    """The units of its listing's scores in a second."""
     is_all_of_its_listing: bool = True
 
     def __init__(self, listing: Listings) -> None:

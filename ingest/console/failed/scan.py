@@ -27,7 +27,7 @@ class ReasonFilter:
 
     reason: str = ""
     is_whole: bool = False
-    """Whether the text is all that a group shares."""
+    """True where the text is a group's whole reason."""
 
     def admits(self, row: RetriableItem) -> bool:
         """True where the filter admits this one."""
@@ -57,7 +57,7 @@ class FailedView:
 
     @classmethod
     def read(cls, params: Mapping[str, str], kinds: Iterable[str]) -> Self:
-        """The view of a page's parameters; what is wrong among them is left out."""
+        """The view of a page's parameters. Invalid ones are left out."""
         places = {kind: Entry.parse(params.get(kind, "")) for kind in kinds}
         return cls(reason_filter(params), {kind: each for kind, each in places.items() if each is not None})
 

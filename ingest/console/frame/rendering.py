@@ -54,7 +54,7 @@ class Badge(NamedTuple):
 
 
 Badges = Mapping[str, Badge]
-"""By the page's path below the console's."""
+"""Badges by the page's path below the console's."""
 
 
 def no_badges() -> Badges:
@@ -96,7 +96,7 @@ class Renderer:
 
     @staticmethod
     def foreign_page(resp: falcon.asgi.Response, page: bytes) -> None:
-        """Answers with a page that lay in a file: with its style sheets, and without leave to do anything."""
+        """Answers with a page from a file: with its style sheets, but without scripts or forms."""
         hashes = (b64encode(hashlib.sha256(each).digest()).decode() for each in STYLE_SHEET.findall(page))
         styles = " ".join(f"'sha256-{each}'" for each in hashes) or "'none'"
         policy = f"default-src 'none'; style-src {styles}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -139,7 +139,7 @@ def percent(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time that something took, in a unit that people read: three digits below a second, else two."""
+    """A duration in a readable unit: three digits below 1 s, else two."""
     if seconds is None:
         return "–"  # noqa: RUF001  # same
     per_unit, unit = next((per_unit, unit) for below, per_unit, unit in UNITS if seconds < below)
@@ -155,7 +155,7 @@ def moment(value: str | float | datetime | None) -> str:
 
 
 def in_utc(value: str | float | datetime | None) -> datetime | None:
-    """A time from RFC 3339 or seconds since 1970; None for what is none, as what is in Redis need not be ours."""
+    """A time from RFC 3339 or seconds since 1970; None for anything else, as others may write to Redis."""
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value)

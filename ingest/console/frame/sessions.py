@@ -20,18 +20,18 @@ COOKIE = "riskline_console"
 
 IDLE_SECONDS = 1800
 ABSOLUTE = timedelta(hours=12)
-"""As OWASP's session guidance has it for work of this kind: half an hour of idleness, a working day at the most."""
+"""The lifetimes of OWASP's session guidance: half an hour idle, a working day in all."""
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 KEEP_AGAIN = timedelta(minutes=1)
-"""A session that is used more often is told to Redis no more often than that."""
+"""The least time between two writes of a session's use to Redis."""
 
 BELIEVED = timedelta(minutes=5)
 """The time for which a known session stays valid while Redis is away, when the console is needed most."""
 
 PATIENCE_SECONDS = 0.5
-"""How long Redis is waited for that may hang, where the session would be believed without it."""
+"""The time to wait for Redis, which may hang, where a known session would be valid without it."""
 
 LINK = "a sign-in link"
 ANYBODY = "anybody"
@@ -41,7 +41,7 @@ class SessionStore(Protocol):
     """The sessions in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     async def open_session(self, digest: str, session: str, *, idle_seconds: int) -> None:
-        """Keeps a session until it was not used for so long."""
+        """Keeps a session until it has been idle for this time."""
 
     async def session(self, digest: str) -> str | None:
         """The session as it was kept; None where it has ended or never was."""
@@ -66,14 +66,14 @@ class Session:
     """A viewer of the console."""
 
     who: str
-    """The name of the key, or what stands for it."""
+    """The name of the key, or its substitute."""
     may_change: bool
     token: str
     until: datetime
     key_created_at: str | None = None
-    """Of which of the keys that ever had this name; None where it is none."""
+    """The creation time of the key, as keys can share a name over time; None without a key."""
     vouched_by: tuple[str, ...] = ()
-    """Of a link: the identities of the keys that were valid when it was used. With the last of them it ends."""
+    """The identities of the keys that were valid when its link was used. With the last of them the session ends."""
 
     @property
     def sender(self) -> str | None:

@@ -15,20 +15,20 @@ STACK = (Action.DECLINE, Action.REVIEW, Action.APPROVE)
 """From the bottom up: the rare ones on the axis, where they can be compared."""
 
 LEAST = 0.5
-"""Where a logarithmic axis of numbers begins, so that one alone is seen."""
+"""The start of the logarithmic axis: below 1, so that a single decision is visible."""
 
 MOST_POWERS = 5
-"""Labels of such an axis."""
+"""The most labels of that axis."""
 
 HALF = 0.5
-"""Of the scale of scores."""
+"""The middle of the scale of scores."""
 
 DAYS, MINUTES = 2 * 86_400, 4 * 60
-"""Seconds: above the one the ticks of a time axis say days, below the other seconds, too."""
+"""In s: a longer time axis has ticks in days, a shorter one also shows seconds."""
 
 
 class Box(NamedTuple):
-    """A part of a bar: what it is of, its corner and size, and its words."""
+    """A part of a bar: its kind, corner, size and words."""
 
     kind: str
     x: float
@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
 
 class ThresholdMark(NamedTuple):
-    """A threshold: where it is, its words, and on which side of it these have room."""
+    """A threshold: its place, its words, and the side on which they have room."""
 
     at: float
     text: str

@@ -13,7 +13,7 @@ SYNC, QUEUE = (tuple(f"{door} {action} number" for action in ACTIONS) for door i
 """The numbers of what each door decided, by action."""
 
 BOUNDS = {"sync_seconds": SECONDS, "submit_seconds": SECONDS, "queue_seconds": QUEUE_SECONDS.bounds}
-"""Of the buckets of each histogram of times; only those in which something is are told."""
+"""The bounds of each histogram of times; snapshots leave empty buckets out."""
 
 
 @dataclass(frozen=True)

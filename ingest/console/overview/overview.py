@@ -1,4 +1,4 @@
-"""The overview: is it keeping up, what is it deciding, and what is wrong."""
+"""The overview: load, decisions and problems of the installation."""
 
 import asyncio
 import time
@@ -33,21 +33,21 @@ RECENT_SECONDS = 60
 """Latencies are those of the last minute: in ten seconds there may be too few for a 99th percentile."""
 
 FACTS_SECONDS = 30.0
-"""How Redis is set up changes seldom, and to ask takes some ten commands."""
+"""The interval for Redis's configuration, which seldom changes and takes some ten commands to read."""
 
 PATIENCE_SECONDS = 1.0
-"""For what Redis is asked about now: one that hangs is told of sooner than its clients give it up."""
+"""The time limit of a read for the page: a Redis that hangs is shown sooner than clients time out."""
 
 FRESH_SECONDS = 0.5
 """The time for which all viewers get the same page: with the second between two polls, less than two in all."""
 
 
 MOST_PARTS = 20
-"""That are kept rendered: a few periods, below the one or two addresses that proxies have for us."""
+"""The most rendered pages kept: a few periods, under the one or two base paths that proxies use."""
 
 
 class Overview:
-    """Gathers what the overview shows; at most once a second, for however many look."""
+    """Gathers the overview at most once a second, whatever the number of viewers."""
 
     def __init__(self, services: Services, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
@@ -154,7 +154,7 @@ def _persistence(facts: ServerFacts | None) -> str:
 
 
 def _decided(whole: Interval, until: Snapshot, counts: Counts) -> float:
-    """By both doors, until now."""
+    """The decisions of both doors until now."""
     since = counts.decided + counts.recorded - until.numbers.get("decided", 0) - until.numbers.get("recorded", 0)
     return whole.count("decided", "recorded") + max(0, since)
 

@@ -17,18 +17,18 @@ from riskline.shared.store.status.minute_counts import Snapshot
 log = get_logger(__name__)
 
 MOST_SPANS = 60
-"""Of a picture: about as many as it has room for."""
+"""The most spans of a picture: about as many as it has room for."""
 
 FRESH_SECONDS = 60.0
-"""For how long what Redis has of a day or a week is not asked for again: it grows once in a quarter of an hour."""
+"""The time for which the snapshots of a day or a week are reused: one is added each quarter of an hour."""
 
 
 PATIENCE_SECONDS = 1.0
-"""For Redis to say it, which may hang."""
+"""The time limit of the read, as Redis may hang."""
 
 
 class Period(NamedTuple):
-    """One that can be chosen: its name in the URL, in words, and how long it is."""
+    """A period to choose from: its name in the URL, in words, and its length."""
 
     name: str
     words: str
@@ -77,7 +77,7 @@ class TimeSpans:
 
     @property
     def whole(self) -> Interval:
-        """All of it together."""
+        """The whole period as one interval."""
         known = [each.numbers for each in self.parts if each.numbers is not None]
         numbers: Counter[str] = Counter()
         for each in known:
@@ -120,7 +120,7 @@ class Periods:
 
 
 def thinned(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-    """The first, the last, and of those between as many as a picture has room for."""
+    """The first, the last, and as many between as a picture has room for."""
     if len(snapshots) < 2:  # noqa: PLR2004  # a span has two ends
         return list(snapshots)
     apart = (snapshots[-1].at - snapshots[0].at) / MOST_SPANS
@@ -133,7 +133,7 @@ def thinned(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
 
 
 def spans_of(snapshots: Sequence[Snapshot]) -> TimeSpans | None:
-    """The time between each two; None where there are no two."""
+    """The spans between snapshots; None where there are fewer than two."""
     parts = [
         PeriodPart(one.at, other.at, between(one, other)) for one, other in pairwise(snapshots) if other.at > one.at
     ]

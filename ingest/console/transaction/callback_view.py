@@ -1,4 +1,4 @@
-"""A callback before its transaction's values were asked for: without what only its receiver is to know."""
+"""The view of a callback for others than its receiver: without the secrets in its URL."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from riskline.shared.webhooks.event import bare_host
 HIDDEN = "…"
 
 LEAST_CHARACTERS = 3
-"""Of a parameter's value that is looked for in other texts: shorter ones are no secret, and in every word."""
+"""The least length of a secret: shorter values occur in ordinary words."""
 
 
 def bare_url(url: str) -> str:

@@ -13,7 +13,7 @@ DONE = {Action.APPROVE: "Approved", Action.REVIEW: "Sent to review", Action.DECL
 
 
 class MainReason(NamedTuple):
-    """A reason: what it says, and whether it raises the risk."""
+    """A reason: its text, and whether it raises the risk."""
 
     text: str
     raises: bool

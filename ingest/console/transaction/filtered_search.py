@@ -13,17 +13,17 @@ from riskline.shared.store.search import NEWEST, DecisionSearch, FoundDecision
 ROWS = 50
 
 PART = 500
-"""Decisions that are read at a time: a millisecond of Redis, two of ours."""
+"""Decisions read at a time: 1 ms of Redis, 2 ms of this process."""
 
 EXPORT_PART = 100
-"""Read at a time for a file: it takes seconds, in which others want their answers within a millisecond."""
+"""Decisions read at a time for a file: it takes seconds, and other requests must not wait longer than 1 ms."""
 
 SEARCH_SECONDS = 0.045
-"""How long a page is searched for: what is rare is found over several pages, and each says how far back it looked."""
+"""The time to search for a page. Rare decisions are found over several pages; each says how far back it got."""
 
 
 class FilteredSearch:
-    """Looks for what a filter admits."""
+    """Searches for the decisions that a filter admits."""
 
     def __init__(self, search: DecisionSearch, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._search = search
@@ -55,7 +55,7 @@ class FilteredSearch:
         return rows, cursor, looked_at
 
     async def _one(self, wanted: Filter) -> tuple[list[FoundDecision], None, int] | None:
-        """By its record; None where there is none any more: the feed may have the decision for longer."""
+        """The decision of the record; None without a record: the feed may have the decision for longer."""
         (record,) = await self._search.transactions([wanted.exact_id])
         if record is None:
             return None

@@ -1,4 +1,4 @@
-"""One transaction in whatever state, by its id or by how its id begins."""
+"""The lookup of a transaction in any state, by its id or a prefix of it."""
 
 import asyncio
 import time
@@ -17,24 +17,24 @@ from riskline.shared.store.interfaces import TransactionIntake
 from riskline.shared.store.listing import Entry, Listings
 
 MOST = 50
-"""Of one state."""
+"""The most ids shown of one state."""
 
 PART = 1_000
-"""Ids that are read at a time: a millisecond of Redis, and one of ours."""
+"""Ids read at a time: 1 ms of Redis, and 1 ms of this process."""
 
 LOOK_SECONDS = 0.03
-"""How long each list is looked through, which has its transactions by time: some tens of thousands."""
+"""The time to scan each list, which is in order of time: some tens of thousands of ids."""
 
 
 class StateListing(NamedTuple):
-    """A list of the store in which transactions of one state are."""
+    """The store's list of transactions in one state."""
 
     state: str
     listing: Listings
 
 
 class IdMatches(NamedTuple):
-    """Ids that begin so in one state, and whether all of that state were looked through."""
+    """The ids of one state with the prefix, and whether all of that state were scanned."""
 
     state: str
     ids: list[str]
@@ -53,7 +53,7 @@ class IdLookupPage(ConsolePage):
         self._places = places
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Leads to the transaction of this id, or to the only one whose id begins so; else shows what there is."""
+        """Redirects to the transaction of this id, or to the only one with the prefix; else lists the matches."""
         sought = (req.get_param("q") or "").strip()
         begins = sought.removesuffix(ANY_END)
         if not begins:

@@ -13,9 +13,9 @@ class ScoreSum(NamedTuple):
     base: float
     total: float
     unit: str
-    """Of the base, of each contribution, and of their sum."""
+    """The unit of the base, of each contribution, and of their sum."""
     becomes: str
-    """A sentence's end: what the sum is, or becomes."""
+    """The end of a sentence: the probability that the sum is, or becomes."""
 
 
 def score_sum(scoring: Scoring, contributions: Iterable[float], fraud_probability: float) -> ScoreSum:

@@ -1,4 +1,4 @@
-"""One transaction: what became of it and when, its score, what moved it, and its callback."""
+"""The page of a transaction: its timeline, score, reasons and callback."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -149,7 +149,7 @@ def _bars(reasons: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] |
 
 
 def _resend(callback: Mapping[str, Any] | None) -> str | None:
-    """Of which kind a callback is of those that can be sent again."""
+    """The kind of a callback that can be sent again."""
     if callback is None:
         return None
     if callback["status"] == CallbackStatus.DEAD:

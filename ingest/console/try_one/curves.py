@@ -1,4 +1,4 @@
-"""Pictures of how a score varies: steps or points for a quantity, bars for codes and choices."""
+"""The pictures of a score that varies: steps or points for a quantity, bars for codes and choices."""
 
 import math
 from typing import NamedTuple
@@ -9,29 +9,29 @@ from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScor
 from riskline.shared.domain.policy import Action, Thresholds
 
 WIDTH = 320
-"""As wide as a telephone's screen has room for, and a third of a large one's, so that words keep their size."""
+"""The width of a telephone's screen, and a third of a large one's, so that words keep their size."""
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 308, 30, 180
-"""The corners of what is drawn in."""
+"""The corners of the drawing area."""
 
 BARS_TOP, BARS_RIGHT, BAR = 44, 272, 26
-"""Where bars begin and end, with room for words, and how far it is from one to the next."""
+"""The top and right edge of bars, with room for words, and the distance from one to the next."""
 
 MOST_BARS, MOST_POINTS, MOST_TICKS = 12, 25, 5
 
 LETTERS = 12
-"""Of a choice's name, that fit beside a bar."""
+"""The letters of a choice's name that fit beside a bar."""
 
 LETTER, LETTER_WIDE, APART, WORDS = 14, 8, 18, 126
-"""How high and wide letters are, how far it is from one line of words to the next, and a threshold's words' width."""
+"""The height and width of letters, the distance between lines of words, and the width of a threshold's words."""
 
 
 Places = list[tuple[float, float | None]]
-"""Of a curve on the paper; without a height where there is no score."""
+"""The points of a curve; None for the height where there is no score."""
 
 
 class ThresholdLine(NamedTuple):
-    """A threshold: its words, where its line is, and where the words are."""
+    """A threshold: its words, the place of its line, and that of the words."""
 
     text: str
     at: float
@@ -62,7 +62,7 @@ class ScoreCurve(NamedTuple):
     y_ticks: list[Tick]
     marks: list[ThresholdLine]
     at: float
-    """Where the value is that it has."""
+    """The place of the present value."""
 
 
 class ScoreBars(NamedTuple):
@@ -72,9 +72,9 @@ class ScoreBars(NamedTuple):
     summary: str
     bars: list[ScoreBar]
     hidden: int
-    """How many more there are than are shown."""
+    """The number of choices that are not shown."""
     left: float
-    """Where the bars begin."""
+    """The left edge of the bars."""
     ticks: list[Tick]
     marks: list[ThresholdLine]
     bottom: float

@@ -1,4 +1,4 @@
-"""The fields of a form for one transaction: what each asks for, and what was typed in as the JSON that it means."""
+"""The fields of the form for a transaction, and the JSON values of what is typed in."""
 
 import math
 from collections.abc import Mapping
@@ -30,19 +30,19 @@ class FormField(NamedTuple):
     range: str
     """The same in words; empty where there is neither."""
     choices: tuple[str, ...]
-    """What a person chooses from."""
+    """The choices in words."""
     values: tuple[Any, ...]
     """The JSON value of each choice."""
     is_open: bool
-    """Whether it may be another than these."""
+    """True where other values are valid, too."""
     is_needed: bool
     may_be_null: bool
     is_code: bool
-    """Whether a larger number is not more of something."""
+    """True where a larger number is not more of something."""
     step: Fraction | None
-    """What its numbers are whole multiples of, where the class says that."""
+    """The unit of which its numbers are multiples, where the class has one."""
     left_out: str
-    """What it is where it is left out; empty where that is nothing, or not known."""
+    """The default; empty where there is none, or it is not known."""
     example: str
 
     @property

@@ -7,10 +7,10 @@ from riskline.ingest.console.try_one.variation import ChoiceScores, QuantityScor
 from riskline.shared.domain.policy import Action
 
 MOST_NAMED = 5
-"""Of several choices that have the same action."""
+"""The most choices named that have the same action."""
 
 LARGE = 1e15
-"""From here on a number has more digits than are read."""
+"""The number from which on digits are too many to read."""
 
 
 class OtherAction(NamedTuple):
@@ -31,7 +31,7 @@ class FieldChange(NamedTuple):
 
 
 class _Boundary:
-    """Two values of a field with others between them: one has an action, the other has not."""
+    """The boundary of an action between two values of a field: one has the action, the other has not."""
 
     def __init__(self, line: QuantityScores, inside: int, outside: int, action: Action) -> None:
         """`inside` and `outside` are places among the field's values."""
@@ -44,11 +44,11 @@ class _Boundary:
 
     @property
     def middle(self) -> float | None:
-        """The next to look at; None where there is none between the two any more."""
+        """The next value to try; None where there is none left between the two."""
         return self._steps.at(self._half) if abs(self._inside - self._outside) > 1 else None
 
     def narrow(self, *, has_action: bool) -> None:
-        """Says whether the one in the middle has the action."""
+        """Takes the answer for the middle value."""
         if has_action:
             self._inside = self._half
         else:

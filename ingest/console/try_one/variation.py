@@ -24,7 +24,7 @@ MOST_DIGITS = 12
 """After the point."""
 
 MOST_CODES = 8
-"""Of a code without a list of its own."""
+"""The most values of a code without a list of its own."""
 
 BEYOND = 4
 """A quarter of the range lies on either side of what was typed in, where the field's limits let it."""
@@ -132,7 +132,7 @@ class Variation:
         return QuantityScores(field, value, tuple(values), (), steps, usual)
 
     def _choices(self, field: FormField) -> ChoiceScores:
-        """All there are to choose from; of a code those that are worth a look."""
+        """All choices; of a code its common values."""
         now = self._row.get(field.name)
         values = list(field.values)
         if not values and (field.least, field.most) == (0, 1):
