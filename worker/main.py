@@ -23,7 +23,7 @@ from riskline.shared.store.connect.connection import (
     require_layout,
 )
 from riskline.worker.alive import sign_of_life
-from riskline.worker.process import Process, Side
+from riskline.worker.process import Process, QueuePart
 from riskline.worker.rq_worker import Duties, OutagesOnce, QueueWorker, heed_signals
 from riskline.worker.scoring.pulse import Pulse
 
@@ -67,7 +67,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     require_layout(settings.required_store_url, shards=settings.shards, timeout_seconds=ANSWER_SECONDS)
     stopping = Event()
     process = _connected(settings, stopping)
-    side: Side = import_module(SIDES[queue]).create_side(settings, process)
+    side: QueuePart = import_module(SIDES[queue]).create_side(settings, process)
     sign = _sign_of_life(settings, side)
     outage = Outage(log, failing="Redis fails RQ; it tries again", back="RQ works again")
     logging.getLogger("rq.worker").addFilter(OutagesOnce(outage))
@@ -105,7 +105,7 @@ def run(settings: Settings, queue: str = "scoring") -> None:
     log.info("worker stops", name=process.name)
 
 
-def _sign_of_life(settings: Settings, side: Side) -> Callable[[], None]:
+def _sign_of_life(settings: Settings, side: QueuePart) -> Callable[[], None]:
     try:
         return sign_of_life(settings.alive_file, side.alive)
     except OSError as error:

@@ -11,7 +11,7 @@ from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.sweeper import Rounds
 
 
-class Side(NamedTuple):
+class QueuePart(NamedTuple):
     """The part for one queue: its RQ queue, the sweeper that runs beside the jobs, and the job."""
 
     rq_queue: str

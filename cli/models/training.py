@@ -26,7 +26,7 @@ from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.wording import counted, no_transactions
 from riskline.worker.training.calibration import Method
-from riskline.worker.training.data.labelled import Labelled, read_labelled, split
+from riskline.worker.training.data.labelled import LabelledRows, read_labelled, split
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.evaluation.measurement import measure
 from riskline.worker.training.fit import Algorithm
@@ -144,7 +144,7 @@ def train(
         typer.echo(advice)
 
 
-def keep_report(registry: Registry, version: str, test: Labelled, *, file_name: str) -> None:
+def keep_report(registry: Registry, version: str, test: LabelledRows, *, file_name: str) -> None:
     """Keeps with a version how good it is on the rows held out; where that fails it is a version all the same."""
     from riskline.worker.training.report.page import page  # noqa: PLC0415  # matplotlib: where a report is wanted only
 
@@ -177,7 +177,7 @@ def labelled_rows(
     label: str,
     skip_bad_rows: bool,
     card_column: str | None = None,
-) -> Labelled:
+) -> LabelledRows:
     """Reads a labelled file and shows how far it is; raises as `read_labelled` does."""
     reading = progress.add_task(f"reading {file.name}")
     return read_labelled(
@@ -207,7 +207,7 @@ def list_refusals(refusals: Refusals) -> None:
         )
 
 
-def note_untimed(labelled: Labelled) -> None:
+def note_untimed(labelled: LabelledRows) -> None:
     """Says on standard error that the times of the file were not used, where it has some that cannot be read."""
     if labelled.untimed:
         stderr.print(

@@ -14,7 +14,7 @@ from riskline.shared.errors import InstallationError
 from riskline.shared.process.jobs import CALLBACKS_QUEUE, Tickets
 from riskline.shared.store.callbacks import PausedReceiver
 from riskline.shared.store.operations import AllCallbacks
-from riskline.shared.webhooks.event import shown_by_itself
+from riskline.shared.webhooks.event import operator_view
 
 MOST_SHOWN = 1_000_000
 
@@ -101,7 +101,7 @@ def replay(
 
 
 def _states(callbacks: AllCallbacks, ids: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((transaction_id, shown_by_itself(kept)) for transaction_id, kept in callbacks.read(ids))
+    return ((transaction_id, operator_view(kept)) for transaction_id, kept in callbacks.read(ids))
 
 
 def _line(transaction_id: str, state: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ import typer
 from riskline.cli.operate.api_keys import configured_secrets
 from riskline.cli.operate.verify import joined
 from riskline.shared.errors import InstallationError
-from riskline.shared.webhooks.signing import ID, Checked, check
+from riskline.shared.webhooks.signing import ID, SignatureCheck, check
 
 DEFAULT_PORT = 8765
 
@@ -78,7 +78,7 @@ class Arrival:
 
     at: datetime
     message_id: str
-    checked: Checked
+    checked: SignatureCheck
     head: bytes
     body: bytes
     status: int
@@ -122,7 +122,7 @@ class CallbackListener:
 
     def refuse(self, headers: dict[str, str], head: bytes, *, status: int, problem: str) -> Arrival:
         """Takes note of a request of which the body was not taken."""
-        checked = Checked(None, problem, None)
+        checked = SignatureCheck(None, problem, None)
         return self._arrived(Arrival(datetime.now(UTC), headers.get(ID, ""), checked, head, b"", status))
 
     def _arrived(self, arrival: Arrival) -> Arrival:

@@ -14,7 +14,7 @@ import typer
 from riskline.cli.operate.api_keys import configured_secrets
 from riskline.cli.options import JsonOption
 from riskline.shared.errors import InstallationError, RisklineError
-from riskline.shared.webhooks.signing import ID, Checked, check, shown_age
+from riskline.shared.webhooks.signing import ID, SignatureCheck, age_text, check
 
 REQUEST_LINE = re.compile(rb"[A-Z]+ \S+ HTTP/\d")
 BOM = b"\xef\xbb\xbf"
@@ -46,7 +46,7 @@ def _content(file: Path) -> bytes:
         raise InstallationError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _explained(secrets: tuple[str, ...], headers: dict[str, str], body: bytes, *, now: datetime) -> Checked:
+def _explained(secrets: tuple[str, ...], headers: dict[str, str], body: bytes, *, now: datetime) -> SignatureCheck:
     checked = check(secrets, headers, body, now=now)
     bare = body.rstrip(b"\r\n")
     if checked.secret is None and bare != body and check(secrets, headers, bare, now=now).secret is not None:
@@ -55,10 +55,10 @@ def _explained(secrets: tuple[str, ...], headers: dict[str, str], body: bytes, *
     return checked
 
 
-def _told(checked: Checked, count: int) -> str:
+def _told(checked: SignatureCheck, count: int) -> str:
     if checked.secret is None or checked.age_seconds is None:
         return f"NOT VERIFIED: {checked.problem}"
-    signed = f"signed by secret {checked.secret} of {count}, {shown_age(checked.age_seconds)}"
+    signed = f"signed by secret {checked.secret} of {count}, {age_text(checked.age_seconds)}"
     return signed if checked.refusal is None else f"{signed}; a receiver refuses it by now: {checked.refusal}"
 
 

@@ -15,7 +15,7 @@ from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.auth.scopes import BY_SESSION, OPEN, Access, access_to
 from riskline.ingest.problems.problem import HttpProblem, forbidden, key_needed
 from riskline.ingest.submission.group_commit import COMMITTED
-from riskline.shared.access.api_keys import ApiKey, Scope, check_distinct, digest_of, found
+from riskline.shared.access.api_keys import ApiKey, Scope, check_distinct, digest_of, key_with_digest
 from riskline.shared.access.key_file import FileStamp, KeyFile
 from riskline.shared.errors import InstallationError, SettingsError
 from riskline.shared.log import get_logger
@@ -161,7 +161,7 @@ class Authenticator:
     def _find(self, authorization: str) -> ApiKey | None:
         scheme, _, token = authorization.partition(" ")
         digest = digest_of(token) if scheme.lower() == SCHEME else None
-        return None if digest is None else found(digest, self._valid)
+        return None if digest is None else key_with_digest(digest, self._valid)
 
     @property
     def valid(self) -> tuple[ApiKey, ...]:

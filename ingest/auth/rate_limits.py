@@ -19,7 +19,7 @@ from riskline.shared.access.api_keys import ApiKey
 from riskline.shared.access.rate import UNLIMITED, Rate
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
-from riskline.shared.store.rates import Spent
+from riskline.shared.store.rates import RateUse
 from riskline.shared.telemetry.metrics import RATE_LIMITED
 
 log = get_logger(__name__)
@@ -45,7 +45,7 @@ POLICY = '"key"'
 class RateAccounts(Protocol):
     """The sum of what all processes' keys have spent; raises StoreUnavailableError where Redis fails."""
 
-    async def spend(self, spent: Sequence[Spent]) -> list[float]:
+    async def spend(self, spent: Sequence[RateUse]) -> list[float]:
         """Adds the units spent; returns the level of each account."""
 
 
@@ -106,10 +106,10 @@ class RateAccount:
         """The units spent beyond the quota."""
         return max(0.0, self.level(now) - self.rate.quota)
 
-    def tell(self) -> Spent:
+    def tell(self) -> RateUse:
         """Takes the units that Redis has not counted yet."""
         spent, self.untold = self.untold, 0.0
-        return Spent(self.name, spent, self.rate.per_second)
+        return RateUse(self.name, spent, self.rate.per_second)
 
     def told(self, level: float, now: float) -> None:
         """Takes the level of all processes; adds the units spent since it was asked for."""

@@ -9,7 +9,7 @@ from riskline.shared.domain.capacity import Load, Target, pace, workers_needed
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.status.counts import Counts
-from riskline.shared.store.status.paces import Measured
+from riskline.shared.store.status.paces import BatchMeasurements
 from riskline.shared.telemetry.metrics import WORKER_PACE, WORKERS_NEEDED
 
 log = get_logger(__name__)
@@ -25,7 +25,7 @@ QUEUE = "scoring"
 class WorkerPaces(Protocol):
     """The workers' measured times in Redis; raises StoreUnavailableError where Redis fails."""
 
-    async def read(self) -> Measured:
+    async def read(self) -> BatchMeasurements:
         """The sums of all workers."""
 
 

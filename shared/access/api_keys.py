@@ -108,7 +108,7 @@ def _with_checksum(text: str) -> str:
     return text + base64.urlsafe_b64encode(checksum).decode().rstrip("=")
 
 
-def found(digest: bytes, keys: Iterable[ApiKey]) -> ApiKey | None:
+def key_with_digest(digest: bytes, keys: Iterable[ApiKey]) -> ApiKey | None:
     """The key of this hash, None where there is none; takes the same time in each case."""
     match = None
     for key in keys:

@@ -28,7 +28,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.engine import Engine
 from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
-from riskline.shared.model.untrusted import arrays_of, json_of, opened, printable
+from riskline.shared.model.untrusted import arrays_of, json_of, open_regular, printable
 
 FORMAT = 1
 TREES, MANIFEST, REFERENCE = "trees.npz", "manifest.json", "reference.json"
@@ -228,7 +228,7 @@ def _digest(said: dict[str, Any]) -> str:
 def _opened(directory: Path, name: str, manifest: Manifest | None = None) -> Iterator[BufferedReader]:
     """Opens a file of a bundle, verified by the manifest; errors name the bundle and the file."""
     try:
-        with opened(directory / name, MAX_BYTES[name]) as file:
+        with open_regular(directory / name, MAX_BYTES[name]) as file:
             if manifest is not None:
                 _check_sha256(file, manifest.sha256.get(name))
             yield file

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import orjson
 
 from riskline.shared.errors import BundleError
-from riskline.shared.model.untrusted import opened
+from riskline.shared.model.untrusted import open_regular
 
 FILE = "description.json"
 
@@ -51,7 +51,7 @@ def describe(directory: Path, description: Description) -> None:
 def description_in(directory: Path) -> Description:
     """The stored name and note of a version; empty where the file is malformed."""
     try:
-        with opened(directory / FILE, MAX_BYTES) as file:
+        with open_regular(directory / FILE, MAX_BYTES) as file:
             kept = orjson.loads(file.read())
     except (OSError, ValueError):
         return Description()

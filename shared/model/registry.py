@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import MANIFEST, Manifest, ServingModel, load_model, read_manifest, sync_directory
 from riskline.shared.model.description import Description, describe, description_in
-from riskline.shared.model.untrusted import opened
+from riskline.shared.model.untrusted import open_regular
 
 ACTIVE, PREVIOUS = "active", "previous"
 """Files with one version each; replaced by a rename, so that no reader sees half a name."""
@@ -95,7 +95,7 @@ class Registry:
         """
         path = self.report_path(version)
         try:
-            with opened(path, MAX_REPORT_BYTES) as file:
+            with open_regular(path, MAX_REPORT_BYTES) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -178,7 +178,7 @@ class Registry:
 
     def _named(self, pointer: str) -> str | None:
         try:
-            with opened(self._models_dir / pointer, MAX_POINTER_BYTES) as file:
+            with open_regular(self._models_dir / pointer, MAX_POINTER_BYTES) as file:
                 version = file.read().decode().strip()
         except FileNotFoundError:
             return None

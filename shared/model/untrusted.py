@@ -32,7 +32,7 @@ UNREADABLE = (
 """The exceptions of numpy and zipfile for a file that only looks like an archive of arrays."""
 
 
-def opened(file: Path, limit: int) -> BufferedReader:
+def open_regular(file: Path, limit: int) -> BufferedReader:
     """Opens a regular file of at most this size; refuses links and whatever blocks its reader.
 
     Raises:

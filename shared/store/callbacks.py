@@ -61,7 +61,7 @@ class Due(NamedTuple):
     """It waited HOLD_SECONDS for a paused host, which counts as an attempt."""
 
 
-class Attempted(NamedTuple):
+class AttemptOutcome(NamedTuple):
     """The outcome of a taken callback; `attempt` is None where none was made."""
 
     due: Due
@@ -74,7 +74,7 @@ class Attempted(NamedTuple):
     host_works: bool | None = None
 
 
-class Taken(NamedTuple):
+class TakenCallbacks(NamedTuple):
     """The due callbacks, and the seconds until the next one is due; None where there is none."""
 
     due: list[Due]
@@ -103,15 +103,15 @@ class CallbackQueue(Protocol):
         host_limit: int,
         busy: Mapping[str, int],
         reserve: int = 0,
-        finished: Sequence[Attempted] = (),
-    ) -> Taken:
+        finished: Sequence[AttemptOutcome] = (),
+    ) -> TakenCallbacks:
         """Takes up to `room` due callbacks; a host's attempts in flight stay within `host_limit`.
 
         The last `reserve` places are for hosts with next to none in flight. The outcomes of `finished` attempts
         are written first, as by `finish`, in the same round trip.
         """
 
-    async def finish(self, attempted: Sequence[Attempted]) -> None:
+    async def finish(self, attempted: Sequence[AttemptOutcome]) -> None:
         """Writes the outcomes of attempts."""
 
     async def wait(self, seconds: float) -> None:
@@ -143,8 +143,8 @@ class RedisCallbacks:
         host_limit: int,
         busy: Mapping[str, int],
         reserve: int = 0,
-        finished: Sequence[Attempted] = (),
-    ) -> Taken:
+        finished: Sequence[AttemptOutcome] = (),
+    ) -> TakenCallbacks:
         """See CallbackQueue."""
         keys = self._keys
         args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, _ms(LEASE_SECONDS)]
@@ -157,14 +157,14 @@ class RedisCallbacks:
         with redis_faults_named():
             answers = await scripts.run_each_async(self._redis, [*calls, ("take", names, args)])
         first, *flat = answers[-1]
-        return Taken(list(_due(flat)), None if int(first) < 0 else int(first) / 1000)
+        return TakenCallbacks(list(_due(flat)), None if int(first) < 0 else int(first) / 1000)
 
-    async def finish(self, attempted: Sequence[Attempted]) -> None:
+    async def finish(self, attempted: Sequence[AttemptOutcome]) -> None:
         """See CallbackQueue."""
         with redis_faults_named():
             await scripts.run_async(self._redis, *self._finish(attempted))
 
-    def _finish(self, attempted: Sequence[Attempted]) -> scripts.Call:
+    def _finish(self, attempted: Sequence[AttemptOutcome]) -> scripts.Call:
         keys = self._keys
         args: list[scripts.Arg] = [keys.callback_prefix, keys.callback_host_prefix, self._result_ttl_seconds]
         args += [self._dead_ttl_seconds, MOST_FAILURES, _ms(CLOSED_SECONDS), KEPT_ATTEMPTS]

@@ -31,7 +31,7 @@ class Failure(NamedTuple):
         return str(self.record.get("error", "unknown"))
 
 
-class Replayed(NamedTuple):
+class ReplayResult(NamedTuple):
     """The outcome of a replay."""
 
     replayed: list[str]
@@ -63,7 +63,7 @@ class Failures:
             found: Any = self._redis.zrange(self._keys.failed, 0, -1)
         return [each.decode(errors="replace") for each in found]
 
-    def replay(self, transaction_ids: Sequence[str]) -> Replayed:
+    def replay(self, transaction_ids: Sequence[str]) -> ReplayResult:
         """Queues the failed ones among up to BATCH transactions again."""
         before = dict(zip(transaction_ids, self._read(transaction_ids), strict=True))
         args: list[scripts.Arg] = [self._keys.transaction_prefix]
@@ -83,7 +83,7 @@ class Failures:
             # a call whose answer was lost is repeated, and then finds its own work
             now = dict(zip(wanted, self._read(list(wanted)), strict=True))
             done = [each for each in wanted if each in set(done) or now[each] == wanted[each]]
-        return Replayed(done, [each for each in before if each not in set(done)])
+        return ReplayResult(done, [each for each in before if each not in set(done)])
 
     def _read(self, transaction_ids: Sequence[str]) -> list[bytes | None]:
         if not transaction_ids:

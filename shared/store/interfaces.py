@@ -31,7 +31,7 @@ class Erasure(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Claimed(NamedTuple):
+class Claim(NamedTuple):
     """A worker's claim: ids in their order and their records.
 
     A record is None where it is missing, and empty where it cannot be read.
@@ -47,10 +47,10 @@ class Claimed(NamedTuple):
     """True where a worker was lost in the last minute: its cause may be in this claim, too."""
 
 
-NOTHING = Claimed([])
+NOTHING = Claim([])
 
 
-class Swept(NamedTuple):
+class SweepResult(NamedTuple):
     """The result of a sweep: transactions waiting (0 where another worker sweeps), and each lost worker's claims."""
 
     waiting: int
@@ -88,7 +88,7 @@ class TransactionIntake(Protocol):
 class TransactionQueue(Protocol):
     """The store as a worker uses it; every method raises StoreUnavailableError where Redis fails."""
 
-    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claim:
         """Claims up to `count` transactions, those that the worker already holds first, and renews its lease.
 
         Where none waits, it waits up to `wait_seconds` for one.
@@ -99,10 +99,10 @@ class TransactionQueue(Protocol):
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
-    ) -> tuple[int, Claimed]:
+    ) -> tuple[int, Claim]:
         """`decide`, then `claim`, in one round trip."""
 
-    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> SweepResult:
         """Renews the worker's lease and, if it is its turn, gives back the claims of workers whose lease is over.
 
         After an outage the others first get half a lease to renew theirs.

@@ -10,9 +10,17 @@ import orjson
 
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.store.failures import Replayed
+from riskline.shared.store.failures import ReplayResult
 from riskline.shared.store.feed import OLDEST, Cursor, Page, named
-from riskline.shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from riskline.shared.store.interfaces import (
+    ACCEPTED,
+    LOST_OF_LATE_SECONDS,
+    NO_ROOM,
+    NOBODY,
+    Claim,
+    Erasure,
+    SweepResult,
+)
 from riskline.shared.store.records import Outcome, Record, Submission, decoded, erased, readable, replayed
 from riskline.shared.store.status.counts import TOTALS, Counts
 
@@ -121,7 +129,7 @@ class MemoryStore:
             callbacks_pending=len(self.callbacks),
         )
 
-    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claim:
         """See TransactionQueue; never waits."""
         del wait_seconds
         self._reach()
@@ -135,7 +143,7 @@ class MemoryStore:
             mine += self.waiting[:room]
             del self.waiting[:room]
         rows = [(each, decoded(self.records.get(each))) for each in mine]
-        return Claimed(rows, losses, lost_of_late=not losses and self._clock() < self.lost_until)
+        return Claim(rows, losses, lost_of_late=not losses and self._clock() < self.lost_until)
 
     def _next_suspects(self, count: int) -> list[str]:
         losses = [self.losses.get(each, 0) for each in self.suspects[: max(1, count)]]
@@ -195,11 +203,11 @@ class MemoryStore:
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
-    ) -> tuple[int, Claimed]:
+    ) -> tuple[int, Claim]:
         """See TransactionQueue."""
         return self.decide(worker, outcomes), self.claim(worker, count=count, lease_seconds=lease_seconds)
 
-    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> SweepResult:
         """See TransactionQueue."""
         self._reach()
         now = self._clock()
@@ -207,14 +215,14 @@ class MemoryStore:
         if self.sweeper is not None:
             whose, at = self.sweeper
             if whose != worker and now - at < turn_seconds:
-                return Swept(0, {})
+                return SweepResult(0, {})
             if now - at > 2 * turn_seconds:
                 overdue = [name for name, lease_end in self.workers.items() if lease_end <= now]
                 self.workers.update(dict.fromkeys(overdue, now + lease_seconds / 2))
         self.sweeper = (worker, now)
         lost = sorted((lease_end, name) for name, lease_end in self.workers.items() if lease_end <= now)
         gone = {name: self._lose(name) for _, name in lost}
-        return Swept(len(self.waiting) + len(self.suspects), gone)
+        return SweepResult(len(self.waiting) + len(self.suspects), gone)
 
     def _lose(self, worker: str) -> int:
         del self.workers[worker]
@@ -237,7 +245,7 @@ class MemoryStore:
             self.workers.pop(worker, None)
         return len(mine)
 
-    def replay(self, transaction_ids: Sequence[str]) -> Replayed:
+    def replay(self, transaction_ids: Sequence[str]) -> ReplayResult:
         """See Failures."""
         self._reach()
         done: list[str] = []
@@ -250,7 +258,7 @@ class MemoryStore:
                 self.failed.remove(transaction_id)
                 self.totals["replayed"] += 1
                 done.append(transaction_id)
-        return Replayed(done, [each for each in dict.fromkeys(transaction_ids) if each not in done])
+        return ReplayResult(done, [each for each in dict.fromkeys(transaction_ids) if each not in done])
 
     async def page(self, after: Cursor, *, limit: int) -> Page | None:
         """See Decisions; an entry's id is its number from 1, and `feed_trimmed` says how many have left the feed."""

@@ -9,7 +9,7 @@ from itertools import islice
 from redis import Redis
 
 from riskline.shared.store.callbacks import CallbackRecords, PausedReceiver
-from riskline.shared.store.failures import BATCH, Failure, Failures, Replayed
+from riskline.shared.store.failures import BATCH, Failure, Failures, ReplayResult
 from riskline.shared.store.listing import Entry, Listing, Listings
 from riskline.shared.store.sharding.shards import all_keys, by_shard, shard_of
 from riskline.shared.store.status.consistency import Audit
@@ -48,9 +48,9 @@ class AllFailures:
         """All failed transactions, of each shard oldest first."""
         return [each for part in self._parts for each in part.ids()]
 
-    def replay(self, transaction_ids: Sequence[str]) -> Replayed:
+    def replay(self, transaction_ids: Sequence[str]) -> ReplayResult:
         """Queues the failed ones among these transactions again, in batches."""
-        done = Replayed([], [])
+        done = ReplayResult([], [])
         for number, mine in by_shard(transaction_ids, self._route).items():
             for start in range(0, len(mine), BATCH):
                 replayed = self._parts[number].replay(mine[start : start + BATCH])

@@ -10,7 +10,7 @@ from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.keys import Keys
 
 
-class Spent(NamedTuple):
+class RateUse(NamedTuple):
     """One process's share of one account."""
 
     account: str
@@ -26,7 +26,7 @@ class RedisRates:
         self._redis = redis
         self._keys = Keys() if keys is None else keys
 
-    async def spend(self, spent: Sequence[Spent]) -> list[float]:
+    async def spend(self, spent: Sequence[RateUse]) -> list[float]:
         """Adds the spent units; returns the level of each account over all processes.
 
         Raises:

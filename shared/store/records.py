@@ -24,7 +24,7 @@ from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.lifecycle import Event, Status, next_status
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import LifecycleError
-from riskline.shared.webhooks.event import Callback, callback_of, callback_url_of, shown
+from riskline.shared.webhooks.event import Callback, callback_of, callback_url_of, client_view
 
 RECORD_VERSION = 1
 
@@ -275,7 +275,7 @@ def state_of(
         "status": record["status"],
         "submitted_at": record["submitted_at"],
         "decision": record.get("decision"),
-        "callback": shown(record, callback, in_full=sees_callback),
+        "callback": client_view(record, callback, in_full=sees_callback),
     }
     if "error" in record:
         state["error"] = record["error"]

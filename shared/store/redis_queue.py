@@ -12,7 +12,15 @@ from riskline.shared.errors import OutcomeUnknownError
 from riskline.shared.store import scripts
 from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.feed import named
-from riskline.shared.store.interfaces import ACCEPTED, LOST_OF_LATE_SECONDS, NO_ROOM, NOBODY, Claimed, Erasure, Swept
+from riskline.shared.store.interfaces import (
+    ACCEPTED,
+    LOST_OF_LATE_SECONDS,
+    NO_ROOM,
+    NOBODY,
+    Claim,
+    Erasure,
+    SweepResult,
+)
 from riskline.shared.store.keys import FIRST, Keys
 from riskline.shared.store.records import Outcome, Record, Submission, decoded, erased, id_of, raw_id, readable
 from riskline.shared.store.status.counts import Counts, count_call, counted
@@ -201,7 +209,7 @@ class RedisQueue:
         self._failed_ttl_seconds = failed_ttl_seconds
         self._feed_length = feed_length
 
-    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claim:
         """See TransactionQueue."""
         call = self._claim(worker, count, lease_seconds)
         with redis_faults_named():
@@ -246,14 +254,14 @@ class RedisQueue:
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
-    ) -> tuple[int, Claimed]:
+    ) -> tuple[int, Claim]:
         """See TransactionQueue."""
         calls = [self._decide(worker, outcomes), self._claim(worker, count, lease_seconds)]
         with redis_faults_named(), self._redis.pipeline(transaction=False) as pipeline:
             decided, flat = scripts.run_all(pipeline, calls)
         return int(decided), _claimed(flat)
 
-    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> SweepResult:
         """See TransactionQueue."""
         keys = self._keys
         names = [keys.workers, keys.waiting, keys.suspects, keys.undecided, keys.losses, keys.sweeper, keys.lost]
@@ -261,7 +269,7 @@ class RedisQueue:
         args.append(LOST_OF_LATE_SECONDS)
         with redis_faults_named():
             waiting, *gone = scripts.run(self._redis, "sweep", names, args)
-        return Swept(int(waiting), {id_of(gone[i]): int(gone[i + 1]) for i in range(0, len(gone), 2)})
+        return SweepResult(int(waiting), {id_of(gone[i]): int(gone[i + 1]) for i in range(0, len(gone), 2)})
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
         """See TransactionQueue."""
@@ -303,11 +311,11 @@ def decide_call(
     return "decide", names, args
 
 
-def _claimed(flat: list[bytes]) -> Claimed:
+def _claimed(flat: list[bytes]) -> Claim:
     # each id has its record behind it; what is over then are the losses of suspects, or 0 where one was lost of late
     rows = [(id_of(flat[i]), decoded(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
     losses = int(flat[-1]) if len(flat) % 2 else None
-    return Claimed(rows, losses or 0, lost_of_late=losses == 0)
+    return Claim(rows, losses or 0, lost_of_late=losses == 0)
 
 
 def _shortly_before(decision: Record) -> str:

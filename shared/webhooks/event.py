@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import orjson
 
-from riskline.shared.clock import spelled
+from riskline.shared.clock import utc_text
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
 
 EVENT_TYPES = {Status.SCORED: "transaction.scored", Status.FAILED: "transaction.failed"}
@@ -66,7 +66,7 @@ def event_body(kind: str, data: Mapping[str, Any], *, happened_at: str) -> bytes
     return orjson.dumps({"type": kind, "timestamp": happened_at, "data": data})
 
 
-def shown(
+def client_view(
     record: Mapping[str, Any], kept: Mapping[bytes, bytes] | None, *, in_full: bool = True
 ) -> dict[str, Any] | None:
     """A callback as a client sees it, from its transaction's record and its fields in Redis.
@@ -81,7 +81,7 @@ def shown(
         state: dict[str, Any] = {"url": url, "status": CallbackStatus.WAITING, "event": None, "webhook_id": None}
         state |= {"attempts": list[Any](), "next_attempt_at": None}
     else:
-        state = shown_by_itself(kept)
+        state = operator_view(kept)
     return state if in_full and "callback_url" in record else of_others(state)
 
 
@@ -100,7 +100,7 @@ def bare_host(url: object) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}/" if host else ""
 
 
-def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
+def operator_view(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
     """A callback as an operator sees it; its transaction may have expired.
 
     Leaves out malformed fields: they must not break the page of all others.
@@ -117,7 +117,7 @@ def shown_by_itself(kept: Mapping[bytes, bytes]) -> dict[str, Any]:
     due_seconds = _number(kept.get(b"due")) / 1000
     if kept.get(b"claimed") != b"1" and time.time() < due_seconds < LAST_SECOND:
         # else it is under way, or due and waits for its host or a delivery worker
-        state["next_attempt_at"] = spelled(due_seconds)
+        state["next_attempt_at"] = utc_text(due_seconds)
     if b"reason" in kept:
         state["error"] = kept[b"reason"].decode(errors="replace")
     return state

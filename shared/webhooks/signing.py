@@ -83,7 +83,7 @@ class Signer:
         return {ID: message_id, TIMESTAMP: str(int(sent_at.timestamp())), SIGNATURE: " ".join(signatures)}
 
 
-class Checked(NamedTuple):
+class SignatureCheck(NamedTuple):
     """The result of a check: the signing secret, counted from 1, or the problem; and the request's age."""
 
     secret: int | None
@@ -98,34 +98,34 @@ class Checked(NamedTuple):
         if abs(self.age_seconds) <= TOLERANCE_SECONDS:
             return None
         how = "sent" if self.age_seconds > 0 else "dated"
-        return f"{how} {shown_age(self.age_seconds)}, and {TOLERANCE_SECONDS} s are allowed"
+        return f"{how} {age_text(self.age_seconds)}, and {TOLERANCE_SECONDS} s are allowed"
 
 
-def shown_age(seconds: float) -> str:
+def age_text(seconds: float) -> str:
     """An age for people: `12 s ago`, `1:00:00 ago`, `12 s in the future`."""
     size = math.ceil(abs(seconds))  # rounded up, so that a request that is too old never looks younger
     text = f"{size} s" if size <= TOLERANCE_SECONDS else str(timedelta(seconds=size))
     return f"{text} {'ago' if seconds >= 0 else 'in the future'}"
 
 
-def check(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, now: datetime) -> Checked:
+def check(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, now: datetime) -> SignatureCheck:
     """Checks the request against the secrets; never raises, whatever the request contains."""
     given = {name.lower(): value for name, value in headers.items()}
     timestamp = given.get(TIMESTAMP, "")
     age = now.timestamp() - int(timestamp) if UNIX_TIME.fullmatch(timestamp) else None
     problem = _unreadable(given, body, timed=age is not None)
     if problem is not None:
-        return Checked(None, problem, age)
+        return SignatureCheck(None, problem, age)
 
     text, sent_at = body.decode(), datetime.fromtimestamp(int(timestamp), UTC)
     signatures = [each.encode(errors="replace") for each in given[SIGNATURE].split()]
     for number, secret in enumerate(secrets, 1):
         expected = Webhook(secret).sign(given[ID], sent_at, text).encode()
         if any(hmac.compare_digest(expected, each) for each in signatures):
-            return Checked(number, None, age)
+            return SignatureCheck(number, None, age)
     whose = "the secret" if len(secrets) == 1 else f"any of the {len(secrets)} secrets"
     problem = f"no signature is of {whose}: it has another, or the id, the timestamp or the body was changed"
-    return Checked(None, problem, age)
+    return SignatureCheck(None, problem, age)
 
 
 def _unreadable(given: Mapping[str, str], body: bytes, *, timed: bool) -> str | None:

@@ -20,7 +20,7 @@ import orjson
 import typer
 from redis import Redis
 
-from riskline.shared.clock import spelled
+from riskline.shared.clock import utc_text
 from riskline.shared.store.keys import Keys
 from tests.integration.conftest import clean_environment
 from tests.integration.running import RunningUp, riskline
@@ -54,7 +54,7 @@ PAGES = {
     "decisions of a score that is rare": "/decisions?score_min=0.99999",
     "decisions of a version that is not there": "/decisions?version=none",
     "decisions by a field": "/decisions?f.amount.min=1e9",
-    "decisions of an hour ago": f"/decisions?until={quote(spelled(time.time() - 1800))}",
+    "decisions of an hour ago": f"/decisions?until={quote(utc_text(time.time() - 1800))}",
     "decisions whose id begins so": "/decisions?id=zzz*",
     "find": "/find?q=zzz",
     "the overview of a week": "?period=7d",
@@ -99,7 +99,7 @@ def fill(redis: Redis, number: int) -> None:
                     "fraud_probability": score,
                     "action": "DECLINE" if score > 0.85 else "APPROVE",
                     "model_version": "20261101T000000-abcdef01",
-                    "scored_at": spelled(at),
+                    "scored_at": utc_text(at),
                 }
                 pipeline.xadd(Keys().feed, {"d": orjson.dumps(decision)}, id=f"{int(at * 1000)}-{each}")
             pipeline.execute()

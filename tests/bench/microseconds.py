@@ -27,7 +27,7 @@ from riskline.shared.domain.assessment import decide, decide_all
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.connect.connection import connect_async
-from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.interfaces import Claim
 from riskline.shared.store.records import Queueing, decided, decided_at_once, queued_record
 from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
 from riskline.worker.scoring import drain as draining
@@ -68,7 +68,7 @@ def steps(model: Any, transactions: list[Transaction]) -> Table:
     shown = [orjson.dumps(each.to_dict()) for each in decisions]
 
     def outcomes(part: Sequence[Any]) -> object:
-        return draining.outcomes(Claimed(list(part)), model=model, transaction_class=Transaction)
+        return draining.outcomes(Claim(list(part)), model=model, transaction_class=Transaction)
 
     return [
         ("API", "validate the body", best(lambda part: [Transaction.parse(each) for each in part], bodies)),

@@ -37,7 +37,7 @@ def main(models: str) -> None:
     from riskline.shared.domain.policy import Thresholds  # noqa: PLC0415
     from riskline.shared.model.registry import Registry  # noqa: PLC0415
     from riskline.worker.training import fit  # noqa: PLC0415
-    from riskline.worker.training.data.labelled import Labelled  # noqa: PLC0415
+    from riskline.worker.training.data.labelled import LabelledRows  # noqa: PLC0415
     from riskline.worker.training.data.rows import Refusals  # noqa: PLC0415
     from riskline.worker.training.train import train  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def main(models: str) -> None:
     data = rows(TRAINING_ROWS, seed=0)
     # half of them fraud, and much noise, so that every tree grows to its full depth
     labels = data[:, :5].sum(axis=1) + np.random.default_rng(2).normal(scale=3, size=TRAINING_ROWS) > 0
-    labelled = Labelled(data, labels.astype(np.int8), None, Refusals())
+    labelled = LabelledRows(data, labels.astype(np.int8), None, Refusals())
     manifest = train(
         labelled,
         labelled.subset(np.arange(TRAINING_ROWS) < 1_000),

@@ -34,7 +34,7 @@ from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.bundle import TREES, ServingModel
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.trees import Trees
-from riskline.worker.training.data.labelled import Labelled, read_labelled
+from riskline.worker.training.data.labelled import LabelledRows, read_labelled
 from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.imports.convert import depth_unit
 from riskline.worker.training.imports.importer import edge_rows
@@ -143,7 +143,7 @@ class Bench:
         assert max(apart) <= allowed
 
 
-def _sampled(data: Labelled, rows: int) -> Labelled:
+def _sampled(data: LabelledRows, rows: int) -> LabelledRows:
     return data.subset(np.arange(len(data.rows)) % max(1, len(data.rows) // rows) == 0)
 
 

@@ -7,8 +7,8 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from riskline.shared.store.failures import Replayed
-from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, NOTHING, Swept
+from riskline.shared.store.failures import ReplayResult
+from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, NOTHING, SweepResult
 from riskline.shared.store.records import Record, replayed
 from tests.integration.store_model import StoreModel
 from tests.integration.store_seen import end_turn, expire, seen_in, swept_before
@@ -107,7 +107,7 @@ class StoreMachine(StoreModel):
         swept = self.all(lambda store: store.sweep(worker, lease_seconds=60, turn_seconds=60))
         self.leased(worker, 60)
         if self.turn not in (None, worker):
-            assert swept == Swept(0, {})
+            assert swept == SweepResult(0, {})
             return
         self.turn = worker
         if self.unswept:
@@ -176,7 +176,7 @@ class StoreMachine(StoreModel):
             self.undecided.add(each)
             self.failed.remove(each)
             self.known_before.add(each)
-        expected = Replayed(done, [each for each in ids if each not in done])
+        expected = ReplayResult(done, [each for each in ids if each not in done])
         assert self.all(lambda store: store.failures.replay(ids)) == expected
 
     @rule()

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from riskline.shared.store.interfaces import NOTHING, Claimed
+from riskline.shared.store.interfaces import NOTHING, Claim
 from riskline.shared.store.records import Outcome, decided, failed
 from tests.integration.store_seen import end_lease, seen_in
 from tests.integration.stores import Store, a_decision
@@ -44,7 +44,7 @@ class StoreModel(RuleBasedStateMachine):
         self.names = ["w0", "w1", "w2"]
         self.started = len(self.names)
         self.ended = 0
-        self.held: list[Claimed] = [NOTHING] * len(self.names)
+        self.held: list[Claim] = [NOTHING] * len(self.names)
         self.lease_over: list[str] = []
         self.turn: str | None = None
         self.unswept = False
@@ -62,7 +62,7 @@ class StoreModel(RuleBasedStateMachine):
         self.lease_over = [each for each in self.lease_over if each != worker] + [worker] * (not seconds)
         time.sleep(0 if seconds else TICK_SECONDS)
 
-    def claimed(self, slot: int, answer: Claimed, count: int, lease: float, let_go: Sequence[str] = ()) -> None:
+    def claimed(self, slot: int, answer: Claim, count: int, lease: float, let_go: Sequence[str] = ()) -> None:
         before, worker = self.seen, self.names[slot]
         held = list(before.claimed.get(worker, []))
         for each in let_go:
@@ -81,14 +81,12 @@ class StoreModel(RuleBasedStateMachine):
             return [suspects[:1], []][: 1 + bool(first > 1 and self.seen.waiting)]
         return [list(takewhile(lambda each: self.losses[each] == 1, suspects[: max(1, count)]))]
 
-    def claim_of(self, held: list[str], count: int) -> Claimed:
+    def claim_of(self, held: list[str], count: int) -> Claim:
         """What a claim answers a worker that holds this, or is given it first."""
         losses = self.losses[held[0]] if held else 0
         ids = held if losses else held + self.seen.waiting[: max(0, count - len(held))]
         records = [self.records.get(each) for each in ids]
-        return Claimed(
-            [(each, orjson.loads(it) if it else None) for each, it in zip(ids, records, strict=True)], losses
-        )
+        return Claim([(each, orjson.loads(it) if it else None) for each, it in zip(ids, records, strict=True)], losses)
 
     def outcomes(self, slot: int, fates: Sequence[float | str]) -> list[Outcome]:
         """What the worker makes of the rows that it believes to hold; it no longer believes so of these."""
@@ -104,7 +102,7 @@ class StoreModel(RuleBasedStateMachine):
                 outcomes.append(failed(transaction_id, record, "it raised ValueError"))
             else:
                 outcomes.append(decided(record, a_decision(transaction_id, float(fate))))
-        self.held[slot] = Claimed(later, self.held[slot].losses)
+        self.held[slot] = Claim(later, self.held[slot].losses)
         return outcomes
 
     def decided(self, outcomes: list[Outcome]) -> int:

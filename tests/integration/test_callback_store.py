@@ -10,13 +10,13 @@ from redis.asyncio import Redis as AsyncRedis
 
 from riskline.shared.domain.lifecycle import CALLBACK_TRANSITIONS, CallbackEvent, CallbackStatus
 from riskline.shared.store import callbacks as module
-from riskline.shared.store.callbacks import Attempted, CallbackRecords, Due, RedisCallbacks
+from riskline.shared.store.callbacks import AttemptOutcome, CallbackRecords, Due, RedisCallbacks
 from riskline.shared.store.failures import Failures
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.operations import AllCallbacks
 from riskline.shared.store.records import queued_record, state_of
 from riskline.shared.store.status.consistency import Audit
-from riskline.shared.webhooks.event import shown_by_itself
+from riskline.shared.webhooks.event import operator_view
 from tests.integration.running import PATIENCE_SECONDS
 from tests.integration.stores import NOW, Store, fake_store, real_store
 from tests.support.factories import a_transaction
@@ -52,16 +52,16 @@ class Callbacks:
     def next_seconds(self) -> float | None:
         return self._loop.run_until_complete(self.queue.take(room=0, host_limit=1, busy={})).next_seconds
 
-    def finish(self, *attempted: Attempted) -> None:
+    def finish(self, *attempted: AttemptOutcome) -> None:
         self._loop.run_until_complete(self.queue.finish(attempted))
 
     def fail(self, due: Due, *, wait_seconds: float = 0.0, host_works: bool | None = None) -> None:
         self.finish(
-            Attempted(due, CallbackEvent.RETRY, wait_seconds=wait_seconds, attempt=ATTEMPT, host_works=host_works)
+            AttemptOutcome(due, CallbackEvent.RETRY, wait_seconds=wait_seconds, attempt=ATTEMPT, host_works=host_works)
         )
 
     def state(self, transaction_id: str) -> dict[str, Any]:
-        return next(shown_by_itself(kept) for _, kept in self.records.read([transaction_id]))
+        return next(operator_view(kept) for _, kept in self.records.read([transaction_id]))
 
     def sound(self) -> None:
         """As `riskline doctor --audit` has it."""
@@ -133,7 +133,7 @@ def test_a_transaction_that_fails_has_an_event_of_its_own_which_that_of_its_deci
     [scored] = callbacks.take()
     assert (scored.event["type"], scored.message_id == failure.message_id) == ("transaction.scored", False)
     # what became of the earlier one says nothing of this one
-    callbacks.finish(Attempted(failure, CallbackEvent.DELIVER, attempt=ATTEMPT))
+    callbacks.finish(AttemptOutcome(failure, CallbackEvent.DELIVER, attempt=ATTEMPT))
     assert (callbacks.state("a")["status"], callbacks.state("a")["attempts"]) == ("pending", [])
     assert callbacks.store.counts().callbacks_superseded == 1
     callbacks.sound()
@@ -159,7 +159,7 @@ def test_what_is_taken_is_due_again_when_its_lease_is_over_and_its_worker_counts
     callbacks.fail(second, wait_seconds=100)
     assert callbacks.state("a")["status"] == "pending"
     assert [each.transaction_id for each in callbacks.take()] == ["a"]
-    callbacks.finish(Attempted(second, CallbackEvent.DELIVER, attempt=ATTEMPT))
+    callbacks.finish(AttemptOutcome(second, CallbackEvent.DELIVER, attempt=ATTEMPT))
     assert callbacks.state("a")["status"] == "delivered"
     assert len(callbacks.state("a")["attempts"]) == 3
     assert callbacks.take() == []
@@ -186,7 +186,7 @@ def test_the_schedule_goes_on_where_it_was_and_only_the_last_attempts_are_kept(c
     for step in range(module.KEPT_ATTEMPTS + 5):
         [due] = callbacks.take()
         assert due.step == step
-        callbacks.finish(Attempted(due, CallbackEvent.RETRY, attempt={**ATTEMPT, "status": 500 + step}))
+        callbacks.finish(AttemptOutcome(due, CallbackEvent.RETRY, attempt={**ATTEMPT, "status": 500 + step}))
 
     kept = [each["status"] for each in callbacks.state("a")["attempts"]]
     assert kept == list(range(505, 505 + module.KEPT_ATTEMPTS))
@@ -202,7 +202,7 @@ def test_what_is_over_expires_and_can_be_sent_again_under_the_same_id(
     callbacks.announce("a")
     [due] = callbacks.take()
 
-    callbacks.finish(Attempted(due, event, attempt=ATTEMPT, reason="no more" if status == "dead" else ""))
+    callbacks.finish(AttemptOutcome(due, event, attempt=ATTEMPT, reason="no more" if status == "dead" else ""))
 
     assert callbacks.state("a")["status"] == status
     assert callbacks.state("a").get("error") == ("no more" if status == "dead" else None)
@@ -224,7 +224,7 @@ def test_what_was_not_tried_is_due_again_and_counts_for_nothing(callbacks: Callb
     callbacks.announce("a")
     [due] = callbacks.take()
 
-    callbacks.finish(Attempted(due, None))
+    callbacks.finish(AttemptOutcome(due, None))
 
     [again] = callbacks.take()
     assert (again.step, again.losses, callbacks.state("a")["attempts"]) == (0, 0, [])
@@ -282,7 +282,7 @@ def test_what_was_sent_again_by_hand_is_not_given_up_by_an_attempt_before(callba
     [before] = callbacks.take()
 
     callbacks.records.resend(["a"])
-    callbacks.finish(Attempted(before, CallbackEvent.GIVE_UP, attempt=ATTEMPT, reason="no more"))
+    callbacks.finish(AttemptOutcome(before, CallbackEvent.GIVE_UP, attempt=ATTEMPT, reason="no more"))
 
     assert callbacks.state("a")["status"] == "pending"
     [again] = callbacks.take()
@@ -296,7 +296,7 @@ def test_the_event_of_a_failure_is_kept_as_long_as_the_failed_transaction(callba
     callbacks.store.fail("a")
 
     [due] = callbacks.take()
-    callbacks.finish(Attempted(due, CallbackEvent.DELIVER, attempt=ATTEMPT))
+    callbacks.finish(AttemptOutcome(due, CallbackEvent.DELIVER, attempt=ATTEMPT))
 
     assert callbacks.store.redis.ttl(Keys().callback("a")) > 60
 
@@ -317,7 +317,7 @@ def test_one_that_says_nothing_of_its_host_leaves_the_way_to_another(callbacks: 
     [probe] = callbacks.take()
     assert callbacks.take() == []
 
-    callbacks.finish(Attempted(probe, CallbackEvent.GIVE_UP, attempt=ATTEMPT, reason="its address is private"))
+    callbacks.finish(AttemptOutcome(probe, CallbackEvent.GIVE_UP, attempt=ATTEMPT, reason="its address is private"))
 
     assert len(callbacks.take()) == 1
 
@@ -340,7 +340,7 @@ def test_a_host_at_which_all_fails_is_left_alone_and_then_tried_with_one(
 
     [other] = callbacks.take()
     assert other.transaction_id == "other"
-    callbacks.finish(Attempted(other, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
+    callbacks.finish(AttemptOutcome(other, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
     assert 8 < callbacks.next_seconds() <= 10
     assert not CallbackRecords(callbacks.store.redis).overdue()
 
@@ -356,7 +356,7 @@ def test_a_host_at_which_all_fails_is_left_alone_and_then_tried_with_one(
     callbacks.store.redis.hset(Keys().callback_gates, "dead.example", f"{module.MOST_FAILURES} 1")
     callbacks.store.redis.zadd(Keys().callback_hosts, {"dead.example": 1})
     [probe] = callbacks.take()
-    callbacks.finish(Attempted(probe, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
+    callbacks.finish(AttemptOutcome(probe, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
     assert len(callbacks.take(room=100, host_limit=100)) == module.MOST_FAILURES - 1
     callbacks.sound()
 
@@ -400,7 +400,7 @@ def test_who_waits_is_woken_by_an_event(callbacks: Callbacks) -> None:
 def test_nothing_stays_behind_once_all_is_over(callbacks: Callbacks) -> None:
     callbacks.announce("a", "b")
     for due in callbacks.take():
-        callbacks.finish(Attempted(due, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
+        callbacks.finish(AttemptOutcome(due, CallbackEvent.DELIVER, attempt=ATTEMPT, host_works=True))
 
     keys = Keys()
     left = {key.decode() for key in callbacks.store.redis.keys(f"{keys.prefix}callback*")}
@@ -426,7 +426,7 @@ def test_a_call_whose_answer_was_lost_is_made_again_and_counts_once(callbacks: C
 
     for _ in range(2):
         callbacks.fail(first)
-        callbacks.finish(Attempted(second, CallbackEvent.DELIVER, attempt=ATTEMPT))
+        callbacks.finish(AttemptOutcome(second, CallbackEvent.DELIVER, attempt=ATTEMPT))
 
     assert [len(callbacks.state(each)["attempts"]) for each in "ab"] == [1, 1]
     assert [due.step for due in callbacks.take()] == [1]
@@ -437,7 +437,7 @@ def test_what_has_ended_is_kept_and_what_is_due_is_taken_in_one_round_trip(callb
     callbacks.announce("a", "b")
     [first] = callbacks.take(room=1)
 
-    ended = Attempted(first, CallbackEvent.DELIVER, attempt=ATTEMPT)
+    ended = AttemptOutcome(first, CallbackEvent.DELIVER, attempt=ATTEMPT)
     taken = callbacks.queue.take(room=1, host_limit=1, busy={}, finished=[ended])
     [second] = callbacks._loop.run_until_complete(taken).due
 

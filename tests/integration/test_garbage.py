@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from riskline.shared.domain.lifecycle import CallbackEvent
 from riskline.shared.domain.transaction import Transaction
-from riskline.shared.store.callbacks import Attempted, RedisCallbacks
+from riskline.shared.store.callbacks import AttemptOutcome, RedisCallbacks
 from riskline.shared.store.interfaces import Erasure
 from riskline.shared.store.keys import FIRST
 from riskline.shared.store.records import STATUSES, readable
@@ -263,7 +263,9 @@ class Delivering:
     def turn(self, *, busy: dict[str, int] | None = None) -> list[str]:
         """Takes what is due and gives each up; the ids of those taken whose event could be read."""
         due = self._run(self.queue.take(room=100, host_limit=100, busy=busy or {})).due
-        self._run(self.queue.finish([Attempted(each, CallbackEvent.GIVE_UP, attempt={}, reason="no") for each in due]))
+        self._run(
+            self.queue.finish([AttemptOutcome(each, CallbackEvent.GIVE_UP, attempt={}, reason="no") for each in due])
+        )
         return [each.transaction_id for each in due if each.event]
 
 

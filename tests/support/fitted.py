@@ -9,7 +9,7 @@ from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.engine import Engine
 from riskline.shared.model.trees import LEAF, Scoring, Trees
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.fit import Algorithm, Fitted, fit
@@ -21,10 +21,10 @@ WIDTH = len(Transaction.feature_names())
 
 
 @cache
-def labelled(rows: int = 8_000, seed: int = 3) -> Labelled:
+def labelled(rows: int = 8_000, seed: int = 3) -> LabelledRows:
     """Simulated rows with their labels."""
     frame = simulate(rows=rows, seed=seed)
-    return Labelled(
+    return LabelledRows(
         frame.select(Transaction.feature_names()).to_numpy().astype(np.float64),
         frame["is_fraud"].to_numpy().astype(np.int8),
         None,

@@ -12,7 +12,7 @@ from riskline.shared.clock import utc_now
 from riskline.shared.domain.lifecycle import CallbackEvent
 from riskline.shared.log import get_logger
 from riskline.shared.settings import Settings
-from riskline.shared.store.callbacks import Attempted, Due
+from riskline.shared.store.callbacks import AttemptOutcome, Due
 from riskline.shared.telemetry.trace_context import is_sampled, log_fields
 from riskline.shared.telemetry.tracing import Tracing
 from riskline.shared.webhooks.event import TEST_EVENT, event_body, new_message_id
@@ -83,7 +83,7 @@ class Courier:
         self._allowed = allowed
         self._schedule = schedule
 
-    async def attempted(self, due: Due) -> Attempted:
+    async def attempted(self, due: Due) -> AttemptOutcome:
         """Makes the attempt, where one is due; returns its outcome."""
         attempt = Attempt()
         if "url" not in due.event:
@@ -103,11 +103,11 @@ class Courier:
             return self.failed(due, attempt, host_works=False)
         return self._answered(due, answer, attempt)
 
-    def _answered(self, due: Due, answer: ReceiverResponse, attempt: Attempt) -> Attempted:
+    def _answered(self, due: Due, answer: ReceiverResponse, attempt: Attempt) -> AttemptOutcome:
         attempt.status, attempt.answer = answer.status, answer.head
         if answer.status in SUCCESS:
             log.debug("callback delivered", **_trace(due))
-            return Attempted(due, CallbackEvent.DELIVER, attempt=attempt.shown(), host_works=True)
+            return AttemptOutcome(due, CallbackEvent.DELIVER, attempt=attempt.shown(), host_works=True)
         if answer.status == GONE:
             return self._given_up(due, attempt, "the receiver wants no more of it (410)", host_works=True)
         # a host that answers works, whatever the answer: its other URLs may be all right
@@ -153,7 +153,7 @@ class Courier:
         *,
         host_works: bool | None = None,
         retry_after_seconds: float | None = None,
-    ) -> Attempted:
+    ) -> AttemptOutcome:
         """The outcome of a failed attempt: the callback waits for another, or is given up."""
         wait = self._schedule.after(due.step + 1, retry_after_seconds=retry_after_seconds)
         if wait is None:
@@ -163,13 +163,15 @@ class Courier:
         log.debug(
             "callback failed", status=attempt.status, error=attempt.error, next_seconds=round(wait, 1), **_trace(due)
         )
-        return Attempted(due, CallbackEvent.RETRY, wait_seconds=wait, attempt=attempt.shown(), host_works=host_works)
+        return AttemptOutcome(
+            due, CallbackEvent.RETRY, wait_seconds=wait, attempt=attempt.shown(), host_works=host_works
+        )
 
-    def _given_up(self, due: Due, attempt: Attempt, reason: str, *, host_works: bool | None = None) -> Attempted:
+    def _given_up(self, due: Due, attempt: Attempt, reason: str, *, host_works: bool | None = None) -> AttemptOutcome:
         if attempt.status is None and attempt.error is None:
             attempt.error = reason
         log.warning("callback given up", reason=reason, **_trace(due))
-        return Attempted(due, CallbackEvent.GIVE_UP, attempt=attempt.shown(), reason=reason, host_works=host_works)
+        return AttemptOutcome(due, CallbackEvent.GIVE_UP, attempt=attempt.shown(), reason=reason, host_works=host_works)
 
 
 async def send_test_event(url: str, settings: Settings) -> dict[str, object]:

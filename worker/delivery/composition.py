@@ -23,7 +23,7 @@ from riskline.shared.webhooks.signing import Signer
 from riskline.worker.delivery.attempt import USER_AGENT, Courier
 from riskline.worker.delivery.deliverer import LIMIT, Deliverer, Deliverers
 from riskline.worker.delivery.outbound import Outbound
-from riskline.worker.process import Process, Side
+from riskline.worker.process import Process, QueuePart
 from riskline.worker.scoring.measurements import MeasurementBuffer
 from riskline.worker.scoring.pulse import Pulse
 from riskline.worker.scoring.sweeper import CallbackSweeper, SideBySide
@@ -118,7 +118,7 @@ class DeliveryRuntime:
         await self._deliverer.run(active=self._active.is_set, stopping=lambda: self._ended.is_set() or self._stopping())
 
 
-def create_side(settings: Settings, process: Process) -> Side:
+def create_side(settings: Settings, process: Process) -> QueuePart:
     """The worker that delivers.
 
     Raises:
@@ -149,7 +149,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         if tracing is not None:
             tracing.close()
 
-    return Side(CALLBACKS_QUEUE, tickets, sweeper, runtime.deliver, close, alive=lambda: runtime.lives)
+    return QueuePart(CALLBACKS_QUEUE, tickets, sweeper, runtime.deliver, close, alive=lambda: runtime.lives)
 
 
 def _deliverers(settings: Settings, measurements: MeasurementBuffer, tracing: Tracing | None) -> Deliverers:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
-from riskline.shared.store.callbacks import Attempted, CallbackQueue, Due
+from riskline.shared.store.callbacks import AttemptOutcome, CallbackQueue, Due
 from riskline.shared.store.status.tallies import Measured
 from riskline.shared.telemetry.trace_context import log_fields
 from riskline.worker.delivery.attempt import Attempt, Courier
@@ -57,7 +57,7 @@ class Deliverer:
         self._outage = Outage(log, failing="Redis fails deliveries; they wait", back="deliveries go on")
         self._busy: Counter[str] = Counter()
         self._under_way: dict[asyncio.Task[None], Due] = {}
-        self._ended: list[Attempted] = []
+        self._ended: list[AttemptOutcome] = []
         self._something = asyncio.Event()
         self._busy_at = time.monotonic()
 
@@ -157,7 +157,7 @@ class Deliverer:
         try:
             ended = await self._courier.attempted(due)
         except asyncio.CancelledError:
-            self._ended.append(Attempted(due, None))
+            self._ended.append(AttemptOutcome(due, None))
             raise
         except Exception:
             log.exception("a delivery failed", transaction_id=due.transaction_id, **log_fields(due.event))

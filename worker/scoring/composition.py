@@ -24,7 +24,7 @@ from riskline.shared.store.status.servers import warn_of_store
 from riskline.shared.store.status.tallies import Tallies
 from riskline.shared.telemetry.tracing import create_tracing
 from riskline.shared.webhooks.schedule import Schedule
-from riskline.worker.process import Process, Side
+from riskline.worker.process import Process, QueuePart
 from riskline.worker.scoring.drain import Listeners
 from riskline.worker.scoring.jobs import ScoringJob
 from riskline.worker.scoring.spans import ProcessSpans
@@ -35,7 +35,7 @@ from riskline.worker.scoring.worker_status import WorkerStatus
 log = get_logger(__name__)
 
 
-def create_side(settings: Settings, process: Process) -> Side:
+def create_side(settings: Settings, process: Process) -> QueuePart:
     """The worker that decides, with its model.
 
     Raises:
@@ -77,7 +77,7 @@ def create_side(settings: Settings, process: Process) -> Side:
         stopping=process.stopping.is_set,
     )
     sweeper = _sweeper(job, process, settings, tickets=tickets, health=health, status=status)
-    return Side(SCORING_QUEUE, tickets, sweeper, job.run, (lambda: None) if tracing is None else tracing.close)
+    return QueuePart(SCORING_QUEUE, tickets, sweeper, job.run, (lambda: None) if tracing is None else tracing.close)
 
 
 class LaterRelease:

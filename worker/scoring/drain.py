@@ -21,7 +21,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.domain.wrong_fields import first_errors
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
-from riskline.shared.store.interfaces import NOTHING, Claimed, TransactionQueue
+from riskline.shared.store.interfaces import NOTHING, Claim, TransactionQueue
 from riskline.shared.store.records import Outcome, Record, decided, failed, flaw, is_later, unreadable
 from riskline.shared.telemetry.trace_context import log_fields
 from riskline.worker.scoring.isolated_trial import without_fatal_rows
@@ -129,7 +129,7 @@ def drain(
     return total
 
 
-def _left_to_later(claimed: Claimed) -> tuple[Claimed, set[str]]:
+def _left_to_later(claimed: Claim) -> tuple[Claim, set[str]]:
     """The claimed rows that this release can read, and the ids of the others."""
     left = {transaction_id for transaction_id, record in claimed.rows if record and is_later(record)}
     if not left:
@@ -137,7 +137,7 @@ def _left_to_later(claimed: Claimed) -> tuple[Claimed, set[str]]:
     return claimed._replace(rows=[row for row in claimed.rows if row[0] not in left]), left
 
 
-def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gives_back: bool) -> tuple[int, Claimed]:
+def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gives_back: bool) -> tuple[int, Claim]:
     if not gives_back:
         return queue.decide_and_claim(worker, done, count=BATCH, lease_seconds=LEASE_SECONDS)
     decided = queue.decide(worker, done) if done else 0
@@ -146,15 +146,13 @@ def _decide(queue: TransactionQueue, worker: str, done: Sequence[Outcome], *, gi
     return decided, NOTHING
 
 
-def _outlived(
-    claimed: Claimed, model: Model, transaction_class: type[TransactionModel]
-) -> tuple[Claimed, list[Outcome]]:
+def _outlived(claimed: Claim, model: Model, transaction_class: type[TransactionModel]) -> tuple[Claim, list[Outcome]]:
     """The rows of a claim that end no process, and the failures of the others."""
     if claimed.losses == 1:
         log.warning("a worker was lost with these; trying them in another process", transactions=len(claimed.rows))
 
     def attempt(rows: Sequence[tuple[str, Record | None]]) -> None:
-        outcomes(Claimed(list(rows)), model=model, transaction_class=transaction_class)
+        outcomes(Claim(list(rows)), model=model, transaction_class=transaction_class)
 
     left, ended = without_fatal_rows(claimed, attempt, most_losses=MAX_LOSSES)
     failures: list[Outcome] = []
@@ -168,7 +166,7 @@ def _outlived(
 
 
 def outcomes(
-    claimed: Claimed,
+    claimed: Claim,
     *,
     model: Model,
     transaction_class: type[TransactionModel],

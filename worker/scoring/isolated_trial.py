@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.interfaces import Claim
 from riskline.shared.store.records import Record
 
 Row = TypeVar("Row")
@@ -26,8 +26,8 @@ WORKS_ON, DONE = b".", b"!"
 
 
 def without_fatal_rows(
-    claimed: Claimed, attempt: Attempt[tuple[str, Record | None]], *, most_losses: int
-) -> tuple[Claimed, list[tuple[str, Record | None, int]]]:
+    claimed: Claim, attempt: Attempt[tuple[str, Record | None]], *, most_losses: int
+) -> tuple[Claim, list[tuple[str, Record | None, int]]]:
     """The claim without its fatal rows, and those rows, each with the number of lost processes.
 
     Nothing is tried unless a worker was lost lately: a trial doubles the cost of a batch.

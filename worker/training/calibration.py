@@ -25,10 +25,10 @@ class Method(StrEnum):
     ISOTONIC = "isotonic"
 
 
-class Given(ClassifierMixin, BaseEstimator):
+class GivenScores(ClassifierMixin, BaseEstimator):
     """A classifier whose score is its input: lets scikit-learn calibrate existing scores."""
 
-    def fit(self, _rows: np.ndarray, labels: np.ndarray) -> "Given":
+    def fit(self, _rows: np.ndarray, labels: np.ndarray) -> "GivenScores":
         """Learns only the kinds of labels."""
         self.classes_ = np.unique(labels)
         return self
@@ -49,7 +49,7 @@ def fitted(method: Method, scores: Rows, labels: np.ndarray, *, over: Literal["m
         BundleError: a higher score does not mean more fraud.
     """
     column, every = scores.reshape(-1, 1), np.arange(len(scores))
-    given = FrozenEstimator(Given().fit(column, labels))
+    given = FrozenEstimator(GivenScores().fit(column, labels))
     model = CalibratedClassifierCV(given, method=method.value, cv=[(every, every)]).fit(column, labels)
     _, curve = calibration_of(model)
     found = CalibrationFacts.model_validate({**curve, "over": over})

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from riskline.shared.errors import DatasetError
 from riskline.shared.model.trees import Scoring, Trees
 from riskline.worker.training.calibration import Method, fitted, held, through
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.imports.convert import CalibrationFacts, converted
 from riskline.worker.training.imports.unpickle import describe
 
@@ -55,7 +55,7 @@ class Fitted:
         return own
 
 
-def fit(data: Labelled, algorithm: Algorithm, *, seed: int, calibration: Method | None = None) -> Fitted:
+def fit(data: LabelledRows, algorithm: Algorithm, *, seed: int, calibration: Method | None = None) -> Fitted:
     """Fits on labelled rows, without tuning; a calibration is fitted on out-of-fold scores."""
     match algorithm:
         case Algorithm.RANDOM_FOREST:
@@ -72,7 +72,7 @@ def fit(data: Labelled, algorithm: Algorithm, *, seed: int, calibration: Method 
             return Fitted(lonely, trees, held(scoring, curve), curve)
 
 
-def _classifier(estimator: Any, data: Labelled, calibration: Method | None) -> Fitted:
+def _classifier(estimator: Any, data: LabelledRows, calibration: Method | None) -> Fitted:
     if calibration is not None:
         fewest = int(np.bincount(data.labels, minlength=2).min())
         if fewest < CALIBRATION_PARTS:

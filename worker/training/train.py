@@ -10,7 +10,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest, quantiles, write_bundle
 from riskline.shared.model.engine import Engine
 from riskline.worker.training.calibration import Method, described
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.evaluation.sketch import share_known, sketched
 from riskline.worker.training.fit import Algorithm, Fitted, fit, libraries
@@ -22,8 +22,8 @@ PARITY_ROWS = 20_000
 
 
 def train(
-    training: Labelled,
-    test: Labelled,
+    training: LabelledRows,
+    test: LabelledRows,
     *,
     features: tuple[str, ...],
     algorithm: Algorithm,
@@ -69,6 +69,6 @@ def train(
     )
 
 
-def _largest_difference(fitted: Fitted, engine: Engine, test: Labelled) -> float:
+def _largest_difference(fitted: Fitted, engine: Engine, test: LabelledRows) -> float:
     rows = test.rows[:PARITY_ROWS]
     return float(np.abs(engine.score(rows) - fitted.probabilities(rows)).max())

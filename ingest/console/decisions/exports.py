@@ -17,7 +17,7 @@ from riskline.ingest.console.frame.rendering import HEADERS
 from riskline.ingest.console.frame.sessions import Session, Sessions
 from riskline.ingest.console.transaction.filtered_search import FilteredSearch
 from riskline.ingest.problems.refusals import GONE
-from riskline.shared.clock import spelled
+from riskline.shared.clock import utc_text
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.store.feed import Cursor
 
@@ -69,7 +69,7 @@ class DecisionsExport(ConsolePage):
         await self._changes.note_look(req, "decisions exported", filter=wanted.told or "none")
         newest_ms, oldest_ms = await self._search.span_ms(wanted)
         resp.set_headers(
-            {**HEADERS, "Riskline-Newest": spelled(newest_ms / 1000), "Riskline-Oldest": spelled(oldest_ms / 1000)}
+            {**HEADERS, "Riskline-Newest": utc_text(newest_ms / 1000), "Riskline-Oldest": utc_text(oldest_ms / 1000)}
         )
         resp.content_type = "text/csv; charset=utf-8"
         resp.downloadable_as = "decisions.csv"
@@ -100,7 +100,7 @@ class DecisionsExport(ConsolePage):
 
 
 def _marked(place: Cursor) -> str:
-    return f"{MARK}{spelled(place.milliseconds / 1000)}{MARK}"
+    return f"{MARK}{utc_text(place.milliseconds / 1000)}{MARK}"
 
 
 def _cells(decision: dict[str, Any]) -> list[object]:

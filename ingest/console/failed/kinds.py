@@ -10,7 +10,7 @@ from riskline.shared.domain.lifecycle import CallbackStatus
 from riskline.shared.store.failures import Failure
 from riskline.shared.store.listing import Entry, Listings
 from riskline.shared.store.operations import AllCallbacks, AllFailures
-from riskline.shared.webhooks.event import of_others, shown_by_itself, status_of
+from riskline.shared.webhooks.event import of_others, operator_view, status_of
 
 
 class RetriableItem(NamedTuple):
@@ -114,7 +114,7 @@ class _Callbacks(FailureKind):
 
     def _read(self, transaction_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {
-            transaction_id: of_others(without_secrets(shown_by_itself(kept)))
+            transaction_id: of_others(without_secrets(operator_view(kept)))
             for transaction_id, kept in self._records.read(transaction_ids)
             if status_of(kept) == self.status
         }

@@ -26,7 +26,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.serving import ServedModel
 from riskline.shared.store.records import Record
-from riskline.shared.webhooks.event import of_others, shown_by_itself
+from riskline.shared.webhooks.event import of_others, operator_view
 
 
 class TransactionPage(ConsolePage):
@@ -93,7 +93,7 @@ class TransactionPage(ConsolePage):
         kept = await self._services.store.intake.callback(transaction_id)
         if kept is None:
             return None
-        callback = shown_by_itself(kept)
+        callback = operator_view(kept)
         return callback if with_values else without_secrets(callback)
 
     def _ended_at(

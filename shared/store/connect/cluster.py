@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from riskline.shared.store.connect.cluster_nodes import AsyncNodes, Inquiry, Nodes, connection_options
 from riskline.shared.store.connect.failover import AsyncFollowing, Following
-from riskline.shared.store.connect.sentinel import Address, shown
+from riskline.shared.store.connect.sentinel import Address, address_text
 from riskline.shared.store.connect.url import ClusterUrl
 
 ELSEWHERE = (AskError, ClusterDownError, MovedError, TryAgainError)
@@ -138,5 +138,5 @@ def _take_note(nodes: Inquiry, node: Address, error: ResponseError) -> None:
 
 def _elsewhere(node: Address, error: ResponseError) -> str:
     if isinstance(error, AskError | TryAgainError) and not isinstance(error, MovedError):
-        return f"{shown(node)} is moving the shard's slot: {error}"
-    return f"{shown(node)} does not serve the shard now: {error}"
+        return f"{address_text(node)} is moving the shard's slot: {error}"
+    return f"{address_text(node)} does not serve the shard now: {error}"

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from riskline.shared.store.connect.sentinel import Address, shown, tls_connection_options
+from riskline.shared.store.connect.sentinel import Address, address_text, tls_connection_options
 from riskline.shared.store.connect.url import ClusterUrl
 
 LONGEST_WAIT_SECONDS = 0.5
@@ -56,7 +56,7 @@ class Inquiry:
         if slot is None:
             return asked
         if owner is None:
-            problems.append(f"{shown(asked)}: nobody serves it")
+            problems.append(f"{address_text(asked)}: nobody serves it")
         return owner
 
 
@@ -76,7 +76,7 @@ class Nodes(Inquiry):
                 with Redis(host=node[0], port=node[1], retry=Retry(NoBackoff(), 0), **self._options) as redis:
                     ranges = redis.execute_command("CLUSTER SLOTS")
             except (RedisError, OSError) as error:
-                problems.append(f"{shown(node)}: {error}")
+                problems.append(f"{address_text(node)}: {error}")
                 continue
             found = self._learn(slot, node, ranges, problems)
             if found is not None:
@@ -102,7 +102,7 @@ class AsyncNodes(Inquiry):
                 ) as redis:
                     ranges = await redis.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # redis-py has no types
             except (RedisError, OSError) as error:
-                problems.append(f"{shown(node)}: {error}")
+                problems.append(f"{address_text(node)}: {error}")
                 continue
             found = self._learn(slot, node, ranges, problems)
             if found is not None:

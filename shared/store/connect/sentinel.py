@@ -45,10 +45,10 @@ class _Inquiry:
         """The master's address if this sentinel knows it and takes it for alive."""
         state = masters.get(master)
         if state is None:
-            problems.append(f"{shown(address)}: does not know it")
+            problems.append(f"{address_text(address)}: does not know it")
             return None
         if state["is_sdown"] or state["is_odown"] or not state["is_master"]:
-            problems.append(f"{shown(address)}: it is down")
+            problems.append(f"{address_text(address)}: it is down")
             return None
         # one assignment of the whole list, so that another thread loses none
         self._addresses = (address, *(each for each in self._addresses if each != address))
@@ -72,7 +72,7 @@ class Sentinels(_Inquiry):
                 with Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as sentinel:
                     masters: Any = sentinel.sentinel_masters()
             except (RedisError, OSError) as error:
-                problems.append(f"{shown(address)}: {error}")
+                problems.append(f"{address_text(address)}: {error}")
             else:
                 found = self._learn(address, masters, master, problems)
                 if found is not None:
@@ -99,7 +99,7 @@ class AsyncSentinels(_Inquiry):
                 ) as sentinel:
                     masters: Any = await sentinel.sentinel_masters()
             except (RedisError, OSError) as error:
-                problems.append(f"{shown(address)}: {error}")
+                problems.append(f"{address_text(address)}: {error}")
             else:
                 found = self._learn(address, masters, master, problems)
                 if found is not None:
@@ -188,7 +188,7 @@ def tls_connection_options(words: Mapping[str, str]) -> dict[str, Any]:
     return dict(parse_url(f"redis://?{query}"))  # type: ignore[no-untyped-call]  # redis-py's has no types
 
 
-def shown(address: Address) -> str:
+def address_text(address: Address) -> str:
     """The address in one word."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

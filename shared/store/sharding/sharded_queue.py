@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.store.interfaces import NOTHING, Claimed, Swept
+from riskline.shared.store.interfaces import NOTHING, Claim, SweepResult
 from riskline.shared.store.records import Outcome
 from riskline.shared.store.redis_queue import RedisQueue
 from riskline.shared.store.sharding.sharded_store import Route
@@ -130,7 +130,7 @@ class ShardedQueue:
         self._looked_at = time.monotonic()
         self._batches = 0
 
-    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claimed:
+    def claim(self, worker: str, *, count: int, lease_seconds: float, wait_seconds: float = 0.0) -> Claim:
         """See TransactionQueue; a claim is of one shard. Raises where every shard fails."""
         if wait_seconds > 0:
             claimed = self._wait(worker, count, lease_seconds, time.monotonic() + wait_seconds)
@@ -143,7 +143,7 @@ class ShardedQueue:
             raise StoreUnavailableError(str(problems[0]))
         return claimed
 
-    def _wait(self, worker: str, count: int, lease_seconds: float, deadline: float) -> Claimed:
+    def _wait(self, worker: str, count: int, lease_seconds: float, deadline: float) -> Claim:
         self._watching = True
         for shard, watch in enumerate(self._watches):
             if shard not in self._ready:
@@ -172,7 +172,7 @@ class ShardedQueue:
 
     def decide_and_claim(
         self, worker: str, outcomes: Sequence[Outcome], *, count: int, lease_seconds: float
-    ) -> tuple[int, Claimed]:
+    ) -> tuple[int, Claim]:
         """See TransactionQueue; the outcomes are those of a claim, and so of one shard.
 
         Where the shard fails, its claims are decided when it is back, and the others go on.
@@ -202,7 +202,7 @@ class ShardedQueue:
                 self._ready.put(shard)
         return decided, self._next(worker, count, lease_seconds)
 
-    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> Swept:
+    def sweep(self, worker: str, *, lease_seconds: float, turn_seconds: float) -> SweepResult:
         """See TransactionQueue; one shard after the other. A worker uses one thread for each shard instead."""
         waiting, gone = 0, defaultdict[str, int](int)
         for part in self._parts:
@@ -210,7 +210,7 @@ class ShardedQueue:
             waiting += swept.waiting
             for name, held in swept.gone.items():
                 gone[name] += held
-        return Swept(waiting, dict(gone))
+        return SweepResult(waiting, dict(gone))
 
     def leave(self, worker: str, *, ends: bool = False, last: bool = False) -> int:
         """See TransactionQueue; skips a failed shard, and raises where the worker has claims there.
@@ -253,7 +253,7 @@ class ShardedQueue:
             self._ready.put(shard)
         return given_back
 
-    def _next(self, worker: str, count: int, lease_seconds: float) -> Claimed:
+    def _next(self, worker: str, count: int, lease_seconds: float) -> Claim:
         """The claim of the next queued shard."""
         while (shard := self._ready.take()) is not None:
             claimed = self._claim(shard, worker, count, lease_seconds)
@@ -261,7 +261,7 @@ class ShardedQueue:
                 return claimed
         return NOTHING
 
-    def _claim(self, shard: int, worker: str, count: int, lease_seconds: float) -> Claimed:
+    def _claim(self, shard: int, worker: str, count: int, lease_seconds: float) -> Claim:
         if self._health.problem(shard) is not None:
             return NOTHING
         self._holding.add(shard)

@@ -18,7 +18,7 @@ KEPT_BATCHES = 500
 MICROSECONDS = 1_000_000
 
 
-class Measured(NamedTuple):
+class BatchMeasurements(NamedTuple):
     """The workers' measurements; empty before the first decision."""
 
     timed: dict[int, BatchTimes]
@@ -46,7 +46,7 @@ class Paces:
         with redis_faults_named():
             scripts.run(self._redis, "pace", [self._keys.paces], args)
 
-    def read(self) -> Measured:
+    def read(self) -> BatchMeasurements:
         """The workers' measurements.
 
         Raises:
@@ -63,7 +63,7 @@ class AsyncPaces:
         self._redis = redis
         self._keys = Keys()
 
-    async def read(self) -> Measured:
+    async def read(self) -> BatchMeasurements:
         """The workers' measurements.
 
         Raises:
@@ -77,7 +77,7 @@ def _microseconds(seconds: float) -> int:
     return round(seconds * MICROSECONDS)
 
 
-def _measured(found: Any) -> Measured:
+def _measured(found: Any) -> BatchMeasurements:
     busy, timed = 0, dict[int, BatchTimes]()
     for size, numbers in found.items():
         # skips fields that another program wrote
@@ -87,4 +87,4 @@ def _measured(found: Any) -> Measured:
                 continue
             batches, transactions, microseconds = map(int, numbers.split())
             timed[int(size)] = BatchTimes(batches, transactions, microseconds / MICROSECONDS)
-    return Measured(timed, busy / MICROSECONDS)
+    return BatchMeasurements(timed, busy / MICROSECONDS)

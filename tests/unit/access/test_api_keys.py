@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from riskline.cli.operate.api_keys import make
-from riskline.shared.access.api_keys import ApiKey, Scope, digest_of, found, new_key, parse_keys
+from riskline.shared.access.api_keys import ApiKey, Scope, digest_of, key_with_digest, new_key, parse_keys
 from riskline.shared.access.key_file import HEADER, KeyFile
 from riskline.shared.errors import InstallationError
 
@@ -93,8 +93,8 @@ def test_a_line_that_is_not_right_is_refused_without_being_shown(text: str, says
 def test_a_key_is_found_by_its_hash_wherever_it_stands() -> None:
     keys = [made(str(number))[1] for number in range(5)]
 
-    assert [found(key.digest, keys) for key in keys] == keys
-    assert found(b"x" * 32, keys) is None
+    assert [key_with_digest(key.digest, keys) for key in keys] == keys
+    assert key_with_digest(b"x" * 32, keys) is None
 
 
 def test_the_file_is_its_owners_alone_and_has_no_key(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from riskline.shared.access.api_keys import ApiKey, Scope
 from riskline.shared.access.rate import UNLIMITED, Rate, parse_rate
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.keys import Keys
-from riskline.shared.store.rates import RedisRates, Spent
+from riskline.shared.store.rates import RateUse, RedisRates
 from tests.support.api import MAX_BATCH_ROWS, Api
 from tests.support.factories import transaction_json
 from tests.support.wire import request, serving
@@ -203,11 +203,11 @@ async def test_a_clock_of_redis_that_was_set_back_locks_nobody_out(
 ) -> None:
     rates = RedisRates(fakeredis.FakeAsyncRedis())
     with at_redis_time(monkeypatch, clock):
-        assert await rates.spend([Spent("shop", 100, 10.0)]) == [100]
+        assert await rates.spend([RateUse("shop", 100, 10.0)]) == [100]
         clock.now -= 600
-        assert await rates.spend([Spent("shop", 0.0, 10.0)]) == [100]
+        assert await rates.spend([RateUse("shop", 0.0, 10.0)]) == [100]
         clock.now += 3
-        assert await rates.spend([Spent("shop", 0.0, 10.0)]) == [70]
+        assert await rates.spend([RateUse("shop", 0.0, 10.0)]) == [70]
 
 
 def test_another_rate_of_the_same_key_forgives_nothing(clock: Clock) -> None:
@@ -245,7 +245,7 @@ async def test_what_was_sent_while_redis_was_away_is_told_as_far_as_it_is_not_fr
     class Flaky:
         away = True
 
-        async def spend(self, spent: list[Spent]) -> list[float]:
+        async def spend(self, spent: list[RateUse]) -> list[float]:
             if self.away:
                 raise StoreUnavailableError("Redis: away")
             told.extend(spent)
@@ -269,7 +269,7 @@ async def test_what_is_taken_while_redis_is_asked_is_not_forgotten(clock: Clock)
     process = Process(None, clock, rate="10/min", sharers=1)
 
     class Slow:
-        async def spend(self, spent: list[Spent]) -> list[float]:
+        async def spend(self, spent: list[RateUse]) -> list[float]:
             taken(process.account, clock, 3)
             return [each.units for each in spent]
 
@@ -290,12 +290,12 @@ async def test_nothing_is_told_of_keys_that_send_nothing(clock: Clock) -> None:
 async def test_an_account_in_redis_ends_when_all_is_free_again() -> None:
     redis = fakeredis.FakeAsyncRedis()
 
-    levels = await RedisRates(redis).spend([Spent("shop", 30, 10.0), Spent("other", 0.0, 1.0)])
+    levels = await RedisRates(redis).spend([RateUse("shop", 30, 10.0), RateUse("other", 0.0, 1.0)])
 
     assert levels == [30, 0]
     assert 3000 < await redis.pttl(Keys().rate("shop")) <= 4000
     assert not await redis.exists(Keys().rate("other"))
-    assert await RedisRates(redis).spend([Spent("shop", -40, 10.0)]) == [0]
+    assert await RedisRates(redis).spend([RateUse("shop", -40, 10.0)]) == [0]
 
 
 def test_clients_are_told_what_is_left(clock: Clock) -> None:

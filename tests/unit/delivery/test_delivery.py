@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from riskline.shared.domain.lifecycle import CallbackEvent
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.store.callbacks import Attempted, Due, Taken
+from riskline.shared.store.callbacks import AttemptOutcome, Due, TakenCallbacks
 from riskline.shared.webhooks.schedule import Schedule
 from riskline.shared.webhooks.signing import Signer, new_secret
 from riskline.shared.webhooks.url import Allowed, CallbackUrl
@@ -38,7 +38,7 @@ class Queue:
 
     def __init__(self, *due: Due) -> None:
         self.due = list(due)
-        self.finished: list[Attempted] = []
+        self.finished: list[AttemptOutcome] = []
         self.away = 0
         self.calls: list[dict[str, Any]] = []
 
@@ -49,15 +49,15 @@ class Queue:
         host_limit: int,
         busy: Mapping[str, int],
         reserve: int = 0,
-        finished: Sequence[Attempted] = (),
-    ) -> Taken:
+        finished: Sequence[AttemptOutcome] = (),
+    ) -> TakenCallbacks:
         self._reach()
         self.finished += finished
         self.calls.append({"room": room, "busy": dict(busy)})
         given, self.due = self.due[:room], self.due[room:]
-        return Taken(given, 0.0 if self.due else None)
+        return TakenCallbacks(given, 0.0 if self.due else None)
 
-    async def finish(self, attempted: Sequence[Attempted]) -> None:
+    async def finish(self, attempted: Sequence[AttemptOutcome]) -> None:
         self._reach()
         self.finished += attempted
 
@@ -98,7 +98,7 @@ def an_answer(status: int = 204, retry_after: str | None = None) -> ReceiverResp
 
 async def deliver(
     queue: Queue, receiver: Receiver, *, schedule: str = "0,5,300", limit: int = 500, stopping: Any = bool
-) -> list[Attempted]:
+) -> list[AttemptOutcome]:
     deliverer = Deliverer(
         queue,
         Courier(

@@ -24,7 +24,7 @@ from riskline.shared.domain.class_check import check_class, load_transaction_cla
 from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import SettingsError
-from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.interfaces import Claim
 from riskline.shared.store.records import queued_record
 from riskline.worker.scoring.drain import outcomes
 from riskline.worker.training.data.dataset import ENDINGS, read_batches
@@ -411,7 +411,7 @@ def test_a_signal_to_a_worker_is_no_verdict_on_the_transaction() -> None:
     record = orjson.loads(queued_record(Payment.from_row(body()), submitted_at="2026-11-24T03:15:07Z").record)
 
     with pytest.raises(JobTimeoutException):
-        outcomes(Claimed([("P1", record)]), model=AmountModel(transaction_class=Payment), transaction_class=Interrupted)
+        outcomes(Claim([("P1", record)]), model=AmountModel(transaction_class=Payment), transaction_class=Interrupted)
 
 
 def rows(count: int) -> list[dict[str, Any]]:

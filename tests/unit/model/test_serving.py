@@ -15,7 +15,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import TREES
 from riskline.shared.model.registry import ACTIVE, Registry
 from riskline.shared.model.serving import RETRY_SECONDS, Serving
-from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.interfaces import Claim
 from riskline.shared.telemetry.metrics import MODEL_INFO
 from riskline.worker.scoring.drain import outcomes
 from tests.support.factories import AmountModel, transaction_json
@@ -178,7 +178,7 @@ def test_a_batch_under_way_is_decided_by_one_version_whatever_becomes_active_mea
     queued = {"status": "queued", "submitted_at": "2026-11-24T03:15:07.123Z"}
     rows = [(name, {**queued, "transaction": transaction_json(transaction_id=name)}) for name in "abc"]
 
-    done = outcomes(Claimed(rows, 0), model=serving.require(), transaction_class=Transaction)
+    done = outcomes(Claim(rows, 0), model=serving.require(), transaction_class=Transaction)
 
     assert serving.require().version == versions[1]
     assert {orjson.loads(each.decision)["model_version"] for each in done} == {versions[0]}

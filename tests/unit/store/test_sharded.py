@@ -26,7 +26,7 @@ from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
 from riskline.shared.errors import QueueFullError, StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, RedisDecisions
-from riskline.shared.store.interfaces import ACCEPTED, Claimed, Swept
+from riskline.shared.store.interfaces import ACCEPTED, Claim, SweepResult
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome, Record, decided
 from riskline.shared.store.redis_queue import RedisIntake
@@ -37,7 +37,7 @@ from riskline.shared.store.sharding.sharded_queue import TURN_BATCHES, ShardedQu
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
 from riskline.shared.store.sharding.shards import all_keys, shard_of
 from riskline.shared.store.status.counts import Counts, together
-from riskline.shared.store.status.paces import Measured
+from riskline.shared.store.status.paces import BatchMeasurements
 from riskline.shared.telemetry.metrics import WORKERS_NEEDED
 from riskline.worker.scoring.sweeper import ShardSweeper
 from tests.integration.running import PATIENCE_SECONDS, eventually
@@ -117,7 +117,9 @@ async def test_until_each_shard_was_seen_nothing_says_what_was_ever_done() -> No
     intake, stores = memory_intake()
     now = itertools.count()
     backlog = Backlog(intake, queue_limit=1000, clock=lambda: next(now))
-    measured: Any = SimpleNamespace(read=AsyncMock(return_value=Measured({BATCH: BatchTimes(100, 25_600, 2.5)}, 1.0)))
+    measured: Any = SimpleNamespace(
+        read=AsyncMock(return_value=BatchMeasurements({BATCH: BatchTimes(100, 25_600, 2.5)}, 1.0))
+    )
     scaling = WorkerNeed(backlog, measured, Target())
     workers: Any = SimpleNamespace(decided=None, measured=None)
     kept = ExportedMetrics(backlog, workers, SimpleNamespace(busy_seconds=None))
@@ -439,7 +441,7 @@ class Part(MemoryStore):
         self._reach()
         return bool(self.waiting)
 
-    def claim(self, worker: str, **options: Any) -> Claimed:
+    def claim(self, worker: str, **options: Any) -> Claim:
         self.claims += 1
         return super().claim(worker, **options)
 
@@ -456,14 +458,14 @@ class Queue:
     def accept(self, *names: str) -> None:
         asyncio.run(ShardedIntake(self.parts, route=route).accept([a_submission(each) for each in names]))
 
-    def claim(self, *, wait_seconds: float = 0.0, count: int = 1) -> Claimed:
+    def claim(self, *, wait_seconds: float = 0.0, count: int = 1) -> Claim:
         return self.queue.claim("w", count=count, lease_seconds=60, wait_seconds=wait_seconds)
 
-    def decide_and_claim(self, claimed: Claimed, *, count: int = 1) -> Claimed:
+    def decide_and_claim(self, claimed: Claim, *, count: int = 1) -> Claim:
         outcomes = [Outcome(each, b'{"status":"scored"}', b"{}") for each, _ in claimed.rows]
         return self.queue.decide_and_claim("w", outcomes, count=count, lease_seconds=60)[1]
 
-    def drain(self, claimed: Claimed) -> list[str]:
+    def drain(self, claimed: Claim) -> list[str]:
         """The ids in the order in which they are decided."""
         seen: list[str] = []
         while claimed.rows:
@@ -568,7 +570,7 @@ def test_what_no_watch_sees_has_its_turn_while_the_other_shards_are_busy(monkeyp
         if not claimed.rows:
             claimed = queue.claim(wait_seconds=1)
 
-    assert claimed == Claimed(claimed.rows, 1)
+    assert claimed == Claim(claimed.rows, 1)
     queue.queue.leave("w")
 
 
@@ -613,7 +615,7 @@ def test_a_sweep_of_all_finds_what_was_lost_in_any() -> None:
     for part in (queue.parts[0], queue.parts[2]):
         part.claim("gone", count=9, lease_seconds=0)
 
-    assert queue.queue.sweep("w", lease_seconds=60, turn_seconds=60) == Swept(3, {"gone": 3})
+    assert queue.queue.sweep("w", lease_seconds=60, turn_seconds=60) == SweepResult(3, {"gone": 3})
 
 
 def test_decisions_go_where_their_transaction_is() -> None:

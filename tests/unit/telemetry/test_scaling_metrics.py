@@ -15,9 +15,9 @@ from riskline.ingest.background.worker_need import WorkerNeed
 from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.process.heartbeats import Presence
-from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.interfaces import Claim
 from riskline.shared.store.memory import MemoryStore
-from riskline.shared.store.status.paces import KEPT_BATCHES, AsyncPaces, Measured, Paces
+from riskline.shared.store.status.paces import KEPT_BATCHES, AsyncPaces, BatchMeasurements, Paces
 from riskline.shared.store.status.processes import Processes
 from riskline.shared.store.status.tallies import Tallies
 from riskline.shared.telemetry.metrics import WORKER_PACE, WORKERS_NEEDED
@@ -48,11 +48,11 @@ class Watched:
         self.store.workers = {"w": math.inf}
         self.now = 0.0
         self.backlog = Backlog(self.store, queue_limit=1_000_000, clock=lambda: self.now)
-        self.measured = Measured(timed, 2.5)
+        self.measured = BatchMeasurements(timed, 2.5)
         self.away = False
         self.scaling = WorkerNeed(self.backlog, self, Target())
 
-    async def read(self) -> Measured:
+    async def read(self) -> BatchMeasurements:
         if self.away:
             raise StoreUnavailableError("Redis: away")
         return self.measured
@@ -182,7 +182,7 @@ def test_the_first_batches_of_a_process_are_not_told_of() -> None:
     redis = fakeredis.FakeRedis()
     signs_on(redis).publish()
 
-    assert Paces(redis).read() == Measured({}, 0.0)
+    assert Paces(redis).read() == BatchMeasurements({}, 0.0)
 
 
 def test_small_batches_do_not_wash_away_what_is_known_of_large_ones_and_new_ones_replace_old_ones() -> None:
@@ -221,7 +221,7 @@ class SlowRedis:
     def __init__(self, store: MemoryStore, advance: Callable[[], None]) -> None:
         self._store, self._advance = store, advance
 
-    def decide_and_claim(self, *args: Any, **options: Any) -> tuple[int, Claimed]:
+    def decide_and_claim(self, *args: Any, **options: Any) -> tuple[int, Claim]:
         self._advance()
         return self._store.decide_and_claim(*args, **options)
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import SettingsError
 from riskline.shared.settings import load_settings
-from riskline.shared.store.interfaces import Claimed
+from riskline.shared.store.interfaces import Claim
 from riskline.shared.telemetry.otel import OtelTracing
 from riskline.shared.telemetry.trace_context import is_sampled, log_fields, traceparent
 from riskline.shared.telemetry.tracing import create_tracing
@@ -138,7 +138,7 @@ def test_a_worker_makes_spans_of_recorded_traces_and_of_no_others(
     spans = ProcessSpans(tracing)
 
     begun = spans.begin(rows)
-    done = outcomes(Claimed(rows), model=AmountModel(), transaction_class=Transaction)
+    done = outcomes(Claim(rows), model=AmountModel(), transaction_class=Transaction)
     spans.end(begun, done)
 
     a, e = sorted(ended(tracing, exporter), key=lambda span: span.attributes["messaging.message.id"])

@@ -9,7 +9,7 @@ from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.evaluation.measures import ScoredRows
 from riskline.worker.training.evaluation.thresholds import (
-    Chosen,
+    ChosenThresholds,
     Cost,
     Costs,
     between,
@@ -30,7 +30,9 @@ def fixed(rows: ScoredRows, missed: float, declined: float) -> Costs:
     return Costs(np.full(len(rows.fraud), missed), declined, "said")
 
 
-def chosen(rows: ScoredRows, costs: Costs | None, alerts_per_day: int | None, now: Thresholds = NOW) -> Chosen:
+def chosen(
+    rows: ScoredRows, costs: Costs | None, alerts_per_day: int | None, now: Thresholds = NOW
+) -> ChosenThresholds:
     curve = None if costs is None else cost_curve(rows, costs)
     return choose(rows, now, curve=curve, costs=costs, alerts_per_day=alerts_per_day)
 

@@ -26,7 +26,7 @@ from riskline.shared.errors import BundleError
 from riskline.worker.training.imports import unpickle
 from riskline.worker.training.imports.dialects import xgboost_trees
 from riskline.worker.training.imports.file_kinds import BEGINNING_BYTES, obstacle
-from riskline.worker.training.imports.model_file import copied
+from riskline.worker.training.imports.model_file import copy_checked
 from tests.support.fitted import labelled
 from tests.support.foreign_models import dumped, forest, imported
 
@@ -99,7 +99,7 @@ def test_a_file_of_another_kind_is_named_with_the_way_and_never_opened(kind: str
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(BundleError, match=said) as refused:
-        copied(tmp_path / name, tmp_path / "copy")
+        copy_checked(tmp_path / name, tmp_path / "copy")
 
     assert str(refused.value).isprintable()
 
@@ -120,7 +120,7 @@ def test_a_directory_is_told_with_a_model_file_that_is_in_it(tmp_path: Path) -> 
     (tmp_path / "mlflow" / "model.pkl").write_bytes(b"")
 
     with pytest.raises(BundleError, match=r"mlflow is a directory: name the model file .*mlflow/model\.pkl"):
-        copied(tmp_path / "mlflow", tmp_path / "copy")
+        copy_checked(tmp_path / "mlflow", tmp_path / "copy")
 
 
 def test_a_categorical_model_of_xgboost_2_is_not_called_damaged() -> None:

@@ -34,7 +34,7 @@ from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.imports import importer, unpickle
 from riskline.worker.training.imports.importer import columns_of, edge_rows
-from riskline.worker.training.imports.scaling import folded
+from riskline.worker.training.imports.scaling import fold_scaling
 from tests.support.fitted import WIDTH, labelled
 from tests.support.foreign_models import FEATURES, dumped, forest, imported, reference
 
@@ -255,7 +255,7 @@ def test_a_scaler_becomes_thresholds_to_the_last_bit() -> None:
     )
     facts, arrays = unpickle.describe(model)
 
-    trees, scoring = folded(*importer._held(facts, arrays, None), facts["scaling"])
+    trees, scoring = fold_scaling(*importer._held(facts, arrays, None), facts["scaling"])
 
     rows = edge_rows(trees, labelled().rows)
     assert np.abs(Engine(trees, scoring, width=WIDTH).score(rows) - model.predict_proba(rows)[:, 1]).max() < 1e-12

@@ -8,12 +8,12 @@ import pytest
 
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import DatasetError
-from riskline.worker.training.data.labelled import Labelled, read_labelled, split
+from riskline.worker.training.data.labelled import LabelledRows, read_labelled, split
 from tests.support.factories import transaction_json
 from tests.support.files import LABEL, rows_of, save
 
 
-def labelled(path: Path, *, skip_bad_rows: bool = False, label: str = LABEL) -> Labelled:
+def labelled(path: Path, *, skip_bad_rows: bool = False, label: str = LABEL) -> LabelledRows:
     return read_labelled(path, Transaction, label=label, skip_bad_rows=skip_bad_rows, progress=lambda _rows: None)
 
 

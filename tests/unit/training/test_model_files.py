@@ -27,7 +27,7 @@ from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.imports import model_process
 from riskline.worker.training.imports import sandbox as keeping
 from riskline.worker.training.imports.jail import MOST_PROCESSES
-from riskline.worker.training.imports.model_file import KINDS, MOST_BYTES, NODES, arrays_in, copied
+from riskline.worker.training.imports.model_file import KINDS, MOST_BYTES, NODES, arrays_in, copy_checked
 from riskline.worker.training.imports.sandbox import PR_GET_DUMPABLE, prctl
 from tests.integration.running import PATIENCE_SECONDS, eventually
 from tests.support.foreign_models import dumped, forest, imported
@@ -40,7 +40,7 @@ RELEASE = version("scikit-learn")
 def test_the_version_that_wrote_a_file_is_found_without_opening_it(
     tmp_path: Path, compress: Any, protocol: int
 ) -> None:
-    looked = copied(dumped(forest(), tmp_path / "a", compress=compress, protocol=protocol), tmp_path / "b")
+    looked = copy_checked(dumped(forest(), tmp_path / "a", compress=compress, protocol=protocol), tmp_path / "b")
 
     assert looked.sklearn == (RELEASE,)
     assert looked.sha256 == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
@@ -115,7 +115,7 @@ def test_code_in_a_file_sees_no_credentials_and_what_it_prints_is_no_answer(
     warnings: list[str] = []
     file = evil(tmp_path / "team.pkl", LOOK_AROUND)
 
-    with model_process.Foreign(file, python=None, sha256=None, warn=warnings.append) as model:
+    with model_process.ModelProcess(file, python=None, sha256=None, warn=warnings.append) as model:
         with pytest.raises(BundleError, match=r"is a builtins.tuple of NoneType, str, str, no model"):
             model.described()
         environment, interfaces, where = orjson.loads((model._work / "seen.json").read_bytes())
@@ -286,7 +286,7 @@ def test_a_process_that_a_file_leaves_behind_is_not_waited_for(
     with pytest.raises(BundleError, match=said):
         imported(evil(tmp_path / "team.pkl", OUTLIVING.format(seconds=LONGEST_SECONDS, outer=outer)))
 
-    if confined and keeping.confined(scratch, sys.executable).words:
+    if confined and keeping.confinement(scratch, sys.executable).words:
         eventually(lambda: not at_work_in(scratch))
     else:
         left = at_work_in(scratch)
@@ -309,7 +309,7 @@ def found_by(code: str, tmp_path: Path) -> Any:
     """What code in a file finds out, where it can be jailed; it puts that into `found`."""
     whole = f"{code}\nimport json; json.dump(found, open('found.json', 'w')); raise ValueError('done')"
     warnings: list[str] = []
-    with model_process.Foreign(
+    with model_process.ModelProcess(
         evil(tmp_path / "team.pkl", f"exec({whole!r}, {{}})"), python=None, sha256=None, warn=warnings.append
     ) as model:
         if keeping.JAILED not in warnings[0]:
@@ -405,7 +405,7 @@ def test_code_in_a_file_that_cannot_be_confined_does_not_read_this_environment(
     if control is None or control(PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
         pytest.skip("this system cannot hide a process's environment")
 
-    with model_process.Foreign(evil(tmp_path / "a", "1"), python=None, sha256=None, warn=warnings.append):
+    with model_process.ModelProcess(evil(tmp_path / "a", "1"), python=None, sha256=None, warn=warnings.append):
         assert control(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
 
     assert "WITH network" in warnings[0]

@@ -11,7 +11,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.engine import Engine
 from riskline.shared.model.trees import Trees
 from riskline.worker.training.imports.dialects import lightgbm_trees, xgboost_trees
-from riskline.worker.training.imports.reference import largest_sums, proven
+from riskline.worker.training.imports.reference import largest_sums, require_same_scores
 from tests.support.fitted import labelled
 from tests.support.foreign_models import FEATURES, dumped, imported
 
@@ -66,16 +66,19 @@ def test_a_tiny_probability_must_be_right_and_many_trees_in_single_precision_may
     ours = Engine(trees, scoring, width=2).score(rows)
     assert largest_sums(trees, scoring, rows) == pytest.approx([14.31551, 14.31551], abs=1e-5)
 
-    assert proven(trees, scoring, rows, ours, ours.astype(np.float32).astype(float), library="xgboost") < 1e-12
+    assert (
+        require_same_scores(trees, scoring, rows, ours, ours.astype(np.float32).astype(float), library="xgboost")
+        < 1e-12
+    )
     with pytest.raises(BundleError, match=r"would score .* in log-odds .at most 0\.0001"):
-        proven(trees, scoring, rows, ours, ours / 2, library="xgboost")
+        require_same_scores(trees, scoring, rows, ours, ours / 2, library="xgboost")
 
     half, apart = np.full(2, 0.5), np.full(2, 0.5 + 4e-6)
     many = Trees(**{**vars(trees), "roots": np.repeat(trees.roots, 20)})
-    assert proven(many, scoring, rows, half, apart, library="xgboost") == pytest.approx(4e-6)
+    assert require_same_scores(many, scoring, rows, half, apart, library="xgboost") == pytest.approx(4e-6)
     for held, library in ((trees, "xgboost"), (many, "lightgbm")):
         with pytest.raises(BundleError, match="would score up to 4e-06 otherwise"):
-            proven(held, scoring, rows, half, apart, library=library)
+            require_same_scores(held, scoring, rows, half, apart, library=library)
 
 
 @pytest.mark.parametrize("broken", [b"{", b'{"learner": {}}', orjson.dumps(XGBOOST).replace(b"0.25]", b"]")])

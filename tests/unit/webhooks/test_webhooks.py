@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from riskline.shared.webhooks.signing import PREFIX, Checked, Signer, check, new_secret, parse_secrets, shown_age
+from riskline.shared.webhooks.signing import PREFIX, SignatureCheck, Signer, age_text, check, new_secret, parse_secrets
 
 ONE, TWO = (PREFIX + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 NOW = datetime(2026, 11, 24, 3, 15, 7, 900_000, UTC)
@@ -110,7 +110,7 @@ def test_a_check_says_which_secret_signed_and_how_long_ago(secrets: tuple[str, .
 
     checked = check(secrets, headers, BODY, now=NOW + timedelta(seconds=30))
 
-    assert checked == Checked(number, None, pytest.approx(30.9))
+    assert checked == SignatureCheck(number, None, pytest.approx(30.9))
     assert checked.refusal is None
 
 
@@ -176,7 +176,7 @@ def test_a_request_of_another_time_is_signed_and_refused(seconds: int, refusal: 
 
 
 def test_an_age_is_told_for_people() -> None:
-    assert [shown_age(each) for each in (0, 11.4, -12, 300.1, 4000)] == [
+    assert [age_text(each) for each in (0, 11.4, -12, 300.1, 4000)] == [
         "0 s ago",
         "12 s ago",
         "12 s in the future",

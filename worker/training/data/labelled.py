@@ -23,7 +23,7 @@ LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledRows:
     """Rows of shape (n, features), their labels (1 is fraud), and their times and cards where the file has them."""
 
     rows: Rows
@@ -35,11 +35,11 @@ class Labelled:
     untimed: int = 0
     """The rows without a readable time, where the file has a column of times."""
 
-    def subset(self, mask: npt.NDArray[np.bool_]) -> "Labelled":
+    def subset(self, mask: npt.NDArray[np.bool_]) -> "LabelledRows":
         """Only these rows."""
         times = None if self.times is None else [time for time, kept in zip(self.times, mask, strict=True) if kept]
         cards = None if self.cards is None else [card for card, kept in zip(self.cards, mask, strict=True) if kept]
-        return Labelled(self.rows[mask], self.labels[mask], times, self.refusals, cards)
+        return LabelledRows(self.rows[mask], self.labels[mask], times, self.refusals, cards)
 
     @property
     def frauds(self) -> int:
@@ -66,7 +66,7 @@ def read_labelled(
     skip_bad_rows: bool,
     progress: Callable[[int], None],
     card_column: str | None = None,
-) -> Labelled:
+) -> LabelledRows:
     """Reads a labelled file whole; `progress` is called with the number of rows so far.
 
     Cards come from `card_column`, which must exist if named, else from `card_id` if it exists.
@@ -101,7 +101,7 @@ def read_labelled(
         progress=progress,
     )
     known = [time for time in times if time is not None]
-    return Labelled(
+    return LabelledRows(
         rows,
         np.array(labels, dtype=np.int8),
         known if len(known) == len(times) else None,
@@ -116,7 +116,7 @@ def truth_of(cell: object) -> int | None:
     return LABELS.get(str(cell).strip().lower())
 
 
-def split(data: Labelled, *, test_from: date | None, seed: int) -> tuple[Labelled, Labelled]:
+def split(data: LabelledRows, *, test_from: date | None, seed: int) -> tuple[LabelledRows, LabelledRows]:
     """Training and test rows: by time where there are times (the last quarter, if no date is given), else at random.
 
     Raises:

@@ -8,11 +8,11 @@ from sklearn.metrics import brier_score_loss
 
 from riskline.shared.errors import DatasetError
 from riskline.shared.model.bundle import ServingModel
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.evaluation.measures import AtThreshold, ScoredRows, at_threshold, current, ladder
 from riskline.worker.training.evaluation.overlap import TrainingOverlap, overlap
-from riskline.worker.training.evaluation.thresholds import Chosen, CostCurve, Costs, choose, cost_curve
+from riskline.worker.training.evaluation.thresholds import ChosenThresholds, CostCurve, Costs, choose, cost_curve
 from riskline.worker.training.evaluation.topk import TopK, card_precision_top_k, precision_top_k, usual_k
 
 
@@ -29,7 +29,7 @@ class Measurement:
     cards_by_day: TopK | None
     costs: Costs | None
     curve: CostCurve | None
-    chosen: Chosen | None
+    chosen: ChosenThresholds | None
     known: TrainingOverlap
     """The overlap with the model's training rows."""
 
@@ -70,7 +70,7 @@ class Measurement:
 
 
 def measure(
-    data: Labelled, model: ServingModel, *, costs: Costs | None = None, alerts_per_day: int | None = None
+    data: LabelledRows, model: ServingModel, *, costs: Costs | None = None, alerts_per_day: int | None = None
 ) -> Measurement:
     """Scores the rows and measures; chooses thresholds where costs or alerts per day are given.
 
@@ -100,7 +100,9 @@ def measure(
     )
 
 
-def costs_of(data: Labelled, features: tuple[str, ...], *, missed: str | None, declined: float | None) -> Costs | None:
+def costs_of(
+    data: LabelledRows, features: tuple[str, ...], *, missed: str | None, declined: float | None
+) -> Costs | None:
     """The costs of mistakes: of a missed fraud a number or the value of a feature, of a declined good row a number.
 
     None where one of them is not given.

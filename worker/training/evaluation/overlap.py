@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from riskline.shared.wording import counted
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.evaluation.sketch import share_known
 
 TELLING = 0.05
@@ -25,7 +25,7 @@ class TrainingOverlap(NamedTuple):
     is_warning: bool
 
 
-def overlap(data: Labelled, training: dict[str, Any], sketch: object) -> TrainingOverlap:
+def overlap(data: LabelledRows, training: dict[str, Any], sketch: object) -> TrainingOverlap:
     """The overlap by the manifest's digest, sketch and times of the training rows."""
     share = share_known(data.rows, sketch)
     return (

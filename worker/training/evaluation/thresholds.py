@@ -58,7 +58,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenThresholds:
     """Thresholds, the names of the new ones, and a sentence of reason for each."""
 
     thresholds: Thresholds
@@ -115,7 +115,7 @@ def between(low: float, high: float) -> float:
 
 def choose(
     scored: ScoredRows, current: Thresholds, *, curve: CostCurve | None, costs: Costs | None, alerts_per_day: int | None
-) -> Chosen:
+) -> ChosenThresholds:
     """The decline threshold of least cost, and the review threshold for the alerts per day, where asked for.
 
     Alerts per day bound reviews only: declined rows are not reviewed. The model's own thresholds stay unless others are
@@ -148,7 +148,7 @@ def choose(
     if curve is not None and costs is not None:
         cost = cost_of(scored, Thresholds(decline=decline, review=review), curve, costs)
         because += [] if review is None else [_cost_words(cost)]
-    return Chosen(Thresholds(decline=decline, review=review), named, because, cost)
+    return ChosenThresholds(Thresholds(decline=decline, review=review), named, because, cost)
 
 
 def cost_of(scored: ScoredRows, thresholds: Thresholds, curve: CostCurve, costs: Costs) -> Cost:

@@ -17,9 +17,9 @@ from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.evaluation.sketch import sketched
 from riskline.worker.training.imports.convert import CalibrationFacts, converted
 from riskline.worker.training.imports.dialects import lightgbm_trees, xgboost_trees
-from riskline.worker.training.imports.model_process import Foreign
-from riskline.worker.training.imports.reference import Reference, beyond_thresholds, misread, proven
-from riskline.worker.training.imports.scaling import folded
+from riskline.worker.training.imports.model_process import ModelProcess
+from riskline.worker.training.imports.reference import Reference, beyond_thresholds, misread_error, require_same_scores
+from riskline.worker.training.imports.scaling import fold_scaling
 from riskline.worker.training.imports.unpickle import FORESTS
 
 SHARE_ROUNDING = 1e-9
@@ -48,7 +48,7 @@ def import_model(
     Raises:
         BundleError: it cannot be read, is not supported, has other features, or scores differently here.
     """
-    with Foreign(file, python=python, sha256=sha256, warn=warn) as foreign:
+    with ModelProcess(file, python=python, sha256=sha256, warn=warn) as foreign:
         facts, arrays = foreign.described()
         try:
             return _imported(
@@ -70,7 +70,7 @@ def import_model(
 
 
 def _imported(
-    foreign: Foreign,
+    foreign: ModelProcess,
     facts: dict[str, Any],
     arrays: dict[str, np.ndarray],
     reference: Reference,
@@ -95,7 +95,7 @@ def _imported(
     if problem is not None:
         raise BundleError(f"its trees cannot be held: {problem}")
     if facts["scaling"]:
-        trees, scoring = folded(trees, scoring, facts["scaling"])
+        trees, scoring = fold_scaling(trees, scoring, facts["scaling"])
     trees = _reordered(trees, columns)
     edges = edge_rows(trees, reference.rows)
     difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
@@ -203,14 +203,14 @@ def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Calibration
         else:
             trees, scoring = converted(facts, arrays)
         if facts["estimator"] in FORESTS and not ((trees.value >= 0) & (trees.value <= 1 + SHARE_ROUNDING)).all():
-            raise BundleError(misread("sklearn", f"its trees hold shares of fraud up to {trees.value.max():.3g}"))
+            raise BundleError(misread_error("sklearn", f"its trees hold shares of fraud up to {trees.value.max():.3g}"))
         return trees, scoring if own is None else held(scoring, own)
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
 
 
 def _proven(
-    foreign: Foreign,
+    foreign: ModelProcess,
     facts: dict[str, Any],
     trees: Trees,
     scoring: Scoring,
@@ -228,7 +228,9 @@ def _proven(
             with np.errstate(invalid="ignore", divide="ignore"):
                 theirs = np.log2(-theirs)
         try:
-            largest = max(largest, proven(trees, scoring, rows, engine.score(rows), theirs, library=facts["library"]))
+            largest = max(
+                largest, require_same_scores(trees, scoring, rows, engine.score(rows), theirs, library=facts["library"])
+            )
         except BundleError as error:
             if own is None or own.method != "isotonic":
                 raise

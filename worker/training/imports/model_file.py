@@ -20,7 +20,7 @@ import numpy as np
 
 from riskline.shared.errors import BundleError
 from riskline.shared.model.trees import MAX_NODES
-from riskline.shared.model.untrusted import array_in, opened, printable
+from riskline.shared.model.untrusted import array_in, open_regular, printable
 from riskline.worker.training.imports.file_kinds import BEGINNING_BYTES, NO_TREES, obstacle, packed, pickled_elsewhere
 
 MAX_FILE_BYTES = 4 * 1024**3
@@ -86,7 +86,7 @@ class ModelFileInfo:
     sklearn: tuple[str, ...]
 
 
-def copied(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> ModelFileInfo:
+def copy_checked(file: Path, copy: Path, *, wanted_sha256: str | None = None) -> ModelFileInfo:
     """Copies a file, so that the checked bytes are the opened ones, and recognises its kind.
 
     Raises:
@@ -200,7 +200,7 @@ def arrays_in(file: Path) -> dict[str, np.ndarray]:
     Raises:
         OSError, ValueError: it is no such file, or one that is too large.
     """
-    with opened(file, MAX_ARRAYS_BYTES) as content, zipfile.ZipFile(content) as packed:
+    with open_regular(file, MAX_ARRAYS_BYTES) as content, zipfile.ZipFile(content) as packed:
         members = packed.infolist()
         names = [member.filename.removesuffix(".npy") for member in members]
         if set(names) not in ({"text"}, {"sizes", *NODES}) or len(names) != len(set(names)):

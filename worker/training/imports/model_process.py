@@ -27,20 +27,26 @@ import numpy as np
 from pydantic import ValidationError
 
 from riskline.shared.errors import BundleError
-from riskline.shared.model.untrusted import array_in, opened, printable
+from riskline.shared.model.untrusted import array_in, open_regular, printable
 from riskline.worker.training.imports import unpickle
 from riskline.worker.training.imports.convert import ChildMessage
 from riskline.worker.training.imports.model_file import (
     MAX_ARRAYS_BYTES,
     NO_SPACE,
     arrays_in,
-    copied,
+    copy_checked,
     missing,
     of_another_version,
     of_other_releases,
     of_the_system,
 )
-from riskline.worker.training.imports.sandbox import PR_SET_PDEATHSIG, confined, environment_hidden, held_back, prctl
+from riskline.worker.training.imports.sandbox import (
+    PR_SET_PDEATHSIG,
+    confinement,
+    environment_hidden,
+    prctl,
+    signals_held_back,
+)
 
 MEMORY_BYTES = 16 * 1024**3
 TIMEOUT_SECONDS = 900.0
@@ -53,7 +59,7 @@ KEPT_PREFIXES = ("LC_", "OPENBLAS_")
 """The environment variables that the child needs to start; none has credentials."""
 
 
-class Foreign:
+class ModelProcess:
     """A model in a child process; a context manager that ends the process."""
 
     def __init__(
@@ -73,7 +79,7 @@ class Foreign:
         try:
             self._work = Path(tempfile.mkdtemp(prefix="riskline-import-"))
             self._cleanup.callback(shutil.rmtree, self._work, ignore_errors=True)
-            self.looked = copied(file, self._work / "model", wanted_sha256=sha256)
+            self.looked = copy_checked(file, self._work / "model", wanted_sha256=sha256)
             self._start(warn)
         except OSError as error:
             self.close()
@@ -90,7 +96,7 @@ class Foreign:
 
     def close(self) -> None:
         """Ends the process and its children, and removes its files; signals are held back until then."""
-        with held_back():
+        with signals_held_back():
             self._cleanup.close()
 
     def described(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -131,7 +137,7 @@ class Foreign:
         self._answer()
         size = 1_000 + 8 * len(rows)
         try:
-            with opened(self._work / "scores.npy", size) as file:
+            with open_regular(self._work / "scores.npy", size) as file:
                 scores = array_in(file, float, size)
         except Exception as error:  # same
             raise BundleError(self._not_given("scores", error)) from error
@@ -159,7 +165,7 @@ class Foreign:
         # an absolute path, since the process starts in another directory; links stay: their target is outside the venv
         python = str(Path(python).absolute())
         self._check_version()
-        words, how = confined(self._work, python)
+        words, how = confinement(self._work, python)
         if self.looked.kind == "pickle":
             warn(
                 f"opening {self._file} runs the code in it (sha256 {self.looked.sha256}): import only what comes from "

@@ -12,7 +12,7 @@ from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError
 from riskline.shared.model.trees import LEAF, Scoring, Trees
-from riskline.worker.training.data.labelled import Labelled, truth_of
+from riskline.worker.training.data.labelled import LabelledRows, truth_of
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.data.vectors import read_vectors
 
@@ -55,8 +55,8 @@ class Reference:
     def described(self) -> dict[str, Any]:
         """The manifest's entry of the reference rows."""
         if self.labels is not None:
-            return Labelled(self.rows, self.labels, None, self.refusals).described()
-        unlabelled = Labelled(self.rows, np.zeros(0, np.int8), None, self.refusals).described()
+            return LabelledRows(self.rows, self.labels, None, self.refusals).described()
+        unlabelled = LabelledRows(self.rows, np.zeros(0, np.int8), None, self.refusals).described()
         return {**unlabelled, "frauds": None}
 
 
@@ -100,7 +100,7 @@ def read_reference(
     return Reference(rows, truths, refusals, len(labels))
 
 
-def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows, *, library: str) -> float:
+def require_same_scores(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows, *, library: str) -> float:
     """The largest difference between two scores of the same rows.
 
     XGBoost adds up its trees in single precision, so its rounding error grows with the number of trees.
@@ -126,7 +126,7 @@ def proven(trees: Trees, scoring: Scoring, rows: Rows, ours: Rows, theirs: Rows,
             allowed[apart] += rounding / 4
             odds_allowed[apart] += rounding
     if difference.max() > 1 or not np.isfinite(ours).all():
-        raise BundleError(misread(library, f"the kernel would score up to {difference.max():.2g} otherwise"))
+        raise BundleError(misread_error(library, f"the kernel would score up to {difference.max():.2g} otherwise"))
     told = f"otherwise than {library} does"
     if not (difference <= allowed).all():
         worst = np.argmax(difference - allowed)
@@ -166,7 +166,7 @@ def beyond_thresholds(trees: Trees, rows: Rows, features: Sequence[str]) -> str 
     )
 
 
-def misread(library: str, found: str) -> str:
+def misread_error(library: str, found: str) -> str:
     """The error for a file whose numbers Riskline misread, which the team cannot mend."""
     return (
         f"Riskline misreads this file of {library}'s ({found}, and probabilities are 0 to 1): that is a fault of "

@@ -37,7 +37,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 3, 4
 
 
-def confined(work: Path, python: str) -> Confinement:
+def confinement(work: Path, python: str) -> Confinement:
     """The confinement for a command of this Python in a directory; an empty prefix where the system allows none."""
     unshare = shutil.which("unshare")
     for options, how in CONFINED if unshare is not None else ():
@@ -87,7 +87,7 @@ def environment_hidden() -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Holds back signals that end this process."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:

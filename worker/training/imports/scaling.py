@@ -8,7 +8,7 @@ from riskline.worker.training.imports.convert import LARGEST
 Scaling = dict[str, list[float]]
 
 
-def folded(trees: Trees, scoring: Scoring, scaling: list[Scaling]) -> tuple[Trees, Scoring]:
+def fold_scaling(trees: Trees, scoring: Scoring, scaling: list[Scaling]) -> tuple[Trees, Scoring]:
     """Trees for unscaled values that decide as these do for scaled ones.
 
     A scaler rounds, but never reverses an order: so for each threshold there is a largest number that, scaled as

@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
 from riskline.shared.wording import counted
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.data.simulate import DAYS, START
 from riskline.worker.training.evaluation.intervals import FEW_CARDS, Marks, share
 from riskline.worker.training.evaluation.measures import ScoredRows
@@ -44,7 +44,7 @@ class Note(NamedTuple):
     text: str
 
 
-def caveats(scored: ScoredRows, data: Labelled, *, today: date) -> list[Note]:
+def caveats(scored: ScoredRows, data: LabelledRows, *, today: date) -> list[Note]:
     """The caveats of a measurement."""
     return [
         Note("Declined transactions have no label", SELECTED),
@@ -127,7 +127,7 @@ def _cards(scored: ScoredRows) -> list[Note]:
     return [Note("The same cards", told)]
 
 
-def _simulated(data: Labelled) -> list[Note]:
+def _simulated(data: LabelledRows) -> list[Note]:
     if data.times is None or data.cards is None:
         return []
     in_window = min(data.times) >= START and max(data.times) < START + timedelta(days=DAYS)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.wording import counted
-from riskline.worker.training.data.labelled import Labelled
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.evaluation.measurement import Measurement
 from riskline.worker.training.evaluation.measures import AtThreshold, at_threshold, calibration
 from riskline.worker.training.evaluation.thresholds import PROMISE
@@ -33,7 +33,7 @@ class ReportChart:
 
 def page(
     measured: Measurement,
-    data: Labelled,
+    data: LabelledRows,
     manifest: Manifest,
     *,
     file_name: str,
