@@ -61,20 +61,20 @@ UNDECIDED = Gauge(
     "riskline_transactions_undecided", "Accepted transactions without a decision.", multiprocess_mode="mostrecent"
 )
 OLDEST_SECONDS = Gauge(
-    "riskline_oldest_undecided_seconds", "Age of the oldest one of them.", multiprocess_mode="mostrecent"
+    "riskline_oldest_undecided_seconds", "Age of the oldest undecided transaction.", multiprocess_mode="mostrecent"
 )
 QUEUE_LIMIT = Gauge(
     "riskline_queue_limit_transactions",
-    "Undecided transactions beyond which submissions are refused.",
+    "The most undecided transactions; further submissions are refused.",
     multiprocess_mode="mostrecent",
 )
 FAILED = Gauge(
-    "riskline_transactions_failed", "Failed transactions that are kept for replay.", multiprocess_mode="mostrecent"
+    "riskline_transactions_failed", "Failed transactions that can be replayed.", multiprocess_mode="mostrecent"
 )
-WORKERS = Gauge("riskline_workers", "Workers that show signs of life.", multiprocess_mode="mostrecent")
+WORKERS = Gauge("riskline_workers", "Live workers.", multiprocess_mode="mostrecent")
 WORKERS_NEEDED = Gauge(
     "riskline_workers_needed",
-    "Workers that the present load and backlog need; absent until it is known how fast transactions arrive.",
+    "Workers that the present load and backlog need; absent until the arrival rate is known.",
     ["queue"],
     multiprocess_mode="mostrecent",
 )
@@ -85,50 +85,52 @@ WORKER_PACE = Gauge(
     multiprocess_mode="mostrecent",
 )
 CALLBACKS_PENDING = Gauge(
-    "riskline_callbacks_pending", "Callbacks that are neither delivered nor given up.", multiprocess_mode="mostrecent"
+    "riskline_callbacks_pending", "Callbacks neither delivered nor given up.", multiprocess_mode="mostrecent"
 )
 CALLBACKS_OVERDUE_SECONDS = Gauge(
     "riskline_callbacks_overdue_seconds",
-    "For how long one has been due that no delivery worker has taken.",
+    "Time that a due callback has waited without any delivery worker taking one.",
     multiprocess_mode="mostrecent",
 )
 CALLBACKS_DEAD = Gauge(
-    "riskline_callbacks_dead", "Callbacks that were given up and are kept for replay.", multiprocess_mode="mostrecent"
+    "riskline_callbacks_dead", "Callbacks given up that can be sent again.", multiprocess_mode="mostrecent"
 )
 CLASS_ERRORS = Counter(
     "riskline_transaction_class_errors",
-    "Transactions with which the transaction class raised an error that is no verdict on them, at the HTTP doors.",
+    "Unexpected errors of the transaction class at the HTTP doors.",
 )
 RECEIVERS_PAUSED = Gauge(
     "riskline_callback_receivers_paused",
-    "Receivers that are left alone but for one attempt now and then, as so many in a row have failed.",
+    "Receivers paused after too many failed attempts in a row.",
     multiprocess_mode="mostrecent",
 )
-CALLBACKS_HELD = Gauge("riskline_callbacks_held", "Callbacks that wait for these.", multiprocess_mode="mostrecent")
-RATE_LIMITED = Counter("riskline_rate_limited_requests", "Requests refused for the rate of their API key.", ["key"])
+CALLBACKS_HELD = Gauge(
+    "riskline_callbacks_held", "Callbacks that wait for paused receivers.", multiprocess_mode="mostrecent"
+)
+RATE_LIMITED = Counter(
+    "riskline_rate_limited_requests", "Requests refused by the rate limit of their API key.", ["key"]
+)
 REDIS_UP = Gauge("riskline_redis_up", "1 where Redis answers each process, else 0.", multiprocess_mode="livemin")
 REDIS_MEMORY = Gauge(
-    "riskline_redis_memory_used_bytes", "Memory that Redis uses, by its own word.", multiprocess_mode="mostrecent"
+    "riskline_redis_memory_used_bytes", "Memory that Redis reports as used.", multiprocess_mode="mostrecent"
 )
 REDIS_MEMORY_LIMIT = Gauge(
     "riskline_redis_memory_limit_bytes",
-    "Redis's maxmemory, at which it takes no more writes; 0 where it has none.",
+    "Redis's maxmemory, above which it refuses writes; 0 where it has none.",
     multiprocess_mode="mostrecent",
 )
 STORE_LOSSES = Gauge(
     "riskline_store_losses",
-    "Shards of the store that have lost data of which no operator has taken note.",
+    "Shards of the store with a loss of data that no operator has accepted.",
     multiprocess_mode="mostrecent",
 )
 REDIS_CLOCK_AHEAD = Gauge(
     "riskline_redis_clock_ahead_seconds",
-    "By how much the clock of Redis is ahead of the API's; negative where it is behind.",
+    "Seconds by which Redis's clock is ahead of the API's; negative where it is behind.",
     multiprocess_mode="mostrecent",
 )
-REDIS_FAULTS = Counter("riskline_redis_faults", "Calls of Redis that failed.", ["call"])
-MODEL_INFO = Gauge(
-    "riskline_model_info", "1 for the model version that serves.", ["version"], multiprocess_mode="livemax"
-)
+REDIS_FAULTS = Counter("riskline_redis_faults", "Failed calls of Redis.", ["call"])
+MODEL_INFO = Gauge("riskline_model_info", "1 for the serving model version.", ["version"], multiprocess_mode="livemax")
 MODEL_PROCESSES = Gauge(
     "riskline_model_processes",
     "Processes of the installation that serve a model version.",
@@ -137,7 +139,7 @@ MODEL_PROCESSES = Gauge(
 )
 MODEL_REFUSALS = Gauge(
     "riskline_model_refusals",
-    "Processes of the installation that do not serve the version that they should.",
+    "Processes of the installation that do not serve their wanted version.",
     multiprocess_mode="mostrecent",
 )
 
