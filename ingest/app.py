@@ -33,8 +33,8 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 class App(falcon.asgi.App[Any, Any]):
     """Falcon's app, which starts on a request once its head has arrived.
 
-    Falcon itself waits for the first piece of the body, for which a client may have been told `100 Continue`: who is
-    refused by the head should have to send none.
+    Falcon itself waits for the first piece of the body, which a client may send only after `100 Continue`. A client
+    that is refused by its head should send none.
     """
 
     async def __call__(  # type: ignore[override]  # as Falcon's own has it

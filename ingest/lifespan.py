@@ -48,7 +48,7 @@ class Lifespan:
         finishing += [services.strict.close()] if services.strict else []
         try:
             async with asyncio.timeout(FINISH_SECONDS):
-                # at once: what waits for a shard that hangs must not take their time from the others'
+                # all at once: a shard that hangs must not take the others' time
                 await _all(finishing)
                 await services.fleet.leave()
         except (StoreUnavailableError, TimeoutError) as error:

@@ -42,7 +42,7 @@ SERVER_VARIABLE = "_RISKLINE_API_SERVER"
 def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     """The app with its real collaborators; connects and loads when the server starts it.
 
-    A foreign server may listen anywhere, whatever the settings say, so behind it there must be keys.
+    A foreign server may listen on any address, whatever the settings say, so it requires keys.
 
     Raises:
         InstallationError: the API keys are damaged.
@@ -96,7 +96,7 @@ def _deliver_changes(settings: Settings, operations: StoreOperations) -> None:
     try:
         PendingChanges(settings.data).deliver(operations.first)
     except OSError as error:
-        log.warning("what commands changed is not in the log of changes yet", problem=str(error))
+        log.warning("changes made by commands are not in the log of changes yet", problem=str(error))
 
 
 def application() -> Any:

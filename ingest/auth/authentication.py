@@ -44,8 +44,8 @@ def _now() -> datetime:
 class Authenticator:
     """The valid keys, kept up with their file. Caches of earlier verdicts are cleared when a key changes.
 
-    Keys are asked for from the moment that there is one, or a file for them, until the process ends: neither an emptied
-    file nor one that is gone opens the API.
+    A key is required from the first key or key file on until the process ends. An emptied or missing file does not open
+    the API.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class KeyMiddleware:
         if account is None:
             return
         req.context.account = account
-        # what the fast path has committed it has counted
+        # the fast path has counted its own commits
         if COMMITTED not in req.scope.get("state", {}):
             try:
                 await self._limiter.admit(account)

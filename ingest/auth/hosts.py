@@ -1,8 +1,8 @@
 """The host names that an API without keys answers to.
 
-Any page in a browser may have the name of its own site lead to this machine (DNS rebinding), and could then read
-decisions and erase them. What the browser sends as `Host` it cannot choose: that is the name of the site. No site is
-called by an address or by a name of this machine.
+A page in a browser can point its own site's name at this machine (DNS rebinding), and could then read and erase
+decisions. It cannot choose the header `Host`, which names its site. No site's name is an address or a name of this
+machine.
 """
 
 import re

@@ -1,9 +1,8 @@
 """The rate limit of each key: counted in this process, added up in Redis ten times a second, outside any request.
 
-A key's account is a leaky bucket of its rate's quota. Each process lets through what the account has room for, as all
-processes together stood a tenth of a second ago; what they let through too much is paid back, for the account has it.
-Of an account that Redis has not told of lately a process lets a little through before it asks; while Redis is away it
-keeps to its share.
+A key's account is a leaky bucket of its rate's quota. Each process admits requests by the level of all processes 0.1 s
+ago. Requests beyond the quota stay in the account, and so are paid back. Where Redis's level is too old, a process
+admits a part of its share before it asks. While Redis is away it keeps to its share.
 """
 
 import asyncio

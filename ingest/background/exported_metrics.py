@@ -1,8 +1,8 @@
 """The metrics that are counted in Redis for all processes and restarts together, as of the last read.
 
-Each API process shows the same numbers: over several APIs take their `max`, never their sum. Where Redis was away at
-the last look none are shown, since what is not known is not 0. Nor are the queue's while a shard of the store was never
-seen: once it is, all that it ever did would seem to have been done that second.
+Each API process exports the same numbers: over several APIs take their `max`, never their sum. Where Redis was away at
+the last read none are exported, since unknown is not 0. The queue's are left out, too, until every shard of the store
+has been read once: a shard's total would otherwise count as the work of one second.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from riskline.shared.store.status.tallies import SCORE, Measured, Tallied
 from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS, BATCH, PROBABILITY, QUEUE_SECONDS, Measure
 
 LITTLE = 0.1
-"""The part of a counter by which it may go back and still is shown as it was: a replica that takes over may lack the
-last seconds, and Prometheus takes any step back for a restart from 0, and all that there is for new. Of a histogram the
-number of its values decides, for all its buckets alike: each has at least what the one below has."""
+"""The part of a counter by which it may go back and is still exported at its former value: a replica that takes over
+may lack the last seconds. Prometheus takes any step back for a restart from 0, and would count everything again. A
+histogram's number of values decides for all its buckets alike, since each bucket includes the one below."""
 
 Labels = tuple[tuple[str, str], ...]
 

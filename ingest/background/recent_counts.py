@@ -1,7 +1,7 @@
 """The last minutes and the last hour of the whole installation, for the console.
 
-Workers tell Redis what they count; the API's processes tell it here what they have answered, once a second. From the
-sums, each process keeps the last looks by itself, and one of them writes a snapshot a minute, which survives restarts.
+Workers and, once a second, API processes add their counts to sums in Redis. Each API process keeps the last reads of
+the sums in memory. One of them writes a snapshot a minute to Redis, which survives restarts.
 """
 
 import time

@@ -64,7 +64,7 @@ class ShardWatch:
         Raises:
             StoreUnavailableError: Redis failed; the next look finds it.
         """
-        # first: what is accepted while this looks is more than it knows, not less
+        # first: transactions accepted meanwhile only raise the number, never lower it
         accepted, unseen = self._witness.accepted, self._witness.lost
         began = self._clock()
         look = await self.identity.read()
@@ -165,7 +165,7 @@ class StoreWatch:
             self._memory.write(known)
         except OSError as error:
             log.warning(
-                "what the store was is not remembered beyond this process",
+                "the store's state is not remembered beyond this process",
                 problem=str(error),
                 remedy="let RISKLINE_DATA name a directory that can be written",
             )

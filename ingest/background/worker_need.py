@@ -32,8 +32,8 @@ class WorkerPaces(Protocol):
 class WorkerNeed:
     """The metrics for an autoscaler.
 
-    They come from Redis alone, so that each process of each machine says the same. While Redis is away they stay as
-    they were: no more workers would help, and fewer would be too few when it is back.
+    They come from Redis alone, so that every process exports the same values. While Redis is away they stay as they
+    were: more workers would not help, and fewer would be too few afterwards.
     """
 
     def __init__(self, backlog: Backlog, measurements: WorkerPaces, target: Target) -> None:
@@ -62,7 +62,7 @@ class WorkerNeed:
         """
         last = self._backlog.last
         if last is None:
-            # what arrived during an outage did not arrive in the second after it
+            # arrivals during an outage did not come in the second after it
             self._seen.clear()
             return
         if not last[1].whole:
@@ -86,7 +86,7 @@ class WorkerNeed:
             return None
         (then, before), (now, counts) = self._seen[0], self._seen[-1]
         if counts.arrived < before.arrived:
-            # Redis lost what it counted, or was replaced
+            # Redis lost its counts, or was replaced
             self._seen.clear()
             return None
         return (counts.arrived - before.arrived) / (now - then)

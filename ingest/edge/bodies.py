@@ -30,7 +30,7 @@ async def read_json_body(req: falcon.asgi.Request, *, max_body_bytes: int) -> by
     else:
         body = await _read_within(max_body_bytes, req)
     if req.scope.get("state", {}).get(CUT_OFF):
-        # what is here may be a transaction all the same, but not the client's
+        # the bytes so far may parse as a transaction, but not as the one that the client meant
         raise HttpProblem("bad-request", "Its body breaks off.")
     return body
 

@@ -15,8 +15,8 @@ MAX_UNREAD_BYTES = 16 * 1024 * 1024
 SLOW_BYTES = 1000
 """The bytes a second below which a client that is being read counts as not sending.
 
-So a large batch may take as long as it needs over any line, and a client that sends a byte now and then may not. The
-same holds for a client that reads its answer."""
+A large batch may take as long as it needs over any line, but a client that sends single bytes may not. The same holds
+for a client that reads its answer."""
 
 COUNT = struct.Struct("i")
 
@@ -34,7 +34,7 @@ class ClosingProtocol(PiecesProtocol):
     def end(self) -> None:
         """Ends the connection, and reads on for a while.
 
-        To close it while its client sends would reset it, and most clients would not see the answer.
+        Closing it while the client sends would reset it, and most clients would not see the answer.
         """
         if not self._ended and not self.transport.is_closing():
             self.transport.write_eof()
@@ -105,7 +105,7 @@ def unsent_bytes(transport: asyncio.Transport) -> int:
     if not waiting:
         return 0
     try:
-        # what waits here moves only when much of what the kernel has was taken
+        # bytes here move only once the client has taken much of the kernel's buffer
         queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(COUNT.size))
     except OSError:
         return waiting

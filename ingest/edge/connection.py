@@ -1,7 +1,7 @@
 """The HTTP edge: it bounds what a client may send, and answers each breach with a problem.
 
-uvicorn answers a request that it cannot read in plain text, waits for ever for one that does not end, and takes any
-number of headers and connections. Here all of these have a bound, and each refusal is a problem like any other.
+uvicorn answers an unreadable request in plain text, waits for ever for one that does not end, and takes any number of
+headers and connections. Here each of these has a bound, and each refusal is a problem like any other.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class EdgeProtocol(ClosingProtocol):
         self._edge.watch(self.connections)
         beyond = len(self.connections) - self._edge.limits.connections
         if beyond > 0:
-            # to answer before there is a request loses the answer: what comes then resets the connection
+            # an answer before the request is lost: the request then resets the connection
             self._turned_away, self._between_requests = True, False
             if beyond > TURNED_AWAY_AT_A_TIME:
                 transport.close()

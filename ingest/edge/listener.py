@@ -1,7 +1,7 @@
 """The event loop of an API process: uvloop, but for how it accepts connections.
 
-uvloop accepts one connection in a turn of its loop, and a turn answers every connection that has something to say.
-Where hundreds are busy, a new one, as a liveness probe is, would wait for as many turns as there are before it.
+uvloop accepts one connection in a turn of its loop, and a turn serves every connection that can be read. With hundreds
+of busy connections a new one, such as a liveness probe, waits one turn for each new one before it.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """The reading of a connection: one request after the other, in bounded pieces, in turns with other connections.
 
-A client may send many requests before it has an answer (pipelining), which uvicorn reads as they come, each with all
-that it needs in memory. Here the next is read once the one before it is answered; until then no more is taken from
-the client than has come already.
+A client may send many requests before it has an answer (pipelining). uvicorn reads them as they come and holds each in
+memory. Here a request is read once the one before it is answered. Until then no further bytes are read.
 """
 
 import asyncio

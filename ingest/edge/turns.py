@@ -1,7 +1,7 @@
 """The turns of the event loop: a bound on the requests answered in each, and on those that wait for one.
 
-libuv hands out all that can be read before it lets anything else run, for hundreds of busy connections again and again:
-no connection is accepted meanwhile, no answer of Redis is read, and no timer fires.
+libuv reads all ready connections before anything else runs. With hundreds of busy ones no connection is accepted
+meanwhile, no answer of Redis is read, and no timer fires.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class Turns:
     def _turn(self) -> None:
         self._comes = False
         now = min(len(self._waiting), PIECES_A_TURN)
-        # what comes in this turn stands behind those that wait
+        # new requests of this turn queue behind those that wait
         self._left = PIECES_A_TURN - now
         try:
             for _ in range(now):

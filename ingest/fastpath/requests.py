@@ -1,9 +1,9 @@
 """The two requests that a checkout sends, answered from the HTTP parser's own callback.
 
-A request costs an ASGI application a task, a scope and a dozen calls, ten times what its decision costs. So a POST to
-either door that is as plain as nearly all are goes by them: one transaction in one JSON body, no preferences. Every
-other request, and each that is to be refused, goes the ordinary way through Falcon, which so stays the only place
-that says what is wrong; what both ways answer is the same to the byte (a test holds them side by side).
+A request costs an ASGI application a task, a scope and a dozen calls: ten times the CPU of its decision. A plain POST
+to either door (one transaction in one JSON body, no preferences), as nearly all are, passes them by. Every other
+request, and each that is refused, takes the ordinary path through Falcon, the only place that explains errors. The
+answers of both paths are the same to the byte (a test compares them).
 """
 
 import time
@@ -37,7 +37,7 @@ SCORE = b"POST /score-transaction"
 class FastPathProtocol(EdgeProtocol):
     """A connection with a fast path before its ordinary one.
 
-    A head that is the same to the byte as one that was parsed says the same: the parser is not asked again.
+    A head that equals a known one to the byte is not parsed again.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -277,7 +277,7 @@ class FastPathProtocol(EdgeProtocol):
             )
             self._fast_path.accepted.add_observed(time.perf_counter() - started)
         else:
-            # a repetition, a conflict, a full queue or no Redis: what there is to say is said the ordinary way
+            # a repetition, a conflict, a full queue or no Redis: the ordinary path answers
             self._committed = answer
             self.read(data)
         self._after_waiting()

@@ -57,7 +57,7 @@ class Subscription:
                 if time() >= next_recheck:
                     await self._waiting.recheck()
                     if len(self._channels) > 1:
-                        # what is read is elsewhere: nothing else tells whether the server that is listened to lives
+                        # records are read from other servers: only a ping shows that this one lives
                         if time() - heard_at > SILENCE_SECONDS:
                             raise StoreUnavailableError("Redis: the subscription is silent")
                         await subscription.ping()

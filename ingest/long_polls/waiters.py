@@ -175,7 +175,7 @@ class DecisionWaiters:
                 while meanwhile := self._heard_meanwhile.pop(shard, None):
                     await self._wake(shard, [each for each in meanwhile if each in self._waiters])
         except Exception:
-            log.exception("looking at what is waited for failed")
+            log.exception("reading the records that clients wait for failed")
         finally:
             # where it failed, the next look at all comes in a second
             self._heard_meanwhile.pop(shard, None)

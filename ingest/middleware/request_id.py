@@ -102,8 +102,8 @@ class Router(CompiledRouter):
 class AcceptMiddleware:
     """Refuses clients that take no JSON, before anything is done for them.
 
-    A resource that answers in something else says so by `answers_json = False`, and answers whatever is accepted, as
-    RFC 9110 allows: monitoring systems and browsers ask for more than they need.
+    A resource with `answers_json = False` answers in another format, whatever the client accepts, as RFC 9110 allows:
+    monitoring systems and browsers send narrow Accept headers.
     """
 
     async def process_resource(

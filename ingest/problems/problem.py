@@ -113,8 +113,8 @@ def bad_parameter(name: str, rule: str) -> HttpProblem:
 def invalid_transaction(error: ValidationError, about: Mapping[str, str] = NOTHING) -> HttpProblem:
     """400 where the body is not JSON; 422 with each wrong field; 500 where the team's own class has a mistake.
 
-    The log says what that raised and in which line, never with what message: that may have values; `about` is the ids
-    of the request.
+    The log has the type and the line of the class's exception, never its message, which may contain values. `about` is
+    the ids of the request.
     """
     if raised := raised_in(error):
         CLASS_ERRORS.inc()

@@ -94,7 +94,7 @@ class ProblemPagesResource:
 
 def _show(resp: falcon.asgi.Response, markdown: str) -> None:
     resp.text = markdown
-    # browsers save what they are told is Markdown instead of showing it
+    # browsers save text/markdown instead of showing it
     resp.content_type = "text/plain; charset=utf-8"
     resp.set_header("X-Content-Type-Options", "nosniff")
 

@@ -68,7 +68,7 @@ class HealthResource:
     async def on_get_ready(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """200 where a model serves, Redis answers and the process stays, else 503 with what is missing.
 
-        What is degraded leaves it ready: the process does its part, and taken out of rotation it could do none.
+        A degraded installation is still ready: this process works, and out of rotation it could not.
         """
         problems = await asyncio.gather(*(_problem_of(redis) for redis in self._services.store.clients))
         redis_problem = None if None in problems else problems[0]

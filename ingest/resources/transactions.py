@@ -125,7 +125,7 @@ class TransactionResource:
 
     async def on_delete(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, transaction_id: str) -> None:
         """204 once only the fact of the erasure is kept of the transaction."""
-        # what was decided at once may be on its way into Redis
+        # a synchronous decision may be on its way into Redis
         await self._recorder.flush_of(transaction_id)
         outcome = await self._intake.erase(transaction_id, erased_at=utc_now())
         log.info("erasure", transaction_id=transaction_id, outcome=outcome, request_id=req.context.request_id)
@@ -141,7 +141,7 @@ class TransactionResource:
         entry = {"at": utc_now(), "who": "anybody" if key_name is None else key_name, "what": "transaction erased"}
         entry |= {"about": transaction_id, "transaction": transaction_id, "request_id": req.context.request_id}
         try:
-            # there may be thousands, which would push out what was changed
+            # thousands of erasures would push changes out of the log
             await self._notes.note(entry, is_change=False)
         except StoreUnavailableError as error:
             log.warning("an erasure is in no log but this", problem=str(error), **entry)

@@ -76,8 +76,8 @@ class NdjsonReader:
 class JsonArrayReader:
     """Reads a JSON array.
 
-    It is cut behind a brace. Whether a row ends there the JSON parser says: what stands before it, put into brackets,
-    is an array, or the brace was one inside of a row and more has to come.
+    The body is cut behind a brace. A row ends there if the part before it, in brackets, parses as an array. If not, the
+    brace is inside of a row, and more of the body has to come.
     """
 
     def __init__(self, submissions: SubmissionParser, *, max_row_bytes: int) -> None:

@@ -79,7 +79,7 @@ class SubmissionParser:
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            # the class says what is wrong with it
+            # the class names the error
             return SubmittedTransaction(self.transaction_class.parse(body), None)
         return self.from_row(row)
 

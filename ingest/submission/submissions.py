@@ -162,7 +162,7 @@ def require_same(record: Record, transaction: object) -> None:
         raise ConflictError(
             "The transaction of this id was erased; the id is not free before its results would expire."
         )
-    # while two releases run side by side, what the later one keeps of a transaction is not ours to compare
+    # while two releases run side by side, a later release's record cannot be compared
     if record["transaction"] != transaction and not is_later(record):
         raise ConflictError(
             "This transaction_id was submitted with another body; a new transaction needs a new id, "

@@ -51,9 +51,9 @@ class DecisionsExport(ConsolePage):
         self._running: list[str] = []
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """All that the filter admits, as it is found, without the transactions' values; with `progress`, how far it is.
+        """All decisions of the filter, as they are found, without transactions' values; with `progress`, marks between.
 
-        That is the time that was come to, between two MARKs.
+        A mark is the time that the scan has reached, between two MARKs.
         """
         wanted = Filter.read(parameters(req), self._fields)
         if wanted.is_wrong:

@@ -72,7 +72,7 @@ class FailedPage(ConsolePage):
     def _done(self, params: Mapping[str, str], session: Session) -> dict[str, Any] | None:
         """The result of the request that led here, and the number of failures that it has yet to look through.
 
-        Only what follows on a form of ours goes on by itself: a link can say anything.
+        Only a run that a form of ours began goes on by itself: a link could begin any.
         """
         kind = self._kinds.get(params.get("of", ""))
         done = _count(params.get("done", ""))
@@ -144,7 +144,7 @@ class RetryPage(ConsolePage):
 
     async def _part(self, req: falcon.asgi.Request, kind: FailureKind, form: Mapping[str, str]) -> str:
         view, does = FailedView(reason_filter(form)), _verb(kind, form)
-        # from the newest back, so that what fails once more meanwhile is not met again
+        # from the newest back: a transaction that fails again meanwhile is not met twice
         go = Entry.parse(form.get("go", ""))
         found = await asyncio.to_thread(scan, kind, view.wanted, go, most=AT_A_TIME, seconds=PART_SECONDS)
         done = 0

@@ -148,7 +148,7 @@ def summarize(
                 last_row = entry
         if clock() >= end:
             break
-    # fewer than a page: what was looked through for the groups was looked through for the rows, too
+    # fewer than a page: the scan for the groups has covered the rows, too
     before = last_row if len(rows) == most else last_seen
     if before is not None and not kind.listing.back(before, 1):
         before = None

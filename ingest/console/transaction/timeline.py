@@ -23,7 +23,7 @@ def timeline_of(
 ) -> list[TimelineEvent]:
     """All that is known, the first that happened first; times as the sorted sets have them, in s."""
     steps = [*_steps(record, callback, failed_at, given_up_at)]
-    # by what is shown: they come in the order of what happens within a second
+    # by the time as shown: within a second they are already in the order of events
     return sorted(steps, key=lambda step: "~" if step.at is None else moment(step.at))
 
 

@@ -65,7 +65,7 @@ def form_fields_of(transaction_class: type[TransactionModel]) -> list[FormField]
     for name, about in fields_of(transaction_class).items():
         field = transaction_class.model_fields[name]
         first = first_example(field)
-        # what is left out by itself stays out of the form: its default holds where it is empty
+        # a field without an example stays empty: its default holds
         example = None if first is None else examples.get(name, first)
         found.append(_input(name, about, field, example, is_code=name in nominal or says(field, Nominal)))
     return found

@@ -74,7 +74,7 @@ class _ValueRun:
         self._is_above = line.values[near] > line.now
         on = 1 if self._is_above else -1
         self._near = _Boundary(line, near, near - on, action)
-        # what goes on to the end of the range may go on beyond it
+        # a run up to the end of the range may go on beyond it
         self._far = _Boundary(line, far, far + on, action) if 0 <= far + on < len(line.values) else None
         self.edges = [self._near] if self._far is None else [self._near, self._far]
 
@@ -110,7 +110,7 @@ def spelled(value: float, digits: int) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     plain = f"{value:,.{digits}f}"
-    # what was typed in may be finer than what is looked at
+    # a typed value may be finer than the grid
     return plain if abs(value) < LARGE and float(plain.replace(",", "")) == value else str(value)
 
 

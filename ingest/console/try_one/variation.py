@@ -84,7 +84,7 @@ class Variation:
 
     def __init__(self, transaction: TransactionModel, inputs: Sequence[FormField], model: ServedModel) -> None:
         self._class = type(transaction)
-        # with what holds where a field was left out
+        # with the defaults of fields that were left out
         self._row = row = from_json(transaction.to_json())
         self._model = model
         given = [each for each in inputs if each.choices or row.get(each.name) is not None]
@@ -126,7 +126,7 @@ class Variation:
         low, high = _range(field, value, usual)
         near, far = usual or (low, high)
         steps = _steps(field, min(far - near if far > near else high - low, LARGEST))
-        # what is typed in may lie so far out that of all points hardly any would be where usual values are
+        # a typed value far out would leave hardly any points among the usual values
         counts = steps.spread(low, high, points // 2) | steps.spread(near, far, points)
         values = sorted({each for count in counts if low <= (each := steps.at(count)) <= high} | {value})
         return QuantityScores(field, value, tuple(values), (), steps, usual)
