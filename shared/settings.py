@@ -370,7 +370,7 @@ class Settings(BaseSettings):
         """The Redis URL of a process that needs one.
 
         Raises:
-            SettingsError: none is set.
+            SettingsError: REDIS_URL is not set.
         """
         if self.redis_url is None:
             raise SettingsError("REDIS_URL is not set: name a Redis, or use `riskline up`, which starts one")
@@ -381,7 +381,7 @@ class Settings(BaseSettings):
         """The URL of the Redis with the transactions.
 
         Raises:
-            SettingsError: none is set.
+            SettingsError: REDIS_URL is not set.
         """
         return self.required_redis_url if self.store_url is None else self.store_url
 

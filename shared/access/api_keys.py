@@ -134,7 +134,7 @@ def check_distinct(keys: Iterable[ApiKey]) -> None:
     """Checks that each name has one key and each key one name: else revoking one would leave the other.
 
     Raises:
-        ValueError: it is not so; the message has names only.
+        ValueError: a name or a key occurs twice; the message has names only.
     """
     names: set[str] = set()
     by_digest: dict[bytes, str] = {}
@@ -181,7 +181,7 @@ def parse_key_rate(text: str) -> KeyRate:
     """The rate of a key's line.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no rate.
     """
     if text == UNLIMITED:
         return UNLIMITED

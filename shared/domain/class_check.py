@@ -19,7 +19,7 @@ def load_transaction_class(path: str) -> type[TransactionModel]:
     """The transaction class that `package.module:Class` names.
 
     Raises:
-        SettingsError: there is no such class, or it is not a TransactionModel with columns that can be, or makes other
+        SettingsError: there is no such class, or it is not a TransactionModel with valid columns, or makes other
             columns of its own examples the second time.
     """
     module_name, _, class_name = path.partition(":")
@@ -65,7 +65,7 @@ def require_pure(transactions: Sequence[TransactionModel]) -> None:
     """Rebuilds each transaction from its JSON as a worker does, last to first: every column must keep its bits.
 
     Raises:
-        SettingsError: one does not; it names the column.
+        SettingsError: a column changes; the message names it.
     """
     for first in reversed(transactions):
         try:

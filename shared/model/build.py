@@ -23,7 +23,7 @@ def compiler() -> list[str]:
     """The C compiler of this machine: $CC, the system's, else the one inside the ziglang wheel.
 
     Raises:
-        InstallationError: there is none.
+        InstallationError: no compiler was found.
     """
     named = os.environ.get("CC")
     if named:

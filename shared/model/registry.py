@@ -59,7 +59,7 @@ class Registry:
         """The manifest of a version.
 
         Raises:
-            BundleError: it is not here or its manifest cannot be read.
+            BundleError: the version does not exist, or its manifest cannot be read.
         """
         return read_manifest(self._directory(version))
 
@@ -67,7 +67,7 @@ class Registry:
         """The path of a version's report, which need not exist.
 
         Raises:
-            BundleError: this cannot be the name of a version.
+            BundleError: `version` is no valid name of a version.
         """
         return self._directory(version) / REPORT
 
@@ -75,7 +75,7 @@ class Registry:
         """Stores the name and the note of a version.
 
         Raises:
-            BundleError: it cannot be kept, or this cannot be the name of a version.
+            BundleError: the description is not valid, or `version` is no valid name of a version.
         """
         describe(self._directory(version), description)
 
@@ -83,7 +83,7 @@ class Registry:
         """The name and the note of a version.
 
         Raises:
-            BundleError: this cannot be the name of a version.
+            BundleError: `version` is no valid name of a version.
         """
         return description_in(self._directory(version))
 
@@ -91,7 +91,7 @@ class Registry:
         """The report of a version, HTML; None if there is none.
 
         Raises:
-            BundleError: it cannot be read, or this cannot be the name of a version.
+            BundleError: the report cannot be read, or `version` is no valid name of a version.
         """
         path = self.report_path(version)
         try:
@@ -109,7 +109,7 @@ class Registry:
         """The model that should serve.
 
         Raises:
-            BundleError: none is active, or it is damaged, or it was made for other features.
+            BundleError: no version is active, or it is damaged, or made for other features.
         """
         version = self.active_version()
         if version is None:
@@ -120,7 +120,7 @@ class Registry:
         """One version, checked.
 
         Raises:
-            BundleError: it is not here, or damaged, or made for other features than these.
+            BundleError: the version does not exist, is damaged, or was made for other features than these.
         """
         model = load_model(self._directory(version))
         if feature_names is not None and model.feature_names != feature_names:
@@ -134,7 +134,7 @@ class Registry:
         """Makes a version the active one, after its checks.
 
         Raises:
-            BundleError: it cannot serve; the active one stays.
+            BundleError: the version cannot serve; the active one stays.
         """
         self.load(version, feature_names)
         active = self._served_until_now()
@@ -156,7 +156,7 @@ class Registry:
         """Makes the previous version active, after its checks; returns it.
 
         Raises:
-            BundleError: there is none, or it cannot serve; the active one stays.
+            BundleError: there is no previous version, or it cannot serve; the active one stays.
         """
         previous = self.previous_version()
         if previous is None:

@@ -118,7 +118,7 @@ class Serving:
         """The model that serves.
 
         Raises:
-            BundleError: there is none; has the reason.
+            BundleError: no model serves; the message has the reason.
         """
         if self.model is None:
             raise BundleError(self.problem)

@@ -37,8 +37,8 @@ def open_regular(file: Path, limit: int) -> BufferedReader:
 
     Raises:
         OSError: it cannot be opened; with ELOOP it is a link.
-        ValueError: it is no file, or too large.
-        OutOfFilesError: this process, or the machine, has as many files open as it may.
+        ValueError: it is no regular file, or too large.
+        OutOfFilesError: the limit of open files of this process, or of the machine, is reached.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -63,7 +63,7 @@ def array_in(file: IO[bytes], kind: type, size: int) -> np.ndarray[Any, Any]:
     """One row of numbers of an .npy of this size; its header is checked against the size before anything is allocated.
 
     Raises:
-        ValueError: it is no such row, or is cut off.
+        ValueError: the file is no such row, or is cut off.
     """
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("has another version")
@@ -85,7 +85,7 @@ def arrays_of(file: IO[bytes], kinds: Mapping[str, type], *, most_bytes: int) ->
     """The arrays of an .npz, each one row of numbers of its kind, of at most `most_bytes`.
 
     Raises:
-        ValueError: it is no such file, or unpacks to far more than trees do.
+        ValueError: the file is no such archive, or unpacks to far more than trees do.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -127,7 +127,7 @@ def json_of(content: bytes) -> Any:
     """The value of a JSON text, such as can be written again.
 
     Raises:
-        ValueError: it is no JSON, or has too many or too deeply nested values.
+        ValueError: the text is no JSON, or has too many or too deeply nested values.
     """
     if sum(content.count(each) for each in b",[{") > MAX_JSON_VALUES:
         raise ValueError(f"has more than {MAX_JSON_VALUES} values")

@@ -182,7 +182,7 @@ def erased(record: Record, *, erased_at: str) -> bytes:
     """The record of an erased transaction, as JSON: none of its values.
 
     Raises:
-        LifecycleError: it is not decided yet.
+        LifecycleError: the transaction is not decided yet.
     """
     status = next_status(record["status"], Event.ERASE)
     kept = {"v": RECORD_VERSION, "status": status, "submitted_at": record["submitted_at"], "transaction": None}

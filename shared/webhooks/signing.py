@@ -38,7 +38,7 @@ def parse_secrets(text: str) -> tuple[str, ...]:
     """The secrets of a list separated by commas; skips blank entries.
 
     Raises:
-        ValueError: one of them cannot be used, or there is none. The message never has a part of a secret.
+        ValueError: a secret is not valid, or there is none. The message never has a part of a secret.
     """
     given = [each.strip() for each in text.split(",") if each.strip()]
     if not given:

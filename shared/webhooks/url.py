@@ -217,7 +217,7 @@ def check_addresses(target: CallbackUrl, addresses: Sequence[str], allowed: Allo
     """Checks that each of the host's addresses may be connected to.
 
     Raises:
-        CallbackUrlError: one of them must not, or there is none.
+        CallbackUrlError: an address is forbidden, or there is none.
     """
     if not addresses:
         raise CallbackUrlError("must have a host that has an address")

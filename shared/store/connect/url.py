@@ -34,7 +34,7 @@ def check_plain_url(url: str) -> None:
     """Checks that redis-py can connect with the URL.
 
     Raises:
-        ValueError: it cannot; one line that shows no part of it that may be a password.
+        ValueError: the URL is not usable; one line without any part that may be a password.
     """
     parts = urlsplit(url)
     try:
@@ -93,7 +93,7 @@ def parse_cluster_url(url: str) -> ClusterUrl:
     """The parsed URL.
 
     Raises:
-        ValueError: it cannot be used; one line that shows no part of it that may be a password.
+        ValueError: the URL is not usable; one line without any part that may be a password.
     """
     parts = _parts(url)
     if not parts.hosts:
@@ -120,7 +120,7 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
     """The parsed URL.
 
     Raises:
-        ValueError: it cannot be used; one line that shows no part of it that may be a password.
+        ValueError: the URL is not usable; one line without any part that may be a password.
     """
     parts = _parts(url)
     master, _, db = parts.path.rstrip("/").partition("/")

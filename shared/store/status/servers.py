@@ -41,7 +41,7 @@ def servers(url: str, *, timeout_seconds: float = ANSWER_SECONDS) -> Iterator[Se
     """Each server of a Redis Cluster, or the one that the URL leads to.
 
     Raises:
-        StoreUnavailableError: none answers.
+        StoreUnavailableError: no server answers.
     """
     if not is_cluster_url(url):
         with connect(url, timeout_seconds=timeout_seconds, retries=0) as redis:
@@ -88,7 +88,7 @@ def warn_of_store(settings: Settings) -> None:
     """Logs one warning for each danger of the store's servers.
 
     Raises:
-        StoreUnavailableError: none of them answers.
+        StoreUnavailableError: no server answers.
     """
     for server in servers(settings.required_store_url):
         warn(dangers_of_server(server), **({"server": server.name} if server.name else {}))
