@@ -71,6 +71,28 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         check_url=url_check(settings),
         default_callback_url=settings.default_callback_url,
     )
+    hosts = AllowedHosts(services.gate, settings.hosts)
+    fast_path = FastPath(
+        services, decisions=decisions, submissions=submissions, hosts=hosts, max_body_bytes=settings.max_body_bytes
+    )
+    beside: list[Any] = [fast_path, edge] if lifespan is None else [fast_path, edge, lifespan]
+    app: Any = App(middleware=[*_middleware(services, settings, hosts), *beside], router=Router())
+    app.req_options.strip_url_path_trailing_slash = False
+    health = HealthResource(services)
+    app.add_route("/score-transaction", score)
+    _add_transactions(app, services, settings, submissions)
+    app.add_route("/decisions", DecisionsResource(services.feed))
+    app.add_route("/health", health)
+    app.add_route("/health/live", health, suffix="live")
+    app.add_route("/health/ready", health, suffix="ready")
+    app.add_route("/metrics", MetricsResource(ExportedMetrics(services.backlog, services.fleet, services.scaling)))
+    add_docs_routes(app, build_openapi(services.transaction_class, version=version("riskline")))
+    add_problem_handlers(app)
+    add_console(app, services, settings, errors=serialize)
+    return app
+
+
+def _add_transactions(app: Any, services: Services, settings: Settings, submissions: SubmissionParser) -> None:
     states = TransactionResource(
         waiting=services.waiting,
         recorder=services.recorder,
@@ -84,10 +106,6 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         waiting=services.waiting,
         max_body_bytes=settings.max_body_bytes,
     )
-    hosts = AllowedHosts(services.gate, settings.hosts)
-    fast_path = FastPath(
-        services, decisions=decisions, submissions=submissions, hosts=hosts, max_body_bytes=settings.max_body_bytes
-    )
     batches = BatchesResource(
         submissions=submissions,
         submitter=services.submitter,
@@ -96,23 +114,9 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
         max_rows=settings.max_batch_rows,
         limiter=services.limiter,
     )
-    beside: list[Any] = [fast_path, edge] if lifespan is None else [fast_path, edge, lifespan]
-    app: Any = App(middleware=[*_middleware(services, settings, hosts), *beside], router=Router())
-    app.req_options.strip_url_path_trailing_slash = False
-    health = HealthResource(services)
-    app.add_route("/score-transaction", score)
     app.add_route("/transactions", transactions)
     app.add_route("/transactions/batch", batches)
     app.add_route("/transactions/{transaction_id}", states)
-    app.add_route("/decisions", DecisionsResource(services.feed))
-    app.add_route("/health", health)
-    app.add_route("/health/live", health, suffix="live")
-    app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/metrics", MetricsResource(ExportedMetrics(services.backlog, services.fleet, services.scaling)))
-    add_docs_routes(app, build_openapi(services.transaction_class, version=version("riskline")))
-    add_problem_handlers(app)
-    add_console(app, services, settings, errors=serialize)
-    return app
 
 
 def _middleware(services: Services, settings: Settings, hosts: AllowedHosts) -> list[Any]:

@@ -16,9 +16,6 @@ from riskline.shared.store.sharding.shards import by_shard
 
 log = get_logger(__name__)
 
-NOT_YET: Record = {}
-"""The result of a wait that ended without a decision."""
-
 
 class WaitSlots:
     """The bound on clients that wait at a time, at all doors of a process. One more is answered at once."""
@@ -68,7 +65,7 @@ class DecisionWaiters:
 
     @contextmanager
     def watching(self, transaction_id: str) -> Iterator[Read]:
-        """A future of the decided record. It must be made before the decision can be."""
+        """A future of the decided record; None where the server stops. It must be made before the decision can be."""
         decided: Read = asyncio.get_running_loop().create_future()
         self._waiters[transaction_id].add(decided)
         try:
@@ -85,12 +82,12 @@ class DecisionWaiters:
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        record: Record | None = NOT_YET
+        record: Record | None = None
         if self._ending or self.places.full:
             timeout_seconds = 0
         with suppress(TimeoutError), self.places.one():
             record = await asyncio.wait_for(decided, timeout_seconds)
-        return await self.read(transaction_id) if record is NOT_YET else record
+        return await self.read(transaction_id) if record is None else record
 
     def end_waits(self) -> None:
         """Answers all clients that wait, and lets none wait any more: the server stops, and would cut them off."""
@@ -98,7 +95,7 @@ class DecisionWaiters:
         for waiters in self._waiters.values():
             for decided in waiters:
                 if not decided.done():
-                    decided.set_result(NOT_YET)
+                    decided.set_result(None)
 
     async def read(self, transaction_id: str) -> Record | None:
         """The record as it is; None where there is none.

@@ -10,7 +10,7 @@ from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.lifecycle import Status
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import ConflictError
-from riskline.shared.store.interfaces import ACCEPTED, TransactionIntake
+from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, TransactionIntake
 from riskline.shared.store.records import Outcome, Record, decided, decided_at_once, is_later
 from riskline.shared.telemetry.metrics import RECORDED
 
@@ -74,4 +74,5 @@ class StrictRecorder:
     async def _record(self, intake: TransactionIntake, outcomes: Sequence[Outcome]) -> list[Answer]:
         answers = await intake.record(outcomes, wanted=True)
         RECORDED.inc(sum(answer is ACCEPTED for answer in answers))
-        return list(answers)
+        # the record of a known id is wanted, so each answer is that or ACCEPTED
+        return [answer for answer in answers if answer is not NO_ROOM]

@@ -14,6 +14,7 @@ from riskline.ingest.recording.recorder import AnyRecorder
 from riskline.ingest.submission.callback_field import SubmissionParser
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
 from riskline.ingest.submission.submissions import Submitter, own_record
+from riskline.ingest.submission.submit import submit
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.lifecycle import Status
 from riskline.shared.errors import StoreUnavailableError, UnreadableStateError
@@ -56,11 +57,7 @@ class TransactionsResource:
             traceparent=req.context.traceparent,
             sender=sender_of(req),
         )
-        answer: Answer | None = req.scope.get("state", {}).get(COMMITTED)
-        if answer is None:
-            record = await self._submit(req, resp, submission)
-        else:
-            record = own_record(submission, answer)
+        record = await self._submitted(req, resp, submission)
         resp.set_header("Location", location(req.root_path, submission.transaction_id))
         if record["status"] == Status.QUEUED:
             resp.status = falcon.HTTP_202
@@ -69,25 +66,15 @@ class TransactionsResource:
         else:
             resp.data = await self._shown(req, submission.transaction_id, record)
 
-    async def _submit(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
-        """The record after the commit, or after the wait that the client prefers."""
-        seconds = preferred_wait_seconds(req)
-        if seconds is None:
-            return await self._submitter.submit(submission)
-        transaction_id = submission.transaction_id
-        # watched before it can be decided, so that no read of Redis is needed
-        with self._waiting.watching(transaction_id) as decided:
-            record = await self._submitter.submit(submission)
-            if self._waiting.places.full:
-                seconds = 0.0
-            resp.set_header("Preference-Applied", f"wait={seconds:.0f}")
-            if record["status"] != Status.QUEUED:
-                return record
-            try:
-                return await self._waiting.until(decided, transaction_id, timeout_seconds=seconds) or record
-            except StoreUnavailableError:
-                # it is safe in Redis, and polling finds it there
-                return record
+    async def _submitted(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
+        committed: Answer | None = req.scope.get("state", {}).get(COMMITTED)
+        if committed is not None:
+            return own_record(submission, committed)
+        wait_seconds = preferred_wait_seconds(req)
+        submitted = await submit(submission, self._submitter, self._waiting, wait_seconds=wait_seconds)
+        if submitted.wait_seconds is not None:
+            resp.set_header("Preference-Applied", f"wait={submitted.wait_seconds:.0f}")
+        return submitted.record
 
     async def _shown(self, req: falcon.asgi.Request, transaction_id: str, record: Record) -> bytes:
         try:

@@ -4,12 +4,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from riskline.shared.errors import QueueFullError, RisklineError, StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
-from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.interfaces import Acceptance, TransactionIntake
 from riskline.shared.store.records import Record
 from riskline.shared.store.redis_queue import ACCEPT_BATCH, ACCEPT_BYTES
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
@@ -36,7 +36,9 @@ WORDS = {
 COMMITTED = "committed"
 """The key in a request's state of its commit's answer, where the fast path made the commit."""
 
-Answer = Record | Exception
+Answer = Record | Literal[Acceptance.ACCEPTED] | Exception
+"""The answer of a commit for one item: the record that its id had, ACCEPTED where it was new, or the error."""
+
 Answered = Callable[[Answer], None]
 
 

@@ -11,7 +11,7 @@ from riskline.shared.errors import ConflictError, QueueFullError, StoreUnavailab
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
 from riskline.shared.store.interfaces import ACCEPTED as NEW
-from riskline.shared.store.interfaces import NO_ROOM, TransactionIntake
+from riskline.shared.store.interfaces import NO_ROOM, Stored, TransactionIntake
 from riskline.shared.store.records import Record, Submission, is_later, just_queued, readable
 from riskline.shared.telemetry.metrics import ACCEPTED, COMMIT_SIZE
 from riskline.shared.telemetry.trace_context import log_fields
@@ -121,7 +121,7 @@ class _TicketCheck:
             self._task = None
 
 
-def _say_accepted(submissions: Sequence[Submission], answers: Sequence[Record]) -> None:
+def _say_accepted(submissions: Sequence[Submission], answers: Sequence[Stored]) -> None:
     for submission, answer in zip(submissions, answers, strict=True):
         if answer is NEW:
             record = readable(submission.record) or {}

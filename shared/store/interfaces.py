@@ -1,17 +1,27 @@
 """The store's interfaces for the HTTP service and the workers."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import NamedTuple, Protocol
+from enum import Enum, StrEnum
+from typing import Final, NamedTuple, Protocol
 
 from riskline.shared.store.records import Outcome, Record, Submission
 from riskline.shared.store.status.counts import Counts
 
-ACCEPTED: Record = {}
-"""`accept` answers this for a new transaction: there was no record."""
 
-NO_ROOM: Record = {"full": True}
-"""`accept` answers this where the queue limit is reached."""
+class Acceptance(Enum):
+    """The answers of `accept` and `record` that are no record."""
+
+    ACCEPTED = "accepted"
+    """The id was new."""
+    NO_ROOM = "no room"
+    """Nothing was stored: the queue limit is reached, or the id is known and its record not wanted."""
+
+
+ACCEPTED: Final = Acceptance.ACCEPTED
+NO_ROOM: Final = Acceptance.NO_ROOM
+
+Stored = Acceptance | Record
+"""The answer of `accept` and `record`: an Acceptance, or the record that a known id has."""
 
 
 NOBODY = "nobody"
@@ -60,7 +70,7 @@ class SweepResult(NamedTuple):
 class TransactionIntake(Protocol):
     """The store as the HTTP service uses it; every method raises StoreUnavailableError where Redis fails."""
 
-    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+    async def accept(self, submissions: Sequence[Submission]) -> list[Stored]:
         """Stores and queues new transactions: ACCEPTED, NO_ROOM or the record that the id already has."""
 
     async def get(self, transaction_ids: Sequence[str]) -> list[Record | None]:
@@ -69,7 +79,7 @@ class TransactionIntake(Protocol):
     async def callback(self, transaction_id: str) -> Mapping[bytes, bytes] | None:
         """The stored fields of a transaction's callback; None where there is none, or it has expired."""
 
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Stored]:
         """Stores synchronous decisions: ACCEPTED, or for a known id its record if `wanted`."""
 
     async def decide_queued(self, outcome: Outcome) -> bool:

@@ -19,6 +19,7 @@ from riskline.shared.store.interfaces import (
     NOBODY,
     Claim,
     Erasure,
+    Stored,
     SweepResult,
 )
 from riskline.shared.store.records import Outcome, Record, Submission, decoded, erased, readable, replayed
@@ -54,12 +55,12 @@ class MemoryStore:
         self._queue_limit = queue_limit
         self._clock = clock
 
-    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+    async def accept(self, submissions: Sequence[Submission]) -> list[Stored]:
         """See TransactionIntake."""
         self._reach()
         return [self._accept(submission) for submission in submissions]
 
-    def _accept(self, submission: Submission) -> Record:
+    def _accept(self, submission: Submission) -> Stored:
         known = self.records.get(submission.transaction_id)
         if known is not None:
             record: Record = orjson.loads(known)
@@ -82,12 +83,12 @@ class MemoryStore:
         self._reach()
         return self.callbacks.get(transaction_id)
 
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Stored]:
         """See TransactionIntake."""
         self._reach()
         return [self._record(outcome, wanted=wanted) for outcome in outcomes]
 
-    def _record(self, outcome: Outcome, *, wanted: bool) -> Record:
+    def _record(self, outcome: Outcome, *, wanted: bool) -> Stored:
         known = self._load(outcome.transaction_id)
         if known is not None:
             return known if wanted else NO_ROOM

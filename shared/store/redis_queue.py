@@ -19,6 +19,7 @@ from riskline.shared.store.interfaces import (
     NOBODY,
     Claim,
     Erasure,
+    Stored,
     SweepResult,
 )
 from riskline.shared.store.keys import FIRST, Keys
@@ -77,7 +78,7 @@ class RedisIntake:
         with redis_faults_named():
             await scripts.load_async(self._redis, "accept", "record")
 
-    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+    async def accept(self, submissions: Sequence[Submission]) -> list[Stored]:
         """See TransactionIntake."""
         args: list[scripts.Arg] = [self._keys.transaction_prefix, self._queue_limit]
         for submission in submissions:
@@ -101,7 +102,7 @@ class RedisIntake:
             kept: Any = await self._redis.hgetall(self._keys.callback(transaction_id))
         return kept or None
 
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Stored]:
         """See TransactionIntake."""
         args: list[scripts.Arg] = [
             self._keys.transaction_prefix,
@@ -327,7 +328,7 @@ def _shortly_before(decision: Record) -> str:
     return str(max(0, int((scored_at - CLOCKS_DIFFER_SECONDS) * 1000)))
 
 
-def _accept_answer(answer: bytes) -> Record:
+def _accept_answer(answer: bytes) -> Stored:
     if answer == b"":
         return ACCEPTED
     if answer == b"!":

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from riskline.shared.store.failures import ReplayResult
-from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, NOTHING, SweepResult
-from riskline.shared.store.records import Record, replayed
+from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, NOTHING, Stored, SweepResult
+from riskline.shared.store.records import replayed
 from tests.integration.store_model import StoreModel
 from tests.integration.store_seen import end_turn, expire, seen_in, swept_before
 from tests.integration.stores import QUEUE_LIMIT, a_submission, at_once
@@ -32,7 +32,7 @@ class StoreMachine(StoreModel):
     @rule(what=SUBMITTED)
     def submit(self, what: list[tuple[str, int]]) -> None:
         submissions = [a_submission(each, amount=amount) for each, amount in what]
-        expected: list[Record] = []
+        expected: list[Stored] = []
         for submission in submissions:
             if known := self.records.get(submission.transaction_id):
                 expected.append(orjson.loads(known))
@@ -46,7 +46,7 @@ class StoreMachine(StoreModel):
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=2), wanted=st.booleans())
     def record(self, ids: list[str], wanted: bool) -> None:
-        expected: list[Record] = []
+        expected: list[Stored] = []
         for outcome in map(at_once, ids):
             if known := self.records.get(outcome.transaction_id):
                 expected.append(orjson.loads(known) if wanted else NO_ROOM)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.store.interfaces import Erasure, TransactionIntake
+from riskline.shared.store.interfaces import Erasure, Stored, TransactionIntake
 from riskline.shared.store.records import Outcome, Record, Submission
 from riskline.shared.store.sharding.shards import by_shard
 from riskline.shared.store.status.counts import Counts, PartialCounts, last_seen, together
@@ -30,7 +30,7 @@ class ShardedIntake:
         """The shards that did not answer the last count, and their errors."""
         self._counted: dict[int, Counts] = {}
 
-    async def accept(self, submissions: Sequence[Submission]) -> list[Record]:
+    async def accept(self, submissions: Sequence[Submission]) -> list[Stored]:
         """See TransactionIntake; where a shard fails, the others' transactions are accepted all the same."""
         return await self._spread(submissions, lambda each: each.transaction_id, lambda part, items: part.accept(items))
 
@@ -42,7 +42,7 @@ class ShardedIntake:
         """See TransactionIntake."""
         return await self._part(transaction_id).callback(transaction_id)
 
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Stored]:
         """See TransactionIntake; where a shard fails, the others' decisions are recorded all the same."""
         return await self._spread(
             outcomes, lambda each: each.transaction_id, lambda part, items: part.record(items, wanted=wanted)

@@ -8,8 +8,9 @@ from structlog.testing import capture_logs
 from riskline.ingest.recording import recorder as recording
 from riskline.ingest.recording.recorder import AHEAD, AT_ONCE, MOST_AT_ONCE, Recorder
 from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.store.interfaces import Stored
 from riskline.shared.store.memory import MemoryStore
-from riskline.shared.store.records import Outcome, Record
+from riskline.shared.store.records import Outcome
 from tests.integration.running import PATIENCE_SECONDS
 from tests.support.factories import a_transaction
 
@@ -27,7 +28,7 @@ class SlowStore(MemoryStore):
         self.goes_on = asyncio.Event()
         self.goes_on.set()
 
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Stored]:
         self.sizes.append(len(outcomes))
         self.under_way.set()
         for _ in range(self.turns):
@@ -45,7 +46,7 @@ class CountingStore(MemoryStore):
         self.failed = asyncio.Event()
         self.count = 0
 
-    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Record]:
+    async def record(self, outcomes: Sequence[Outcome], *, wanted: bool = False) -> list[Stored]:
         if self.away:
             self.failed.set()
             raise StoreUnavailableError("Redis: away")

@@ -14,7 +14,8 @@ from riskline.ingest.submission.batch_rows import PART_BYTES, JsonArrayReader, r
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.domain.wrong_fields import MOST_LISTED
 from riskline.shared.errors import OutcomeUnknownError
-from riskline.shared.store.records import Record, Submission
+from riskline.shared.store.interfaces import Stored
+from riskline.shared.store.records import Submission
 from tests.support.api import MAX_BATCH_ROWS, MAX_BODY_BYTES, Api
 from tests.support.factories import transaction_json
 
@@ -282,7 +283,7 @@ def test_of_rows_that_redis_did_not_answer_for_it_is_said_that_nobody_knows() ->
     api = Api()
     accept = api.store.accept
 
-    async def answers_for_the_first_part(submissions: Sequence[Submission]) -> list[Record]:
+    async def answers_for_the_first_part(submissions: Sequence[Submission]) -> list[Stored]:
         if api.store.records:
             raise OutcomeUnknownError("Redis: Timeout reading from socket")
         return await accept(submissions)

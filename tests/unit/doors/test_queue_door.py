@@ -11,6 +11,7 @@ from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import OutcomeUnknownError, QueueFullError, RisklineError, StoreUnavailableError
+from riskline.shared.store.interfaces import Stored
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome, Record, Submission, decided, queued_record
 from riskline.worker.scoring.drain import drain
@@ -146,7 +147,7 @@ async def test_concurrent_submissions_share_a_commit_and_each_gets_its_own_answe
     sizes: list[int] = []
     accept = api.store.accept
 
-    async def slow_accept(submissions: Sequence[Submission]) -> list[Record]:
+    async def slow_accept(submissions: Sequence[Submission]) -> list[Stored]:
         sizes.append(len(submissions))
         await asyncio.sleep(0.01)
         return await accept(submissions)
@@ -272,7 +273,7 @@ async def test_a_look_at_all_who_wait_before_the_commit_does_not_end_a_submissio
     api = Api()
     accept = api.store.accept
 
-    async def looked_at_meanwhile(submissions: Sequence[Submission]) -> list[Record]:
+    async def looked_at_meanwhile(submissions: Sequence[Submission]) -> list[Stored]:
         await api.waiting.recheck()
         return await accept(submissions)
 

@@ -26,7 +26,7 @@ from riskline.ingest.submission.submissions import Submitter
 from riskline.shared.domain.capacity import BATCH, BatchTimes, Target
 from riskline.shared.errors import QueueFullError, StoreUnavailableError
 from riskline.shared.store.feed import OLDEST, Cursor, RedisDecisions
-from riskline.shared.store.interfaces import ACCEPTED, Claim, SweepResult
+from riskline.shared.store.interfaces import ACCEPTED, Claim, Stored, SweepResult
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.records import Outcome, Record, decided
 from riskline.shared.store.redis_queue import RedisIntake
@@ -66,7 +66,7 @@ class Slow(MemoryStore):
         super().__init__()
         self.let = asyncio.Event()
 
-    async def accept(self, submissions: Sequence[Any]) -> list[Record]:
+    async def accept(self, submissions: Sequence[Any]) -> list[Stored]:
         await self.let.wait()
         return await super().accept(submissions)
 
