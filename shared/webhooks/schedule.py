@@ -51,7 +51,7 @@ class Schedule:
     ) -> float | None:
         """The seconds to wait after this many failures; None where there is no further attempt.
 
-        Retry-After sets the earliest time; the wait is never longer than it or the schedule allow.
+        The longer of the schedule's wait and Retry-After, which counts as a day at the most.
         """
         if failures >= len(self.seconds):
             return None

@@ -110,7 +110,7 @@ def connect(
     """A blocking client that outlives an outage, unless it is to give up; connects at its first command.
 
     It follows the master and checks the number of shards, as `connect_async` does. A new store
-    is created unless read-only.
+    is created, except by a client that only reads.
     """
     options = _patient(timeout_seconds, retries, give_up)
     if shards is not None:

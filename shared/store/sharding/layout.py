@@ -36,7 +36,7 @@ class Confirmation:
 def check(
     shards: int, keys: Keys, *, confirmation: Confirmation | None = None, makes: bool = True
 ) -> Callable[[Any], None]:
-    """The first commands of a new connection to a shard with these keys; creates a new shard unless read-only.
+    """The first commands of a new connection to a shard with these keys; with `makes` it creates a new one.
 
     Any but the first is made only where the first has confirmed the number before.
 

@@ -63,7 +63,7 @@ class ScoredRows:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """The four counts of the rows strictly above a threshold and of the others, and the threshold's label."""
+    """The four counts of the rows strictly above a threshold and of the others, and the reasons for the threshold."""
 
     threshold: float
     why: tuple[str, ...]

@@ -8,7 +8,7 @@ from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.evaluation.sketch import share_known
 
 TELLING = 0.05
-"""The share of rows that counts as overlap; below it rows equal training rows by chance."""
+"""The share of rows, beyond those that equal training rows by chance, above which rows count as training rows."""
 
 NEARLY_ALL = 0.995
 
