@@ -23,7 +23,7 @@ LOOKED_AT = re.compile(r"^(?:Collecting|Requirement already satisfied:) ")
 INSTALLING = "Installing collected packages: "
 
 LAST_LINES = 20
-"""Of pip's own words, shown where it failed."""
+"""The lines of pip that are shown where it failed."""
 
 CLEAR_LINE = "\r\x1b[K"
 
@@ -46,7 +46,7 @@ class Progress:
             self.before = self._installed()
             self.to_install = line.removeprefix(INSTALLING).count(",") + 1
 
-    def told(self) -> str:
+    def text(self) -> str:
         """In words."""
         if self.to_install:
             done = min(self._installed() - self.before, self.to_install)
@@ -66,7 +66,7 @@ def install(title: str, locks: list[str]) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         reader = Thread(target=_read, args=(process.stdout, progress), daemon=True)
         reader.start()
-        _watch(process, lambda: f"{title}: {progress.told()}, {time.monotonic() - began:.0f} s")
+        _watch(process, lambda: f"{title}: {progress.text()}, {time.monotonic() - began:.0f} s")
         reader.join()
     if process.returncode != 0:
         print("\n".join(progress.lines[-LAST_LINES:]), file=sys.stderr)
@@ -78,19 +78,19 @@ def _read(source: Iterable[str] | None, progress: Progress) -> None:
         progress.read(line.rstrip("\n"))
 
 
-def _watch(process: "subprocess.Popen[str]", told: Callable[[], str]) -> None:
+def _watch(process: "subprocess.Popen[str]", text: Callable[[], str]) -> None:
     """Shows the progress until the process ends: in one line on a terminal, else in one now and then."""
     watched = sys.stdout.isatty()
     while True:
         if watched:
-            print(f"{CLEAR_LINE}{told()}", end="", flush=True)
+            print(f"{CLEAR_LINE}{text()}", end="", flush=True)
         else:
-            print(told(), flush=True)
+            print(text(), flush=True)
         try:
             process.wait(REDRAWN_SECONDS if watched else TOLD_SECONDS)
         except subprocess.TimeoutExpired:
             continue
-        print(f"{CLEAR_LINE if watched else ''}{told()}", flush=True)
+        print(f"{CLEAR_LINE if watched else ''}{text()}", flush=True)
         return
 
 

@@ -13,7 +13,7 @@ from riskline.shared.settings import Settings
 CHECK = "keys"
 
 ANY = "*"
-"""Of the names by which an open API may be called."""
+"""The setting that lets an open API be called by any name."""
 
 SOON = timedelta(days=14)
 """The time that a caller needs to replace a key."""

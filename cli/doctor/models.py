@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.doctor.store import DOCTOR_SECONDS
 from riskline.cli.installation import open_store
-from riskline.cli.models.serving import Look, refusal
+from riskline.cli.models.serving import ReadStates, refusal
 from riskline.shared.errors import BundleError, StoreUnavailableError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings
@@ -14,7 +14,7 @@ from riskline.shared.store.status.processes import Processes, ProcessState, by_v
 
 CHECK = "versions"
 SWAP_SECONDS = 5.0
-"""For so long processes may serve different versions: each takes up another one by itself, within a second or two."""
+"""The time in which processes may serve different versions: each takes up another one within a second or two."""
 
 LOOK_AGAIN_SECONDS = 0.5
 
@@ -30,7 +30,7 @@ def check_versions(settings: Settings) -> Iterator[Finding]:
         return
 
 
-def versions_served(look: Look, *, active: str | None, swap_seconds: float = SWAP_SECONDS) -> Finding:
+def versions_served(read_states: ReadStates, *, active: str | None, swap_seconds: float = SWAP_SECONDS) -> Finding:
     """One line about all processes; a swap that is under way is given its time.
 
     Raises:
@@ -38,7 +38,7 @@ def versions_served(look: Look, *, active: str | None, swap_seconds: float = SWA
     """
     deadline = time.monotonic() + swap_seconds
     while True:
-        states = look()
+        states = read_states()
         problem = _problem(states, active)
         if problem is None or refusing(states) or time.monotonic() >= deadline:
             break

@@ -128,10 +128,10 @@ def losses(settings: Settings, store: OpenStore) -> Iterator[str]:
     """The losses of each shard that no operator has accepted, in words; raises as above."""
     remembered = memory_of(settings.data, settings.required_store_url).read()
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
-        look = Identity(redis, keys=keys).read()
-        lost = look.lost or look.differs_from(remembered.get(keys.shard))
+        state = Identity(redis, keys=keys).read()
+        lost = state.lost or state.differs_from(remembered.get(keys.shard))
         if lost is not None:
-            since = f" (found {look.lost_at})" if look.lost_at else ""
+            since = f" (found {state.lost_at})" if state.lost_at else ""
             yield (f"shard {keys.shard}: " if settings.shards > 1 else "") + lost + since
 
 
@@ -146,9 +146,9 @@ def accept_losses(settings: Settings, store: OpenStore) -> list[str]:
     for redis, keys in zip(store.shards, all_keys(settings.shards), strict=True):
         identity = Identity(redis, keys=keys)
         identity.accept_loss()
-        look = identity.read()
-        if look.identity is not None:
-            known[keys.shard] = RememberedShard(look.identity, look.accepted)
+        state = identity.read()
+        if state.identity is not None:
+            known[keys.shard] = RememberedShard(state.identity, state.accepted)
     try:
         memory_of(settings.data, settings.required_store_url).write(known)
     except OSError as error:

@@ -116,7 +116,7 @@ class _Child:
 
 
 def _score_by_any(idle: "SimpleQueue[_Child]", block: Block) -> Scored:
-    """As there are as many processes as threads, one of them is idle."""
+    """Scores a block by an idle process: there are as many processes as threads."""
     child = idle.get()
     try:
         return child.score(block)

@@ -43,9 +43,9 @@ def serve(connection: Connection) -> None:
 
 
 def _end_with_the_command(connection: Connection) -> None:
-    """Were the command killed, a slow class would else go on to the end of its block."""
+    """Ends this process with the command; a slow class would otherwise go on to the end of its block."""
     hang_up = select.poll()
-    hang_up.register(connection, 0)  # that the other end is closed is told unasked
+    hang_up.register(connection, 0)  # the close of the other end is reported without a mask
     hang_up.poll()
     os._exit(1)
 

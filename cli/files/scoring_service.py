@@ -77,7 +77,7 @@ class ServiceScorer:
         Raises:
             InstallationError: it cannot be reached, or no model serves there.
         """
-        with _told(self._service):
+        with _errors_as_one_line(self._service):
             health = self._client.health(timeout=CHECK_SECONDS)
         if not health.is_healthy:
             why = health.document.get("detail", "its GET /health says why")
@@ -102,7 +102,7 @@ class ServiceScorer:
                     yield self._scored(decided)
 
     def _next(self, answers: Iterator[Decision | Refusal]) -> list[Decision | Refusal]:
-        with _told(self._service):
+        with _errors_as_one_line(self._service):
             return list(islice(answers, SHOWN_ROWS))
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ def scoring_by(
 
 
 @contextmanager
-def _told(service: Service) -> Iterator[None]:
+def _errors_as_one_line(service: Service) -> Iterator[None]:
     """Turns an error of the client into one line that says what to do."""
     try:
         yield
@@ -174,13 +174,15 @@ def _line(service: Service, error: RisklineError) -> str:
         case ConnectionFailed():
             return str(error)
         case Unauthorized() if service.api_key is None:
-            told = "it wants an API key: set RISKLINE_API_KEY, or name a file that has one by --api-key-file"
+            problem = "it wants an API key: set RISKLINE_API_KEY, or name a file that has one by --api-key-file"
         case Unauthorized():
-            told = "it does not take this API key, which is not known there, or has expired or been revoked"
+            problem = "it does not take this API key, which is not known there, or has expired or been revoked"
         case Forbidden():
-            told = "the API key may not score; `riskline keys new --name NAME --scope score` makes one there that may"
+            problem = (
+                "the API key may not score; `riskline keys new --name NAME --scope score` makes one there that may"
+            )
         case RateLimited():
-            told = f"it takes no more requests for now ({error}); score the file later, or with fewer --connections"
+            problem = f"it takes no more requests for now ({error}); score the file later, or with fewer --connections"
         case _:
-            told = str(error)
-    return f"{service.url}: {told}"
+            problem = str(error)
+    return f"{service.url}: {problem}"

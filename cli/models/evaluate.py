@@ -122,8 +122,8 @@ def _intervals(measured: Measurement) -> str:
     if cards is not None:
         how = f"by card: frauds on {cards.with_fraud:,} of {cards.number:,}"
     shares = {"precision": measured.now.precision, "recall": measured.now.recall}
-    told = [f"{name} {each.low:.3f} to {each.high:.3f}" for name, each in shares.items() if each.low is not None]
-    return f"  95 % intervals at {measured.now.threshold:g}: {', '.join(told)} ({how})"
+    intervals = [f"{name} {each.low:.3f} to {each.high:.3f}" for name, each in shares.items() if each.low is not None]
+    return f"  95 % intervals at {measured.now.threshold:g}: {', '.join(intervals)} ({how})"
 
 
 def _command(measured: Measurement, version: str, now: Thresholds, data: Path | None) -> str | None:

@@ -14,12 +14,12 @@ from riskline.shared.settings import Settings
 from riskline.shared.store.status.processes import Processes, ProcessState, VersionCount, by_version, refusing
 
 WAIT_SECONDS = 15.0
-"""For all processes to serve a version: they look once a second, say so at once, and load a large one in a second or
-two; one that died is forgotten within this time."""
+"""The time in which all processes serve a version: they read it once a second, report it at once, and load a large one
+in a second or two; one that died is forgotten within this time."""
 
 LOOK_AGAIN_SECONDS = 0.2
 
-Look = Callable[[], list[ProcessState]]
+ReadStates = Callable[[], list[ProcessState]]
 
 
 def pinned_note(settings: Settings, *, active: str | None) -> str | None:
@@ -94,7 +94,9 @@ def refusal(state: ProcessState) -> str:
     return f"{state.kind} {state.host} (pid {state.pid}) serves {state.version or 'nothing'}: {state.problem}"
 
 
-def follow(version: str, look: Look, *, before: list[ProcessState], wait_seconds: float = WAIT_SECONDS) -> str:
+def follow(
+    version: str, read_states: ReadStates, *, before: list[ProcessState], wait_seconds: float = WAIT_SECONDS
+) -> str:
     """Waits until all processes serve a version that was activated; answers which do, in words.
 
     `before` is what they said before it was activated: what was refused then is tried again.
@@ -105,7 +107,7 @@ def follow(version: str, look: Look, *, before: list[ProcessState], wait_seconds
     """
     deadline = time.monotonic() + wait_seconds
     while True:
-        states = look()
+        states = read_states()
         free = [state for state in states if not state.pinned]
         behind = [state for state in free if state.version != version]
         refused = [state for state in refusing(behind) if state.wanted == version and state not in before]
@@ -147,8 +149,8 @@ def say_active(version: str, *, wait: bool, before: list[ProcessState] | None, *
         return
     try:
         with working(f"waiting until all processes serve {version}"):
-            told = follow(version, lambda: living(**overrides), before=before)
-        typer.echo(told, err=True)
+            result = follow(version, lambda: living(**overrides), before=before)
+        typer.echo(result, err=True)
     except StoreUnavailableError as error:
         typer.echo(f"active: {version}; which processes serve it is not known ({error})", err=True)
 

@@ -52,8 +52,8 @@ def receivers(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     with installation_store(data=data) as store:
         paused = AllCallbacks(store.shards).paused()
     for each in paused:
-        told = {"receiver": each.host, "failures": each.failures, "waiting": each.waiting}
-        typer.echo(json.dumps(told | {"next_attempt_at": _moment(each)}) if as_json else _paused(each))
+        shown = {"receiver": each.host, "failures": each.failures, "waiting": each.waiting}
+        typer.echo(json.dumps(shown | {"next_attempt_at": _moment(each)}) if as_json else _paused(each))
     if not paused and not as_json:
         typer.echo("no receiver is left alone", err=True)
 

@@ -71,7 +71,7 @@ def replay(
     if replayed:
         named = "all" if every else " ".join(done.replayed)
         note_change(data, "failed transactions replayed", number=replayed, ids=named)
-    _tell(replayed, [] if every else not_failed, as_json=as_json)
+    _print_replayed(replayed, [] if every else not_failed, as_json=as_json)
 
 
 def requeue(*, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -87,7 +87,7 @@ def requeue(*, data: DataOption = None, as_json: JsonOption = False) -> None:
     typer.echo(json.dumps({"requeued": sorted(lost)}) if as_json else f"{len(lost)} put in line again")
 
 
-def _tell(replayed: int, not_failed: Sequence[str], *, as_json: bool) -> None:
+def _print_replayed(replayed: int, not_failed: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"replayed": replayed, "not_failed": not_failed}))
     else:

@@ -160,8 +160,8 @@ def _line(arrival: Arrival) -> str:
     data = _member(event.get("data"))
     decision = _member(data.get("decision"))
     outcome = decision.get("action") or data.get("error") or data.get("message")
-    told = [event.get("type"), data.get("transaction_id"), outcome, arrival.message_id]
-    shown = "  ".join(_printable(each) if isinstance(each, str) and each else "-" for each in told)
+    texts = [event.get("type"), data.get("transaction_id"), outcome, arrival.message_id]
+    shown = "  ".join(_printable(each) if isinstance(each, str) and each else "-" for each in texts)
     return f"{arrival.at:%Y-%m-%dT%H:%M:%SZ}  {shown}  {verdict}  answered {arrival.status}"
 
 

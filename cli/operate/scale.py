@@ -31,7 +31,7 @@ LEAST = "The least workers to propose (RISKLINE_SCALE_MIN, default 1)."
 MOST = "The most workers to propose (RISKLINE_SCALE_MAX, default 100)."
 
 
-class Sight(NamedTuple):
+class QueueSample(NamedTuple):
     """The state of the queue at one moment."""
 
     at: float
@@ -54,9 +54,9 @@ def scale(
     given = {"scale_utilisation": utilisation, "scale_drain": drain, "scale_min": least, "scale_max": most}
     target = installation_settings(data=data, **given).scale_target
     with installation_store(data=data) as store:
-        before = _look(store.shards)
+        before = _queue_state(store.shards)
         time.sleep(measure)
-        after = _look(store.shards)
+        after = _queue_state(store.shards)
         timed = Paces(store.first).read().timed
     counts = after.counts
     if counts.arrived < before.counts.arrived:
@@ -68,18 +68,18 @@ def scale(
     if as_json:
         typer.echo(json.dumps(_figures(load, target, oldest_seconds=oldest_seconds, redis_share=share)))
     else:
-        _tell(load, target, measured_seconds=seconds, oldest_seconds=oldest_seconds, redis_share=share)
+        _print_need(load, target, measured_seconds=seconds, oldest_seconds=oldest_seconds, redis_share=share)
 
 
-def _look(shards: Sequence[Redis]) -> Sight:
+def _queue_state(shards: Sequence[Redis]) -> QueueSample:
     counts = together(AllAudits(shards).counts())
     at = time.monotonic()
     with redis_faults_named():
         try:
-            return Sight(at, counts, [_seconds(redis.info("cpu")) for redis in shards])
+            return QueueSample(at, counts, [_seconds(redis.info("cpu")) for redis in shards])
         except ResponseError:
             # where INFO is not allowed
-            return Sight(at, counts, None)
+            return QueueSample(at, counts, None)
 
 
 def _seconds(used: dict[str, Any]) -> float:
@@ -88,7 +88,7 @@ def _seconds(used: dict[str, Any]) -> float:
     return float(used[f"used_cpu_sys{kind}"]) + float(used[f"used_cpu_user{kind}"])
 
 
-def _share(before: Sight, after: Sight) -> float | None:
+def _share(before: QueueSample, after: QueueSample) -> float | None:
     if before.redis_seconds is None or after.redis_seconds is None:
         return None
     # of several servers the busiest: it is where more workers end to help
@@ -112,7 +112,7 @@ def _figures(load: Load, target: Target, *, oldest_seconds: float, redis_share: 
     }
 
 
-def _tell(
+def _print_need(
     load: Load, target: Target, *, measured_seconds: float, oldest_seconds: float, redis_share: float | None
 ) -> None:
     unbounded = target._replace(most=UNBOUNDED)

@@ -34,7 +34,7 @@ def verify(
         message_id = {name.lower(): value for name, value in headers.items()}.get(ID)
         typer.echo(json.dumps({"webhook_id": message_id, **checked._asdict(), "refusal": checked.refusal}))
     else:
-        typer.echo(_told(checked, len(secrets)))
+        typer.echo(_verdict_line(checked, len(secrets)))
     if checked.secret is None:
         raise typer.Exit(1)
 
@@ -55,7 +55,7 @@ def _explained(secrets: tuple[str, ...], headers: dict[str, str], body: bytes, *
     return checked
 
 
-def _told(checked: SignatureCheck, count: int) -> str:
+def _verdict_line(checked: SignatureCheck, count: int) -> str:
     if checked.secret is None or checked.age_seconds is None:
         return f"NOT VERIFIED: {checked.problem}"
     signed = f"signed by secret {checked.secret} of {count}, {age_text(checked.age_seconds)}"

@@ -79,27 +79,27 @@ class ReadinessPoll:
         try:
             connection.request("GET", "/health/ready")
             response = connection.getresponse()
-            told = json.loads(response.read(MOST_BYTES))
+            document = json.loads(response.read(MOST_BYTES))
         except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
             connection.close()
-        if not isinstance(told, dict) or "missing" not in told:
+        if not isinstance(document, dict) or "missing" not in document:
             return None
-        return Answered(response.status == http.client.OK, told)
+        return Answered(response.status == http.client.OK, document)
 
 
 class Answered(NamedTuple):
     """The answer of /health/ready."""
 
     is_ready: bool
-    told: Mapping[str, Any]
+    document: Mapping[str, Any]
 
     @property
     def sentence(self) -> str:
         """The readiness in words, with the checks that fail."""
-        checks = self.told.get("checks", {})
-        names = self.told["missing"] if not self.is_ready else self.told.get("degraded", [])
+        checks = self.document.get("checks", {})
+        names = self.document["missing"] if not self.is_ready else self.document.get("degraded", [])
         reasons = "; ".join(f"{name} ({checks.get(name, 'no reason is given')})" for name in names)
         if self.is_ready:
             return "is ready" + (f", but degraded: {reasons}" if reasons else "")

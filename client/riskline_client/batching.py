@@ -13,7 +13,7 @@ from riskline_client.retrying import LEAST_ATTEMPT_SECONDS, PASSING, Deadline
 from riskline_client.waiting import Pause, Steps
 
 MOST_BYTES = 8_000_000
-"""Of a batch, which is held until it is answered, so that it can be sent again."""
+"""The size of a batch, which is held until its answer so that it can be sent again."""
 
 NO_JSON = ("urn:riskline:problem:invalid-transaction", "The transaction is not valid", 422)
 """The answer that the service would give to a row that cannot be sent."""

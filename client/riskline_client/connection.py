@@ -29,7 +29,7 @@ BATCH_ROWS = 1000
 """Reaches the rate of larger batches, and a service that takes fewer than this in one is unusual."""
 
 MOST_BYTES = 16_000_000
-"""Of an answer: a page of 1,000 decisions with their reasons has one or two million."""
+"""The longest answer: a page of 1,000 decisions with their reasons has one or two million."""
 
 PROXIES = "the proxy of the environment (ALL_PROXY, HTTPS_PROXY or HTTP_PROXY)"
 

@@ -72,7 +72,7 @@ class ProblemError(RisklineError):
     """The service answered with a problem; its members are attributes of the error, too."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(_told(problem))
+        super().__init__(_error_text(problem))
         self.problem = problem
 
     @property
@@ -180,6 +180,6 @@ def error_of(problem: Problem) -> ProblemError:
     return BY_TYPE.get(problem.type, BY_STATUS.get(problem.status, ProblemError))(problem)
 
 
-def _told(problem: Problem) -> str:
-    told = "; ".join(map(str, problem.errors)) or problem.detail
-    return f"{problem.status} {problem.title}: {told}" if told else f"{problem.status} {problem.title}"
+def _error_text(problem: Problem) -> str:
+    reasons = "; ".join(map(str, problem.errors)) or problem.detail
+    return f"{problem.status} {problem.title}: {reasons}" if reasons else f"{problem.status} {problem.title}"

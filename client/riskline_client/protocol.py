@@ -21,7 +21,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 LONGEST_WAIT_SECONDS = 30.0
-"""That the service lets a client wait."""
+"""The longest wait that the service allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +148,12 @@ def erase(transaction_id: str, *, timeout: float, request_id: str | None) -> Cal
 
 def health(*, timeout: float) -> Call[Health]:
     """The health: can transactions be scored?"""
-    return Call(method="GET", path="/health", parse=_told(Health.from_json), timeout=timeout)
+    return Call(method="GET", path="/health", parse=_health_parser(Health.from_json), timeout=timeout)
 
 
 def ready(*, timeout: float) -> Call[Readiness]:
     """The readiness: can transactions be scored and queued?"""
-    return Call(method="GET", path="/health/ready", parse=_told(Readiness.from_json), timeout=timeout)
+    return Call(method="GET", path="/health/ready", parse=_health_parser(Readiness.from_json), timeout=timeout)
 
 
 def _path(transaction_id: str) -> str:
@@ -174,8 +174,8 @@ def _parsed(from_json: Callable[[Mapping[str, Any]], T]) -> Callable[[Answer], T
     return parse
 
 
-def _told(from_json: Callable[[Mapping[str, Any]], T]) -> Callable[[Answer], T]:
-    """Of an answer whose 503 has the same members as its 200, and is no problem."""
+def _health_parser(from_json: Callable[[Mapping[str, Any]], T]) -> Callable[[Answer], T]:
+    """Parses an answer whose 503 has the same members as its 200, and is no problem."""
 
     def parse(answer: Answer) -> T:
         document = document_of(answer)

@@ -14,7 +14,7 @@ LATEST = "latest"
 """The cursor after which comes what is decided from now on."""
 
 MOST_DECISIONS = 1000
-"""Of a page, by the service's own limit."""
+"""The most decisions of a page, by the service's own limit."""
 
 
 class Reader:

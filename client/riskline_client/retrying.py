@@ -69,7 +69,7 @@ def policy(retries: Retries, deadline: Deadline, *, persistent: bool) -> Policy:
         last = deadline.left - LEAST_ATTEMPT_SECONDS
         return last if persistent and asked >= last > 0 else asked + backoff(state)
 
-    def tell(state: RetryCallState) -> None:
+    def call_on_retry(state: RetryCallState) -> None:
         error = _error(state)
         if retries.on_retry is not None and isinstance(error, RisklineError):
             retries.on_retry(error, state.upcoming_sleep)
@@ -78,7 +78,7 @@ def policy(retries: Retries, deadline: Deadline, *, persistent: bool) -> Policy:
         retry=retry_if_exception(_may_pass),
         wait=wait,
         stop=lambda state: enough(state) or state.upcoming_sleep >= deadline.left,
-        before_sleep=tell,
+        before_sleep=call_on_retry,
         reraise=True,
     )
 
@@ -95,7 +95,7 @@ class Left(float):
     deadline: Deadline
 
     def __new__(cls, deadline: Deadline) -> Self:
-        """Of now."""
+        """The seconds that are left now."""
         # 0 would be a socket that does not wait at all, and fails otherwise than by a time-out
         seconds = super().__new__(cls, max(deadline.left, 0.001))
         seconds.deadline = deadline

@@ -73,7 +73,7 @@ def test_what_running_needs_is_locked_as_for_the_tests_with_a_redis_training_fil
 def test_progress_is_told_from_the_first_package_to_the_last(tmp_path: Path) -> None:
     (tmp_path / "pip-24.0.dist-info").mkdir()
     progress = Progress(tmp_path)
-    assert progress.told() == "asking the package index"
+    assert progress.text() == "asking the package index"
 
     for line in (
         "Collecting orjson==3.13.0 (from -r lock (line 1))",
@@ -81,12 +81,12 @@ def test_progress_is_told_from_the_first_package_to_the_last(tmp_path: Path) -> 
         "Collecting rq",
     ):
         progress.read(line)
-    assert progress.told() == "2 packages fetched"
+    assert progress.text() == "2 packages fetched"
 
     progress.read("Installing collected packages: orjson, redis, rq")
-    assert progress.told() == "0 of 3 packages installed"
+    assert progress.text() == "0 of 3 packages installed"
     (tmp_path / "orjson-3.13.0.dist-info").mkdir()
-    assert progress.told() == "1 of 3 packages installed"
+    assert progress.text() == "1 of 3 packages installed"
 
 
 def test_what_cannot_be_installed_ends_with_the_words_of_pip(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from riskline.cli.doctor.finding import Verdict
 from riskline.cli.doctor.models import versions_served
-from riskline.cli.models.serving import Look, cell, follow, pinned_note, remarks, with_processes
+from riskline.cli.models.serving import ReadStates, cell, follow, pinned_note, remarks, with_processes
 from riskline.shared.errors import InstallationError
 from riskline.shared.settings import load_settings
 from riskline.shared.store.status.processes import ProcessState
@@ -16,7 +16,7 @@ from tests.unit.store.test_processes import state
 BAD = "model bundle v2: trees.npz was altered"
 
 
-def looks(*rounds: list[ProcessState]) -> Look:
+def looks(*rounds: list[ProcessState]) -> ReadStates:
     """What is seen one look after the other; the last one lasts."""
     coming: Iterator[list[ProcessState]] = iter(rounds)
     seen: list[list[ProcessState]] = []
