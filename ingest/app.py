@@ -85,7 +85,9 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/metrics", MetricsResource(ExportedMetrics(services.backlog, services.fleet, services.scaling)))
+    app.add_route(
+        "/metrics", MetricsResource(ExportedMetrics(services.backlog, services.processes, services.worker_need))
+    )
     add_docs_routes(app, build_openapi(services.transaction_class, version=version("riskline")))
     add_problem_handlers(app)
     add_console(app, services, settings, errors=serialize)
@@ -123,7 +125,7 @@ def _middleware(services: Services, settings: Settings, hosts: AllowedHosts) -> 
     """The middleware that each request passes, in this order."""
     return [
         RequestIdMiddleware(),
-        services.departure,
+        services.graceful_shutdown,
         *([] if services.tracing is None else [TracingMiddleware(services.tracing)]),
         MetricsMiddleware(),
         *cors(settings.cors),

@@ -44,13 +44,13 @@ class Lifespan:
         """Finishes commits and recordings, then closes the connections to Redis."""
         await end(self._tasks)
         services = self._services
-        finishing = [services.submitter.close(), services.recorder.flush(), services.history.tell()]
+        finishing = [services.submitter.close(), services.recorder.flush(), services.recent_counts.add_own_counts()]
         finishing += [services.strict.close()] if services.strict else []
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 # all at once: a shard that hangs must not take the others' time
                 await _all(finishing)
-                await services.fleet.leave()
+                await services.processes.leave()
         except (StoreUnavailableError, TimeoutError) as error:
             self._tell_of_losses(error)
         await services.close()

@@ -51,13 +51,13 @@ class Services:
     waiting: DecisionWaiters
     feed: FeedReader
     backlog: Backlog
-    fleet: ProcessStatus
-    scaling: WorkerNeed
-    history: RecentCounts
+    processes: ProcessStatus
+    worker_need: WorkerNeed
+    recent_counts: RecentCounts
     store_watch: StoreWatch
     sessions: Sessions
     renderer: Renderer
-    departure: GracefulShutdown
+    graceful_shutdown: GracefulShutdown
     tracing: Tracing | None
     """None where no traces are wanted."""
 
@@ -76,8 +76,8 @@ class Services:
         backlog = Backlog(store.intake, queue_limit=settings.queue_limit)
         tallies = AsyncTallies(store.first)
         presence = Presence(serving=serving, process=process_name(), kind="api")
-        fleet = ProcessStatus(presence, AsyncProcesses(store.first), tallies)
-        history = RecentCounts(backlog, fleet, sums=tallies, kept=RedisHistory(store.first))
+        processes = ProcessStatus(presence, AsyncProcesses(store.first), tallies)
+        recent_counts = RecentCounts(backlog, processes, sums=tallies, kept=RedisHistory(store.first))
         places = WaitSlots(settings.max_waits)
         return cls(
             transaction_class=transaction_class,
@@ -85,20 +85,22 @@ class Services:
             serving=serving,
             registry=Registry(settings.models_dir),
             gate=gate,
-            limiter=RateLimiter(settings.rate, accounts=RedisRates(store.first), sharers=lambda: fleet.api_processes),
+            limiter=RateLimiter(
+                settings.rate, accounts=RedisRates(store.first), sharers=lambda: processes.api_processes
+            ),
             submitter=Submitter(store.intake, ensure_ticket=store.ensure_ticket, queue_full=backlog.queue_full),
             recorder=recorder_of(store.intake, capacity=settings.record_buffer),
             strict=StrictRecorder(store.intake) if settings.record == "strict" else None,
             waiting=DecisionWaiters(store.intake, places),
             feed=FeedReader(store.decisions, places, parse=store.parse_cursor),
             backlog=backlog,
-            fleet=fleet,
-            scaling=WorkerNeed(backlog, AsyncPaces(store.first), settings.scale_target),
-            history=history,
+            processes=processes,
+            worker_need=WorkerNeed(backlog, AsyncPaces(store.first), settings.scale_target),
+            recent_counts=recent_counts,
             store_watch=StoreWatch(store.watched, memory=store.memory),
             sessions=Sessions(gate, store.console),
-            renderer=Renderer(badges=lambda: badges_of(history.counts)),
-            departure=GracefulShutdown(seconds=settings.stop_delay),
+            renderer=Renderer(badges=lambda: badges_of(recent_counts.counts)),
+            graceful_shutdown=GracefulShutdown(seconds=settings.stop_delay),
             tracing=tracing,
         )
 

@@ -23,7 +23,7 @@ from riskline.shared.telemetry.metrics import RATE_LIMITED
 
 log = get_logger(__name__)
 
-TELL_SECONDS = 0.1
+EXCHANGE_SECONDS = 0.1
 """The interval between exchanges with Redis. A key can exceed its rate within it, and then owes the excess."""
 
 FRESH_SECONDS = 0.3
@@ -53,12 +53,12 @@ class RateAccount:
 
     __slots__ = (
         *("_at", "_freed_per_second", "_is_alone", "_level", "_share", "_told_at", "_unheard"),
-        *("name", "policy", "rate", "untold"),
+        *("name", "policy", "rate", "unreported"),
     )
 
     def __init__(self, name: str, rate: Rate, *, now: float, sharers: int) -> None:
         self.name = name
-        self.untold = 0.0
+        self.unreported = 0.0
         self._is_alone = False
         self._level, self._at = 0.0, now
         self._told_at = now - 2 * FRESH_SECONDS
@@ -93,32 +93,32 @@ class RateAccount:
         if level > self.allowed(now):
             return False
         self._level, self._at = level, now
-        self.untold += 1.0
+        self.unreported += 1.0
         return True
 
     def charge(self, units: int, now: float) -> None:
         """Spends units, even beyond the quota: a batch is counted once its rows are read; -1 gives one back."""
         self._level, self._at = max(0.0, self.level(now) + units), now
-        self.untold += units
+        self.unreported += units
 
     def owes(self, now: float) -> float:
         """The units spent beyond the quota."""
         return max(0.0, self.level(now) - self.rate.quota)
 
-    def tell(self) -> RateUse:
+    def take_unreported(self) -> RateUse:
         """Takes the units that Redis has not counted yet."""
-        spent, self.untold = self.untold, 0.0
+        spent, self.unreported = self.unreported, 0.0
         return RateUse(self.name, spent, self.rate.per_second)
 
-    def told(self, level: float, now: float) -> None:
+    def set_level(self, level: float, now: float) -> None:
         """Takes the level of all processes; adds the units spent since it was asked for."""
-        self._level, self._at, self._told_at = level + self.untold, now, now
+        self._level, self._at, self._told_at = level + self.unreported, now, now
         self._freed_per_second, self._is_alone = self.rate.per_second, False
 
-    def alone(self, spent: float, sharers: int, now: float) -> None:
+    def keep_to_share(self, spent: float, sharers: int, now: float) -> None:
         """Keeps to a share while Redis is away, and drops uncounted units that are free again by now."""
         level = self.level(now)
-        self.untold = min(self.untold + spent, level)
+        self.unreported = min(self.unreported + spent, level)
         self.change(self.rate, sharers)
         self._is_alone = True
         if not self.is_fresh(now):
@@ -191,7 +191,7 @@ class RateLimiter:
         with suppress(TimeoutError):
             async with asyncio.timeout(ASK_SECONDS), self._exchange:
                 if not account.is_fresh(self.clock()):
-                    await self._tell([account])
+                    await self._exchange_units([account])
 
     def spend(self, account: RateAccount | None, units: int) -> None:
         """Charges the further units of a request, even beyond the quota."""
@@ -210,22 +210,22 @@ class RateLimiter:
 
     async def run(self) -> None:
         """Exchanges units with Redis until cancelled."""
-        await every(TELL_SECONDS, self.tell, log=log, failed="telling what keys have spent failed")
+        await every(EXCHANGE_SECONDS, self.exchange, log=log, failed="telling what keys have spent failed")
 
-    async def tell(self) -> None:
+    async def exchange(self) -> None:
         """One exchange with Redis; where it fails, this process keeps to its share before long."""
         now = self.clock()
-        active = [each for each in self._known.values() if each.untold or each.level(now)]
+        active = [each for each in self._known.values() if each.unreported or each.level(now)]
         if active:
             async with self._exchange:
-                await self._tell(active)
+                await self._exchange_units(active)
 
-    async def _tell(self, active: Sequence[RateAccount]) -> None:
+    async def _exchange_units(self, active: Sequence[RateAccount]) -> None:
         if self._accounts is None:
             for account in active:
-                account.told(account.level(self.clock()) - account.untold, self.clock())
+                account.set_level(account.level(self.clock()) - account.unreported, self.clock())
             return
-        spent = [account.tell() for account in active]
+        spent = [account.take_unreported() for account in active]
         try:
             levels = await self._accounts.spend(spent)
         except StoreUnavailableError:
@@ -233,13 +233,13 @@ class RateLimiter:
         except asyncio.CancelledError:
             # whether Redis has heard it is not known
             for account, each in zip(active, spent, strict=True):
-                account.untold += each.units
+                account.unreported += each.units
             raise
         self._is_away = levels is None
         now = self.clock()
         if levels is None:
             for account, each in zip(active, spent, strict=True):
-                account.alone(each.units, self._sharers(), now)
+                account.keep_to_share(each.units, self._sharers(), now)
             return
         for account, level in zip(active, levels, strict=True):
-            account.told(level, now)
+            account.set_level(level, now)

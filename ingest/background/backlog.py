@@ -74,13 +74,13 @@ class Backlog:
 
     async def run(self) -> None:
         """Reads until cancelled."""
-        await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at the queue failed", outage=self._missed)
+        await every(INTERVAL_SECONDS, self.update, log=log, failed="looking at the queue failed", outage=self._missed)
 
     def _missed(self, error: StoreUnavailableError) -> None:
         self._last = None
         self._outage.failed(error)
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Reads once.
 
         Raises:

@@ -58,12 +58,12 @@ class ProcessStatus:
     async def run(self) -> None:
         """Announces and reads until cancelled."""
         failed = "looking at the processes failed"
-        await every(INTERVAL_SECONDS, self.look, log=log, failed=failed, outage=self._missed)
+        await every(INTERVAL_SECONDS, self.update, log=log, failed=failed, outage=self._missed)
 
     def _missed(self, _error: StoreUnavailableError) -> None:
         self.states = self.decided = self.measured = None
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Announces this process's state where it has changed, and reads all once.
 
         Raises:

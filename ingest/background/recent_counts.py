@@ -56,14 +56,14 @@ class RecentCounts:
     def __init__(
         self,
         backlog: Backlog,
-        fleet: ProcessStatus,
+        processes: ProcessStatus,
         *,
         sums: MeasuredSums,
         kept: MinuteSnapshots,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backlog = backlog
-        self._fleet = fleet
+        self._processes = processes
         self._sums = sums
         self._kept = kept
         self._clock = clock
@@ -80,15 +80,15 @@ class RecentCounts:
 
     async def run(self) -> None:
         """Reads until cancelled."""
-        await every(INTERVAL_SECONDS, self.look, log=log, failed="keeping the history failed", outage=_missed)
+        await every(INTERVAL_SECONDS, self.update, log=log, failed="keeping the history failed", outage=_missed)
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Adds this process's counts to Redis, and keeps the sums of all processes.
 
         Raises:
             StoreUnavailableError: Redis failed.
         """
-        await self.tell()
+        await self.add_own_counts()
         now = self._clock()
         numbers = self._numbers()
         if numbers is None:
@@ -97,7 +97,7 @@ class RecentCounts:
         self.looks.append(Snapshot(now, numbers))
         await self._keep_minute(self.looks[-1])
 
-    async def tell(self) -> None:
+    async def add_own_counts(self) -> None:
         """Adds to Redis the answers of this process since the last time.
 
         Raises:
@@ -119,7 +119,7 @@ class RecentCounts:
         self._written_minute = minute
 
     def _numbers(self) -> dict[str, float] | None:
-        counts, decided, measured = self._backlog.counts, self._fleet.decided, self._fleet.measured
+        counts, decided, measured = self._backlog.counts, self._processes.decided, self._processes.measured
         if counts is None or decided is None or measured is None:
             return None
         numbers: Counter[str] = Counter({name: getattr(counts, name) for name in TOTALS})

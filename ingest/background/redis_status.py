@@ -40,9 +40,9 @@ class RedisWatch:
 
     async def run(self) -> None:
         """Reads until cancelled."""
-        await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at Redis failed")
+        await every(INTERVAL_SECONDS, self.update, log=log, failed="looking at Redis failed")
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Reads once."""
         infos = []
         try:

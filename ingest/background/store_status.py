@@ -58,7 +58,7 @@ class ShardWatch:
         self._ours_at_zero: float | None = None
         """Our steady clock when Redis's said 0, as of the last look."""
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Checks once, and notes a loss.
 
         Raises:
@@ -124,7 +124,7 @@ class StoreWatch:
     async def run(self) -> None:
         """Checks until cancelled."""
         self.recall()
-        await every(INTERVAL_SECONDS, self.look, log=log, failed="looking at the store failed")
+        await every(INTERVAL_SECONDS, self.update, log=log, failed="looking at the store failed")
 
     def recall(self) -> None:
         """Reads the state that processes before this one remembered."""
@@ -132,9 +132,9 @@ class StoreWatch:
         for shard in self.shards:
             shard.known = kept.get(shard.identity.shard)
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Checks all shards at the same time: none waits for one that hangs."""
-        answers = await asyncio.gather(*(each.look() for each in self.shards), return_exceptions=True)
+        answers = await asyncio.gather(*(each.update() for each in self.shards), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, StoreUnavailableError):
                 raise answer

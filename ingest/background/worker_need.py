@@ -47,14 +47,14 @@ class WorkerNeed:
     async def run(self) -> None:
         """Computes until cancelled."""
         failed = "reckoning the workers needed failed"
-        await every(INTERVAL_SECONDS, self.look, log=log, failed=failed, outage=self._missed)
+        await every(INTERVAL_SECONDS, self.update, log=log, failed=failed, outage=self._missed)
 
     def _missed(self, error: StoreUnavailableError) -> None:
         self.busy_seconds = None
         # the queue's look tells of it
         log.debug("Redis was not asked how fast the workers are", problem=str(error))
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Computes once. The metric stays unset until two reads of the queue give the rate of arrivals.
 
         Raises:

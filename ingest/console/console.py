@@ -77,7 +77,7 @@ def _add_failed(app: Any, services: Services, changes: ChangeLog) -> None:
 
 def _add_models(app: Any, services: Services, settings: Settings, changes: ChangeLog) -> None:
     renderer, registry, features = services.renderer, services.registry, services.transaction_class.feature_names()
-    models = ModelsPage(renderer, registry, services.fleet, changes, pinned_version=settings.model_version)
+    models = ModelsPage(renderer, registry, services.processes, changes, pinned_version=settings.model_version)
     app.add_route("/console/models", models)
     app.add_route("/console/models/{version}/report", ReportPage(renderer, registry))
     app.add_route("/console/models/switch", SwitchPage(models, registry, changes, feature_names=features))

@@ -33,7 +33,7 @@ class ModelsPage(ConsolePage):
         self,
         renderer: Renderer,
         registry: Registry,
-        fleet: ProcessStatus,
+        processes: ProcessStatus,
         changes: ChangeLog,
         *,
         pinned_version: str | None,
@@ -41,7 +41,7 @@ class ModelsPage(ConsolePage):
         self._renderer = renderer
         self._changes = changes
         self._registry = registry
-        self._fleet = fleet
+        self._processes = processes
         self._pinned_version = pinned_version
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -50,7 +50,7 @@ class ModelsPage(ConsolePage):
 
     async def show(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *, refused: str = "") -> None:
         """The versions, and why another one was not made to serve."""
-        states = self._fleet.states
+        states = self._processes.states
         known = await asyncio.to_thread(self._known, states)
         active = known["active"]
         self._renderer.page(

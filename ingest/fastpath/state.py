@@ -85,7 +85,7 @@ class FastPath:
         self.heads: dict[bytes, FastRequest] = {}
         # a head that is known was admitted: with other keys each has to be admitted anew
         services.gate.on_change(self.heads.clear)
-        services.departure.on_begin(self.close_doors)
+        services.graceful_shutdown.on_begin(self.close_doors)
         self._defaults: list[tuple[bytes, bytes]] = []
         self._first_lines: dict[bytes, bytes] = {}
 

@@ -1,4 +1,4 @@
-"""The subscription by which a process hears of the decisions that its clients wait for."""
+"""The subscription by which a process learns of the decisions that its clients wait for."""
 
 import asyncio
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ class Subscription:
     async def run(self) -> None:
         """Listens until cancelled; an outage of Redis is waited out."""
 
-        async def hear() -> None:
+        async def listen() -> None:
             with redis_faults_named():
-                await self._hear()
+                await self._listen()
 
-        await every(RECHECK_SECONDS, hear, log=log, failed="subscription failed", outage=self._outage.failed)
+        await every(RECHECK_SECONDS, listen, log=log, failed="subscription failed", outage=self._outage.failed)
 
-    async def _hear(self) -> None:
+    async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*self._channels)
             await self._waiting.recheck()
@@ -53,7 +53,7 @@ class Subscription:
                 if message is not None:
                     heard_at = time()
                     if self._waiting.has_waiters and message["type"] == "message":
-                        await self._waiting.heard(orjson.loads(message["data"]))
+                        await self._waiting.receive(orjson.loads(message["data"]))
                 if time() >= next_recheck:
                     await self._waiting.recheck()
                     if len(self._channels) > 1:

@@ -124,9 +124,9 @@ class DecisionWaiters:
 
     async def _wake(self, shard: int, transaction_ids: Sequence[str]) -> None:
         for ids in in_batches(transaction_ids):
-            self.tell(dict(zip(ids, await self._reads[shard].intake.get(ids), strict=True)))
+            self.deliver(dict(zip(ids, await self._reads[shard].intake.get(ids), strict=True)))
 
-    def tell(self, records: Mapping[str, Record | None]) -> None:
+    def deliver(self, records: Mapping[str, Record | None]) -> None:
         """Gives those who wait for any of these their records, where they are decided.
 
         A missing record is no reason to stop: a client that submits waits from before the commit on.
@@ -137,10 +137,10 @@ class DecisionWaiters:
                     if not decided.done():
                         decided.set_result(record)
 
-    async def heard(self, decided: dict[str, Record] | list[str]) -> None:
+    async def receive(self, decided: dict[str, Record] | list[str]) -> None:
         """Takes the records that came with the message, or reads them where the message has ids alone."""
         if isinstance(decided, dict):
-            self.tell(decided)
+            self.deliver(decided)
         elif len(self._reads) == 1:
             await self.wake(decided)
         else:

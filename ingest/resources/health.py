@@ -73,7 +73,7 @@ class HealthResource:
         problems = await asyncio.gather(*(_problem_of(redis) for redis in self._services.store.clients))
         redis_problem = None if None in problems else problems[0]
         model = self._services.serving.model
-        stopping = self._services.departure.has_begun
+        stopping = self._services.graceful_shutdown.has_begun
         gone = {"model": model is None, "redis": redis_problem is not None, "process": stopping}
         missing = [name for name, is_gone in gone.items() if is_gone]
         if missing:
@@ -122,7 +122,7 @@ class HealthResource:
         return {**found, **self._services.store_watch.problems()}
 
     def _processes(self) -> dict[str, Any] | None:
-        states = self._services.fleet.states
+        states = self._services.processes.states
         if states is None:
             return None
         return {

@@ -166,7 +166,7 @@ def _count(text: str) -> int | None:
 
 
 def _done_by(kind: FailureKind, does: FailureAction) -> Callable[[Sequence[str]], int]:
-    return kind.discard if does == DISCARD else kind.again
+    return kind.discard if does == DISCARD else kind.retry
 
 
 def _section(kind: FailureKind, view: FailedView, *, asked: bool, does: FailureAction) -> dict[str, Any]:

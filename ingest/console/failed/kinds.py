@@ -58,7 +58,7 @@ class FailureKind(ABC):
         """True where this one is of the kind."""
 
     @abstractmethod
-    def again(self, transaction_ids: Sequence[str]) -> int:
+    def retry(self, transaction_ids: Sequence[str]) -> int:
         """Retries them; returns how many were."""
 
     @property
@@ -89,7 +89,7 @@ class FailedTransactions(FailureKind):
         """See FailureKind."""
         return self._failures.read([Entry(0, transaction_id)]) != [None]
 
-    def again(self, transaction_ids: Sequence[str]) -> int:
+    def retry(self, transaction_ids: Sequence[str]) -> int:
         """Makes them wait for a worker again."""
         return len(self._failures.replay(transaction_ids).replayed)
 
@@ -108,7 +108,7 @@ class _Callbacks(FailureKind):
         """See FailureKind: one that was delivered meanwhile is not sent a second time."""
         return any(status_of(kept) == self.status for _, kept in self._records.read([transaction_id]))
 
-    def again(self, transaction_ids: Sequence[str]) -> int:
+    def retry(self, transaction_ids: Sequence[str]) -> int:
         """Makes them due at once."""
         return len(self._records.resend(transaction_ids))
 

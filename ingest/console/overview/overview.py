@@ -51,7 +51,7 @@ class Overview:
 
     def __init__(self, services: Services, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
-        self._periods = Periods(services.history, RedisHistory(services.store.first))
+        self._periods = Periods(services.recent_counts, RedisHistory(services.store.first))
         self._clock = clock
         self._facts: ServerFacts | None = None
         self._facts_at = -FACTS_SECONDS
@@ -60,14 +60,14 @@ class Overview:
         """The present state, and the pictures of a period."""
         counts = await self._counted()
         findings = await self._findings(counts)
-        looks = list(self._services.history.looks)
+        looks = list(self._services.recent_counts.looks)
         now, recent = last(looks, NOW_SECONDS), last(looks, RECENT_SECONDS)
         redis = await self._redis_memory()
         return {
             "counts": counts,
             "now": now,
             "doors": _doors(now, recent),
-            "states": self._services.fleet.states,
+            "states": self._services.processes.states,
             "redis": redis,
             "persistence": _persistence(self._facts if redis is not None else None),
             "findings": findings,
@@ -115,7 +115,7 @@ class Overview:
             found.append(Alert(f"No model serves in this process: {serving.problem}", "/models", "Models"))
         found += [
             Alert(f"{each.kind} {each.host}: {each.problem}", "/models", "Models")
-            for each in refusing(self._services.fleet.states or [])
+            for each in refusing(self._services.processes.states or [])
         ]
         if counts is None:
             return found

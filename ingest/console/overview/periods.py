@@ -88,8 +88,10 @@ class TimeSpans:
 class Periods:
     """The spans of each period, from what this process knows of the last hour and Redis of the week."""
 
-    def __init__(self, history: RecentCounts, kept: WeekSnapshots, *, clock: Callable[[], float] = time.time) -> None:
-        self._history = history
+    def __init__(
+        self, recent_counts: RecentCounts, kept: WeekSnapshots, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._recent_counts = recent_counts
         self._kept = kept
         self._clock = clock
         self._older: dict[str, tuple[float, list[Snapshot]]] = {}
@@ -98,7 +100,7 @@ class Periods:
     async def spans(self, period: Period) -> TimeSpans | None:
         """The spans of a period; None before there are two snapshots. While Redis is away, the last ones known."""
         now = self._clock()
-        recent = [*self._history.minutes, *list(self._history.looks)[-1:]]
+        recent = [*self._recent_counts.minutes, *list(self._recent_counts.looks)[-1:]]
         if period.seconds > PERIODS[0].seconds:
             older = await self._older_of(period, now)
             recent = [*older, *(each for each in recent if not older or each.at > older[-1].at)]

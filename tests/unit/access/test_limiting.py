@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Authenticator
-from riskline.ingest.auth.rate_limits import FRESH_SECONDS, TELL_SECONDS, RateAccount, RateLimiter
+from riskline.ingest.auth.rate_limits import EXCHANGE_SECONDS, FRESH_SECONDS, RateAccount, RateLimiter
 from riskline.ingest.problems.problem import HttpProblem
 from riskline.shared.access.api_keys import ApiKey, Scope
 from riskline.shared.access.rate import UNLIMITED, Rate, parse_rate
@@ -117,13 +117,13 @@ async def test_processes_together_let_through_what_a_key_may_send(
     through = 0
     seconds = 20
 
-    for _ in range(int(seconds / TELL_SECONDS)):
+    for _ in range(int(seconds / EXCHANGE_SECONDS)):
         # each process is asked for more than the whole rate
         through += taken(one.account, clock, 15) + taken(two.account, clock, 15)
-        clock.now += TELL_SECONDS
+        clock.now += EXCHANGE_SECONDS
         with at_redis_time(monkeypatch, clock):
-            await one.limiter.tell()
-            await two.limiter.tell()
+            await one.limiter.exchange()
+            await two.limiter.exchange()
 
     assert 100 * seconds <= through <= 100 * (seconds + 1) + 30
 
@@ -136,7 +136,7 @@ async def test_a_process_that_was_idle_knows_what_another_let_through(
 
     with at_redis_time(monkeypatch, clock):
         assert await admitted(one.limiter, one.account, 20) == 10
-        await one.limiter.tell()
+        await one.limiter.exchange()
 
         assert await admitted(two.limiter, two.account, 20) <= 1
 
@@ -153,10 +153,10 @@ async def test_each_process_keeps_to_its_share_while_redis_is_away(clock: Clock)
 
     for _ in range(10):
         through.append(0)
-        for _ in range(int(1 / TELL_SECONDS)):
+        for _ in range(int(1 / EXCHANGE_SECONDS)):
             through[-1] += taken(process.account, clock, 50)
-            clock.now += TELL_SECONDS
-            await process.limiter.tell()
+            clock.now += EXCHANGE_SECONDS
+            await process.limiter.exchange()
 
     assert through[0] <= 2 * 25 + 100 * FRESH_SECONDS
     assert all(24 <= each <= 26 for each in through[2:])
@@ -173,7 +173,7 @@ async def test_a_key_that_goes_from_process_to_process_has_its_quota_once(
         for process in processes:
             through += await admitted(process.limiter, process.account, 1200)
             clock.now += 2
-            await process.limiter.tell()
+            await process.limiter.exchange()
 
     assert 1000 <= through <= 1100
 
@@ -230,9 +230,9 @@ async def test_who_is_cut_off_while_redis_is_asked_loses_no_count(clock: Clock) 
     taken(process.account, clock, 5)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.01):
-            await process.limiter.tell()
+            await process.limiter.exchange()
 
-    assert process.account.untold == 5
+    assert process.account.unreported == 5
 
 
 async def test_what_was_sent_while_redis_was_away_is_told_as_far_as_it_is_not_free_again(
@@ -254,12 +254,12 @@ async def test_what_was_sent_while_redis_was_away_is_told_as_far_as_it_is_not_fr
     flaky = process.limiter._accounts = Flaky()
     for _ in range(300):
         taken(process.account, clock, 1)
-        clock.now += TELL_SECONDS
-        await process.limiter.tell()
+        clock.now += EXCHANGE_SECONDS
+        await process.limiter.exchange()
     flaky.away = False
     taken(process.account, clock, 1)
     with at_redis_time(monkeypatch, clock):
-        await process.limiter.tell()
+        await process.limiter.exchange()
 
     assert told[0].units <= 2
     assert taken(process.account, clock, 20) >= 8
@@ -275,16 +275,16 @@ async def test_what_is_taken_while_redis_is_asked_is_not_forgotten(clock: Clock)
 
     process.limiter._accounts = Slow()
     taken(process.account, clock, 2)
-    await process.limiter.tell()
+    await process.limiter.exchange()
 
     assert process.account.level(clock()) == 5
-    assert process.account.untold == 3
+    assert process.account.unreported == 3
 
 
 async def test_nothing_is_told_of_keys_that_send_nothing(clock: Clock) -> None:
     process = Process(None, clock, rate="10/s")
 
-    await process.limiter.tell()  # a Redis that is None would raise
+    await process.limiter.exchange()  # a Redis that is None would raise
 
 
 async def test_an_account_in_redis_ends_when_all_is_free_again() -> None:

@@ -40,7 +40,7 @@ class Watched:
         for _ in range(seconds):
             self.time.now += 1
             self.store.totals["decided"] += decided
-            await self.backlog.look()
+            await self.backlog.update()
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ async def test_the_queue_is_shown_in_readiness_and_metrics_and_unknown_while_red
     api.store.decide("w1", [Outcome("b", b"{}", b"")])
     api.store.sweep("w1", lease_seconds=5, turn_seconds=1)
 
-    await api.backlog.look()
+    await api.backlog.update()
 
     assert REGISTRY.get_sample_value("riskline_transactions_undecided") == 1
     assert REGISTRY.get_sample_value("riskline_transactions_failed") == 1
     assert REGISTRY.get_sample_value("riskline_workers") == 1
     api.store.away = True
     with pytest.raises(StoreUnavailableError):
-        await api.backlog.look()
+        await api.backlog.update()
 
 
 def test_readiness_says_what_the_last_look_found() -> None:
@@ -141,7 +141,7 @@ def test_readiness_says_what_the_last_look_found() -> None:
 
     before = api.client.simulate_get("/health/ready").json["queue"]
     api.client.simulate_post("/transactions", json=transaction_json())
-    asyncio.run(api.backlog.look())
+    asyncio.run(api.backlog.update())
 
     assert before is None
     assert api.client.simulate_get("/health/ready").json["queue"] == {
@@ -170,11 +170,11 @@ async def test_that_no_worker_lives_is_said_once_and_not_at_the_first_look_which
 
 def test_that_no_worker_lives_is_degraded_before_anything_waits_and_leaves_the_process_ready() -> None:
     api = Api()
-    asyncio.run(api.backlog.look())
+    asyncio.run(api.backlog.update())
 
     without = api.client.simulate_get("/health/ready")
     api.store.sweep("w1", lease_seconds=5, turn_seconds=1)
-    asyncio.run(api.backlog.look())
+    asyncio.run(api.backlog.update())
     with_one = api.client.simulate_get("/health/ready")
 
     assert (without.status_code, without.json["status"], without.json["degraded"]) == (200, "ready", ["workers"])

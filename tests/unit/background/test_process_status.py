@@ -74,9 +74,9 @@ async def test_it_says_what_it_serves_once_and_looks_at_the_others() -> None:
     signs = Signs()
     fleet = fleet_of(signs)
 
-    await fleet.look()
+    await fleet.update()
     signs.others = [state("w", kind="worker", version="v2")]
-    await fleet.look()
+    await fleet.update()
 
     assert [each.version for each in signs.announced] == [VERSION]
     assert [each.version for each in fleet.states or ()] == ["v2", VERSION]
@@ -99,7 +99,7 @@ async def test_versions_are_counted_in_the_metrics_and_one_that_nobody_serves_an
     signs = Signs()
     fleet = fleet_of(signs)
     signs.others = [state("w", kind="worker", version="v-old"), state("b", version=None, problem="refused")]
-    await fleet.look()
+    await fleet.update()
 
     def sample(kind: str, version: str) -> float | None:
         return REGISTRY.get_sample_value("riskline_model_processes", {"kind": kind, "version": version})
@@ -107,7 +107,7 @@ async def test_versions_are_counted_in_the_metrics_and_one_that_nobody_serves_an
     assert (sample("worker", "v-old"), sample("api", VERSION)) == (1, 1)
     assert REGISTRY.get_sample_value("riskline_model_refusals") == 1
     signs.others = []
-    await fleet.look()
+    await fleet.update()
     assert (sample("worker", "v-old"), sample("api", VERSION)) == (0, 1)
     assert REGISTRY.get_sample_value("riskline_model_refusals") == 0
 
@@ -126,7 +126,7 @@ async def test_the_client_of_the_event_loop_says_and_reads_the_same_as_the_other
 def test_readiness_tells_who_serves_what_from_the_last_look(looked: bool) -> None:
     api = Api()
     if looked:
-        api.fleet.states = [state("a"), state("w", kind="worker", version="v0", wanted="v1", problem="altered")]
+        api.processes.states = [state("a"), state("w", kind="worker", version="v0", wanted="v1", problem="altered")]
 
     ready = api.client.simulate_get("/health/ready").json
 
@@ -160,6 +160,6 @@ async def test_what_the_workers_decided_is_seen_by_version() -> None:
     presence = Presence(serving=serving_of(AmountModel()), process="me", kind="api")
     fleet = ProcessStatus(presence, Signs(), AsyncTallies(fakeredis.FakeAsyncRedis(server=server)))
 
-    await fleet.look()
+    await fleet.update()
 
     assert fleet.decided == {("tally-1", "DECLINE"): 3, ("tally-1", "APPROVE"): 4}

@@ -100,8 +100,8 @@ def test_what_else_is_among_the_figures_takes_no_page_with_it(console: Open, gar
         )
 
     async def look() -> None:
-        await console.api.fleet.look()
-        await console.api.scaling.look()
+        await console.api.processes.update()
+        await console.api.worker_need.update()
         server = redis.connection_pool.connection_kwargs["server"]
         history = RedisHistory(fakeredis.FakeAsyncRedis(server=server))
         assert await history.since(0) == await history.of_the_week(0, apart_seconds=60) == [Snapshot(1795490107.0, {})]

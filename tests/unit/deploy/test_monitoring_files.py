@@ -39,7 +39,7 @@ def names_of(metric: Metric) -> set[str]:
 def metrics() -> dict[str, Metric]:
     """All of ours by each name that they have in a query."""
     api = Api()
-    kept = ExportedMetrics(api.backlog, api.fleet, api.scaling)
+    kept = ExportedMetrics(api.backlog, api.processes, api.worker_need)
     return {name: each for each in [*REGISTRY.collect(), *kept.describe()] for name in names_of(each)}
 
 

@@ -34,7 +34,7 @@ async def test_each_answer_ends_its_connection_and_an_idle_one_stays_open(fast: 
         before = await used.send(SCORE).answers()
         await idle.send(SCORE).answers()
 
-        api.departure.begin()
+        api.graceful_shutdown.begin()
         assert (used.transport.closed, idle.transport.closed) == (False, False)
         answers = await used.send(data).answers(2)
         [new] = await server.connect(fast=fast).send(SCORE).answers()
@@ -50,7 +50,7 @@ async def test_of_several_requests_behind_each_other_the_first_is_answered_and_t
     api = Api()
     async with serving(api.app) as server:
         wire = server.connect(fast=True)
-        api.departure.begin()
+        api.graceful_shutdown.begin()
         wire.send(SCORE + SCORE)
         [answer] = await wire.answers()
         while not wire.transport.closed:  # noqa: ASYNC110  # a transport wakes nobody
@@ -63,7 +63,7 @@ async def test_of_several_requests_behind_each_other_the_first_is_answered_and_t
 async def test_it_is_unready_and_alive() -> None:
     api = Api()
     async with serving(api.app) as server:
-        api.departure.begin()
+        api.graceful_shutdown.begin()
         [ready] = await server.connect(fast=True).send(READY).answers()
         [live] = await server.connect(fast=True).send(request("/health/live", b"", method="GET")).answers()
 

@@ -42,7 +42,7 @@ def api_without(monkeypatch: pytest.MonkeyPatch, *, model: bool = True, redis: b
         pinned=False,
         problem="/srv/secret/models/v2: is truncated",
     )
-    api.fleet.states = [refusing]
+    api.processes.states = [refusing]
     return api
 
 

@@ -45,7 +45,12 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
 
     def background(commit: Any) -> Lifespan:
         services: Any = Mock(
-            submitter=Mock(close=commit), recorder=recorder, strict=None, fleet=fleet, history=history, close=close
+            submitter=Mock(close=commit),
+            recorder=recorder,
+            strict=None,
+            processes=fleet,
+            recent_counts=history,
+            close=close,
         )
         return Lifespan(services, ())
 
@@ -59,7 +64,7 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
     await background(AsyncMock(return_value=None)).process_shutdown({}, {})
     assert fleet.leave.await_count == 1
     # what was answered since the last second is in the figures all the same
-    assert history.tell.await_count == 3
+    assert history.add_own_counts.await_count == 3
 
 
 @pytest.mark.parametrize(("pending", "level"), [(7, "error"), (0, "warning")])
@@ -70,8 +75,8 @@ async def test_what_a_process_takes_with_it_is_said_as_it_is(pending: int, level
         submitter=AsyncMock(),
         recorder=Mock(flush=away if pending else AsyncMock(), pending=pending),
         strict=None,
-        fleet=AsyncMock(),
-        history=Mock(tell=AsyncMock() if pending else away),
+        processes=AsyncMock(),
+        recent_counts=Mock(add_own_counts=AsyncMock() if pending else away),
         close=AsyncMock(),
     )
 

@@ -131,8 +131,8 @@ async def test_until_each_shard_was_seen_nothing_says_what_was_ever_done() -> No
     WORKERS_NEEDED.clear()
 
     async def look() -> float | None:
-        await backlog.look()
-        await scaling.look()
+        await backlog.update()
+        await scaling.update()
         return REGISTRY.get_sample_value("riskline_workers_needed", {"queue": "scoring"})
 
     assert [await look(), await look()] == [None, None]
@@ -216,8 +216,8 @@ async def test_who_is_told_of_many_decisions_at_once_does_not_wait_for_a_shard_t
     with ExitStack() as stack:
         reads = [stack.enter_context(waiting.watching(name)) for name in (first, second, other)]
         # as the subscription does, between two messages
-        await asyncio.wait_for(waiting.heard([first, other]), PATIENCE_SECONDS)
-        await asyncio.wait_for(waiting.heard([second]), PATIENCE_SECONDS)
+        await asyncio.wait_for(waiting.receive([first, other]), PATIENCE_SECONDS)
+        await asyncio.wait_for(waiting.receive([second]), PATIENCE_SECONDS)
         assert (await asyncio.wait_for(reads[2], PATIENCE_SECONDS))["status"] == "scored"
         assert [each.done() for each in reads] == [False, False, True]
 

@@ -70,7 +70,7 @@ class Process:
     async def sees(self, *, after_seconds: float = 5.0) -> dict[str, str]:
         self.clocks.steady += after_seconds
         self.clocks.wall += after_seconds
-        await self.watch.look()
+        await self.watch.update()
         return self.watch.problems()
 
 

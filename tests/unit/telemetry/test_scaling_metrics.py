@@ -60,8 +60,8 @@ class Watched:
     async def look(self, *, arrive: int = 0) -> None:
         self.now += 1
         self.store.totals["accepted"] += arrive
-        await self.backlog.look()
-        await self.scaling.look()
+        await self.backlog.update()
+        await self.scaling.update()
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ async def test_an_outage_of_redis_changes_nothing_and_is_no_burst_afterwards() -
     watched.backlog._last = None
     watched.away = True
     watched.store.totals["accepted"] += 5_000_000
-    await watched.scaling.look()
+    await watched.scaling.update()
     assert needed() == 3
 
     watched.away = False
@@ -137,7 +137,7 @@ async def test_a_redis_that_lost_its_counts_is_no_negative_load() -> None:
 async def test_the_task_outlives_an_outage() -> None:
     watched = Watched(FULL)
     watched.away = True
-    await watched.backlog.look()
+    await watched.backlog.update()
     running = asyncio.create_task(watched.scaling.run())
     await asyncio.sleep(0)
 
