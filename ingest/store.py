@@ -71,9 +71,9 @@ class ApiStore:
     parse_cursor: Callable[[str], FeedPosition | None]
     channels: Sequence[str]
     clients: Sequence[Redis]
-    """Of the shards, each once."""
+    """The clients of the shards, each once."""
     first: Redis
-    """Of the shard that has what belongs to the store as a whole."""
+    """The client of the first shard, which has the keys of the store as a whole."""
     subscriber: Redis
     watched: Sequence[tuple[AsyncIdentity, Witness]]
     """Each shard's identity, and the number of transactions that its answers said it had accepted."""

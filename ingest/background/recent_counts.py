@@ -71,7 +71,7 @@ class RecentCounts:
         self._written_minute = 0
         self.looks: deque[Snapshot] = deque(maxlen=LOOKS)
         self.minutes: list[Snapshot] = []
-        """Of the last hour, oldest first."""
+        """Snapshots of the last hour, one a minute, oldest first."""
 
     @property
     def counts(self) -> Counts | None:
@@ -149,7 +149,7 @@ def _answered() -> Iterator[tuple[Field, int]]:
 
 
 def _each_bucket(measure: str, below: list[tuple[str, int]]) -> Iterator[tuple[Field, int]]:
-    """From the numbers at or below each bound, one series after the other, to those of each bucket."""
+    """The number in each bucket, from the cumulative numbers of the series, one after the other."""
     found: Counter[str] = Counter()
     before = 0
     for bound, number in below:

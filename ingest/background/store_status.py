@@ -30,7 +30,7 @@ LONGEST_LOOK_SECONDS = 5.0
 """The longest look whose clock reading counts: a process that was stopped meanwhile cannot date Redis's answer."""
 
 STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME)
-"""It is never set, and goes on while the machine sleeps. Without one a jump of this machine's own clock is not seen."""
+"""A clock that is never set and runs while the machine sleeps. Without one no jump of this machine's clock is seen."""
 
 ACCEPT_LOSS = "`riskline doctor --accept-loss` ends this alarm."
 
@@ -52,9 +52,9 @@ class ShardWatch:
         self._wall = wall
         self.known: RememberedShard | None = None
         self.lost: str | None = None
-        """What was lost, in words, while no operator has taken note."""
+        """The loss, in words, until an operator accepts it."""
         self.ahead_seconds = 0.0
-        """By how much Redis's clock is ahead of ours."""
+        """The time by which Redis's clock is ahead of ours, in s."""
         self._ours_at_zero: float | None = None
         """Our steady clock when Redis's said 0, as of the last look."""
 
@@ -116,7 +116,7 @@ class StoreWatch:
         clock: Callable[[], float] = steady_seconds,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Without a memory only this process remembers."""
+        """Without a memory the state ends with this process."""
         self.shards = [ShardWatch(identity, witness, clock=clock, wall=wall) for identity, witness in shards]
         self._memory = memory
         self._written: dict[str, RememberedShard] = {}

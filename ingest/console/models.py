@@ -23,7 +23,7 @@ FIGURES = (
     ("false_positives", "Good ones declined in its test"),
     ("false_negatives", "Frauds not declined in its test"),
 )
-"""Of a manifest's metrics, what decides whether a version should serve."""
+"""The metrics of a manifest that decide whether a version should serve."""
 
 
 class ModelsPage(ConsolePage):

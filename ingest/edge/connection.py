@@ -34,7 +34,7 @@ MAX_HEAD_BYTES = 32_768
 """URI and headers together, as nginx has it: a gateway's tokens and cookies fit."""
 
 MAX_FIELDS = 100
-"""As gunicorn and Apache have it."""
+"""The default of gunicorn and Apache."""
 
 MAX_LENGTH_DIGITS = 20
 """The most digits of a Content-Length: those of the largest number that the parser takes."""

@@ -34,7 +34,7 @@ class GracefulShutdown:
         self._then.append(call)
 
     def begin(self) -> None:
-        """From now on each answer ends its connection."""
+        """Begins the shutdown: from now on each answer ends its connection."""
         self.has_begun = True
         for call in self._then:
             call()

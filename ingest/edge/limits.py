@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Those of the settings."""
+        """The limits of the settings."""
         return cls(settings.max_connections, settings.request_timeout, settings.max_in_flight)
 
 

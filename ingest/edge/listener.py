@@ -33,7 +33,7 @@ class Loop(uvloop.Loop):  # type: ignore[misc]  # it has no types
     """uvloop's loop, with servers that accept many connections in a turn."""
 
     async def create_server(self, protocol_factory: Any, *args: Any, **options: Any) -> Any:
-        """As any loop has it; the server that it returns has taken the place of uvloop's own."""
+        """The loop's method; it returns a Listener in place of uvloop's server."""
         server = await super().create_server(protocol_factory, *args, **options)
         sockets = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
         server.close()

@@ -158,7 +158,7 @@ class DecisionWaiters:
         self._look_at(self._by_shard(self._waiters))
 
     def _look_at(self, wanted: Mapping[int, Sequence[str]]) -> None:
-        """Of several, one that is slow or away must not keep the subscription from those of the others."""
+        """A shard that is slow or away must not hold up the subscription to the others."""
         for shard, ids in wanted.items():
             if shard in self._rechecks:
                 self._heard_meanwhile[shard].update(ids)

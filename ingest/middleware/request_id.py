@@ -78,7 +78,7 @@ class MetricsMiddleware:
 
 
 EXPOSED = ("X-Request-ID", "Link", "Location", "Retry-After", "Preference-Applied", "RateLimit", "RateLimit-Policy")
-"""What a page of another origin may read of an answer beside its body."""
+"""The headers of an answer that a page of another origin may read."""
 
 
 def cors(origins: tuple[str, ...]) -> list[falcon.CORSMiddleware[Any, Any]]:

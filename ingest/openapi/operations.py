@@ -16,7 +16,7 @@ MEDIA_METRICS = "text/plain"
 
 RATE_FIELDS = ("RateLimit", "RateLimit-Policy")
 PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
-"""Those of an error answer, by its status."""
+"""The headers of an error answer, by its status."""
 
 SIGNATURE_HEADERS = {
     "webhook-id": "The same for all attempts of one event: to tell what has come before.",

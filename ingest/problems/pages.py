@@ -55,6 +55,6 @@ def _answer(name: str) -> str:
 
 
 def all_pages() -> str:
-    """Those of all problems, by status, under an introduction."""
+    """The sections of all problems, by status, under an introduction."""
     names = sorted(TYPES, key=lambda name: (TYPES[name].status, name))
     return "\n".join([INTRODUCTION, *(page(name) for name in names)])

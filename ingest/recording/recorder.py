@@ -26,7 +26,7 @@ AT_ONCE = 256
 
 MOST_AT_ONCE = 1024
 MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
-"""What a call carries where more waits than that: one takes its time however little it carries. Larger calls cost Redis
+"""The decisions in a call where more wait: a call has a fixed cost. Larger calls cost Redis
 more for each decision, and keep it for longer than 8 ms from what others want of it."""
 
 AHEAD = 4 * MOST_AT_ONCE

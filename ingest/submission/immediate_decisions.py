@@ -59,7 +59,7 @@ class ImmediateDecisions:
 
 
 def _tallies(version: str) -> dict[Action, Tally]:
-    """Those of one model version: to look the labels up for each decision would cost more than to count it."""
+    """The counters of one model version: looking the labels up for each decision would cost more than counting."""
     probability = PROBABILITY.labels("sync", version)
     return {
         action: Tally(DECISIONS.labels("sync", action.value, version), probability, PROBABILITY_BUCKETS)

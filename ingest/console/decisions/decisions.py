@@ -99,7 +99,7 @@ class DecisionRow(NamedTuple):
 
     decision: Mapping[str, Any]
     place: Cursor | None
-    """In the feed; None where it was found by its record."""
+    """Its place in the feed; None where it was found by its record."""
     cells: list[str]
     pushes: list[MainReason]
 
@@ -148,5 +148,5 @@ def _periods(wanted: Filter, now: datetime) -> list[tuple[str, str]]:
 
 
 def _minute(moment: datetime) -> str:
-    """As the form's own inputs write it."""
+    """A time in the format of the form's inputs."""
     return moment.strftime("%Y-%m-%dT%H:%M")

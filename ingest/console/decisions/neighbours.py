@@ -33,7 +33,7 @@ class Neighbours(NamedTuple):
 async def neighbours(
     search: FilteredSearch, params: Mapping[str, str], fields: Sequence[ShownField]
 ) -> Neighbours | None:
-    """Those of a transaction that a list led to; None where none did.
+    """The neighbours of a transaction in the list that led to it; None without a list.
 
     Raises:
         StoreUnavailableError: Redis failed.

@@ -29,10 +29,10 @@ HEADERS = {
 }
 
 UNITS = ((1, 0.001, "ms"), (100, 1, "s"), (6_000, 60, "min"), (math.inf, 3600, "h"))
-"""Of times: below how many seconds each is for, and how many seconds it has."""
+"""The units of durations: the bound in s below which each is used, and its length in s."""
 
 SPANS = ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h"), (math.inf, 86_400, "days"))
-"""Of how long ago something was: below how many seconds each unit is for, and how many seconds it has."""
+"""The units of ages: the bound in s below which each is used, and its length in s."""
 
 STYLE_SHEET = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 

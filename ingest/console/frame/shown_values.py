@@ -10,7 +10,7 @@ from riskline.ingest.console.frame.sessions import Session
 COOKIE = "riskline_console_values"
 
 SIGNED = "values are shown"
-"""What the cookie's value is the session's signature of: the cookie of another session shows nothing."""
+"""The word whose signature by the session is the cookie's value: another session's cookie has no effect."""
 
 
 def shows_values(req: falcon.asgi.Request) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 200
-"""As wide as a column of the overview, so that words in it have about the size of those around it."""
+"""The size of a column of the overview, so that its words have about the size of those around it."""
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 28
 """Room for the axes' words."""
@@ -27,7 +27,7 @@ def nice_top(largest: float) -> float:
 
 
 class Scale:
-    """From values to places: linear, from `low` to `high` along `start` to `end`."""
+    """A linear map from values to places: `low` to `high` on `start` to `end`."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self._low, self._start = low, start

@@ -12,7 +12,7 @@ from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.telemetry.histograms import PROBABILITY
 
 STACK = (Action.DECLINE, Action.REVIEW, Action.APPROVE)
-"""From the bottom up: the rare ones on the axis, where they can be compared."""
+"""The actions from the bottom up: rare ones stand on the axis, where they can be compared."""
 
 LEAST = 0.5
 """The start of the logarithmic axis: below 1, so that a single decision is visible."""

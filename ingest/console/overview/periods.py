@@ -47,7 +47,7 @@ class WeekSnapshots(Protocol):
     """The snapshots of the last week in Redis; raises StoreUnavailableError where Redis fails."""
 
     async def of_the_week(self, at: float, *, apart_seconds: float) -> list[Snapshot]:
-        """Those of quarters of an hour from a time on, oldest first, and no closer to each other than this."""
+        """The quarter-hourly snapshots from a time on, oldest first, at least `apart_seconds` apart."""
 
 
 class PeriodPart(NamedTuple):

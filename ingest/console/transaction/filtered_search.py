@@ -97,7 +97,7 @@ class FilteredSearch:
         return found, part.before is None or part.before <= after
 
     async def span_ms(self, wanted: Filter) -> tuple[int, int]:
-        """From when to when decisions are that may be admitted, in ms since 1970, the newest first.
+        """The times in which admitted decisions can lie, in ms since 1970, the newest first.
 
         Raises:
             StoreUnavailableError: Redis failed.

@@ -76,7 +76,7 @@ class IdLookupPage(ConsolePage):
 
 
 def _look(place: StateListing, begins: str, clock: Callable[[], float] = time.perf_counter) -> IdMatches:
-    """Those in one list, the newest first."""
+    """The ids of one list with the prefix, the newest first."""
     end = clock() + LOOK_SECONDS
     ids: list[str] = []
     before: Entry | None = None

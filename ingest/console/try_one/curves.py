@@ -200,7 +200,7 @@ def _bars(choices: ChoiceScores, thresholds: Thresholds) -> ScoreBars:
 
 
 def _named(thresholds: Thresholds) -> dict[str, float]:
-    """Those that there are."""
+    """The thresholds that are set, by name."""
     named = {"decline": thresholds.decline, "review": thresholds.review}
     return {name: value for name, value in named.items() if value is not None}
 

@@ -80,13 +80,13 @@ class _ValueRun:
 
     @property
     def distance(self) -> float:
-        """From what it is now to the nearest, by the width of the usual range."""
+        """The distance from the present value to the nearest, by the width of the usual range."""
         low, high = self._line.usual or (self._line.values[0], self._line.values[-1])
         return abs(self._near.value - self._line.now) / (high - low if high > low else 1)
 
     @property
     def turn(self) -> OtherAction:
-        """It in words."""
+        """The values of the run in words, with their action."""
         digits = self._line.steps.digits
         near = spelled(self._near.value, digits)
         if self._far is None:
@@ -115,7 +115,7 @@ def spelled(value: float, digits: int) -> str:
 
 
 def _runs(line: QuantityScores, action: Action) -> list[_ValueRun]:
-    """For each other action the nearest values that have it."""
+    """The nearest values of each other action."""
     actions = [None if outcome is None else outcome.action for outcome in line.outcomes]
     here = line.values.index(line.now)
     runs = []

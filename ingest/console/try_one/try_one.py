@@ -77,7 +77,7 @@ class TryPage(ConsolePage):
         )
 
     def _known(self) -> dict[str, list[str]]:
-        """Of each code some values that there are: the example, and those that are common in the model's rows."""
+        """Known values of each code: the example, and the common ones of the model's rows."""
         model = self._serving.model
         codes = [each for each in self._inputs if each.is_code and not each.choices and not each.is_flag]
         common = {each.name: () if model is None else model.common(each.name) for each in codes}

@@ -18,7 +18,7 @@ MOST_POINTS, LEAST_POINTS, MOST_ROWS = 240, 40, 800
 that these take about the time of a few."""
 
 LEAST_FIGURES, MOST_FIGURES, CENTS = 3, 5, -2
-"""By which the numbers of a field's range differ: cents, as long as these are neither too few nor too many."""
+"""The step of a field's values as powers of ten: cents, unless these are too few or too many for its range."""
 
 MOST_DIGITS = 12
 """After the point."""
@@ -168,7 +168,7 @@ def _steps(field: FormField, wide: float) -> ValueGrid:
 
 
 def _valid(varied: QuantityScores | ChoiceScores) -> QuantityScores | ChoiceScores | None:
-    """Without what the class refuses, at the ends of a line and among choices; None where too little is left."""
+    """The variation without refused values at the ends of a line and among choices; None where too few are left."""
     good = [at for at, outcome in enumerate(varied.outcomes) if outcome is not None]
     kept = range(good[0], good[-1] + 1) if good and isinstance(varied, QuantityScores) else good
     values, outcomes = tuple(varied.values[at] for at in kept), tuple(varied.outcomes[at] for at in kept)
