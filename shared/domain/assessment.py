@@ -50,10 +50,11 @@ def decide(transaction: TransactionModel, model: Model, *, scored_at: str, expla
     features = transaction.features()
     probability = model.score_one(features)
     action = _action(model, probability)
-    contributions = None
+    reasons = None
     if explain or action is not Action.APPROVE:
-        contributions = model.explain(_rows([features]))[1][0].tolist()
-    return _decision(transaction, model, probability, action, contributions, scored_at=scored_at)
+        _, contributions = model.explain(_rows([features]))
+        reasons = _reasons(model, transaction, features, contributions[0].tolist())
+    return _decision(transaction, model, probability, action, reasons, scored_at=scored_at)
 
 
 def decide_all(
@@ -62,7 +63,8 @@ def decide_all(
     """Decides a batch, in its order; `explain` holds the positions that get reasons even when approved."""
     if not transactions:
         return []
-    rows = _rows([transaction.features() for transaction in transactions])
+    vectors = [transaction.features() for transaction in transactions]
+    rows = _rows(vectors)
     wanted = set(explain)
     if len(wanted) == len(transactions):
         scores, contributions = model.explain(rows)
@@ -72,9 +74,10 @@ def decide_all(
     explained = [i for i, (_, action) in enumerate(assessed) if action is not Action.APPROVE or i in wanted]
     if explained and contributions is None:
         _, contributions = model.explain(rows[explained])
-    moved = {} if contributions is None else dict(zip(explained, contributions.tolist(), strict=True))
+    moved = () if contributions is None else zip(explained, contributions.tolist(), strict=True)
+    reasons = {i: _reasons(model, transactions[i], vectors[i], row) for i, row in moved}
     return [
-        _decision(transaction, model, probability, action, moved.get(i), scored_at=scored_at)
+        _decision(transaction, model, probability, action, reasons.get(i), scored_at=scored_at)
         for i, (transaction, (probability, action)) in enumerate(zip(transactions, assessed, strict=True))
     ]
 
@@ -102,7 +105,7 @@ def _decision(
     model: Model,
     probability: float,
     action: Action,
-    contributions: Sequence[float] | None,
+    reasons: tuple[Reason, ...] | None,
     *,
     scored_at: str,
 ) -> Decision:
@@ -112,14 +115,16 @@ def _decision(
         action=action,
         model_version=model.version,
         scored_at=scored_at,
-        reasons=None if contributions is None else _reasons(model, transaction, contributions),
+        reasons=reasons,
     )
 
 
-def _reasons(model: Model, transaction: TransactionModel, contributions: Sequence[float]) -> tuple[Reason, ...]:
+def _reasons(
+    model: Model, transaction: TransactionModel, values: Sequence[float], contributions: Sequence[float]
+) -> tuple[Reason, ...]:
     """The features that moved the score, the one that moved it most first; those that did not move it are left out."""
     nominal = transaction.nominal_features()
-    features = zip(model.feature_names, transaction.features(), transaction.shown_values(), contributions, strict=True)
+    features = zip(model.feature_names, values, transaction.shown_values(), contributions, strict=True)
     moved = sorted(features, key=lambda each: abs(each[3]), reverse=True)
     return tuple(
         Reason(
