@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from riskline.shared.log import get_logger
 from riskline.shared.store.interfaces import Claim
 from riskline.shared.store.records import Record
+
+log = get_logger(__name__)
 
 Row = TypeVar("Row")
 Attempt = Callable[[Sequence[Row]], object]
@@ -69,10 +72,17 @@ def _first_fatal(rows: Sequence[Row], attempt: Attempt[Row], *, together: bool =
     if not rows:
         return None
     reads, writes = os.pipe()
-    with warnings.catch_warnings():
-        # the warning is about threads; the child runs only the model and the class, and ends
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+    try:
+        with warnings.catch_warnings():
+            # the warning is about threads; the child runs only the model and the class, and ends
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+    except OSError as error:
+        os.close(reads)
+        os.close(writes)
+        # rows that cannot be tried first must not wait for ever
+        log.warning("no process to try rows in; the worker goes on without", problem=str(error))
+        return None
     if pid == 0:
         _try_here([rows] if together else [[row] for row in rows], attempt, writes)
     os.close(writes)

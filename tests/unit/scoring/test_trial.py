@@ -1,11 +1,13 @@
 """A row that ends its process is found out in another one, at once, and the worker and the other rows live on."""
 
 import ctypes
+import errno
 import faulthandler
 import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +74,19 @@ def test_a_try_that_says_nothing_for_too_long_is_ended_and_says_nothing_of_its_r
     monkeypatch.setattr(isolated_trial, "SILENT_SECONDS", 0.2)
 
     assert fatal_rows([1, "hangs"], attempt, times=1) == {}
+
+
+def test_where_the_system_allows_no_other_process_the_rows_are_decided_without_a_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    before = sorted(Path("/dev/fd").iterdir())
+
+    assert fatal_rows([1, 2], attempt, times=1) == {}
+    assert sorted(Path("/dev/fd").iterdir()) == before
 
 
 def test_a_process_that_ends_by_chance_is_no_verdict(tmp_path: Any) -> None:
