@@ -240,7 +240,7 @@ class MemoryStore:
         self._reach()
         mine = self.claimed.pop(worker, [])
         for transaction_id in mine if last else reversed(mine):
-            line = self.suspects if transaction_id in self.losses else self.waiting
+            line = self.suspects if transaction_id in self.losses and not last else self.waiting
             line.insert(len(line) if last else 0, transaction_id)
         if ends:
             self.workers.pop(worker, None)

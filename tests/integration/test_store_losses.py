@@ -30,6 +30,18 @@ def test_what_a_lost_worker_held_is_tried_again_first_oldest_first_and_without_o
     assert store.claim("w2") == ["d"]
 
 
+def test_what_a_worker_puts_at_the_end_comes_behind_the_others_also_if_a_worker_was_lost_with_it(store: Store) -> None:
+    three_waiting(store)
+    store.claim("dead", lease_seconds=0)
+    store.sweep("w1")
+    store.accept(a_submission("d"))
+
+    assert store.claim("w1") == ["a", "b", "c"]
+    store.queue.leave("w1", last=True)
+
+    assert store.claim("w1") == ["d", "a", "b", "c"]
+
+
 def test_what_two_workers_were_lost_with_comes_alone_and_behind_what_one_was(store: Store) -> None:
     """The culprit is tried last: none waits for it."""
     three_waiting(store)

@@ -46,6 +46,17 @@ async def test_all_that_is_own_is_decided_at_once_and_the_rest_is_left_as_it_was
     assert api.store.claimed == {}
 
 
+async def test_what_a_worker_of_a_later_release_was_lost_with_keeps_no_own_one_waiting() -> None:
+    """Suspects come before all others: after an upgrade that was taken back, only they would ever be claimed."""
+    api = await a_line(later=2, own=0)
+    api.store.claim("of the later release", count=2, lease_seconds=0)
+    api.store.sweep("any", lease_seconds=60, turn_seconds=0)
+    await api.store.accept([a_submission("own")])
+
+    assert api.work() == 1
+    assert sorted(api.store.waiting + api.store.suspects) == ["later-0", "later-1"]
+
+
 async def test_the_strict_door_decides_nothing_that_a_later_release_queued() -> None:
     store = MemoryStore()
     submission = a_submission("L1")
