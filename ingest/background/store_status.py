@@ -78,7 +78,8 @@ class ShardWatch:
             await self.identity.note_loss(lost, lost_at=utc_now(), before=before)
         self.lost = look.lost if lost is None else lost
         self._witness.lost -= unseen
-        if lost is not None:
+        if lost is not None or (self.known is not None and self.known.identity != look.identity):
+            # another process may have noted the loss: the next number is compared with this store's, not the lost one's
             self._witness.accepted = min(self._witness.accepted, look.accepted)
         if look.identity is not None:
             self.known = RememberedShard(look.identity, look.accepted)
