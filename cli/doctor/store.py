@@ -119,6 +119,10 @@ def check_identity(settings: Settings, store: OpenStore) -> Finding:
     """
     lost = list(losses(settings, store))
     if not lost:
+        remembered = memory_of(settings.data, settings.required_store_url).read()
+        if not remembered.keys() >= {keys.shard for keys in all_keys(settings.shards)}:
+            unknown = f"no loss is noted in it; {settings.data} does not know it from before, so none can be found here"
+            return Finding("store", Verdict.OK, unknown)
         return Finding("store", Verdict.OK, "it is the one that it was, and has all that it had accepted")
     advice = "find out why, tell its clients, then `riskline doctor --accept-loss`"
     return Finding("store", Verdict.FAIL, f"it has lost data: {'; '.join(lost)}: {advice}")

@@ -111,6 +111,21 @@ async def test_a_store_that_was_emptied_is_noted_in_it_for_all_until_an_operator
     assert await process.sees() == await other.sees() == {}
 
 
+async def test_a_process_that_another_told_of_an_emptied_store_alarms_nobody_anew(redis: Redis, tmp_path: Path) -> None:
+    process, other = Process(redis, tmp_path), Process(redis, tmp_path / "elsewhere")
+    other.witnesses[0].saw(redis.accept(532), new=532)
+    await process.sees()
+    await other.sees()
+    redis.sync.flushall()
+    await process.sees()
+    await other.sees()
+    redis.sync.hdel(redis.keys[0].identity, "lost", "lost_at")
+
+    assert await other.sees() == {}
+    other.witnesses[0].saw(redis.accept(1), new=1)
+    assert await other.sees() == await process.sees() == {}
+
+
 async def test_a_store_that_was_emptied_while_no_process_ran_is_noted(redis: Redis, tmp_path: Path) -> None:
     redis.accept(7)
     await Process(redis, tmp_path).sees()
@@ -251,6 +266,17 @@ async def test_doctor_and_its_audit_find_an_emptied_store_without_any_process(re
     assert "--accept-loss" in found.detail
     assert check_identity(settings, store).verdict is Verdict.OK
     assert await Process(redis, tmp_path).sees() == {}
+
+
+async def test_doctor_vouches_for_no_store_that_its_data_directory_does_not_know(redis: Redis, tmp_path: Path) -> None:
+    redis.accept(9)
+    await Process(redis, tmp_path / "elsewhere").sees()
+    redis.sync.flushall()
+
+    found = check_identity(load_settings(data=tmp_path, redis_url=URL), OpenStore([redis.sync], redis.sync))
+
+    assert found.verdict is Verdict.OK
+    assert "does not know it from before" in found.detail
 
 
 def test_a_loss_cannot_be_accepted_where_the_data_directory_cannot_be_written(redis: Redis, tmp_path: Path) -> None:
