@@ -379,6 +379,35 @@ found["rights"] = [line.split()[1] for line in open("/proc/self/status") if line
     assert set(found["rights"]) == {"0" * 16}
 
 
+def test_code_in_a_file_that_root_imports_sets_nothing_of_the_kernel(tmp_path: Path) -> None:
+    """The kernel asks for no right there, but who is root: a `core_pattern` is a program that it runs as root."""
+    code = """
+import ctypes, os
+found = []
+def attempt():
+    for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/self/comm"):
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+        except OSError as error:
+            found.append(type(error).__name__)
+        else:
+            found.append("opened " + path)
+attempt()
+libc = ctypes.CDLL(None, use_errno=True)
+# a user namespace of its own gives rights anew, and a /proc of its own could be writable
+if libc.unshare(0x10000000 | 0x00020000) == 0:
+    libc.mount(b"none", b"/", None, 16384 | 1 << 18, None)
+    found.append("mounted" if libc.mount(b"proc", b"/proc", b"proc", 0, None) == 0 else "refused")
+    found.append("remounted" if libc.mount(b"none", b"/proc", None, 32 | 4096, None) == 0 else "refused")
+    found.append("remounted" if libc.mount(b"none", b"/usr", None, 32 | 4096, None) == 0 else "refused")
+    found.append("taken off" if libc.umount2(b"/proc", 2) == 0 else "refused")
+    attempt()
+"""
+    found = found_by(code, tmp_path)
+
+    assert set(found) <= {"refused", "OSError", "PermissionError", "FileNotFoundError"}
+
+
 def test_code_in_a_file_has_bounds_on_its_memory_its_files_and_its_processes(tmp_path: Path) -> None:
     code = """
 import resource

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000
 """The number of the system call, the same on every machine of 64 bits; the C library of many systems lacks its name."""
@@ -76,9 +76,10 @@ def _enter(work: str, paths: Iterable[str]) -> None:
         _show(root, f"/dev/{each}", writable=True)
     for each in ("dev/shm", "tmp", "proc"):
         (root / each).mkdir(exist_ok=True, parents=True)
-    # where the system does not allow it, there is none
+    # where the system does not allow it, there is none; writable, root without any right could set the kernel by it, as
+    # to the program that it runs as root after a crash (core_pattern)
     with suppress(OSError):
-        _mount("proc", str(root / "proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        _mount("proc", str(root / "proc"), "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _show(root, work, writable=True)
     os.chdir(root)
     _call("pivot_root", b".", b".")
