@@ -214,7 +214,7 @@ class Parts:
                 yield f"recorded again it is answered {answer}"
         elif self.operation == "submit":
             for submission, answer in zip(SUBMISSIONS, self.ask(lambda i: i.accept(SUBMISSIONS)), strict=True):
-                if answer and answer["transaction"] != orjson.loads(submission.record)["transaction"]:
+                if answer is not ACCEPTED and answer["transaction"] != orjson.loads(submission.record)["transaction"]:
                     yield f"submitted again it is answered {answer}"
         yield from self.problems_of_rescue()
         records = self.ask(lambda intake: intake.get(expected))
