@@ -49,7 +49,7 @@ def decide(transaction: TransactionModel, model: Model, *, scored_at: str, expla
     """Decides one transaction; equal to `decide_all` of it alone, without a batch's overhead."""
     features = transaction.features()
     probability = model.score_one(features)
-    action = _action(model, probability)
+    action = model.thresholds.action_for(probability)
     reasons = None
     if explain or action is not Action.APPROVE:
         _, contributions = model.explain(_rows([features]))
@@ -70,7 +70,7 @@ def decide_all(
         scores, contributions = model.explain(rows)
     else:
         scores, contributions = model.score(rows), None
-    assessed = [(probability, _action(model, probability)) for probability in scores.tolist()]
+    assessed = [(probability, model.thresholds.action_for(probability)) for probability in scores.tolist()]
     explained = [i for i, (_, action) in enumerate(assessed) if action is not Action.APPROVE or i in wanted]
     if explained and contributions is None:
         _, contributions = model.explain(rows[explained])
@@ -87,12 +87,7 @@ def assess(transactions: Sequence[TransactionModel], model: Model) -> list[Asses
     if not transactions:
         return []
     scores = model.score(_rows([transaction.features() for transaction in transactions])).tolist()
-    return [Assessment(probability, _action(model, probability)) for probability in scores]
-
-
-def _action(model: Model, probability: float) -> Action:
-    """Turns a score into an action; nothing else does."""
-    return model.thresholds.action_for(probability)
+    return [Assessment(probability, model.thresholds.action_for(probability)) for probability in scores]
 
 
 def _rows(vectors: Sequence[Sequence[float]]) -> Rows:
