@@ -69,6 +69,14 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "UTF-16 without a mark": (FILE.encode("utf-16-le"), "is UTF-16 .*iconv -f UTF-16"),
     "Latin-1": (f"{FILE}\ncafé,".encode("latin-1"), "line 5 is not UTF-8; .*iconv -f WINDOWS-1252"),
     "too many cells": (f"{HEADER}\n{line(1)}\n{line(2)},9\n".encode(), "row 2 has 7 cells, the header has 6"),
+    "too many cells beside a column that is not read": (
+        f"note,{HEADER}\nx,{line(1)}\nx,y,{line(2)}\n".encode(),
+        "row 2 has 8 cells, the header has 7",
+    ),
+    "a quote within cells of a column that is not read": (
+        f'{HEADER},note\n{line(1)},5" pipe\n{line(2)},x\n{line(3)},6" pipe\n{line(4)},y\n'.encode(),
+        'has a quote within a cell.*"5"" pipe"',
+    ),
     "a column twice": (f"{HEADER},amount\n{line(1)},9\n".encode(), "has the column amount twice"),
     "a decimal comma": (
         FILE.replace(",", ";").replace("T2;", "T2;1,5;", 1).encode(),

@@ -57,7 +57,9 @@ def separator_of(path: Path, numbers: Collection[str], read: Collection[str]) ->
 
 
 def what_is_wrong(path: Path, error: str, separator: str) -> str | None:
-    """The line that could not be read, and the remedy, where it is not UTF-8 or has too many cells."""
+    """The reason that a file could not be read, and the remedy: not UTF-8, a quote within a cell, too many cells."""
+    if "CSV malformed" in error:
+        return f'{path} has a quote within a cell: enclose the cell and double that quote ("5"" pipe")'
     latin, many = "utf-8" in error.lower(), "more fields" in error
     if not latin and not many:
         return None

@@ -28,6 +28,10 @@ SLICE_ROWS = 12 * BATCH_ROWS
 CSV_CHUNK_BYTES = "262144"
 """The bytes polars parses at a time: its default grows with the file and the cores, to hundreds of megabytes."""
 
+ALL_COLUMNS = pl.QueryOptFlags(projection_pushdown=False)
+"""Parses the columns that are not read, too: else polars takes a row with too many cells, whose values are shifted, and
+loses rows behind a quote that is never closed."""
+
 SAMPLE_BYTES = 1_000_000
 """The beginning of a file by which its number of rows is estimated."""
 
@@ -123,7 +127,7 @@ def _read_columns(
 
 def _chunks(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", CSV_CHUNK_BYTES)
-    yield from frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+    yield from frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True, optimizations=ALL_COLUMNS)
 
 
 def _slices(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
