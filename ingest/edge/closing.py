@@ -39,6 +39,7 @@ class ClosingProtocol(PiecesProtocol):
         if not self._ended and not self.transport.is_closing():
             self.transport.write_eof()
             self.flow.let_go()
+            self.flow.resume_reading()
         self._ended, self._between_requests = True, False
         self._unread = 0
         self.drop_held()

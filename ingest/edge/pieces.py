@@ -31,19 +31,28 @@ class HeldFlow(FlowControl):
     """The flow control of a connection that stops reading while it holds unparsed bytes."""
 
     held = False
+    _is_enough = False
+    """True while the application has as much of a body as it may without having asked for it."""
 
     def hold(self) -> None:
         """Reads no more until `let_go`, even where the application asks for more."""
-        self.pause_reading()
+        super().pause_reading()
         self.held = True
 
     def let_go(self) -> None:
-        """Reads on."""
+        """Reads on, unless the application has enough."""
         self.held = False
-        self.resume_reading()
+        if not self._is_enough:
+            super().resume_reading()
+
+    def pause_reading(self) -> None:
+        """Reads no more until the application asks for it."""
+        self._is_enough = True
+        super().pause_reading()
 
     def resume_reading(self) -> None:
         """Reads on, where nothing is held."""
+        self._is_enough = False
         if not self.held:
             super().resume_reading()
 

@@ -180,11 +180,21 @@ class FastPathProtocol(EdgeProtocol):
                 super().shutdown()
 
     def shutdown(self) -> None:
-        """Called when the server stops. A request that has begun to arrive, or awaits its commit, is still answered."""
+        """Called when the server stops. A request that has begun to arrive, or awaits anything, is still answered."""
         self._stopping = True
         self._fast_path.end_waits()
-        if self._plain is None and not self._submitting:
+        self._stop_where_free()
+
+    def _stop_where_free(self) -> None:
+        waits_for_turn = self._held and not self.is_answering()
+        if self._plain is None and not (self._submitting or waits_for_turn):
             super().shutdown()
+
+    def go_on(self) -> None:
+        """Reads what is held: its turn has come."""
+        super().go_on()
+        if self._stopping:
+            self._stop_where_free()
 
     def timeout_keep_alive_handler(self) -> None:
         """Closes the connection where nothing has come since the last answer: the timer runs from an earlier one."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from riskline.ingest.edge.limits import Limits
 from riskline.ingest.edge.pieces import PIECES_AT_A_TIME
@@ -237,3 +238,60 @@ async def test_the_process_holds_so_much_of_what_nobody_has_looked_at_and_no_mor
         for wire in wires:
             wire.protocol.connection_lost(None)
         assert edge.held_bytes == 0
+
+
+async def test_a_body_that_nobody_reads_yet_is_taken_no_further_however_it_is_cut() -> None:
+    """Line breaks cut a chunked body into pieces. What is held of them is looked at, and then no more is read."""
+    part = b"\r\n\r\n" * PIECES_AT_A_TIME * 64
+    chunk = b"%x\r\n%b\r\n" % (len(part), part)
+    api = Api()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (api.app(scope, receive, send) if scope["type"] == "lifespan" else asyncio.Event().wait())
+
+    async with serving(app) as server:
+        wire = server.connect(fast=True).send(CHUNKED)
+        for _ in range(1000):
+            if wire.transport.reading:
+                wire.send(chunk)
+            await turn()
+        [task] = server.server_state.tasks
+        task.cancel()
+
+    assert not wire.protocol._held
+    assert len(wire.protocol.cycle.body) <= HIGH_WATER_LIMIT + 2 * len(part)
+
+
+@pytest.mark.parametrize("more", [b"", SCORE, SCORE[:-10]])
+async def test_what_waits_for_its_turn_when_the_server_stops_is_answered_before_the_connection_closes(
+    more: bytes,
+) -> None:
+    async with serving(Api(record_capacity=4000).app) as server:
+        wires = [server.connect(fast=True) for _ in range(PIECES_A_TURN + 3)]
+        for wire in wires:
+            wire.send(SCORE + more)
+        late = [wire for wire in wires if not wire.transport.written]
+        for wire in wires:
+            wire.protocol.shutdown()
+
+        assert not any(wire.transport.over for wire in late)
+        answers = [await wire.answers() for wire in late]
+        for _ in range(5):
+            await turn()
+
+    assert len(late) >= 3
+    assert [answer.status for [answer] in answers] == [200] * len(late)
+    assert all(wire.transport.over for wire in late)
+
+
+async def test_a_part_of_a_head_that_waits_for_its_turn_when_the_server_stops_keeps_no_connection() -> None:
+    async with serving(Api(record_capacity=4000).app) as server:
+        wires = [server.connect(fast=True) for _ in range(PIECES_A_TURN + 3)]
+        for wire in wires:
+            wire.send(SCORE[:20])
+        for wire in wires:
+            wire.protocol.shutdown()
+        for _ in range(5):
+            await turn()
+
+    assert all(wire.transport.over for wire in wires)
