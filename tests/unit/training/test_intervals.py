@@ -1,5 +1,7 @@
 """Intervals by card: as wide as the cards say, never narrower than by rows, the same each time."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,16 @@ def test_the_same_rows_give_the_same_intervals_and_say_on_how_many_cards_frauds_
     assert first.by_card is not None
     assert first.by_card.described() == {"by": "card", "cards": 80, "cards_with_fraud": 40, "draws": 1_000}
     assert Cards(["", "row 0", None], np.array([True, False, True])).number == 3
+
+
+def test_long_names_of_cards_take_no_memory_for_each_row() -> None:
+    """Hashed numbers of cards have 64 characters."""
+    rows = 100_000
+    cards: list[str | None] = [f"{row % 100:064x}" for row in range(rows)]
+
+    tracemalloc.start()
+    Cards(cards, np.zeros(rows, np.bool_))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most / rows < 100

@@ -49,8 +49,7 @@ class Cards:
 
     def __init__(self, cards: Sequence[str | None], fraud: Marks) -> None:
         """A row without a card is a card of its own."""
-        named = np.array([f"card {card}" if card is not None else f"row {row}" for row, card in enumerate(cards)])
-        _, number = np.unique(named, return_inverse=True)
+        number = _numbered(cards)
         random = np.random.default_rng(SEED)
         self.number = int(number.max()) + 1
         self.with_fraud = len(np.unique(number[fraud]))
@@ -75,3 +74,12 @@ class Cards:
     def described(self) -> dict[str, Any]:
         """The same for programs."""
         return {"by": "card", "cards": self.number, "cards_with_fraud": self.with_fraud, "draws": RESAMPLES}
+
+
+def _numbered(cards: Sequence[str | None]) -> npt.NDArray[np.int64]:
+    """The number of each row's card; an array of the texts would take hundreds of bytes a row."""
+    names = {f"card {card}" for card in set(cards) if card is not None}
+    names.update(f"row {row}" for row, card in enumerate(cards) if card is None)
+    place = {name: number for number, name in enumerate(sorted(names))}
+    named = (f"card {card}" if card is not None else f"row {row}" for row, card in enumerate(cards))
+    return np.fromiter((place[name] for name in named), np.int64, len(cards))
