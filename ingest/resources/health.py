@@ -29,6 +29,7 @@ KEYS_PROBLEM = "The file of API keys cannot be read, so those known before stay 
 WHO_KNOWS = "`riskline doctor` and the log say why, and this call with an API key that has the scope read."
 NO_MODEL = f"No usable model is active: {WHO_KNOWS}"
 NO_REDIS = f"Redis is away or takes no writes: {WHO_KNOWS}"
+STORE_LOST = f"The store has lost data: {WHO_KNOWS}"
 """The public detail: the reasons themselves have paths and host names."""
 
 DETAILS = READ
@@ -78,8 +79,8 @@ class HealthResource:
         missing = [name for name, is_gone in gone.items() if is_gone]
         if missing:
             resp.status = falcon.HTTP_503
-        degraded = {} if redis_problem else self._degraded()
         tells_all = self._tells_all(req)
+        degraded = {} if redis_problem else self._degraded(tells_all=tells_all)
         model_problem = self._services.serving.problem if tells_all else NO_MODEL
         redis_told = (redis_problem if tells_all else NO_REDIS) if redis_problem else _told(problems, in_full=tells_all)
         resp.data = orjson.dumps(
@@ -111,7 +112,7 @@ class HealthResource:
             "queue": None if is_away else self._queue(),
         }
 
-    def _degraded(self) -> dict[str, str]:
+    def _degraded(self, *, tells_all: bool) -> dict[str, str]:
         """The parts of the installation that fail although this process works: the name of each, and what to do."""
         counts = self._services.backlog.counts
         found = {}
@@ -119,7 +120,8 @@ class HealthResource:
             found["workers"] = NO_WORKER
         if counts is not None and counts.nobody_delivers:
             found["callbacks"] = NOBODY_DELIVERS
-        return {**found, **self._services.store_watch.problems()}
+        found |= self._services.store_watch.problems()
+        return found if tells_all or "store" not in found else {**found, "store": STORE_LOST}
 
     def _processes(self) -> dict[str, Any] | None:
         states = self._services.processes.states

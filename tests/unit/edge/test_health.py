@@ -100,3 +100,17 @@ def test_both_bodies_are_as_the_document_has_them(scope: Scope | None, monkeypat
     for name, path in (("Health", "/health"), ("Readiness", "/health/ready")):
         schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
         Draft202012Validator(schema).validate(asked(api, path, scope).json)
+
+
+@pytest.mark.parametrize("scope", [None, *Scope])
+def test_the_size_of_a_loss_is_told_to_keys_that_may_read_alone(
+    scope: Scope | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = api_without(monkeypatch)
+    api.store_watch.shards[0].lost = "4712 transactions had been accepted there"
+
+    ready = asked(api, "/health/ready", scope)
+
+    assert "store" in ready.json["degraded"]
+    assert ("4712" in ready.text) == (scope in MAY)
+    assert "riskline doctor" in ready.json["checks"]["store"]
