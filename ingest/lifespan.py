@@ -37,7 +37,9 @@ class Lifespan:
         """Loads the model and starts the tasks."""
         forget_dead_processes()
         self._services.serving.refresh()
-        self._tasks = [asyncio.create_task(each.run()) for each in self._running]
+        self._tasks = [asyncio.create_task(each.run(), name=type(each).__name__) for each in self._running]
+        for task in self._tasks:
+            task.add_done_callback(_log_failure)
         freeze_heap()
 
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
@@ -61,6 +63,16 @@ class Lifespan:
             log.error("decisions are lost to the records: Redis did not take them in time", lost=lost)
         else:
             log.warning("the last figures of this process are not counted: Redis is away or slow", problem=str(error))
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """Logs the error that ended a task: nobody awaits it, and its work is not done any more."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error(
+            "a task in the background has failed, and runs no more until this process is started again",
+            task=task.get_name(),
+            exc_info=error,
+        )
 
 
 async def end(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -107,3 +107,21 @@ async def test_each_thing_that_is_listed_runs_from_the_servers_start_to_its_end(
 
     await background.process_shutdown({}, {})
     assert [each.state for each in things] == ["ended"] * 3
+
+
+async def test_a_task_that_fails_is_logged_when_it_does() -> None:
+    class Failing:
+        async def run(self) -> None:
+            raise ValueError("something unforeseen")
+
+    background = Lifespan(AsyncMock(strict=None, serving=Mock()), [Failing()])
+
+    with capture_logs() as logs:
+        await background.process_startup({}, {})
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    [told] = [each for each in logs if each["log_level"] == "error"]
+    assert told["task"] == "Failing"
+    assert str(told["exc_info"]) == "something unforeseen"
+    await background.process_shutdown({}, {})
