@@ -37,7 +37,12 @@ class Backpressure:
         """Lets those go on that have waited, until what they do raises the pressure again."""
         self.is_high = False
         while self._waiting and not self.is_high:
-            self._waiting.popleft()()
+            go_on = self._waiting.popleft()
+            try:
+                go_on()
+            except Exception:
+                # those who wait behind a connection that fails go on all the same
+                log.exception("an answer failed")
 
 
 class BufferLevel:

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from riskline.ingest.recording import recorder as recording
+from riskline.ingest.recording.backpressure import Backpressure
 from riskline.ingest.recording.recorder import AHEAD, AT_ONCE, MOST_AT_ONCE, Recorder
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.interfaces import Stored
@@ -288,3 +289,20 @@ async def test_who_wants_no_buffer_waits_for_none() -> None:
     add(recorder, 0, 10)
 
     assert (recorder.dropped, recorder.pressure.is_high) == (10, False)
+
+
+def test_who_waits_behind_a_connection_that_fails_goes_on_all_the_same() -> None:
+    pressure = Backpressure()
+    pressure.is_high = True
+    went_on: list[int] = []
+
+    def fails() -> None:
+        raise RuntimeError("the transport is gone")
+
+    for each in (fails, lambda: went_on.append(1), lambda: went_on.append(2)):
+        pressure.wait(each)
+    with capture_logs() as logs:
+        pressure.ease()
+
+    assert (went_on, pressure.waiting) == ([1, 2], 0)
+    assert [each["event"] for each in logs] == ["an answer failed"]
