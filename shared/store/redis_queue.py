@@ -121,7 +121,7 @@ class RedisIntake:
                 answers = await scripts.run_async(self._redis, *call)
         return [_accept_answer(answer) for answer in answers]
 
-    async def _kept(self, call: scripts.Call) -> list[Any]:
+    async def _kept(self, call: scripts.Call) -> Any:
         """A script's answer, once enough replicas have its writes.
 
         Raises:
@@ -129,8 +129,8 @@ class RedisIntake:
         """
         with redis_faults_named():
             if not self._replicas:
-                return list(await scripts.run_async(self._redis, *call))
-            answers, acknowledged = await scripts.run_acknowledged_async(
+                return await scripts.run_async(self._redis, *call)
+            answer, acknowledged = await scripts.run_acknowledged_async(
                 self._redis, call, mark=self._keys.replicated, replicas=self._replicas, seconds=self._replicas_seconds
             )
         if acknowledged < self._replicas:
@@ -138,7 +138,7 @@ class RedisIntake:
                 f"Redis: {acknowledged} of the {self._replicas} replicas that RISKLINE_REPLICAS asks for had it within "
                 f"{self._replicas_seconds:g} s"
             )
-        return list(answers)
+        return answer
 
     async def decide_queued(self, outcome: Outcome) -> bool:
         """See TransactionIntake."""
@@ -152,8 +152,7 @@ class RedisIntake:
             feed_length=self._feed_length,
             callback_wait_seconds=self._callback_wait_seconds,
         )
-        with redis_faults_named():
-            return bool(await scripts.run_async(self._redis, *call))
+        return bool(await self._kept(call))
 
     async def erase(self, transaction_id: str, *, erased_at: str) -> Erasure:
         """See TransactionIntake; reads the feed from shortly before the decision on."""

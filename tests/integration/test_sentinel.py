@@ -16,7 +16,7 @@ from riskline.cli.up.redis_server import probe, server_candidates
 from riskline.shared.errors import OutcomeUnknownError, StoreUnavailableError
 from riskline.shared.store.connect.connection import connect, connect_async
 from riskline.shared.store.interfaces import ACCEPTED
-from riskline.shared.store.records import Submission
+from riskline.shared.store.records import Outcome, Submission
 from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
 from riskline.shared.store.status.redis_safety import dangers_of
 from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
@@ -149,6 +149,10 @@ async def test_a_submission_that_too_few_replicas_have_is_not_known_also_when_it
         for _ in range(2):
             with pytest.raises(OutcomeUnknownError, match="0 of the 1 replicas"):
                 await wanting.accept([Submission("a", b"{}", NOW)])
+
+        # the same holds for the decision of a strict door
+        with pytest.raises(OutcomeUnknownError, match="0 of the 1 replicas"):
+            await wanting.decide_queued(Outcome("a", b"{}", b"{}"))
 
         # it is there, and nothing says that it will stay
         assert await alone.accept([Submission("a", b"{}", NOW)]) != [ACCEPTED]
