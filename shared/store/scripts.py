@@ -11,6 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
+from riskline.shared.store.connect.outcomes import also_noted
 from riskline.shared.store.keys import Keys
 
 Arg = str | bytes | int
@@ -111,5 +112,7 @@ async def run_async(redis: AsyncRedis, name: str, keys: list[str], args: list[Ar
     source, digest = _source(name)
     try:
         return await redis.evalsha(digest, *_words(keys, args))
-    except NoScriptError:
-        return await redis.eval(source, *_words(keys, args))
+    except NoScriptError as missing:
+        # an attempt before, at a server that had the script, may have run it
+        with also_noted(missing):
+            return await redis.eval(source, *_words(keys, args))

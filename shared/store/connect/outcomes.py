@@ -66,6 +66,17 @@ def before_sending() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def also_noted(before: BaseException) -> Iterator[None]:
+    """Puts the notes of the error that a call makes up for on the error of that call."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        for note in getattr(before, "__notes__", ()):
+            error.add_note(note)
+        raise
+
+
 class NotingRetry(AsyncRetry):
     """A retry that notes on an error that an earlier attempt may have been executed."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from riskline.cli.operate.api_keys import make
 from riskline.ingest.auth.authentication import Authenticator
+from riskline.ingest.auth.hosts import AllowedHosts
 from riskline.ingest.fastpath.requests import FastPathProtocol
 from riskline.shared.access.api_keys import Scope
 from riskline.shared.errors import SettingsError
@@ -160,3 +161,12 @@ def test_a_name_that_cannot_be_one_is_named_at_the_start(name: str) -> None:
         load_settings(allowed_hosts=name)
 
     assert "is no host name: write riskline.internal" in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["evil$.example", ".", "localhost:80:90", "[fe80::1%25eth0]"])
+def test_an_empty_name_on_which_the_api_listens_admits_no_host_that_is_none(host: str) -> None:
+    """A browser takes names that `Host` is not read as: of those none is the API's own."""
+    hosts = AllowedHosts(Authenticator(), load_settings(host="", auth="off").hosts)
+
+    assert not hosts.admit(host)
+    assert hosts.admit("localhost")
