@@ -26,7 +26,7 @@ class AllowedHosts:
     def __init__(self, gate: Authenticator, allowed: Iterable[str] = ()) -> None:
         """`allowed` are names, and `*.` before one for all below it; `*` for any."""
         self._gate = gate
-        names = {each.lower() for each in (*LOOPBACK_NAMES, *allowed)}
+        names = {each.lower() for each in (*LOOPBACK_NAMES, *allowed) if each}
         self._any = ANY in names
         self._names = frozenset(name for name in names if not name.startswith("*."))
         self._endings = tuple(name[1:] for name in names if name.startswith("*."))
