@@ -9,8 +9,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from riskline.shared.errors import OutcomeUnknownError, StoreUnavailableError
+from riskline.shared.store import scripts
 from riskline.shared.store.connect.connection import connect_async, redis_faults_named
 from riskline.shared.store.connect.outcomes import changed_nothing
+from riskline.shared.store.keys import Keys
 
 Answers = Callable[[bytes], bytes | None]
 """What a server answers a command; None closes the connection without an answer, and b"" never answers."""
@@ -96,6 +98,17 @@ async def test_a_refusal_after_an_attempt_without_an_answer_does_not_say_that_no
     attempts = iter([None, b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"])
     async with server(lambda word: next(attempts) if word == b"SET" else b"+OK\r\n") as url:
         assert isinstance(await failure(url), OutcomeUnknownError)
+
+
+async def test_a_script_that_one_server_may_have_run_and_the_next_has_not_may_have_been_run() -> None:
+    """As at a failover: the new master has no scripts."""
+    attempts = iter([None, b"-NOSCRIPT No matching script.\r\n"])
+    answers = {b"EVALSHA": lambda: next(attempts), b"EVAL": lambda: b"-READONLY You can't write against a replica.\r\n"}
+    async with server(lambda word: answers.get(word, lambda: b"+OK\r\n")()) as url:
+        redis = connect_async(url, timeout_seconds=0.3)
+        with pytest.raises(OutcomeUnknownError), redis_faults_named():
+            await scripts.run_async(redis, "accept", [Keys().undecided], [])
+        await redis.aclose()
 
 
 def test_a_refusal_for_which_a_connection_was_left_is_one() -> None:
