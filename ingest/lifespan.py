@@ -55,7 +55,13 @@ class Lifespan:
                 await services.processes.leave()
         except (StoreUnavailableError, TimeoutError) as error:
             self._tell_of_losses(error)
-        await services.close()
+        except Exception as error:
+            # the server logs the error itself
+            if services.recorder.pending:
+                self._tell_of_losses(error)
+            raise
+        finally:
+            await services.close()
 
     def _tell_of_losses(self, error: Exception) -> None:
         """Logs what is lost with this process: decisions, or only its last second of counts."""

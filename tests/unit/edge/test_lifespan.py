@@ -125,3 +125,19 @@ async def test_a_task_that_fails_is_logged_when_it_does() -> None:
     assert told["task"] == "Failing"
     assert str(told["exc_info"]) == "something unforeseen"
     await background.process_shutdown({}, {})
+
+
+async def test_an_error_that_nobody_foresaw_hides_no_loss_and_leaves_no_connection_open() -> None:
+    services: Any = Mock(
+        submitter=AsyncMock(),
+        recorder=Mock(flush=AsyncMock(side_effect=ValueError("something unforeseen")), pending=7),
+        strict=None,
+        recent_counts=AsyncMock(),
+        close=AsyncMock(),
+    )
+
+    with capture_logs() as logs, pytest.raises(ValueError, match="unforeseen"):
+        await Lifespan(services, ()).process_shutdown({}, {})
+
+    assert [each["lost"] for each in logs] == [7]
+    assert services.close.await_count == 1
