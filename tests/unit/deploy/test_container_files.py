@@ -106,12 +106,25 @@ def test_the_first_process_of_a_container_heeds_a_stop_before_it_serves() -> Non
 
 
 def test_every_setting_that_makes_sense_in_a_container_is_passed_on_and_no_other() -> None:
-    passed_on = [each.partition("=")[0] for each in compose()["x-settings"]]
-    listed = [each for each in passed_on if not each.startswith("OTEL_")]
+    listed = [each for each in compose()["x-settings"] if not each.startswith("OTEL_")]
+    passed_on = {each for each in compose()["services"]["api"]["environment"] if not each.startswith("OTEL_")}
     known = {variable_name(field) for field in Settings.model_fields}
 
-    assert set(listed) - {"REDIS_URL"} == known - OF_THE_IMAGE
+    assert passed_on - {"REDIS_URL"} == known - OF_THE_IMAGE
     assert listed == [listed[0], *sorted(listed[1:])]
+
+
+def test_a_container_gets_the_secrets_that_it_needs_and_none_has_a_default() -> None:
+    secrets = {"RISKLINE_API_KEYS", "RISKLINE_API_KEYS_FILE", "RISKLINE_CALLBACK_SECRET", "RISKLINE_CALLBACK_URL"}
+    given = {name: secrets & set(service.get("environment", ())) for name, service in compose()["services"].items()}
+
+    assert {name: each for name, each in given.items() if each} == {
+        "api": secrets,
+        "callbacks": {"RISKLINE_CALLBACK_SECRET"},
+    }
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert set(re.findall(r"\$\{REDIS_PASSWORD(:.)", text)) == {":?"}
+    assert re.findall(r"\$\{\w*PASSWORD:-[^}]", text) == []
 
 
 @pytest.mark.parametrize("name", sorted(set(compose()["services"])))
@@ -149,7 +162,7 @@ def test_what_needs_redis_and_a_model_waits_for_them() -> None:
 
 def test_the_example_of_an_env_file_names_only_what_is_read() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    read = {*VARIABLE.findall(text), *(each.partition("=")[0] for each in compose()["x-settings"])}
+    read = {*VARIABLE.findall(text), *compose()["services"]["api"]["environment"]}
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
     assert shown <= read
