@@ -1,10 +1,8 @@
 """`make run` and `make test` on each other Python that this machine has, from a clone and with the embedded server."""
 
-import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from riskline_client import Client
-from tests.integration.running import PATIENCE_SECONDS, eventually
-from tests.support.factories import transaction_json
+from tests.integration.running import PATIENCE_SECONDS, starts_and_decides
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -108,23 +104,6 @@ def test_make_run_starts_and_decides_on_it(clone: Path, tmp_path: Path, server: 
     if server == "on the PATH" and not any(shutil.which(name) for name in SERVER_NAMES):
         pytest.skip("there is no redis-server on the PATH")
     environment = plain() if server == "on the PATH" else plain(PATH=without_servers(tmp_path))
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [MAKE, "run", f"UP_FLAGS=--port 0 --data {tmp_path / 'data'}"],
-            cwd=clone,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        eventually(lambda: "Riskline is ready" in log.read_text() or process.poll() is not None)
-        assert "Riskline is ready" in log.read_text(), log.read_text()
-        port = json.loads((tmp_path / "data" / "run" / "state.json").read_bytes())["port"]
-        with Client(f"http://127.0.0.1:{port}") as client:
-            assert client.score(transaction_json(transaction_id="at-once")).action
-            assert client.submit(transaction_json(transaction_id="queued"), wait=20).decision is not None
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(PATIENCE_SECONDS)
+    data = tmp_path / "data"
+    words = [MAKE, "run", f"UP_FLAGS=--port 0 --data {data}"]
+    starts_and_decides(words, cwd=clone, environment=environment, data=data)

@@ -1,9 +1,7 @@
 """The wheel and the sdist: what is in them, and that they are the whole installation."""
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -14,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from riskline_client import Client
-from tests.integration.running import eventually
-from tests.support.factories import transaction_json
+from tests.integration.running import starts_and_decides
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS, STOP_SECONDS = 180.0, 30.0
 
 PACKAGES = {"riskline", "riskline_client"}
 """All that anybody's environment gets from us."""
@@ -107,23 +102,5 @@ def test_an_empty_environment_and_an_empty_directory_are_enough_to_serve(environ
     installed = {each.name for each in next((environment / "lib").glob("python*/site-packages")).iterdir()}
     assert not installed & {"shared", "worker", "ingest", "cli", "tests", "tools"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RISKLINE_", "PYTHON"))}
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [environment / "bin" / "riskline", "up", "--port", "0"],
-            cwd=tmp_path,
-            env=inherited,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        eventually(lambda: "Riskline is ready" in log.read_text() or process.poll() is not None, seconds=START_SECONDS)
-        assert "Riskline is ready" in log.read_text(), log.read_text()
-        port = json.loads((tmp_path / ".riskline" / "run" / "state.json").read_bytes())["port"]
-        with Client(f"http://127.0.0.1:{port}") as client:
-            assert client.score(transaction_json(transaction_id="at-once")).action
-            assert client.submit(transaction_json(transaction_id="queued"), wait=20).decision is not None
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(STOP_SECONDS)
+    words = [environment / "bin" / "riskline", "up", "--port", "0"]
+    starts_and_decides(words, cwd=tmp_path, environment=inherited, data=tmp_path / ".riskline")

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from redis import Redis
 
 from riskline.cli.up.redis_server import command, find_server, probe, wait_until_ready
+from riskline_client import Client
+from tests.support.factories import transaction_json
 
 PATIENCE_SECONDS = 300.0
 """Against what hangs only: no test asserts a time, and a machine that is ten times slower is to pass."""
@@ -155,3 +157,27 @@ class OwnRedis:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def starts_and_decides(words: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], data: Path) -> None:
+    """Runs a command that is to serve from `data`, has it decide at both doors, and stops it."""
+    log = cwd / "starts-and-decides.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            list(map(str, words)),
+            cwd=cwd,
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "Riskline is ready" in log.read_text() or process.poll() is not None)
+        assert "Riskline is ready" in log.read_text(), log.read_text()
+        port = json.loads((data / "run" / "state.json").read_bytes())["port"]
+        with Client(f"http://127.0.0.1:{port}") as client:
+            assert client.score(transaction_json(transaction_id="at-once")).action
+            assert client.submit(transaction_json(transaction_id="queued"), wait=20).decision is not None
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(PATIENCE_SECONDS)
