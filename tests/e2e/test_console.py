@@ -205,7 +205,7 @@ def test_pictures_stand_beside_each_other_where_there_is_room(signed: BrowserCon
 
 @pytest.mark.slow
 def test_what_failed_is_tried_again_one_and_all_with_a_question_before(running: Site, page: Page) -> None:
-    page.goto("/console/failed?reason=workers")
+    page.goto("/console/failed?reason=processes")
     page.click('button[aria-label="Try failed-1 again"]')
     assert "1 transaction is tried again: failed-1" in page.inner_text("[role=status]")
 

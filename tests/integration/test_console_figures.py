@@ -27,13 +27,20 @@ def overview(up: RunningUp) -> str:
     return unescape(up.read("/console").decode())
 
 
-def actions_shown(page: str) -> dict[str, int]:
-    found = re.findall(r'badge \w+">(\w+)</span></td><td class="n">([\d,]+)<', page)
-    return {name: int(number.replace(",", "")) for name, number in found if number != "0"}
+def actions_shown(page: str) -> dict[str, str]:
+    """The share of each action in percent, of those that there are."""
+    found = re.findall(r"</svg> (APPROVE|REVIEW|DECLINE) ([\d.]+) %", page)
+    return {name: share for name, share in found if share != "0.0"}
 
 
-def scores_shown(page: str) -> list[int]:
-    return [int(each.replace(",", "")) for each in re.findall(r"<title>[\d.]+ to [\d.]+: ([\d,]+)</title>", page)]
+def shares(counts: Counter[str]) -> dict[str, str]:
+    return {name: f"{100 * count / counts.total():.1f}" for name, count in counts.items() if count}
+
+
+def scores_shown(page: str) -> dict[str, int]:
+    """The number of decisions in each bar that there is, by where the bar begins."""
+    found = re.findall(r"<title>([\d.]+) to [\d.]+: ([\d,]+)</title>", page)
+    return {begin: int(number.replace(",", "")) for begin, number in found}
 
 
 def test_the_overview_agrees_with_the_feed_and_the_metrics(tmp_path: Path, demo_environment: dict[str, str]) -> None:
@@ -41,12 +48,12 @@ def test_the_overview_agrees_with_the_feed_and_the_metrics(tmp_path: Path, demo_
     Registry(tmp_path / "models").activate(version)
     environment = {**demo_environment, "RISKLINE_MODELS": str(tmp_path / "models")}
     with RunningUp(tmp_path / "data", environment=environment) as up:
-        assert eventually(lambda: 'id="decided">0<' in overview(up) and scores_shown(overview(up)))
+        assert eventually(lambda: "<dt>Undecided</dt><dd>0<" in overview(up) and 'id="decided">0<' in overview(up))
         for number in range(AT_ONCE + QUEUED):
             values = {"amount": 1.5 + 60 * number, "distance_from_home": 4.0 * number}
             body = json.dumps(transaction_json(transaction_id=f"t-{number}", **values)).encode()
             up.request("POST", "/score-transaction" if number < AT_ONCE else "/transactions", body)
-        assert eventually(lambda: sum(scores_shown(overview(up))) == AT_ONCE + QUEUED)
+        assert eventually(lambda: sum(scores_shown(overview(up)).values()) == AT_ONCE + QUEUED)
         shown = overview(up)
         feed = up.request("GET", "/decisions?limit=1000")[1]["decisions"]
         families = text_string_to_metric_families(up.read("/metrics").decode())
@@ -59,15 +66,16 @@ def test_the_overview_agrees_with_the_feed_and_the_metrics(tmp_path: Path, demo_
     decided = [each.get("decision", each) for each in feed]
     assert f'id="decided">{AT_ONCE + QUEUED}<' in shown
     assert len(decided) == AT_ONCE + QUEUED
-    assert actions_shown(shown) == Counter(each["action"] for each in decided)
+    assert actions_shown(shown) == shares(Counter(each["action"] for each in decided))
     places = Counter(sum(each["fraud_probability"] > bound for bound in PROBABILITY.bounds) for each in decided)
-    assert scores_shown(shown) == [places[place] for place in range(len(PROBABILITY.bounds))]
-    assert sum(count > 0 for count in scores_shown(shown)) > 2
+    begins = [0.0, *PROBABILITY.bounds]
+    assert scores_shown(shown) == {f"{begins[place]:.2f}": count for place, count in places.items()}
+    assert len(scores_shown(shown)) > 2
     at_once: Counter[str] = Counter()
     for sample in samples:
         if sample.name in ("riskline_decisions_total", "riskline_queue_decisions_total"):
             at_once[sample.labels["action"]] += int(sample.value)
-    assert actions_shown(shown) == +at_once
+    assert actions_shown(shown) == shares(at_once)
     assert times == expected_times
 
 
