@@ -1,0 +1,97 @@
+"""What a class's history is made of: its entities, what each event of one carries, and the columns.
+
+A plan is derived from the class once. The fold, the store, the doors and training all work from it.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+CELLS = 60
+"""The cells of a window: each has a sixtieth of its length."""
+
+TAG_BYTES, ID_BYTES, HASH_BYTES, NUMBER_BYTES = 1, 8, 8, 8
+"""The parts of an event, see `observation`."""
+
+
+class Kind(IntEnum):
+    """The kinds of columns; the numbers are those of `history.c`."""
+
+    COUNT = 1
+    TOTAL = 2
+    MEAN = 3
+    LARGEST = 4
+    SMALLEST = 5
+    SPREAD = 6
+    DISTINCT = 7
+    SINCE_LAST = 8
+    LAST = 9
+    SEEN = 10
+
+
+class HistoryColumn(NamedTuple):
+    """A column that is computed from the events of one entity."""
+
+    name: str
+    kind: Kind
+    window_us: int = 0
+    """0 for the kinds without a window."""
+    number: int = -1
+    """The position in `EntityPlan.numbers`; -1 where it has none."""
+    text: int = -1
+    """The position in `EntityPlan.texts`; -1 where it has none."""
+    up_to: int = 0
+    unit_us: int = 0
+    empty: float = 0.0
+    """The value where there is nothing to compute it from."""
+    whole: bool = False
+    """True where the class says int: the value is then an int in Python."""
+
+
+class Number(NamedTuple):
+    """A field whose value each event carries as a whole number of units of its last decimal place."""
+
+    field: str
+    places: int
+
+
+@dataclass(frozen=True)
+class EntityPlan:
+    """One entity: a field, or several together, whose events are kept under one key."""
+
+    fields: tuple[str, ...]
+    keep_us: int
+    ignored: tuple[tuple[str | int, ...], ...]
+    """For each of the fields, the values that are no entity."""
+    numbers: tuple[Number, ...]
+    texts: tuple[str, ...]
+    """Fields whose values each event carries as a hash."""
+    columns: tuple[HistoryColumn, ...]
+    places: tuple[int, ...]
+    """For each of its columns, the position in `History.columns`."""
+    fingerprint: str
+    """8 hex digits of all that the kept bytes depend on: other ones are another state."""
+
+    @property
+    def name(self) -> str:
+        """The fields as commands and paths name them: `card_id`, `card_id+merchant_id`."""
+        return "+".join(self.fields)
+
+    @property
+    def event_bytes(self) -> int:
+        """The size of one event."""
+        return TAG_BYTES + ID_BYTES + NUMBER_BYTES + NUMBER_BYTES * len(self.numbers) + HASH_BYTES * len(self.texts)
+
+
+@dataclass(frozen=True)
+class History:
+    """The history of a transaction class."""
+
+    time_field: str
+    zone: str | None
+    """The zone of times without one; None where each must have its own."""
+    columns: tuple[HistoryColumn, ...]
+    """In the order of the class."""
+    entities: tuple[EntityPlan, ...]
+    fingerprint: str
+    """8 hex digits of all columns' definitions, with which a model was trained."""
