@@ -17,9 +17,9 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseErr
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from riskline.shared.store.connect.cluster_nodes import AsyncNodes, Inquiry, Nodes, connection_options
+from riskline.shared.store.connect.cluster_nodes import Nodes, connection_options
 from riskline.shared.store.connect.failover import AsyncFollowing, Following
-from riskline.shared.store.connect.sentinel import Address, address_text
+from riskline.shared.store.connect.inquiry import Address, address_text, ask, ask_async
 from riskline.shared.store.connect.url import ClusterUrl
 
 ELSEWHERE = (AskError, ClusterDownError, MovedError, TryAgainError)
@@ -35,7 +35,7 @@ class SlotConnection(Following, Connection):
         super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's has no types
 
     def _connect(self) -> Any:
-        self.host, self.port = self._nodes.owner(self._slot)
+        self.host, self.port = ask(self._nodes.owner(self._slot))
         try:
             return super()._connect()  # type: ignore[no-untyped-call]  # redis-py's has no types
         except OSError:
@@ -65,13 +65,13 @@ class SlotTLSConnection(SlotConnection, SSLConnection):
 class AsyncSlotConnection(AsyncFollowing, AsyncConnection):
     """A connection to whichever node serves the slot when it connects."""
 
-    def __init__(self, *, nodes: AsyncNodes, slot: int | None, **options: Any) -> None:
+    def __init__(self, *, nodes: Nodes, slot: int | None, **options: Any) -> None:
         self._nodes = nodes
         self._slot = slot
         super().__init__(**options)
 
     async def _connect(self) -> None:
-        self.host, self.port = await self._nodes.owner(self._slot)
+        self.host, self.port = await ask_async(self._nodes.owner(self._slot))
         try:
             await super()._connect()  # type: ignore[no-untyped-call]  # redis-py's has no types
         except (OSError, TimeoutError):
@@ -118,7 +118,7 @@ def cluster_clients_async(
     url: ClusterUrl, slots: Mapping[int | None, Callable[[Any], Any] | None], *, timeout_seconds: float, **options: Any
 ) -> list[AsyncRedis]:
     """A client for each slot, or for any node, for the event loop; else as above, with redis-py's waiting pool."""
-    nodes = AsyncNodes(url, timeout_seconds=timeout_seconds)
+    nodes = Nodes(url, timeout_seconds=timeout_seconds)
     kind = AsyncSlotTLSConnection if url.tls else AsyncSlotConnection
     shared = {**connection_options(url), **options, "nodes": nodes, "timeout": timeout_seconds}
     return [
@@ -129,7 +129,7 @@ def cluster_clients_async(
     ]
 
 
-def _take_note(nodes: Inquiry, node: Address, error: ResponseError) -> None:
+def _take_note(nodes: Nodes, node: Address, error: ResponseError) -> None:
     if isinstance(error, MovedError):
         nodes.ask_first(node)
     elif isinstance(error, ClusterDownError):

@@ -1,24 +1,20 @@
 """The nodes of a Redis Cluster: the owner of a slot, and the cluster's state."""
 
+from functools import partial
 from typing import Any
 
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from riskline.shared.store.connect.sentinel import Address, address_text, tls_connection_options
+from riskline.shared.store.connect.inquiry import LONGEST_WAIT_SECONDS, Address, Question, ask
+from riskline.shared.store.connect.sentinel import tls_connection_options
 from riskline.shared.store.connect.url import ClusterUrl
 
-LONGEST_WAIT_SECONDS = 0.5
-"""The longest wait for a node's answer about a slot: another node can answer as well."""
 
-
-class Inquiry:
-    """One question to the nodes, one after another, first to the one that is likely to know."""
+class Nodes:
+    """The nodes of a cluster, of which the one that is likely to know is asked first."""
 
     def __init__(self, url: ClusterUrl, *, timeout_seconds: float) -> None:
         wait_seconds = min(timeout_seconds, LONGEST_WAIT_SECONDS)
@@ -33,6 +29,17 @@ class Inquiry:
             **tls_connection_options(url.tls_options),
         }
 
+    def owner(self, slot: int | None) -> Question:
+        """The question for the slot's present server; without a slot, for any node that answers."""
+        known = "answers" if slot is None else f"says who serves slot {slot}"
+        return Question(
+            "CLUSTER SLOTS",
+            self._nodes,
+            self._options,
+            learn=partial(self._learn, slot),
+            unanswered=lambda said: RedisConnectionError(f"no node of the cluster {known} ({said})"),
+        )
+
     def ask_first(self, node: Address) -> None:
         """Asks this address first: it has just redirected, so it knows the owner."""
         self._nodes = (node, *(each for each in self._nodes if each != node))
@@ -41,7 +48,7 @@ class Inquiry:
         """Asks this address last: it has just failed."""
         self._nodes = (*(each for each in self._nodes if each != node), node)
 
-    def _learn(self, slot: int | None, asked: Address, ranges: Any, problems: list[str]) -> Address | None:
+    def _learn(self, slot: int | None, asked: Address, ranges: Any) -> Address | str:
         """The owner of the slot by a node's answer; the node itself where any will do."""
         owner, known = None, dict.fromkeys((asked, *self._nodes))
         nodes = set(self._named)
@@ -55,59 +62,7 @@ class Inquiry:
         self._nodes = (*(each for each in known if each in nodes or each == asked), *(nodes - known.keys()))
         if slot is None:
             return asked
-        if owner is None:
-            problems.append(f"{address_text(asked)}: nobody serves it")
-        return owner
-
-
-class Nodes(Inquiry):
-    """The owners of slots."""
-
-    def owner(self, slot: int | None) -> Address:
-        """The slot's present server, or any node that answers.
-
-        Raises:
-            redis.exceptions.ConnectionError: no node knows the owner; has each one's answer.
-        """
-        problems: list[str] = []
-        for node in self._nodes:
-            try:
-                # not cached: connections are made seldom
-                with Redis(host=node[0], port=node[1], retry=Retry(NoBackoff(), 0), **self._options) as redis:
-                    ranges = redis.execute_command("CLUSTER SLOTS")
-            except (RedisError, OSError) as error:
-                problems.append(f"{address_text(node)}: {error}")
-                continue
-            found = self._learn(slot, node, ranges, problems)
-            if found is not None:
-                return found
-        raise _unknown(slot, problems)
-
-
-class AsyncNodes(Inquiry):
-    """The owners of slots, for the event loop."""
-
-    async def owner(self, slot: int | None) -> Address:
-        """The slot's present server, or any node that answers.
-
-        Raises:
-            redis.exceptions.ConnectionError: no node knows the owner; has each one's answer.
-        """
-        problems: list[str] = []
-        for node in self._nodes:
-            try:
-                # not cached, as above
-                async with AsyncRedis(
-                    host=node[0], port=node[1], retry=AsyncRetry(NoBackoff(), 0), **self._options
-                ) as redis:
-                    ranges = await redis.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # redis-py has no types
-            except (RedisError, OSError) as error:
-                problems.append(f"{address_text(node)}: {error}")
-                continue
-            found = self._learn(slot, node, ranges, problems)
-            if found is not None:
-                return found
-        raise _unknown(slot, problems)
+        return owner or "nobody serves it"
 
 
 def nodes_of(url: ClusterUrl, *, timeout_seconds: float) -> list[tuple[Address, list[tuple[int, int]]]]:
@@ -116,7 +71,7 @@ def nodes_of(url: ClusterUrl, *, timeout_seconds: float) -> list[tuple[Address, 
     Raises:
         redis.exceptions.ConnectionError: no node that is named answers.
     """
-    host, port = Nodes(url, timeout_seconds=timeout_seconds).owner(None)
+    host, port = ask(Nodes(url, timeout_seconds=timeout_seconds).owner(None))
     with node_client(url, (host, port), timeout_seconds=timeout_seconds) as redis:
         ranges: Any = redis.execute_command("CLUSTER SLOTS")
     served: dict[Address, list[tuple[int, int]]] = {}
@@ -134,7 +89,7 @@ def cluster_facts(url: ClusterUrl, *, timeout_seconds: float) -> dict[str, str]:
     Raises:
         redis.exceptions.ConnectionError: no node that is named answers.
     """
-    node = Nodes(url, timeout_seconds=timeout_seconds).owner(None)
+    node = ask(Nodes(url, timeout_seconds=timeout_seconds).owner(None))
     with node_client(url, node, timeout_seconds=timeout_seconds) as redis:
         facts: dict[str, str] = redis.execute_command("CLUSTER INFO")
     return facts
@@ -156,8 +111,3 @@ def node_client(url: ClusterUrl, node: Address, *, timeout_seconds: float) -> Re
 def connection_options(url: ClusterUrl) -> dict[str, Any]:
     """The options of all connections to the cluster."""
     return {"username": url.username, "password": url.password, **tls_connection_options(url.tls_options)}
-
-
-def _unknown(slot: int | None, problems: list[str]) -> RedisConnectionError:
-    what = "answers" if slot is None else f"says who serves slot {slot}"
-    return RedisConnectionError(f"no node of the cluster {what} ({'; '.join(problems)})")

@@ -1,6 +1,7 @@
 """Clients that ask sentinels for the master whenever they connect, and so follow it through a failover."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,25 +10,17 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import sentinel as redis_asyncio
 from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.connection import SSLConnection, parse_url
-from redis.exceptions import RedisError
-from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool, SentinelManagedConnection
 
 from riskline.shared.store.connect.failover import AsyncFollowing, Following
+from riskline.shared.store.connect.inquiry import LONGEST_WAIT_SECONDS, Address, Question, ask, ask_async
 from riskline.shared.store.connect.outcomes import before_sending
 from riskline.shared.store.connect.url import SentinelUrl
 
-LONGEST_WAIT_SECONDS = 0.5
-"""The longest wait for a sentinel's answer: the others can answer as well."""
 
-Address = tuple[str, int]
-
-
-class _Inquiry:
-    """One question to the sentinels, one after another, first to the one that answered last."""
+class _Sentinels:
+    """The sentinels of a master, of which the one that answered last is asked first."""
 
     def __init__(self, url: SentinelUrl, *, timeout_seconds: float) -> None:
         wait_seconds = min(timeout_seconds, LONGEST_WAIT_SECONDS)
@@ -41,22 +34,29 @@ class _Inquiry:
             **tls_connection_options(url.tls_options),
         }
 
-    def _learn(self, address: Address, masters: Mapping[str, Any], master: str, problems: list[str]) -> Address | None:
+    def _question(self, master: str) -> Question:
+        return Question(
+            "SENTINEL MASTERS",
+            self._addresses,
+            self._options,
+            learn=partial(self._learn, master),
+            unanswered=lambda said: MasterNotFoundError(f"no sentinel names a master {master!r} that is up ({said})"),
+        )
+
+    def _learn(self, master: str, sentinel: Address, masters: Mapping[str, Any]) -> Address | str:
         """The master's address if this sentinel knows it and takes it for alive."""
         state = masters.get(master)
         if state is None:
-            problems.append(f"{address_text(address)}: does not know it")
-            return None
+            return "does not know it"
         if state["is_sdown"] or state["is_odown"] or not state["is_master"]:
-            problems.append(f"{address_text(address)}: it is down")
-            return None
+            return "it is down"
         # one assignment of the whole list, so that another thread loses none
-        self._addresses = (address, *(each for each in self._addresses if each != address))
+        self._addresses = (sentinel, *(each for each in self._addresses if each != sentinel))
         return str(state["ip"]), int(state["port"])
 
 
-class Sentinels(_Inquiry):
-    """The sentinels of a master."""
+class Sentinels(_Sentinels):
+    """The sentinels of a master, in a thread."""
 
     def discover_master(self, master: str) -> Address:
         """The master's present address.
@@ -64,47 +64,15 @@ class Sentinels(_Inquiry):
         Raises:
             MasterNotFoundError: no sentinel knows the master; has each one's answer.
         """
-        problems: list[str] = []
-        for address in self._addresses:
-            host, port = address
-            try:
-                # not cached: connections are made seldom
-                with Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as sentinel:
-                    masters: Any = sentinel.sentinel_masters()
-            except (RedisError, OSError) as error:
-                problems.append(f"{address_text(address)}: {error}")
-            else:
-                found = self._learn(address, masters, master, problems)
-                if found is not None:
-                    return found
-        raise _not_found(master, problems)
+        return ask(self._question(master))
 
 
-class AsyncSentinels(_Inquiry):
-    """The sentinels of a master, for the event loop."""
+class AsyncSentinels(_Sentinels):
+    """The sentinels of a master, on the event loop."""
 
     async def discover_master(self, master: str) -> Address:
-        """The master's present address.
-
-        Raises:
-            MasterNotFoundError: no sentinel knows the master; has each one's answer.
-        """
-        problems: list[str] = []
-        for address in self._addresses:
-            host, port = address
-            try:
-                # not cached, as above
-                async with AsyncRedis(
-                    host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options
-                ) as sentinel:
-                    masters: Any = await sentinel.sentinel_masters()
-            except (RedisError, OSError) as error:
-                problems.append(f"{address_text(address)}: {error}")
-            else:
-                found = self._learn(address, masters, master, problems)
-                if found is not None:
-                    return found
-        raise _not_found(master, problems)
+        """See Sentinels."""
+        return await ask_async(self._question(master))
 
 
 class MasterConnection(Following, SentinelManagedConnection):
@@ -186,13 +154,3 @@ def tls_connection_options(words: Mapping[str, str]) -> dict[str, Any]:
     """The TLS options of redis-py's connections, from a URL's query."""
     query = urlencode(words)
     return dict(parse_url(f"redis://?{query}"))  # type: ignore[no-untyped-call]  # redis-py's has no types
-
-
-def address_text(address: Address) -> str:
-    """The address in one word."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _not_found(master: str, problems: list[str]) -> MasterNotFoundError:
-    return MasterNotFoundError(f"no sentinel names a master {master!r} that is up ({'; '.join(problems)})")

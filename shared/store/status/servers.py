@@ -8,7 +8,7 @@ from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.settings import Settings
 from riskline.shared.store.connect.cluster_nodes import cluster_facts, node_client, nodes_of
 from riskline.shared.store.connect.connection import connect, redis_faults_named
-from riskline.shared.store.connect.sentinel import Address, address_text
+from riskline.shared.store.connect.inquiry import Address, address_text
 from riskline.shared.store.connect.url import ClusterUrl, is_cluster_url, parse_cluster_url
 from riskline.shared.store.sharding.shards import SLOTS, slot_of, tags
 from riskline.shared.store.status.redis_safety import Danger, ServerFacts, Severity, dangers, facts_of, warn

@@ -155,7 +155,7 @@ def test_the_sentinel_that_answered_is_asked_first_and_none_is_forgotten_whoever
     up = {"main": {"ip": "10.0.0.1", "port": 6379, "is_sdown": False, "is_odown": False, "is_master": True}}
 
     for host in ("b", "b", "c"):
-        assert sentinels._learn((host, 26379), up, "main", []) == ("10.0.0.1", 6379)
+        assert sentinels._learn("main", (host, 26379), up) == ("10.0.0.1", 6379)
 
     assert [host for host, _ in sentinels._addresses] == ["c", "b", "a"]
 
@@ -164,12 +164,10 @@ def test_the_sentinel_that_answered_is_asked_first_and_none_is_forgotten_whoever
 def test_a_master_that_a_sentinel_takes_for_dead_is_not_used(state: dict[str, bool] | None) -> None:
     sentinels = Sentinels(parse_sentinel_url("redis+sentinel://a/main"), timeout_seconds=1)
     alive = {"ip": "10.0.0.1", "port": 6379, "is_sdown": False, "is_odown": False, "is_master": True}
-    problems: list[str] = []
 
-    found = sentinels._learn(("a", 1), {} if state is None else {"main": {**alive, **state}}, "main", problems)
+    found = sentinels._learn("main", ("a", 1), {} if state is None else {"main": {**alive, **state}})
 
-    assert found is None
-    assert len(problems) == 1
+    assert isinstance(found, str)
 
 
 @pytest.mark.parametrize(
