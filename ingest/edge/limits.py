@@ -27,17 +27,14 @@ OWN_FILES = 256
 class Limits(NamedTuple):
     """The limits that an operator may set."""
 
-    connections: int = 10_000
-    request_seconds: float = 15.0
-    in_flight: int = 4_000
+    connections: int
+    request_seconds: float
+    in_flight: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The limits of the settings."""
         return cls(settings.max_connections, settings.request_timeout, settings.max_in_flight)
-
-
-DEFAULT_LIMITS = Limits()
 
 
 def allow_files(connections: int) -> None:

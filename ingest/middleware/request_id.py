@@ -32,13 +32,7 @@ class RequestIdMiddleware:
         req.context.request_id = request_id(req.get_header("X-Request-ID"))
         req.context.traceparent = traceparent(req.get_header("traceparent"))
 
-    async def process_response(
-        self,
-        req: falcon.asgi.Request,
-        resp: falcon.asgi.Response,
-        _resource: object,
-        _succeeded: bool,  # noqa: FBT001
-    ) -> None:
+    async def process_response(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *_: object) -> None:
         """Returns the id."""
         resp.set_header("X-Request-ID", req.context.request_id)
 
@@ -54,13 +48,7 @@ class MetricsMiddleware:
         """Starts the clock."""
         req.context.started = time.perf_counter()
 
-    async def process_response(
-        self,
-        req: falcon.asgi.Request,
-        resp: falcon.asgi.Response,
-        _resource: object,
-        _succeeded: bool,  # noqa: FBT001
-    ) -> None:
+    async def process_response(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *_: object) -> None:
         """Counts the answer."""
         route = req.uri_template or "unknown"
         key = (route, req.method, resp.status)

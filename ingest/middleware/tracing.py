@@ -35,13 +35,7 @@ class TracingMiddleware:
         )
         req.context.traceparent = req.context.span.traceparent or req.context.traceparent
 
-    async def process_response(
-        self,
-        req: falcon.asgi.Request,
-        resp: falcon.asgi.Response,
-        _resource: object,
-        _succeeded: bool,  # noqa: FBT001
-    ) -> None:
+    async def process_response(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, *_: object) -> None:
         """Ends it."""
         if req.context.span is None:
             return

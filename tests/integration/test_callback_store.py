@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 
-from riskline.shared.domain.lifecycle import CALLBACK_TRANSITIONS, CallbackEvent, CallbackStatus
+from riskline.shared.domain.lifecycle import CALLBACK_TRANSITIONS, CallbackEvent
 from riskline.shared.store import callbacks as module
 from riskline.shared.store.callbacks import AttemptOutcome, CallbackRecords, Due, RedisCallbacks
 from riskline.shared.store.failures import Failures
@@ -407,17 +407,32 @@ def test_nothing_stays_behind_once_all_is_over(callbacks: Callbacks) -> None:
     assert left == {keys.callback("a"), keys.callback("b"), keys.callback_wake, keys.callback_taken}
 
 
-def test_the_table_of_states_is_what_the_scripts_do() -> None:
-    assert CALLBACK_TRANSITIONS == {
-        None: {CallbackEvent.ANNOUNCE: CallbackStatus.PENDING},
-        "pending": {
-            CallbackEvent.DELIVER: CallbackStatus.DELIVERED,
-            CallbackEvent.RETRY: CallbackStatus.PENDING,
-            CallbackEvent.GIVE_UP: CallbackStatus.DEAD,
-        },
-        "delivered": {CallbackEvent.REPLAY: CallbackStatus.PENDING},
-        "dead": {CallbackEvent.REPLAY: CallbackStatus.PENDING},
-    }
+LEADS_TO: dict[str, list[CallbackEvent]] = {
+    "pending": [],
+    "delivered": [CallbackEvent.DELIVER],
+    "dead": [CallbackEvent.GIVE_UP],
+}
+
+
+@pytest.mark.parametrize("event", [event for event in CallbackEvent if event is not CallbackEvent.ANNOUNCE])
+@pytest.mark.parametrize("status", LEADS_TO)
+def test_the_scripts_do_what_the_table_of_states_says_and_change_nothing_else(
+    callbacks: Callbacks, status: str, event: CallbackEvent
+) -> None:
+    callbacks.announce("a")
+    assert callbacks.state("a")["status"] == CALLBACK_TRANSITIONS[None][CallbackEvent.ANNOUNCE]
+    [due] = callbacks.take()
+
+    for each in (*LEADS_TO[status], event):
+        before = callbacks.state("a")["status"]
+        if each is CallbackEvent.REPLAY:
+            callbacks.records.resend(["a"])
+        else:
+            callbacks.finish(AttemptOutcome(due, each, attempt=ATTEMPT))
+
+        assert callbacks.state("a")["status"] == CALLBACK_TRANSITIONS[before].get(each, before)
+    assert before == status
+    callbacks.sound()
 
 
 def test_a_call_whose_answer_was_lost_is_made_again_and_counts_once(callbacks: Callbacks) -> None:

@@ -18,7 +18,7 @@ from riskline.shared.store.connect.connection import connect, connect_async
 from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.records import Outcome, Submission
 from riskline.shared.store.redis_queue import RedisIntake, RedisQueue
-from riskline.shared.store.status.redis_safety import dangers_of
+from riskline.shared.store.status.redis_safety import dangers, facts_of
 from tests.integration.running import PATIENCE_SECONDS, RunningUp, eventually, riskline
 from tests.integration.servers import Servers, Watched, answer, server_versions
 from tests.support.factories import transaction_json
@@ -87,7 +87,7 @@ async def test_clients_made_before_the_master_dies_write_to_the_new_one(watched:
 async def test_a_master_that_needs_its_replica_accepts_nothing_more_once_it_is_replaced(watched: Watched) -> None:
     redis = connect_async(watched.url, timeout_seconds=2)
     intake = RedisIntake(redis, **INTAKE)
-    assert "min-replicas-to-write" in [danger.setting for danger in dangers_of(watched.first)]
+    assert "min-replicas-to-write" in [danger.setting for danger in dangers(facts_of(watched.first))]
     watched.first.config_set("min-replicas-to-write", 1)
     # so that there is a connection to the master that is replaced
     assert await intake.accept([Submission("before", b"{}", NOW)]) == [ACCEPTED]
@@ -205,12 +205,12 @@ async def test_a_server_that_becomes_a_replica_fails_calls_until_it_is_master_ag
         for wait_seconds in (0.0, 0.1):
             with pytest.raises(StoreUnavailableError, match="not the master"):
                 queue.claim("w", count=1, lease_seconds=60, wait_seconds=wait_seconds)
-        assert "role" in [danger.setting for danger in dangers_of(admin)]
+        assert "role" in [danger.setting for danger in dangers(facts_of(admin))]
 
         admin.replicaof("NO", "ONE")
         assert await intake.accept([Submission("after", b"{}", NOW)]) == [ACCEPTED]
         assert [row[0] for row in queue.claim("w", count=3, lease_seconds=60).rows] == ["before", "after"]
-        assert "role" not in [danger.setting for danger in dangers_of(admin)]
+        assert "role" not in [danger.setting for danger in dangers(facts_of(admin))]
         for client in (admin, blocking):
             client.close()
         await redis.aclose()

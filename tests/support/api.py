@@ -1,6 +1,7 @@
 """The app over the store in memory and a model without a file, for tests of the doors."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from falcon import testing
 from riskline.ingest.app import create_app
 from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import RateLimiter
-from riskline.ingest.edge.limits import DEFAULT_LIMITS, Limits
 from riskline.ingest.services import Services
 from riskline.ingest.store import ApiStore, StoreOperations
 from riskline.shared.domain.transaction import Transaction, TransactionModel
@@ -43,7 +43,7 @@ class Api:
         queue_limit: int = 1000,
         record_capacity: int = 10,
         max_waits: int = 100,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Mapping[str, float] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         cors_origins: tuple[str, ...] = (),
         allowed_hosts: tuple[str, ...] = ("*",),
@@ -61,9 +61,7 @@ class Api:
                 "record_buffer": record_capacity,
                 "record": "strict" if strict else "best-effort",
                 "max_waits": max_waits,
-                "max_connections": limits.connections,
-                "request_timeout": limits.request_seconds,
-                "max_in_flight": limits.in_flight,
+                **(limits or {}),
                 "max_body_bytes": max_body_bytes,
                 "max_batch_rows": MAX_BATCH_ROWS,
                 "cors_origins": ",".join(cors_origins),

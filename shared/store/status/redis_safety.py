@@ -117,15 +117,6 @@ def dangers(facts: ServerFacts) -> list[Danger]:
     return sorted(found, key=lambda danger: danger.severity is not Severity.FAIL)
 
 
-def dangers_of(redis: Redis) -> list[Danger]:
-    """The dangers of this Redis.
-
-    Raises:
-        StoreUnavailableError: it does not answer.
-    """
-    return dangers(facts_of(redis))
-
-
 def warn(found: Sequence[Danger], **where: str) -> None:
     """Logs one warning for each danger; leaves out unknown settings, which `riskline doctor` reports."""
     for danger in found:

@@ -8,7 +8,6 @@ import pytest
 
 from riskline.ingest.edge.closing import MAX_UNREAD_BYTES
 from riskline.ingest.edge.connection import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URI_BYTES
-from riskline.ingest.edge.limits import Limits
 from riskline.ingest.fastpath.requests import FastPathProtocol
 from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import MAX_BODY_BYTES, Api
@@ -292,7 +291,7 @@ async def test_requests_under_way_when_their_client_leaves_disturb_nobody(caplog
     assert wire.protocol.timeout_keep_alive_task is None
 
 
-SLOW = Limits(request_seconds=5)
+SLOW = {"request_timeout": 5}
 BEGINNINGS = {
     "request line": b"GET /hea",
     "head": b"GET /health HTTP/1.1\r\nA: b",
@@ -338,7 +337,7 @@ async def test_a_client_that_waits_for_its_answer_is_not_slow() -> None:
 
 
 async def test_a_connection_that_sends_nothing_or_empty_lines_is_closed() -> None:
-    async with serving(Api(limits=Limits(request_seconds=0.1)).app) as server:
+    async with serving(Api(limits={"request_timeout": 0.1}).app) as server:
         silent, empty = server.connect(fast=True), server.connect(fast=True)
         empty.protocol.timeout_keep_alive = 0.1
         empty.send(b"\r\n")
@@ -351,14 +350,14 @@ async def test_a_connection_that_sends_nothing_or_empty_lines_is_closed() -> Non
 
 async def test_slow_requests_are_looked_for_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("riskline.ingest.edge.limits.TICK_SECONDS", 0.02)
-    async with serving(Api(limits=Limits(request_seconds=0.1)).app) as server:
+    async with serving(Api(limits={"request_timeout": 0.1}).app) as server:
         [answer] = await server.connect(fast=True).send(b"GET ").answers()
 
     assert_refused(answer, 408, "request-timeout")
 
 
 async def test_connections_beyond_the_limit_are_told_so_and_those_within_go_on() -> None:
-    async with serving(Api(limits=Limits(connections=2)).app) as server:
+    async with serving(Api(limits={"max_connections": 2}).app) as server:
         first, second, third = (server.connect(fast=True) for _ in range(3))
         [answer] = await third.send(request("/score-transaction", GOOD)).answers()
         third.protocol.connection_lost(None)
@@ -374,7 +373,7 @@ async def test_connections_beyond_the_limit_are_told_so_and_those_within_go_on()
 
 async def test_far_too_many_connections_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("riskline.ingest.edge.connection.TURNED_AWAY_AT_A_TIME", 1)
-    async with serving(Api(limits=Limits(connections=1)).app) as server:
+    async with serving(Api(limits={"max_connections": 1}).app) as server:
         wires = [server.connect(fast=True) for _ in range(4)]
 
     assert [wire.transport.over for wire in wires] == [False, False, True, True]

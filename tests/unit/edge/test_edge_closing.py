@@ -8,7 +8,6 @@ import pytest
 
 from riskline.ingest.edge.closing import MAX_UNREAD_BYTES
 from riskline.ingest.edge.connection import MAX_HEAD_BYTES
-from riskline.ingest.edge.limits import Limits
 from tests.support.api import MAX_BODY_BYTES, Api
 from tests.support.factories import transaction_json
 from tests.support.wire import Wire, request, serving
@@ -18,7 +17,7 @@ GET = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = request("/score-transaction", b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
 WHOLE = CHUNKED + b"%x\r\n%b\r\n" % (len(GOOD), GOOD)
 SECONDS = 5
-SLOW = Limits(request_seconds=SECONDS)
+SLOW = {"request_timeout": SECONDS}
 PIECE = b" " * 65_536
 
 

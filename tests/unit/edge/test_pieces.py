@@ -8,7 +8,6 @@ import orjson
 import pytest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from riskline.ingest.edge.limits import Limits
 from riskline.ingest.edge.pieces import PIECES_AT_A_TIME
 from riskline.ingest.edge.turns import PIECES_A_TURN, Turns
 from tests.integration.running import PATIENCE_SECONDS
@@ -164,7 +163,7 @@ async def busy(api: Api, data: bytes, before: int) -> tuple[list[Wire], Any]:
 
 
 async def test_a_decision_is_refused_where_as_many_requests_wait_as_may() -> None:
-    api = Api(record_capacity=4000, limits=Limits(in_flight=100))
+    api = Api(record_capacity=4000, limits={"max_in_flight": 100})
 
     wires, answer = await busy(api, SCORE, before=PIECES_A_TURN)
 
@@ -177,7 +176,7 @@ async def test_a_decision_is_refused_where_as_many_requests_wait_as_may() -> Non
 
 @pytest.mark.parametrize("data", [GET, request("/transactions", GOOD)], ids=["liveness", "queue"])
 async def test_what_is_no_decision_waits_its_turn_and_is_not_refused(data: bytes) -> None:
-    _, answer = await busy(Api(record_capacity=4000, limits=Limits(in_flight=100)), data, before=PIECES_A_TURN)
+    _, answer = await busy(Api(record_capacity=4000, limits={"max_in_flight": 100}), data, before=PIECES_A_TURN)
 
     assert answer.status in (200, 202)
 
@@ -206,7 +205,7 @@ async def test_both_ways_refuse_in_the_same_words(fast: bool, monkeypatch: pytes
 
 
 async def test_decisions_that_wait_for_their_record_are_in_flight_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    api = Api(strict=True, limits=Limits(in_flight=3))
+    api = Api(strict=True, limits={"max_in_flight": 3})
     record, redis_answers = api.store.record, asyncio.Event()
 
     async def slow(*args: Any, **options: Any) -> Any:

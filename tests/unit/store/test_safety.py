@@ -6,7 +6,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError
 
 from riskline.shared.errors import StoreUnavailableError
-from riskline.shared.store.status.redis_safety import Danger, ServerFacts, Severity, dangers, dangers_of, facts_of, warn
+from riskline.shared.store.status.redis_safety import Danger, ServerFacts, Severity, dangers, facts_of, warn
 
 SAFE = {
     "appendonly": "yes",
@@ -121,8 +121,8 @@ def test_a_failed_snapshot_is_a_danger_where_redis_then_refuses_writes(
 
 @pytest.mark.parametrize("refusal", [ResponseError("unknown command 'CONFIG'"), NoPermissionError("no permissions")])
 def test_where_config_is_refused_info_says_most_and_the_rest_is_said_to_be_unknown(refusal: ResponseError) -> None:
-    safe = dangers_of(SaidByRedis(refusal, HEALTHY))  # type: ignore[arg-type]
-    unsafe = dangers_of(SaidByRedis(refusal, {**HEALTHY, "aof_enabled": 0, "maxmemory_policy": "volatile-lru"}))  # type: ignore[arg-type]
+    safe = dangers(facts_of(SaidByRedis(refusal, HEALTHY)))  # type: ignore[arg-type]
+    unsafe = dangers(facts_of(SaidByRedis(refusal, {**HEALTHY, "aof_enabled": 0, "maxmemory_policy": "volatile-lru"})))  # type: ignore[arg-type]
 
     assert named(safe) == {"appendfsync": (None, "warn")}
     assert named(unsafe) == {
@@ -139,7 +139,7 @@ def test_where_config_is_refused_info_says_most_and_the_rest_is_said_to_be_unkno
 def test_where_everything_is_refused_all_is_unknown_and_nothing_is_claimed() -> None:
     refusal = NoPermissionError("no permissions")
 
-    found = dangers_of(SaidByRedis(refusal, refusal))  # type: ignore[arg-type]
+    found = dangers(facts_of(SaidByRedis(refusal, refusal)))  # type: ignore[arg-type]
 
     assert named(found) == dict.fromkeys(
         ("appendonly", "appendfsync", "maxmemory-policy", "INFO"), (None, Severity.WARN.value)
@@ -149,7 +149,7 @@ def test_where_everything_is_refused_all_is_unknown_and_nothing_is_claimed() -> 
 def test_what_breaks_a_promise_comes_before_what_may_become_a_danger() -> None:
     settings, info = {**SAFE, "appendonly": "no"}, {**HEALTHY, "used_memory": 99}
 
-    found = dangers_of(SaidByRedis(settings, info))  # type: ignore[arg-type]
+    found = dangers(facts_of(SaidByRedis(settings, info)))  # type: ignore[arg-type]
 
     assert [danger.setting for danger in found] == ["appendonly", "used_memory"]
 
@@ -160,11 +160,12 @@ def test_a_redis_that_does_not_answer_is_unavailable_not_safe() -> None:
     with pytest.raises(StoreUnavailableError):
         facts_of(SaidByRedis(away, away))  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailableError):
-        dangers_of(SaidByRedis(SAFE, away))  # type: ignore[arg-type]
+        dangers(facts_of(SaidByRedis(SAFE, away)))  # type: ignore[arg-type]
 
 
 def test_one_warning_is_logged_for_each_danger_and_none_for_what_is_not_known() -> None:
-    found = dangers_of(SaidByRedis(ResponseError("no CONFIG"), {**HEALTHY, "aof_enabled": 0, "role": "slave"}))  # type: ignore[arg-type]
+    facts = facts_of(SaidByRedis(ResponseError("no CONFIG"), {**HEALTHY, "aof_enabled": 0, "role": "slave"}))  # type: ignore[arg-type]
+    found = dangers(facts)
 
     with structlog.testing.capture_logs() as logs:
         warn(found)
