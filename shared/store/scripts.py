@@ -19,9 +19,15 @@ Call = tuple[str, list[str], list[Arg]]
 """A script's name, its keys and its arguments."""
 
 
+def _text(name: str) -> str:
+    return files("riskline.shared.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
 @cache
 def _source(name: str) -> tuple[str, str]:
-    source = files("riskline.shared.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    source = _text(name)
+    if "bump(" in source:
+        source = _text("bump") + source
     return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -2,13 +2,6 @@
 -- KEYS: undecided, waiting, totals.  ARGV: record key prefix, queue limit, then id and record by turns.
 -- Answers one string a transaction: '' accepted, '!' no room, else the record that the id already has; then, where any
 -- was accepted, how many ever were, and how many of them now.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local undecided, waiting, totals = KEYS[1], KEYS[2], KEYS[3]
 local prefix, limit = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')

@@ -25,13 +25,6 @@ else
   for _, id in ipairs(ids) do redis.call('LREM', claimed, 1, id) end
 end
 
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 
 local function content_of(record)
   local read, content = pcall(cjson.decode, record or '')

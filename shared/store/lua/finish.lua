@@ -5,13 +5,6 @@
 -- not tried), when to try again in ms from now, the attempt (empty: none was made), why it is given up, and what it says
 -- of the host (1: it works, 0: it does not, empty: nothing), by turns.
 -- An attempt of an expired claim is recorded; it changes the callback only if it was delivered.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local hosts, gates, totals, pending, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local callback_prefix, host_prefix, ttl, dead_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local most_failures, closed_for, kept = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])

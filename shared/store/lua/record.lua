@@ -3,13 +3,6 @@
 -- ARGV: record key prefix, TTL in s, feed length, 1 where the records of known ids are wanted, else 0, then id, record
 -- and decision by turns.
 -- Answers one string a decision: '' it is new, else the record that the id already has, or '!' where it is not wanted.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local feed, totals = KEYS[1], KEYS[2]
 local prefix, ttl, length, wanted = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local answers, recorded = {}, 0

@@ -1,13 +1,6 @@
 -- replay: queues failed transactions again.
 -- KEYS: undecided, waiting, failed, totals.  ARGV: record key prefix, then id, its record as it was read, and the new one.
 -- Answers for each 1, or 0 where its record is no longer what was read.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local undecided, waiting, failed, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix = ARGV[1]
 local time = redis.call('TIME')

@@ -2,13 +2,6 @@
 -- KEYS: receiving hosts, pending callbacks, dead callbacks, totals, wake.
 -- ARGV: callback key prefix, host key prefix, then ids.
 -- Answers for each 1, or 0 where there is no callback.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local hosts, pending, dead, totals, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local callback_prefix, host_prefix = ARGV[1], ARGV[2]
 local time = redis.call('TIME')

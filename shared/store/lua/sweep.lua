@@ -6,13 +6,6 @@
 -- claims.
 -- Where no worker has swept for two turns, Redis or the way to it was away, or its clock was set: then the others get half
 -- a lease more to renew theirs.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local workers, waiting, suspects = KEYS[1], KEYS[2], KEYS[3]
 local undecided, losses, sweeper, lost = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local prefix, worker, lease, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -9,13 +9,6 @@
 -- not for ever: those are given out as held.
 -- Answers when the next one is due in ms from now (-1: none is), then of each callback its id, host, message id, event,
 -- step of the schedule, claim, workers lost with it, and 1 if it was held.
--- a field that another program overwrote counts anew from here: the rest of the script must still run
-local function bump(key, field, by)
-  local now = redis.pcall('HINCRBY', key, field, by)
-  if type(now) == 'number' then return now end
-  redis.pcall('HSET', key, field, by)
-  return tonumber(by)
-end
 local hosts, gates, taken_at = KEYS[1], KEYS[2], KEYS[3]
 local callback_prefix, host_prefix = ARGV[1], ARGV[2]
 local lease, room, each = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
