@@ -18,6 +18,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from riskline.shared.domain.features import MARK, Columns, Encoded, InputOnly, Nominal, OneHot, encoding, says
+from riskline.shared.domain.history.declared import all_fields, declared
+from riskline.shared.domain.history.limits import Wrong, wrong_for_history
+from riskline.shared.domain.history.markers import Entity, EventTime, Seen, column_marker
+from riskline.shared.domain.history.uses import using
 from riskline.shared.domain.wrong_fields import first_errors
 
 NUMBERS = (int, float, bool)
@@ -58,11 +62,16 @@ class Layout(NamedTuple):
     """The columns that encode a text: position and field."""
     beside: tuple[str, ...]
     """The fields beside the columns that may contain a number that JSON cannot carry."""
+    wrong_for_history: Wrong | None
 
 
-def layout(cls: type[BaseModel], id_field: str) -> Layout:
-    """The columns of a class: those of its fields in their order, then the derived ones in theirs."""
-    fields = {n: f for n, f in cls.model_fields.items() if n != id_field and not says(f, InputOnly)}
+def layout(cls: type[BaseModel], id_field: str, *, with_history: bool = True) -> Layout:
+    """The columns of a class: those of its fields in their order, then the derived ones in theirs.
+
+    Without history these are the columns of the twin: neither those of history nor the derived ones that use them.
+    """
+    among = all_fields(cls) if with_history else cls.model_fields
+    fields = {n: f for n, f in among.items() if n != id_field and is_column(f)}
     encoded = {name: found for name, field in fields.items() if (found := encoding(field)) is not None}
     columns: list[str] = []
     texts: list[tuple[int, str]] = []
@@ -71,7 +80,11 @@ def layout(cls: type[BaseModel], id_field: str) -> Layout:
             texts.append((len(columns), name))
         columns += encoded[name].columns(name) if name in encoded else (name,)
     derived = derived_features(cls)
-    unbounded = tuple(n for n, field in fields.items() if field.annotation is int and not _is_bounded(field))
+    if not with_history:
+        later = using(cls, derived, declared(cls).columns)
+        derived = {name: method for name, method in derived.items() if name not in later}
+    sent = {name: field for name, field in fields.items() if name in cls.model_fields}
+    unbounded = tuple(n for n, field in sent.items() if field.annotation is int and not _is_bounded(field))
     return Layout(
         columns=(*columns, *derived),
         nominal=frozenset(
@@ -86,7 +99,16 @@ def layout(cls: type[BaseModel], id_field: str) -> Layout:
         of_fields=_getter(tuple(fields), encoded),
         texts=tuple(texts),
         beside=tuple(n for n, field in cls.model_fields.items() if _may_not_be_carried(field)),
+        wrong_for_history=wrong_for_history(cls),
     )
+
+
+def is_column(field: FieldInfo) -> bool:
+    """True where the field is one or several columns; a time and an entity are none, a code of one is."""
+    if says(field, InputOnly) or says(field, EventTime):
+        return False
+    is_code = encoding(field) is not None or (field.annotation is int and says(field, Nominal))
+    return is_code or not says(field, Entity)
 
 
 def derived_features(cls: type) -> dict[str, Callable[[Any], Any]]:
@@ -112,7 +134,8 @@ def _beneath(value: Any) -> Any:
 
 def _may_not_be_carried(field: FieldInfo) -> bool:
     kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else [field.annotation]
-    return says(field, InputOnly) and any(kind not in CARRIED for kind in kinds)
+    # an entity's integers are bounded
+    return says(field, InputOnly) and not says(field, Entity) and any(kind not in CARRIED for kind in kinds)
 
 
 def _getter(names: tuple[str, ...], encoded: Mapping[str, Encoded]) -> Callable[[Any], Columns]:
@@ -139,7 +162,7 @@ def _is_bounded(field: FieldInfo) -> bool:
 
 
 def _is_nominal(field: FieldInfo) -> bool:
-    if field.annotation is bool or says(field, Nominal):
+    if field.annotation is bool or says(field, Nominal) or isinstance(column_marker(field), Seen):
         return True
     bounds = {name: getattr(each, name) for each in field.metadata for name in ("ge", "le") if hasattr(each, name)}
     return field.annotation is int and bounds == {"ge": 0, "le": 1}
@@ -157,13 +180,11 @@ def _gives_nominal(method: Callable[[Any], Any]) -> bool:
 def needs_computing(cls: type[BaseModel]) -> bool:
     """True where columns must be computed to know that they are numbers and that JSON carries the fields."""
     fields = cls.model_fields.values()
-    if any(map(_may_not_be_carried, fields)):
+    if declared(cls).columns or any(map(_may_not_be_carried, fields)):
         return True
     # a name that is not known yet may stand for any type
     maybe_int = (field for field in fields if field.annotation is int or not isinstance(field.annotation, type))
-    return bool(derived_features(cls)) or any(
-        not says(field, InputOnly) and not _is_bounded(field) for field in maybe_int
-    )
+    return bool(derived_features(cls)) or any(is_column(field) and not _is_bounded(field) for field in maybe_int)
 
 
 def computed(transaction: BaseModel, laid: Layout) -> Columns:
@@ -176,8 +197,33 @@ def computed(transaction: BaseModel, laid: Layout) -> Columns:
     if max(map(abs, laid.integers(transaction)), default=0) > laid.largest:
         numbers = zip(laid.unbounded, laid.integers(transaction), strict=True)
         problems += [_problem(TOO_LARGE, name) for name, n in numbers if abs(n) > laid.largest]
+    if laid.wrong_for_history is not None:
+        problems += [_problem(wrong, name) for wrong, name in laid.wrong_for_history(transaction)]
+    derived, more = _derive(transaction, laid.derived)
+    problems += more
+    if problems:
+        raise ValidationError.from_exception_data(type(transaction).__name__, problems)
+    return (*laid.of_fields(transaction), *derived)
+
+
+def derive(transaction: BaseModel, methods: Mapping[str, Callable[[Any], Any]]) -> list[float]:
+    """The numbers of derived features.
+
+    Raises:
+        pydantic.ValidationError: names those that are none.
+    """
+    derived, problems = _derive(transaction, methods)
+    if problems:
+        raise ValidationError.from_exception_data(type(transaction).__name__, problems)
+    return derived
+
+
+def _derive(
+    transaction: BaseModel, methods: Mapping[str, Callable[[Any], Any]]
+) -> tuple[list[float], list[InitErrorDetails]]:
     derived: list[float] = []
-    for name, method in laid.derived.items():
+    problems: list[InitErrorDetails] = []
+    for name, method in methods.items():
         try:
             result = method(transaction)
         except MemoryError:
@@ -189,9 +235,7 @@ def computed(transaction: BaseModel, laid: Layout) -> Columns:
         derived.append(value)
         if wrong:
             problems.append(_problem(f"The derived feature {wrong}", name))
-    if problems:
-        raise ValidationError.from_exception_data(type(transaction).__name__, problems)
-    return (*laid.of_fields(transaction), *derived)
+    return derived, problems
 
 
 def _number(result: Any) -> tuple[float, str]:

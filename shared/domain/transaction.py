@@ -6,13 +6,16 @@ No other file names a field.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self
+from operator import itemgetter
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json, to_json
 
-from riskline.shared.domain.columns import Layout, computed, layout, needs_computing, raised_by_class
+from riskline.shared.domain.columns import Layout, computed, derive, layout, needs_computing, raised_by_class
 from riskline.shared.domain.features import Columns, Nominal
+from riskline.shared.domain.history.declared import declared, naming_columns, take_columns
+from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.wrong_fields import MOST_LISTED
 
 TRANSACTION_ID_PATTERN = r"^(?:\.{0,2}[A-Za-z0-9_~:-]|\.{3})[A-Za-z0-9._~:-]*$"
@@ -41,6 +44,12 @@ NATIVE = (int, float, bool, str)
 KEPT = "_columns"
 """The attribute with the columns computed in validation; pydantic ignores it, since it is no field."""
 
+PARTS = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+"""What pydantic keeps beside a model's fields."""
+
+LACKS = "lacks_history"
+"""The attribute by which a transaction with its history differs from its class."""
+
 
 class TransactionModel(BaseModel):
     """A frozen, strictly typed transaction; a subclass adds the features, in their order.
@@ -55,9 +64,15 @@ class TransactionModel(BaseModel):
 
     ID_FIELD: ClassVar[str] = "transaction_id"
 
+    lacks_history: ClassVar[bool] = False
+    """True of a transaction whose columns of history are not known (yet): it is without them until `with_history`."""
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Computes the columns as the last step of validation where they may turn out not to be numbers."""
+        take_columns(cls)
+        if declared(cls).columns:
+            cls.lacks_history = True
         schema = handler(source)
         if needs_computing(cls):
             _compute_last(handler.resolve_ref_schema(schema))
@@ -65,8 +80,16 @@ class TransactionModel(BaseModel):
 
     @classmethod
     def feature_names(cls) -> tuple[str, ...]:
-        """The names of the columns, in the order of the model's input: those of the fields, then the derived ones."""
+        """The names of the columns, in the order of the model's input: those of the fields, then the derived ones.
+
+        The columns of history stand where the class declares them, among the fields.
+        """
         return _layout(cls).columns
+
+    @classmethod
+    def twin_feature_names(cls) -> tuple[str, ...]:
+        """The names of the columns that are known without history: what a model works with when the history is away."""
+        return _twin_layout(cls).columns
 
     @classmethod
     def nominal_features(cls) -> frozenset[str]:
@@ -74,13 +97,38 @@ class TransactionModel(BaseModel):
         return _layout(cls).nominal
 
     def features(self) -> Columns:
-        """The feature vector: one number a column, in the order of `feature_names`."""
+        """The feature vector: one number a column, in the order of `feature_names`.
+
+        Of a transaction that lacks history in the order of `twin_feature_names`.
+        """
         values: Columns = _getter(type(self))(self)
         return values
 
+    def with_history(self, values: Sequence[float]) -> Self:
+        """A copy that has its columns of history as attributes, given in the order of `history_of(cls).columns`.
+
+        Raises:
+            pydantic.ValidationError: a derived feature makes no number of them.
+        """
+        merging = _merging(type(self))
+        known = self.features() if self.lacks_history else computed(self, merging.twin)
+        typed = [int(value) if whole else float(value) for value, whole in zip(values, merging.whole, strict=True)]
+        made = type(self).__new__(type(self))
+        attributes = {**self.__dict__, **dict(zip(merging.names, typed, strict=True)), LACKS: False}
+        for name, value in (("__dict__", attributes), *((each, getattr(self, each)) for each in PARTS)):
+            object.__setattr__(made, name, value)
+        attributes[KEPT] = merging.in_order((*known, *typed, *derive(made, merging.later)))
+        return made
+
+    def history_values(self) -> dict[str, float]:
+        """The columns of history by name; nothing where it has none."""
+        if self.lacks_history:
+            return {}
+        return {name: self.__dict__[name] for name in declared(type(self)).columns}
+
     def shown_values(self) -> tuple[float | str, ...]:
         """For each column the value to show a person: the number, or the text that it encodes."""
-        texts = _layout(type(self)).texts
+        texts = _layout_of(self).texts
         values = self.features()
         if not texts:
             return values
@@ -101,7 +149,7 @@ class TransactionModel(BaseModel):
         try:
             built: Self = cls.__pydantic_validator__.validate_json(body)
         except ValidationError as refused:
-            return cls._parse_again(from_json, body, refused)
+            return cls._mend(from_json, body, refused)
         except MemoryError:
             raise
         except Exception as error:
@@ -115,7 +163,7 @@ class TransactionModel(BaseModel):
         try:
             built: Self = _row_validator(cls)(row)
         except ValidationError as refused:
-            return cls._parse_again(dict, row, refused)
+            return cls._mend(dict, row, refused)
         except MemoryError:
             raise
         except Exception as error:
@@ -128,6 +176,14 @@ class TransactionModel(BaseModel):
         validator = many(cls)
         built: Any = validator.validate_python(rows) if _is_native(cls) else validator.validate_json(to_json(rows))
         return list(built)
+
+    @classmethod
+    def _mend(cls, load: Callable[[Any], Any], source: Any, refused: ValidationError) -> Self:
+        """Builds it after all where nothing but the spelling of integers was wrong; else says what is."""
+        try:
+            return cls._parse_again(load, source, refused)
+        except ValidationError as error:
+            raise naming_columns(error, declared(cls).columns) from None
 
     @classmethod
     def _parse_again(cls, load: Callable[[Any], Any], source: Any, refused: ValidationError) -> Self:
@@ -155,7 +211,9 @@ class TransactionModel(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, with other values where they are given; see pydantic."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop(KEPT, None)
+        # another transaction has another history
+        for name in (KEPT, LACKS, *declared(type(self)).columns) if update else ():
+            copied.__dict__.pop(name, None)
         return copied
 
 
@@ -174,6 +232,38 @@ def _with_integers(data: Any, errors: list[ErrorDetails]) -> dict[str, Any] | No
 @cache
 def _layout(cls: type[TransactionModel]) -> Layout:
     return layout(cls, cls.ID_FIELD)
+
+
+@cache
+def _twin_layout(cls: type[TransactionModel]) -> Layout:
+    return layout(cls, cls.ID_FIELD, with_history=False) if declared(cls).columns else _layout(cls)
+
+
+def _layout_of(transaction: TransactionModel) -> Layout:
+    cls = type(transaction)
+    return _twin_layout(cls) if transaction.lacks_history else _layout(cls)
+
+
+class _Merging(NamedTuple):
+    """How the columns known without history, those of history, and the derived ones that use them become one vector."""
+
+    twin: Layout
+    names: tuple[str, ...]
+    whole: tuple[bool, ...]
+    later: dict[str, Callable[[Any], Any]]
+    in_order: Callable[[Columns], Columns]
+
+
+@cache
+def _merging(cls: type[TransactionModel]) -> _Merging:
+    history, full, twin = history_of(cls), _layout(cls), _twin_layout(cls)
+    columns = () if history is None else history.columns
+    names = tuple(each.name for each in columns)
+    later = {name: method for name, method in full.derived.items() if name not in twin.derived}
+    place = {name: at for at, name in enumerate((*twin.columns, *names, *later))}
+    order = [place[name] for name in full.columns]
+    in_order = itemgetter(*order) if len(order) > 1 else tuple
+    return _Merging(twin, names, tuple(each.whole for each in columns), later, in_order)
 
 
 @cache
@@ -196,7 +286,7 @@ def _getter(cls: type[TransactionModel]) -> Callable[[TransactionModel], Columns
 
     def get(transaction: TransactionModel) -> Columns:
         kept: Columns | None = transaction.__dict__.get(KEPT)
-        return computed(transaction, laid) if kept is None else kept
+        return computed(transaction, _layout_of(transaction)) if kept is None else kept
 
     return get
 
@@ -212,7 +302,7 @@ def _compute_last(schema: Any) -> None:
 
 def _keep(transaction: TransactionModel) -> TransactionModel:
     # as functools.cached_property does in a frozen model
-    transaction.__dict__[KEPT] = computed(transaction, _layout(type(transaction)))
+    transaction.__dict__[KEPT] = computed(transaction, _layout_of(transaction))
     return transaction
 
 

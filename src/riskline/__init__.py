@@ -10,16 +10,44 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from riskline.shared.domain.class_check import check_class
     from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
+    from riskline.shared.domain.history.markers import (
+        Count,
+        Distinct,
+        Entity,
+        EventTime,
+        Exact,
+        Largest,
+        Last,
+        Mean,
+        Seen,
+        SinceLast,
+        Smallest,
+        Spread,
+        Total,
+    )
     from riskline.shared.domain.transaction import Transaction, TransactionModel
     from riskline.shared.errors import RisklineError, SettingsError
 
 __all__ = [
+    "Count",
+    "Distinct",
     "Encoded",
+    "Entity",
+    "EventTime",
+    "Exact",
     "InputOnly",
+    "Largest",
+    "Last",
+    "Mean",
     "Nominal",
     "OneHot",
     "RisklineError",
+    "Seen",
     "SettingsError",
+    "SinceLast",
+    "Smallest",
+    "Spread",
+    "Total",
     "Transaction",
     "TransactionModel",
     "check_class",
@@ -28,6 +56,21 @@ __all__ = [
 
 _MODULES = {
     "riskline.shared.domain.features": ("Encoded", "InputOnly", "Nominal", "OneHot", "feature"),
+    "riskline.shared.domain.history.markers": (
+        "Count",
+        "Distinct",
+        "Entity",
+        "EventTime",
+        "Exact",
+        "Largest",
+        "Last",
+        "Mean",
+        "Seen",
+        "SinceLast",
+        "Smallest",
+        "Spread",
+        "Total",
+    ),
     "riskline.shared.domain.class_check": ("check_class",),
     "riskline.shared.domain.transaction": ("Transaction", "TransactionModel"),
     "riskline.shared.errors": ("RisklineError", "SettingsError"),

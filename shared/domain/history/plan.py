@@ -66,7 +66,10 @@ class EntityPlan:
     numbers: tuple[Number, ...]
     texts: tuple[str, ...]
     """Fields whose values each event carries as a hash."""
+    texts_ignored: tuple[tuple[str | int, ...], ...]
+    """For each of these, the values that name nothing, and are not counted: their hash is 8 zero bytes."""
     columns: tuple[HistoryColumn, ...]
+    """In an order of their own, so that the kept bytes do not depend on their order in the class."""
     places: tuple[int, ...]
     """For each of its columns, the position in `History.columns`."""
     fingerprint: str
