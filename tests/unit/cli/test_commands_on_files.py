@@ -87,6 +87,16 @@ def test_data_writes_every_kind_of_file_that_train_reads(riskline: Line, ending:
     assert riskline.json("train", path)["training"]["rows"] == 1_500
 
 
+@pytest.mark.parametrize("ending", [".csv.gz", ".parquet"])
+def test_data_of_cards_says_which_class_takes_them(riskline: Line, ending: str) -> None:
+    path = riskline.directory / f"cards{ending}"
+
+    riskline("data", path, "--kind", "card", "--rows", 2_000)
+
+    assert "2,000 simulated card payments, 30 of them fraud" in riskline.err
+    assert "export RISKLINE_TRANSACTION=riskline.examples.card:CardPayment" in riskline.err
+
+
 def test_the_same_seed_gives_the_same_trees_from_every_kind_of_file(riskline: Line) -> None:
     digests = set()
     for ending in (".csv", ".csv.gz", ".ndjson", ".parquet"):

@@ -145,6 +145,7 @@ ROOT = Path(__file__).parents[3]
 MAY_NAME_FIELDS = {
     "shared/domain/transaction.py",  # the definition
     "worker/training/data/simulate.py",  # makes rows of the built-in class
+    "worker/training/data/simulate_cards.py",  # makes rows of the example class with history
 }
 
 
