@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from riskline.cli.lazy_group import missing_packages
+from riskline.cli.models.periods import FromOption, ToOption
 from riskline.cli.models.training import (
     FileArgument,
     JsonOption,
@@ -28,6 +29,7 @@ from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
+from riskline.worker.training.data.periods import between
 from riskline.worker.training.evaluation.measurement import Measurement, costs_of, measure
 from riskline.worker.training.evaluation.thresholds import PROMISE
 
@@ -53,6 +55,8 @@ def evaluate(
     card_column: Annotated[
         str | None, typer.Option("--card-column", help="The column of the card (default: card_id, if any).")
     ] = None,
+    first: FromOption = None,
+    last: ToOption = None,
     skip_bad_rows: SkipOption = False,
     label: LabelOption = "is_fraud",
     data: DataOption = None,
@@ -76,6 +80,7 @@ def evaluate(
         labelled = labelled_rows(
             file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows, card_column=card_column
         )
+        labelled = between(labelled, first, last)
         progress.add_task(f"measuring on {len(labelled.rows):,} rows")
         costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
         measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from rich.progress import Progress
 
 from riskline.cli.change_log import note_change
+from riskline.cli.models.periods import TestFromOption, TrainFromOption, TrainToOption, periods
 from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress, stderr
@@ -26,7 +26,8 @@ from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.wording import counted, no_transactions
 from riskline.worker.training.calibration import Method
-from riskline.worker.training.data.labelled import LabelledRows, read_labelled, split
+from riskline.worker.training.data.labelled import LabelledRows, read_labelled
+from riskline.worker.training.data.periods import split
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.evaluation.measurement import measure
 from riskline.worker.training.fit import Algorithm
@@ -79,10 +80,9 @@ def train(
     algorithm: Annotated[
         str, typer.Option("--algorithm", help="random-forest, hist-gradient-boosting or isolation-forest.")
     ] = "random-forest",
-    test_from: Annotated[
-        datetime | None,
-        typer.Option("--test-from", formats=["%Y-%m-%d"], help="Test on rows from this day, train on those before."),
-    ] = None,
+    train_from: TrainFromOption = None,
+    train_to: TrainToOption = None,
+    test_from: TestFromOption = None,
     skip_bad_rows: SkipOption = False,
     label: LabelOption = "is_fraud",
     decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
@@ -107,17 +107,17 @@ def train(
         raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
     method = method_named(calibration)
     description = checked_description(name, note)
+    wanted = periods(train_from, train_to, test_from)
     if review_threshold is not None and review_threshold > decline_threshold:
         raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     with rows_progress() as progress:
         labelled = labelled_rows(file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
-        training, test = split(labelled, test_from=None if test_from is None else test_from.date(), seed=seed)
-        progress.add_task(f"fitting {algorithm} on {len(training.rows):,} rows")
+        parts = split(labelled, wanted, seed=seed)
+        progress.add_task(f"fitting {algorithm} on {len(parts.training.rows):,} rows")
         manifest = train_model(
-            training,
-            test,
+            parts,
             features=transaction_class.feature_names(),
             algorithm=Algorithm(algorithm),
             thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
@@ -129,7 +129,7 @@ def train(
         keep_description(Registry(settings.models_dir), manifest.version, description)
         if report:
             progress.add_task("writing its report")
-            keep_report(Registry(settings.models_dir), manifest.version, test, file_name=file.name)
+            keep_report(Registry(settings.models_dir), manifest.version, parts.test, file_name=file.name)
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
     list_refusals(labelled.refusals)
     note_untimed(labelled)
@@ -230,11 +230,12 @@ def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None)
 
 def _report(manifest: Manifest) -> str:
     training, test = manifest.training, manifest.training["test"]
+    left_out = [f"left out {counted(each['rows'], 'row')} {each['reason']}\n" for each in training.get("left_out", ())]
     return (
         f"model {manifest.version}: {manifest.estimator}\n"
         f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud), "
         f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n"
-        + metrics_lines(manifest.metrics, review=manifest.thresholds.review)
+        f"{''.join(left_out)}{metrics_lines(manifest.metrics, review=manifest.thresholds.review)}"
     )
 
 

@@ -96,8 +96,9 @@ class Bench:
             file, first_test_day = directory / "simulated.csv", date(2025, 3, 1)
             simulate(rows=20_000, seed=0).write_csv(file)
         data = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True, progress=lambda _rows: None)
-        times = np.array([time.date() for time in data.times or []])
-        train, test = data.subset(times < first_test_day), data.subset(times >= first_test_day)
+        assert data.times is not None
+        is_test = data.times >= np.datetime64(first_test_day)
+        train, test = data.subset(~is_test), data.subset(is_test)
         self.train = _sampled(train, 10 * SAMPLE_ROWS or len(train.rows))
         self.rows = _sampled(test, SAMPLE_ROWS or len(test.rows)).rows
         self.table: list[str] = []

@@ -5,7 +5,6 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import pytest
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.dataset import read_batches
-from riskline.worker.training.data.labelled import read_labelled, split
+from riskline.worker.training.data.labelled import read_labelled
+from riskline.worker.training.data.periods import Moment, Periods, split
 from riskline.worker.training.fit import Algorithm, fit
 from riskline_client import Client
 from tests.integration.running import PATIENCE_SECONDS, RunningUp, riskline
@@ -51,9 +51,9 @@ def test_every_door_gives_the_decision_that_scikit_learn_would_give(
     installation: tuple[Path, dict[str, str], Path, list[str]], tmp_path: Path
 ) -> None:
     home, environment, file, split_words = installation
-    test_from = date.fromisoformat(split_words[1])
+    periods = Periods(test_from=Moment.parse(split_words[1]))
     labelled = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True, progress=lambda _rows: None)
-    training, _ = split(labelled, test_from=test_from, seed=SEED)
+    training = split(labelled, periods, seed=SEED).training
     rows = [
         transaction
         for batch in read_batches(file, Transaction, needed=["timestamp"])

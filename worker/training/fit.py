@@ -85,7 +85,7 @@ def _classifier(estimator: Any, data: LabelledRows, calibration: Method | None) 
         estimator = CalibratedClassifierCV(estimator, method=calibration.value, ensemble=False, cv=parts)
     rows, labels = data.rows, data.labels
     if calibration is not None and data.times is not None:
-        order = np.argsort(np.array(data.times, dtype="datetime64[us]"), kind="stable")
+        order = np.argsort(data.times, kind="stable")
         rows, labels = rows[order], labels[order]
     estimator.fit(rows, labels)
     facts, arrays = describe(estimator)

@@ -11,6 +11,7 @@ from riskline.shared.model.bundle import Manifest, quantiles, write_bundle
 from riskline.shared.model.engine import Engine
 from riskline.worker.training.calibration import Method, described
 from riskline.worker.training.data.labelled import LabelledRows
+from riskline.worker.training.data.periods import Parts
 from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.evaluation.sketch import share_known, sketched
 from riskline.worker.training.fit import Algorithm, Fitted, fit, libraries
@@ -22,8 +23,7 @@ PARITY_ROWS = 20_000
 
 
 def train(
-    training: LabelledRows,
-    test: LabelledRows,
+    parts: Parts,
     *,
     features: tuple[str, ...],
     algorithm: Algorithm,
@@ -33,11 +33,12 @@ def train(
     created_at: str,
     models_dir: Path,
 ) -> Manifest:
-    """Makes a model version from `training`, measured on `test`.
+    """Makes a model version from the training rows, measured on those that test.
 
     Raises:
         BundleError: the bundle scores differently from the estimator, or cannot be written.
     """
+    training, test = parts.training, parts.test
     fitted = fit(training, algorithm, seed=seed, calibration=calibration)
     engine = Engine(fitted.trees, fitted.scoring, width=len(features))
     difference = _largest_difference(fitted, engine, test)
@@ -57,6 +58,7 @@ def train(
         training={
             **training.described(),
             "seed": seed,
+            **_left_out(parts),
             "test": {**test.described(), "like_training_rows": share_known(test.rows, sketch)},
             "calibration": described(fitted.curve, by="its labels"),
         },
@@ -67,6 +69,11 @@ def train(
             "rows_sketch": sketch,
         },
     )
+
+
+def _left_out(parts: Parts) -> dict[str, Any]:
+    left_out = [each._asdict() for each in parts.left_out]
+    return {"left_out": left_out} if left_out else {}
 
 
 def _largest_difference(fitted: Fitted, engine: Engine, test: LabelledRows) -> float:

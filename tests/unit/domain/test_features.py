@@ -502,7 +502,8 @@ def test_a_field_named_timestamp_may_also_split_the_file_by_time(tmp_path: Path)
             progress=lambda _rows: None,
         )
         assert data.rows[:, 1].tolist() == list(range(20))
-        assert data.times == [datetime(2026, 11, 24, hour) for hour in range(20)]  # noqa: DTZ001  # as in files: no zone
+        assert data.times is not None
+        assert data.times.tolist() == [datetime(2026, 11, 24, hour) for hour in range(20)]  # noqa: DTZ001  # as in files: no zone
 
 
 class Drawing(TransactionModel):

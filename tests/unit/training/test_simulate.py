@@ -7,7 +7,8 @@ import pytest
 from riskline.cli.up.demo import example_body
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD
 from riskline.shared.domain.transaction import Transaction
-from riskline.worker.training.data.labelled import read_labelled, split
+from riskline.worker.training.data.labelled import read_labelled
+from riskline.worker.training.data.periods import split
 from riskline.worker.training.data.simulate import DAYS, EPISODE_DAYS, simulate
 from riskline.worker.training.fit import Algorithm, Fitted, fit
 
@@ -73,7 +74,7 @@ def demo(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Fitte
     path = tmp_path_factory.mktemp("demo") / "rows.parquet"
     frame.write_parquet(path)
     data = read_labelled(path, Transaction, label="is_fraud", skip_bad_rows=False, progress=lambda _rows: None)
-    return fit(split(data, test_from=None, seed=0)[0], Algorithm.RANDOM_FOREST, seed=0)
+    return fit(split(data, seed=0).training, Algorithm.RANDOM_FOREST, seed=0)
 
 
 def score(model: Fitted, transaction: Transaction) -> float:

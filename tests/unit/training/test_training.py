@@ -13,7 +13,7 @@ from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError, DatasetError
 from riskline.shared.model.registry import Registry
 from riskline.worker.training import train as training_module
-from riskline.worker.training.data.labelled import split
+from riskline.worker.training.data.periods import split
 from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.fit import Algorithm, Fitted
@@ -47,10 +47,8 @@ def json_of(captured: pytest.CaptureFixture[str]) -> Any:
 
 
 def make_version(models_dir: Path, *, algorithm: Algorithm = Algorithm.RANDOM_FOREST, seconds: int = 0) -> Any:
-    training, test = split(labelled(), test_from=None, seed=0)
     return train(
-        training,
-        test,
+        split(labelled(), seed=0),
         features=FEATURES,
         algorithm=algorithm,
         thresholds=Thresholds(),
@@ -62,7 +60,7 @@ def make_version(models_dir: Path, *, algorithm: Algorithm = Algorithm.RANDOM_FO
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_a_trained_version_says_what_it_was_made_of_and_how_good_it_is(tmp_path: Path, algorithm: Algorithm) -> None:
-    training, test = split(labelled(), test_from=None, seed=0)
+    training, test, _ = split(labelled(), seed=0)
 
     manifest = make_version(tmp_path, algorithm=algorithm)
     model = Registry(tmp_path).load(manifest.version, FEATURES)
@@ -137,6 +135,10 @@ def test_thresholds_are_kept_with_the_model(sample: Path, registry: Registry) ->
         ["--decline-threshold", "1.5"],
         ["--decline-threshold", "0.2", "--review-threshold", "0.3"],
         ["--test-from", "June"],
+        ["--test-from", "2025-02-01T00:00:00+01:00"],
+        ["--train-from", "2025-02-02", "--train-to", "2025-02-01"],
+        ["--train-to", "2025-02-01", "--test-from", "2025-02-01"],
+        ["--train-from", "2025-02-01", "--test-from", "2025-02-01"],
     ],
 )
 def test_wrong_usage_is_2_and_makes_nothing(sample: Path, registry: Registry, words: list[str]) -> None:
@@ -207,3 +209,36 @@ def test_evaluate_measures_the_version_that_serves_or_the_one_named(
     assert named["model_version"] == other
     assert serving["rows"] == named["rows"] == 4_000
     assert serving["roc_auc"] > 0.95
+
+
+def test_rows_between_training_and_test_are_left_out_and_told(
+    sample: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = ["--train-from", "2025-01-15", "--train-to", "2025-02-28", "--test-from", "2025-03-08"]
+
+    assert run(["train", str(sample), *days]) == 0
+
+    told = capsys.readouterr().out
+    assert " from before 2025-01-15\n" in told
+    assert " between those to train on and those that test\n" in told
+    training = registry.manifest(registry.versions()[0]).training
+    assert (training["window"][0][:10], training["window"][1][:10]) == ("2025-01-15", "2025-02-28")
+    assert training["test"]["window"][0][:10] == "2025-03-08"
+    counted = training["rows"] + training["test"]["rows"] + sum(each["rows"] for each in training["left_out"])
+    assert counted == 4_000
+
+
+def test_an_evaluation_may_be_of_a_part_of_the_file(
+    sample: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", str(sample), "--train-to", "2025-02-28", "--test-from", "2025-03-08", "--no-report"]) == 0
+    trained = registry.manifest(registry.versions()[0]).metrics
+    capsys.readouterr()
+
+    assert run(["evaluate", str(sample), "--from", "2025-03-08", "--json"]) == 0
+
+    measured = json_of(capsys)
+    assert {name: measured[name] for name in trained if name in measured} == {
+        name: trained[name] for name in trained if name in measured
+    }
+    assert measured["rows"] == trained["rows"]

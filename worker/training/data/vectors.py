@@ -39,18 +39,20 @@ def read_vectors(
         DatasetError: the file cannot be read, lacks a column, or has no rows, or bad ones that are not to be skipped.
         SettingsError: a feature does not follow from the transaction alone.
     """
-    features: list[tuple[float, ...]] = []
+    parts: list[Rows] = []
     sample: list[TransactionModel] = []
     refusals = Refusals()
     known: set[int] = set()
     for batch in read_batches(path, transaction_class, needed=needed, kept=kept):
-        refused = list(batch.refused)
+        refused, features = list(batch.refused), []
         for row, transaction, extra in zip(batch.rows, batch.transactions, batch.extras, strict=True):
             reason = take(extra)
             if reason is None:
                 features.append(transaction.features())
             else:
                 refused.append(Refusal(row, (reason,)))
+        if features:
+            parts.append(np.array(features, dtype=np.float64))
         for row, transaction in zip(batch.rows, batch.transactions, strict=True):
             refusals.see(known, row, transaction.transaction_id)
         sample += batch.transactions[: min(BUILT_TWICE_OF_A_BATCH, BUILT_TWICE - len(sample))]
@@ -61,8 +63,8 @@ def read_vectors(
             f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by "
             f"--skip-bad-rows:\n{refusals.listed()}"
         )
-    if not features:
+    if not parts:
         none = "rows that are transactions" if refusals.total else "rows, only the names of its columns"
         raise DatasetError(f"{path} has no {none}")
     require_pure(sample)
-    return np.array(features, dtype=np.float64), refusals
+    return np.concatenate(parts), refusals

@@ -78,7 +78,7 @@ def measure(
         DatasetError: the rows are not of both kinds, or alerts per day are asked for without times.
     """
     scores = model.score(data.rows)
-    days = None if data.times is None else np.array(data.times, dtype="datetime64[D]")
+    days = None if data.times is None else data.times.astype("datetime64[D]")
     scored = ScoredRows(data.labels.astype(bool), scores, days, data.cards)
     metrics = evaluate(data.labels, scores, thresholds=model.thresholds)
     curve = None if costs is None else cost_curve(scored, costs)

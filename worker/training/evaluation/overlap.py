@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from riskline.shared.wording import counted
-from riskline.worker.training.data.labelled import LabelledRows
+from riskline.worker.training.data.labelled import LabelledRows, Times
 from riskline.worker.training.evaluation.sketch import share_known
 
 TELLING = 0.05
@@ -61,7 +63,7 @@ def _by_row(share: float | None, training: dict[str, Any]) -> TrainingOverlap | 
     return TrainingOverlap(f"{told}. Measure on rows that it has not seen, best on later ones.", is_warning=True)
 
 
-def _in_time(times: list[datetime] | None, window: list[str] | None, *, share: float | None) -> TrainingOverlap:
+def _in_time(times: Times | None, window: list[str] | None, *, share: float | None) -> TrainingOverlap:
     """The overlap in time of rows that are not training rows, or, without a share, may be."""
     others = f"{'None' if share == 0 else 'Hardly any'} of these rows is one that the model was trained on"
     if window is None or times is None:
@@ -69,10 +71,11 @@ def _in_time(times: list[datetime] | None, window: list[str] | None, *, share: f
         unknown = f"Whether the model was trained on some of these rows cannot be told: {missing}."
         return TrainingOverlap(unknown if share is None else f"{others}.", is_warning=False)
     first, last = (datetime.fromisoformat(each) for each in window)
-    within = sum(first <= time <= last for time in times)
+    within = int(((times >= np.datetime64(first)) & (times <= np.datetime64(last))).sum())
     if not within:
-        gap = (min(times) - last).days
-        after = f"{counted(gap, 'day')} after" if gap > 0 else "after" if min(times) > last else "before or around"
+        earliest: datetime = times.min().item()
+        gap = (earliest - last).days
+        after = f"{counted(gap, 'day')} after" if gap > 0 else "after" if earliest > last else "before or around"
         told = f"None of these rows is from the time of the training rows; they are from {after} it."
         return TrainingOverlap(told, is_warning=False)
     perhaps = "the same rows, or of the same cards" if share is None else "of the same cards"

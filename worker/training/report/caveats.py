@@ -1,7 +1,7 @@
 """The limits of a measurement on this file, with the file's own figures."""
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
 from riskline.shared.wording import counted
-from riskline.worker.training.data.labelled import LabelledRows
+from riskline.worker.training.data.labelled import LabelledRows, Times
 from riskline.worker.training.data.simulate import DAYS, START
 from riskline.worker.training.evaluation.intervals import FEW_CARDS, Marks, share
 from riskline.worker.training.evaluation.measures import ScoredRows
@@ -68,11 +68,11 @@ def _few(scored: ScoredRows) -> list[Note]:
     return [Note("Few frauds", told)]
 
 
-def _late(scored: ScoredRows, times: list[datetime] | None, today: date) -> list[Note]:
+def _late(scored: ScoredRows, times: Times | None, today: date) -> list[Note]:
     if times is None:
         return []
     told = []
-    age = (today - max(times).date()).days
+    age = (today - times.max().item().date()).days
     if age < CHARGEBACK_DAYS:
         told.append(
             f"The newest rows are {counted(max(age, 0), 'day')} old. A fraud is known when its cardholder disputes "
@@ -89,7 +89,7 @@ def _late(scored: ScoredRows, times: list[datetime] | None, today: date) -> list
     return [Note("Labels arrive late", " ".join(told))] if told else []
 
 
-def _drift(scored: ScoredRows, times: list[datetime] | None) -> list[Note]:
+def _drift(scored: ScoredRows, times: Times | None) -> list[Note]:
     if times is None:
         return []
     told = (
@@ -104,9 +104,9 @@ def _drift(scored: ScoredRows, times: list[datetime] | None) -> list[Note]:
     return [Note("Times change", told)]
 
 
-def _later(times: list[datetime], quantile: float) -> Marks:
+def _later(times: Times, quantile: float) -> Marks:
     """The rows from that quantile of the times on."""
-    moments = np.array(times, dtype="datetime64[us]").astype(np.int64)
+    moments = times.astype(np.int64)
     return np.asarray(moments >= np.quantile(moments, quantile))
 
 
@@ -130,7 +130,9 @@ def _cards(scored: ScoredRows) -> list[Note]:
 def _simulated(data: LabelledRows) -> list[Note]:
     if data.times is None or data.cards is None:
         return []
-    in_window = min(data.times) >= START and max(data.times) < START + timedelta(days=DAYS)
+    in_window = data.times.min() >= np.datetime64(START) and data.times.max() < np.datetime64(START) + np.timedelta64(
+        DAYS, "D"
+    )
     if not in_window or not all(card is not None and SIMULATED_CARD.fullmatch(card) for card in data.cards):
         return []
     return [Note("Simulated transactions", SIMULATED)]
