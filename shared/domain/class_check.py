@@ -9,8 +9,11 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from riskline.shared.domain.class_rules import problem_of
-from riskline.shared.domain.features import first_example
+from riskline.shared.domain.columns import raised_in
+from riskline.shared.domain.features import Columns, first_example
 from riskline.shared.domain.former_names import import_with_former_names
+from riskline.shared.domain.history.declared import declared
+from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.transaction import BESIDE, TransactionModel
 from riskline.shared.errors import SettingsError
 
@@ -79,7 +82,8 @@ def require_pure(transactions: Sequence[TransactionModel]) -> None:
                 f"{type(first).__name__} takes a transaction once, and refuses the JSON that it makes of it: "
                 f"{_reasons(error)}"
             ) from error
-        for name, before, after in zip(first.feature_names(), first.features(), again.features(), strict=True):
+        vectors = zip(first.feature_names(), _judged(first, first), _judged(again, first), strict=True)
+        for name, before, after in vectors:
             if pack("d", before) != pack("d", after):
                 raise SettingsError(
                     f"{type(first).__name__}: the feature {name} depends on something else than the transaction, e.g. "
@@ -87,14 +91,46 @@ def require_pure(transactions: Sequence[TransactionModel]) -> None:
                 )
 
 
+def _judged(transaction: TransactionModel, first: TransactionModel) -> Columns:
+    """The columns with the history of the first, which is empty where it lacks one."""
+    history = history_of(type(transaction))
+    if history is None:
+        return transaction.features()
+    known = first.history_values()
+    values = [known.get(column.name, column.empty) for column in history.columns]
+    try:
+        return transaction.with_history(values).features()
+    except ValidationError as error:
+        named = ", ".join(f"{each.name}={value:g}" for each, value in zip(history.columns, values, strict=True))
+        raise SettingsError(
+            f"{type(transaction).__name__} refuses a transaction {'with this' if known else 'without a'} past "
+            f"({named}): {_reasons(error)}"
+        ) from error
+
+
 def of_examples(transaction_class: type[TransactionModel]) -> TransactionModel | None:
-    """A transaction of the fields' first examples; None where they do not make a valid one."""
+    """A transaction of the fields' first examples; None where they do not make a valid one.
+
+    Raises:
+        SettingsError: a derived feature uses history, and its code does not show it.
+    """
     fields = transaction_class.model_fields.items()
     example = {name: found for name, field in fields if (found := first_example(field)) is not None}
     try:
         return transaction_class.parse(to_json(example))
-    except ValidationError:
+    except ValidationError as error:
+        _require_seen(transaction_class, error)
         return None
+
+
+def _require_seen(cls: type[TransactionModel], error: ValidationError) -> None:
+    for raised in raised_in(error):
+        missing = next((name for name in declared(cls).columns if f"'{name}'" in str(raised)), None)
+        if missing is not None and isinstance(raised, AttributeError):
+            raise SettingsError(
+                f"{cls.__name__}: {_reasons(error)}: it uses {missing} in a way that Riskline does not see, and so "
+                f"cannot tell that it needs history: write self.{missing} in the feature itself"
+            )
 
 
 def _line(error: Exception) -> str:

@@ -7,8 +7,11 @@ from typing import Any
 from pydantic import BaseModel, PlainSerializer, SerializeAsAny, WrapSerializer
 from pydantic.fields import FieldInfo
 
-from riskline.shared.domain.columns import NUMBERS, derived_features, layout
-from riskline.shared.domain.features import InputOnly, encoding, says
+from riskline.shared.domain.columns import NUMBERS, derived_features, is_column, layout
+from riskline.shared.domain.features import encoding, says
+from riskline.shared.domain.history.declaration_rules import problems_of_declaration
+from riskline.shared.domain.history.declared import declared
+from riskline.shared.domain.history.markers import EventTime
 
 CLOCK = frozenset({"now", "utcnow", "today"})
 """Names of clock calls, which a class must not make: their answer differs from build to build."""
@@ -18,6 +21,8 @@ MAX_COLUMNS, MAX_NAME = 4096, 200
 
 CONFIG = {"strict": True, "frozen": True, "allow_inf_nan": False}
 """Settings that a class must not change: a worker would read another transaction than was sent."""
+
+ATTRIBUTE = "has the name of a method or an attribute of the class: give it another"
 
 ENGINE = "rust-regex"
 """The engine of patterns; of Python's the `$` also stands before a line break, which would pass into an id."""
@@ -38,14 +43,22 @@ def _problems(cls: type[BaseModel], id_field: str) -> Iterator[str]:
     if serialized is None:
         yield "has a model_serializer: a worker reads what pydantic itself writes, so leave it out"
     for name, field in cls.model_fields.items():
-        if wrong := _problem_of_field(name, field, cls, is_column=name != id_field, serialized=serialized or set()):
+        if wrong := _problem_of_field(name, field, cls, is_id=name == id_field, serialized=serialized or set()):
             yield f"field {name} {wrong}"
+    yield from _problems_of_history(cls)
     for name in cls.model_computed_fields:
         yield f"{name} is a computed field, which would be sent with the transaction: make it a @feature"
     for name, method in derived_features(cls).items():
         if wrong := _problem_of_feature(method, cls):
             yield f"feature {name} {wrong}"
     yield from _problems_of_columns(layout(cls, id_field).columns, id_field)
+
+
+def _problems_of_history(cls: type[BaseModel]) -> Iterator[str]:
+    for name in declared(cls).columns:
+        if _is_attribute(name, cls):
+            yield f"field {name} {ATTRIBUTE}"
+    yield from problems_of_declaration(cls)
 
 
 def _problems_of_columns(columns: tuple[str, ...], id_field: str) -> Iterator[str]:
@@ -85,23 +98,29 @@ def _problem_of_id(id_field: str, cls: type[BaseModel]) -> str | None:
 
 
 def _problem_of_field(
-    name: str, field: FieldInfo, cls: type[BaseModel], *, is_column: bool, serialized: set[str]
+    name: str, field: FieldInfo, cls: type[BaseModel], *, is_id: bool, serialized: set[str]
 ) -> str | None:
-    if any(name in vars(base) for base in cls.__mro__):
-        return "has the name of a method or an attribute of the class: give it another"
+    if _is_attribute(name, cls):
+        return ATTRIBUTE
     if field.alias or field.validation_alias or field.serialization_alias:
         return "has an alias, by which a worker would not know it: name the field as clients send it"
     if field.exclude or field.exclude_if is not None:
         return "is excluded from the JSON that a worker reads: leave exclude out"
     if any(getattr(each, "allow_inf_nan", None) for each in field.metadata):
         return "allows numbers that JSON does not have: leave allow_inf_nan out"
-    if not is_column:
+    if is_id:
         return None
-    return _problem_of_encoding(field) if says(field, InputOnly) else _problem_of_column(name, field, serialized)
+    return _problem_of_column(name, field, serialized) if is_column(field) else _problem_of_encoding(field)
+
+
+def _is_attribute(name: str, cls: type[BaseModel]) -> bool:
+    return any(name in vars(base) for base in cls.__mro__)
 
 
 def _problem_of_encoding(field: FieldInfo) -> str | None:
-    return None if encoding(field) is None else "is InputOnly and has an encoding: choose one"
+    if encoding(field) is None:
+        return None
+    return f"is {'an EventTime' if says(field, EventTime) else 'InputOnly'} and has an encoding: choose one"
 
 
 def _problem_of_column(name: str, field: FieldInfo, serialized: set[str]) -> str | None:

@@ -85,15 +85,18 @@ class Entity:
     """
 
     def __init__(self, keep: str, *, ignore: tuple[str | int, ...] = ()) -> None:
-        self.keep_us = length_us(keep)
+        self.keep, self.keep_us = keep, length_us(keep)
         if isinstance(ignore, str) or not all(isinstance(each, str | int) for each in ignore):
             raise ValueError(
                 f"Entity's ignore must be a tuple of values, such as ignore=('', 'unknown'), not {ignore!r}"
             )
         self.ignore = tuple(ignore)
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler | None = None) -> CoreSchema:
         """Bounds the value: a name has a bounded size."""
+        if handler is None:
+            # the class itself is the marker, and this its plain function
+            raise ValueError('Entity needs to know for how long history is kept: write Entity("30d")')
         schema = handler(source)
         if source is str:
             return _bounded(schema, core_schema.str_schema(max_length=MOST_ENTITY_CHARACTERS))
@@ -117,8 +120,10 @@ class Exact:
             raise ValueError(f"Exact takes a number of decimal places from 0 to {MOST_PLACES}, not {places!r}")
         self.places = places
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler | None = None) -> CoreSchema:
         """Refuses numbers that have more places, or too many units of the last one."""
+        if handler is None:
+            raise ValueError("Exact needs to know the number of decimal places: write Exact(2)")
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def _checked(self, value: float) -> float:
@@ -264,3 +269,9 @@ def column_marker(field: FieldInfo) -> ColumnMarker | None:
 def marker(field: FieldInfo, kind: type) -> Any:
     """The field's marker of a kind; None where it has none."""
     return next((each for each in field.metadata if isinstance(each, kind)), None)
+
+
+def markers(field: FieldInfo) -> list[Any]:
+    """All of the field's markers of this module."""
+    kinds = (EventTime, Entity, Exact, ColumnMarker)
+    return [each for each in field.metadata if isinstance(each, kinds) or each is EventTime]

@@ -98,3 +98,8 @@ class History:
     entities: tuple[EntityPlan, ...]
     fingerprint: str
     """8 hex digits of all columns' definitions, with which a model was trained."""
+
+    @property
+    def empty(self) -> tuple[float, ...]:
+        """The columns of a transaction before which nothing is known."""
+        return tuple(column.empty for column in self.columns)
