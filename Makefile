@@ -172,7 +172,7 @@ $(AUDIT)/.installed: $(VENV)/.installed requirements/audit.txt
 	@touch $@
 
 # No compiler: the ziglang wheel is one (100 MB, so only then).
-$(KERNEL): $(VENV)/.runs shared/model/kernel.c shared/model/build.py
+$(KERNEL): $(VENV)/.runs shared/model/kernel.c shared/model/history.c shared/model/build.py
 	@if [ -z "$${CC:-}" ] && ! command -v cc gcc clang >/dev/null; then \
 		echo 'no C compiler found: installing ziglang for it'; \
 		$(PIP) install --require-hashes -r requirements/zig.txt; \

@@ -48,6 +48,10 @@ class UnreadableStateError(StoreUnavailableError):
     """The submission is safe in Redis, but its state cannot be read now."""
 
 
+class HistoryUnreadableError(RisklineError):
+    """The bytes that are kept of an entity are damaged, or of another release."""
+
+
 class QueueFullError(StoreUnavailableError):
     """The number of transactions waiting for a decision has reached the queue limit."""
 

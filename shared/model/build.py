@@ -1,4 +1,7 @@
-"""Compiles the scoring kernel: `python -m riskline.shared.model.build`, once for each installation."""
+"""Compiles the scoring kernel: `python -m riskline.shared.model.build`, once for each installation.
+
+The fold of history is in the same library.
+"""
 
 import hashlib
 import os
@@ -6,12 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from riskline.shared.errors import InstallationError
 
-SOURCE = Path(__file__).with_name("kernel.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "history.c"))
 LIBRARY = Path(__file__).with_name("_kernel.so")
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
 """No -march=native: an image is built on one machine and runs on another; no fused operations: the same bits."""
@@ -37,18 +41,18 @@ def compiler() -> list[str]:
     raise InstallationError("no C compiler for the scoring kernel: install gcc or clang, or `pip install ziglang`")
 
 
-def build(*, source: Path = SOURCE, library: Path = LIBRARY) -> bool:
-    """Compiles the kernel unless this source was compiled already; True where it compiled.
+def build(*, sources: Sequence[Path] = SOURCES, library: Path = LIBRARY) -> bool:
+    """Compiles the library unless these sources were compiled already; True where it compiled.
 
     Raises:
         InstallationError: there is no compiler, or it failed; has the compiler's message.
     """
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     stamp = library.with_suffix(".sha256")
     if library.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == digest:
         return False
     unfinished = library.with_name(f"{library.name}.{os.getpid()}")
-    command = [*compiler(), *FLAGS, "-o", str(unfinished), str(source), "-lm"]
+    command = [*compiler(), *FLAGS, "-o", str(unfinished), *map(str, sources), "-lm"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from riskline.shared.domain.assessment import Rows
-from riskline.shared.errors import InstallationError
 from riskline.shared.model.build import LIBRARY
+from riskline.shared.model.library import load
 from riskline.shared.model.trees import LEAF, Isotonic, Scoring, Sigmoid, Trees
 
 NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
@@ -125,23 +125,7 @@ class Engine:
 
 @cache
 def _kernel(path: Path) -> tuple[Any, Any, Any]:
-    try:
-        # one row is scored without releasing the GIL, which would cost as much as the score
-        holding, releasing = ctypes.PyDLL(str(path)), ctypes.CDLL(str(path))
-    except OSError as error:
-        raise InstallationError(
-            f"the scoring kernel cannot be loaded ({error}): run `make install`, or "
-            "`python -m riskline.shared.model.build`"
-        ) from error
-    try:
-        layout = ctypes.c_int32.in_dll(holding, "riskline_layout").value
-    except ValueError:
-        layout = None
-    if layout != LAYOUT:
-        raise InstallationError(
-            "the scoring kernel was built from another version's source: run `make install`, or "
-            "`python -m riskline.shared.model.build`"
-        )
+    holding, releasing = load(path, layout="riskline_layout", version=LAYOUT)
     address, count = ctypes.c_void_p, ctypes.c_int64
     score_one, score, explain = holding.riskline_score_one, releasing.riskline_score, releasing.riskline_explain
     score_one.argtypes, score_one.restype = (address, address), ctypes.c_double

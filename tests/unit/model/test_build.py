@@ -11,9 +11,9 @@ import pytest
 
 from riskline.shared.errors import InstallationError
 from riskline.shared.model import build as building
-from riskline.shared.model.build import SOURCE, build, compiler
+from riskline.shared.model.build import SOURCES, build, compiler
 
-SYMBOLS = ("riskline_score_one", "riskline_score", "riskline_explain")
+SYMBOLS = ("riskline_score_one", "riskline_score", "riskline_explain", "riskline_history_columns")
 
 
 @pytest.fixture
@@ -48,16 +48,18 @@ def test_a_kernel_that_is_up_to_date_is_not_compiled_again(library: Path, no_com
 
 
 def test_a_changed_source_or_a_missing_library_is_compiled_again(library: Path) -> None:
-    source = library.with_name("kernel.c")
-    source.write_bytes(SOURCE.read_bytes())
-    build(source=source, library=library)
+    sources = [library.with_name(source.name) for source in SOURCES]
+    for source, original in zip(sources, SOURCES, strict=True):
+        source.write_bytes(original.read_bytes())
+    build(sources=sources, library=library)
 
-    source.write_bytes(SOURCE.read_bytes() + b"\n/* changed */\n")
-    assert build(source=source, library=library) is True
+    for source in sources:
+        source.write_bytes(source.read_bytes() + b"\n/* changed */\n")
+        assert build(sources=sources, library=library) is True
 
     library.unlink()
-    assert build(source=source, library=library) is True
-    assert build(source=source, library=library) is False
+    assert build(sources=sources, library=library) is True
+    assert build(sources=sources, library=library) is False
 
 
 def test_a_source_that_does_not_compile_leaves_the_old_library(library: Path) -> None:
@@ -67,7 +69,7 @@ def test_a_source_that_does_not_compile_leaves_the_old_library(library: Path) ->
     source.write_text("this is no C")
 
     with pytest.raises(InstallationError, match=r"(?s)does not compile: .*-ffp-contract=off.*error"):
-        build(source=source, library=library)
+        build(sources=[source], library=library)
 
     assert library.read_bytes() == before
     assert sorted(path.name for path in library.parent.iterdir()) == ["_kernel.sha256", "_kernel.so", "kernel.c"]

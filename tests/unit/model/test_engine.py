@@ -152,7 +152,7 @@ def test_a_kernel_of_another_layout_is_not_called(tmp_path: Path, monkeypatch: p
 
     for older in ("int riskline_score_one(void) { return 0; }", "const int riskline_layout = 1;"):
         source.write_text(older + "\n")
-        build.build(source=source, library=tmp_path / "_kernel.so")
+        build.build(sources=[source], library=tmp_path / "_kernel.so")
         engine._kernel.cache_clear()
 
         with pytest.raises(InstallationError, match="another version's source"):

@@ -1,0 +1,762 @@
+/* What is kept of an entity to columns, and to fewer bytes: the whole of history, without Python.h, loaded by ctypes.
+ *
+ * Each event is a step of a machine whose memory is bounded; columns are read from the machine before the step. What is
+ * kept is the machine as it was after some event, packed, and the raw events after that one. So it makes no difference
+ * to any bit when, or how often, events were packed. Sums are whole numbers; a value is rounded by one conversion and
+ * one division. Bytes may be anybody's: each length, count and time is checked before it is used, and sums of damaged
+ * numbers wrap. docs/reference/history.md has the rules.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "what is kept is little-endian"
+#endif
+
+typedef __int128 wide;
+typedef unsigned __int128 uwide;
+
+/* Counts the changes of the structs and calls below; the packed state has a version of its own. */
+const int32_t riskline_history_layout = 1;
+
+enum {
+    CELLS = 60,       /* a window has so many and one more, as it begins inside one */
+    BEHIND = 120,     /* cells of a window that are kept behind its newest one, */
+    SPARSE = 32,      /* and so many however old they are: an entity of few events forgets none early */
+    MOST_CELLS = 121, /* what these two come to */
+    CAPACITY = 160,   /* more, so that the oldest leave without all others moving */
+    IDS = 128,        /* that are remembered */
+    TIMES = 16,       /* of the newest events that are kept by themselves */
+    RECENT = 4,       /* cells that are kept of each text */
+    VERSION = 1,      /* of the packed state */
+    HEAD = 1 + 4 + 1 + 3 * 8,
+    FILTER = 32
+};
+#define FARTHEST ((int64_t)1 << 58) /* microseconds from 1970, nine thousand years; times a window's `times` it fits */
+#define MOST_SQUARES ((wide)(~(uwide)0 >> 1)) /* a sum of squares stops there */
+
+enum { COUNT = 1, TOTAL, MEAN, LARGEST, SMALLEST, SPREAD, DISTINCT, SINCE_LAST, LAST, SEEN };
+enum { OF_COUNT, OF_SUM, OF_SQUARES, OF_LARGEST, OF_SMALLEST };
+
+typedef struct {
+    int64_t times, per; /* the cell of a time is time * times / per, rounded down */
+    int32_t first, end; /* its lanes: what each of its cells holds; the first is the count */
+} window;
+
+typedef struct {
+    int32_t what, number;
+} lane;
+
+typedef struct {
+    int64_t times, per;
+    int32_t text, up_to;
+} distinct;
+
+typedef struct {
+    int32_t kind, place;
+    int32_t of;            /* a window, a distinct count, or one of the numbers that are kept with times */
+    int32_t first, second; /* lanes: the sum, or the largest or smallest; the squares */
+    int32_t unused;
+    int64_t unit; /* units in one: 10 to the number of decimal places, or microseconds */
+    double empty;
+} column;
+
+typedef struct {
+    const window *windows;
+    const lane *lanes;
+    const distinct *distincts;
+    const column *columns;
+    const int32_t *kept; /* the numbers that are kept with times */
+    int64_t keep;
+    int32_t windows_count, lanes_count, distincts_count, columns_count, kept_count;
+    int32_t timed; /* 1 where times are kept */
+    int32_t numbers, texts;
+    int32_t up_to, unused; /* the most of its distinct counts */
+} plan;
+
+typedef struct {
+    int32_t start, end;
+    int64_t cells[CAPACITY]; /* ascending */
+} track;
+
+typedef struct {
+    uint64_t hash;
+    int64_t cells[RECENT]; /* descending; the last one again where there are fewer */
+} text;
+
+typedef struct {
+    int64_t newest, oldest; /* event times */
+    uint64_t events;        /* that were applied */
+    uint64_t ids[IDS], filter[FILTER];
+    int64_t times[TIMES + 1]; /* ascending */
+    int32_t ids_count, ids_next, times_count, unused;
+    wide *lanes;   /* CAPACITY of each */
+    wide *results; /* one of each */
+    wide *space;   /* for as many numbers as are packed together */
+    track *tracks; /* of each window */
+    int64_t *kept; /* TIMES + 1 of each number */
+    text *texts;   /* up_to + 1 of each distinct count, ascending by newest cell, then as they got it */
+    int32_t *texts_count;
+} machine;
+
+/* Where the parts of a machine are in its memory; the size of it. */
+static int64_t lay_out(const plan *p, machine *m, uintptr_t memory) {
+    uintptr_t at = memory;
+    m->lanes = (wide *)at;
+    at += sizeof(wide) * (uintptr_t)p->lanes_count * CAPACITY;
+    m->results = (wide *)at;
+    at += sizeof(wide) * (uintptr_t)p->lanes_count;
+    m->space = (wide *)at;
+    at += sizeof(wide) * (uintptr_t)(p->up_to > CAPACITY ? p->up_to : CAPACITY);
+    m->tracks = (track *)at;
+    at += sizeof(track) * (uintptr_t)p->windows_count;
+    m->kept = (int64_t *)at;
+    at += sizeof(int64_t) * (uintptr_t)p->kept_count * (TIMES + 1);
+    m->texts = (text *)at;
+    at += sizeof(text) * (uintptr_t)p->distincts_count * (uintptr_t)(p->up_to + 1);
+    m->texts_count = (int32_t *)at;
+    at += sizeof(int32_t) * (uintptr_t)p->distincts_count;
+    return (int64_t)(at - memory);
+}
+
+/* The bytes of memory that the calls below want for a plan. */
+int64_t riskline_history_memory(const plan *p) {
+    machine m;
+    return lay_out(p, &m, 0) + (int64_t)sizeof(wide);
+}
+
+static void reset(const plan *p, machine *m) {
+    m->events = 0;
+    m->ids_count = m->ids_next = m->times_count = 0;
+    memset(m->filter, 0, sizeof m->filter);
+    for (int32_t i = 0; i < p->windows_count; i++) m->tracks[i].start = m->tracks[i].end = 0;
+    for (int32_t i = 0; i < p->distincts_count; i++) m->texts_count[i] = 0;
+}
+
+static void begin(const plan *p, machine *m, void *memory) {
+    lay_out(p, m, ((uintptr_t)memory + sizeof(wide) - 1) / sizeof(wide) * sizeof(wide));
+    reset(p, m);
+}
+
+/* --- A step ------------------------------------------------------------------------------------------------------- */
+
+static int64_t number_at(const uint8_t *bytes, int32_t place) {
+    int64_t number;
+    memcpy(&number, bytes + 8 * (int64_t)place, sizeof number);
+    return number;
+}
+
+static int64_t cell_of(int64_t t, int64_t times, int64_t per) {
+    int64_t scaled = t * times, cell = scaled / per;
+    return cell - (scaled % per < 0);
+}
+
+/* Whether the cell ended at or before the time. */
+static int is_before(int64_t cell, int64_t t, int64_t times, int64_t per) {
+    return ((wide)cell + 1) * per <= (wide)t * times;
+}
+
+static void mark(machine *m, uint64_t id) { m->filter[id / 64 % FILTER] |= (uint64_t)1 << id % 64; }
+
+static int is_remembered(const machine *m, uint64_t id) {
+    if (!(m->filter[id / 64 % FILTER] >> id % 64 & 1)) return 0;
+    for (int32_t i = 0; i < m->ids_count; i++)
+        if (m->ids[i] == id) return 1;
+    return 0;
+}
+
+static void remember(machine *m, uint64_t id) {
+    if (m->ids_next == IDS) {
+        m->ids_next = 0;
+        memset(m->filter, 0, sizeof m->filter);
+        for (int32_t i = 0; i < IDS; i++) mark(m, m->ids[i]);
+    }
+    m->ids[m->ids_next++] = id;
+    if (m->ids_count < IDS) m->ids_count++;
+    mark(m, id);
+}
+
+/* The place of a cell of a window, which is made if it isn't there. */
+static int32_t place_of(const window *w, track *k, wide *lanes, int64_t cell) {
+    int32_t at = k->end;
+    while (at > k->start && k->cells[at - 1] > cell) at--;
+    if (at > k->start && k->cells[at - 1] == cell) return at - 1;
+    if (k->end == CAPACITY) {
+        size_t count = (size_t)(k->end - k->start);
+        memmove(k->cells, k->cells + k->start, count * sizeof *k->cells);
+        for (int32_t j = w->first; j < w->end; j++)
+            memmove(lanes + j * CAPACITY, lanes + j * CAPACITY + k->start, count * sizeof *lanes);
+        at -= k->start;
+        k->end -= k->start;
+        k->start = 0;
+    }
+    size_t after = (size_t)(k->end - at);
+    memmove(k->cells + at + 1, k->cells + at, after * sizeof *k->cells);
+    k->cells[at] = cell;
+    for (int32_t j = w->first; j < w->end; j++) {
+        wide *mine = lanes + j * CAPACITY + at;
+        memmove(mine + 1, mine, after * sizeof *lanes);
+        *mine = 0;
+    }
+    k->end++;
+    return at;
+}
+
+static wide with(wide old, int32_t what, wide x, int is_first) {
+    wide square = (wide)((uwide)x * (uwide)x);
+    switch (what) {
+    case OF_COUNT: return (wide)((uwide)old + 1);
+    case OF_SUM: return (wide)((uwide)old + (uwide)x);
+    case OF_SQUARES: return old > MOST_SQUARES - square ? MOST_SQUARES : old + square;
+    case OF_LARGEST: return is_first || x > old ? x : old;
+    default: return is_first || x < old ? x : old;
+    }
+}
+
+static void add_to_window(const plan *p, machine *m, int32_t which, int64_t t, const uint8_t *numbers) {
+    const window *w = p->windows + which;
+    track *k = m->tracks + which;
+    int32_t at = place_of(w, k, m->lanes, cell_of(t, w->times, w->per));
+    int is_first = m->lanes[w->first * CAPACITY + at] == 0;
+    for (int32_t j = w->first; j < w->end; j++) {
+        const lane *l = p->lanes + j;
+        wide *mine = m->lanes + j * CAPACITY + at;
+        *mine = with(*mine, l->what, l->what == OF_COUNT ? 0 : number_at(numbers, l->number), is_first);
+    }
+    /* the newest event is in the newest cell */
+    int64_t newest = k->cells[k->end - 1];
+    while (is_before(k->cells[k->start], m->newest - p->keep, w->times, w->per)) k->start++;
+    while (k->end - k->start > SPARSE && (wide)k->cells[k->start] < (wide)newest - BEHIND) k->start++;
+}
+
+static void add_time(const plan *p, machine *m, int64_t t, const uint8_t *numbers) {
+    int32_t at = m->times_count++, gone;
+    while (at > 0 && m->times[at - 1] > t) at--;
+    memmove(m->times + at + 1, m->times + at, (size_t)(m->times_count - 1 - at) * sizeof *m->times);
+    m->times[at] = t;
+    gone = m->times_count > TIMES;
+    while (gone < m->times_count && m->times[gone] < m->newest - p->keep) gone++;
+    for (int32_t j = 0; j < p->kept_count; j++) {
+        int64_t *mine = m->kept + j * (TIMES + 1);
+        memmove(mine + at + 1, mine + at, (size_t)(m->times_count - 1 - at) * sizeof *mine);
+        mine[at] = number_at(numbers, p->kept[j]);
+        memmove(mine, mine + gone, (size_t)(m->times_count - gone) * sizeof *mine);
+    }
+    m->times_count -= gone;
+    memmove(m->times, m->times + gone, (size_t)m->times_count * sizeof *m->times);
+}
+
+/* Puts a cell among the newest ones of a text. */
+static void add_cell(int64_t *cells, int64_t cell) {
+    int32_t used = 1, at;
+    while (used < RECENT && cells[used] < cells[used - 1]) used++;
+    for (at = 0; at < used; at++)
+        if (cells[at] <= cell) break;
+    if (at == RECENT || (at < used && cells[at] == cell)) return;
+    for (int32_t i = RECENT - 1; i > at; i--) cells[i] = i <= used ? cells[i - 1] : cell;
+    cells[at] = cell;
+    for (int32_t i = used + 1; i < RECENT; i++) cells[i] = cells[used];
+}
+
+static void add_text(const plan *p, machine *m, int32_t which, int64_t t, const uint8_t *texts) {
+    const distinct *d = p->distincts + which;
+    text now, *all = m->texts + which * (p->up_to + 1);
+    int32_t count = m->texts_count[which], from = 0, to;
+    int64_t cell = cell_of(t, d->times, d->per);
+    now.hash = (uint64_t)number_at(texts, d->text);
+    if (!now.hash) return; /* it names nothing */
+    while (from < count && all[from].hash != now.hash) from++;
+    if (from < count) {
+        now = all[from];
+        add_cell(now.cells, cell);
+        if (now.cells[0] == all[from].cells[0]) {
+            all[from] = now;
+            return;
+        }
+    } else {
+        for (int32_t i = 0; i < RECENT; i++) now.cells[i] = cell;
+        count++;
+    }
+    /* from its old place, or that of a new one, to that behind the last with no newer cell */
+    for (to = from; to + 1 < count && all[to + 1].cells[0] <= now.cells[0]; to++) all[to] = all[to + 1];
+    for (; to > 0 && all[to - 1].cells[0] > now.cells[0]; to--) all[to] = all[to - 1];
+    all[to] = now;
+    int32_t gone = count > d->up_to;
+    while (gone < count && is_before(all[gone].cells[0], m->newest - p->keep, d->times, d->per)) gone++;
+    m->texts_count[which] = count - gone;
+    memmove(all, all + gone, (size_t)(count - gone) * sizeof *all);
+}
+
+static int is_forgotten(const plan *p, const machine *m, int64_t t) { return m->events && t > m->newest + p->keep; }
+
+static int is_too_old(const plan *p, const machine *m, int64_t t) { return m->events && t < m->newest - p->keep; }
+
+static void apply(const plan *p, machine *m, int64_t t, const uint8_t *numbers, const uint8_t *texts) {
+    if (!m->events || t > m->newest) m->newest = t;
+    if (!m->events || t < m->oldest) m->oldest = t;
+    m->events++;
+    for (int32_t i = 0; i < p->windows_count; i++) add_to_window(p, m, i, t, numbers);
+    for (int32_t i = 0; i < p->distincts_count; i++) add_text(p, m, i, t, texts);
+    if (p->timed) add_time(p, m, t, numbers);
+}
+
+/* --- The columns -------------------------------------------------------------------------------------------------- */
+
+/* Rounded once, half to even, as Python makes a float of an int. */
+static double rounded(uwide v) {
+    uint64_t high = (uint64_t)(v >> 64);
+    if (!high) return (double)(uint64_t)v;
+    int shift = 64 - __builtin_clzll(high);
+    uint64_t top = (uint64_t)(v >> shift);
+    return ldexp((double)(top | ((uwide)top << shift != v)), shift);
+}
+
+static double rounded_signed(wide v) { return v < 0 ? -rounded(-(uwide)v) : rounded((uwide)v); }
+
+/* n * squares - sum * sum, exact in 192 bits and rounded once; 0 where damage, or a sum that stopped, has it below. */
+static double deviations(uint64_t n, uwide squares, wide sum) {
+    uwide s = sum < 0 ? -(uwide)sum : (uwide)sum;
+    uint64_t low = (uint64_t)s, high = (uint64_t)(s >> 64) & 0xffffffff;
+    uwide a0 = (uwide)n * (uint64_t)squares, a1 = (uwide)n * (uint64_t)(squares >> 64) + (uint64_t)(a0 >> 64);
+    uwide b0 = (uwide)low * low, b1 = 2 * ((uwide)low * high) + (uint64_t)(b0 >> 64);
+    uwide a = a1, b = b1 + ((uwide)high * high << 64); /* all but the lowest 64 bits */
+    uint64_t a_low = (uint64_t)a0, b_low = (uint64_t)b0;
+    if (a < b || (a == b && a_low < b_low)) return 0.0;
+    uwide top = a - b - (a_low < b_low);
+    uint64_t rest = a_low - b_low;
+    if (!(uint64_t)(top >> 64)) return rounded(top << 64 | rest);
+    return ldexp(rounded(top | (rest != 0)), 64);
+}
+
+/* What the lanes of a window come to in the cells that a time sees. */
+static void sum_up(const plan *p, machine *m, int32_t which, int64_t t) {
+    const window *w = p->windows + which;
+    const track *k = m->tracks + which;
+    int64_t last = cell_of(t, w->times, w->per), first = last - CELLS;
+    int32_t end = k->end, start;
+    while (end > k->start && k->cells[end - 1] > last) end--;
+    for (start = end; start > k->start && k->cells[start - 1] >= first;) start--;
+    for (int32_t j = w->first; j < w->end; j++) {
+        const wide *mine = m->lanes + j * CAPACITY;
+        uwide sum = 0;
+        wide most = start < end ? mine[start] : 0;
+        switch (p->lanes[j].what) {
+        case OF_LARGEST:
+            for (int32_t i = start; i < end; i++) most = mine[i] > most ? mine[i] : most;
+            break;
+        case OF_SMALLEST:
+            for (int32_t i = start; i < end; i++) most = mine[i] < most ? mine[i] : most;
+            break;
+        case OF_SQUARES:
+            for (int32_t i = start; i < end; i++) {
+                sum += (uwide)mine[i];
+                if (sum > (uwide)MOST_SQUARES) sum = (uwide)MOST_SQUARES;
+            }
+            most = (wide)sum;
+            break;
+        default:
+            for (int32_t i = start; i < end; i++) sum += (uwide)mine[i];
+            most = (wide)sum;
+        }
+        m->results[j] = most;
+    }
+}
+
+static double of_window(const plan *p, const machine *m, const column *c) {
+    uwide n = (uwide)m->results[p->windows[c->of].first];
+    if (!n) return c->empty;
+    double some = (double)c->unit, all = rounded(n * (uwide)c->unit);
+    switch (c->kind) {
+    case COUNT: return rounded(n);
+    case SEEN: return 1.0;
+    case TOTAL: return rounded_signed(m->results[c->first]) / some;
+    case MEAN: return rounded_signed(m->results[c->first]) / all;
+    case SPREAD:
+        return sqrt(deviations((uint64_t)n, (uwide)m->results[c->second], m->results[c->first])) / all;
+    default: return rounded_signed(m->results[c->first]) / some;
+    }
+}
+
+static double of_texts(const plan *p, const machine *m, const column *c, int64_t t) {
+    const distinct *d = p->distincts + c->of;
+    const text *all = m->texts + c->of * (p->up_to + 1);
+    int64_t last = cell_of(t, d->times, d->per), first = last - CELLS;
+    int64_t kept = m->events ? cell_of(m->newest - p->keep, d->times, d->per) : first;
+    int32_t found = 0;
+    if (kept > first) first = kept;
+    for (int32_t i = 0; i < m->texts_count[c->of]; i++) {
+        int32_t j = 0;
+        while (j < RECENT && all[i].cells[j] > last) j++;
+        found += j < RECENT && all[i].cells[j] >= first;
+    }
+    return found ? found : c->empty;
+}
+
+static double of_times(const machine *m, const column *c, int64_t t) {
+    int32_t at = m->times_count;
+    while (at > 0 && m->times[at - 1] > t) at--;
+    if (!at) return c->empty;
+    int64_t found = c->kind == LAST ? m->kept[c->of * (TIMES + 1) + at - 1] : t - m->times[at - 1];
+    return (double)found / (double)c->unit;
+}
+
+static void read_columns(const plan *p, machine *m, int64_t t, double *out, int by_place) {
+    int is_empty = !m->events || is_forgotten(p, m, t);
+    for (int32_t i = 0; i < p->windows_count && !is_empty; i++) sum_up(p, m, i, t);
+    for (int32_t i = 0; i < p->columns_count; i++) {
+        const column *c = p->columns + i;
+        double *mine = out + (by_place ? c->place : i);
+        if (is_empty) *mine = c->empty;
+        else if (c->kind == DISTINCT) *mine = of_texts(p, m, c, t);
+        else if (c->kind == SINCE_LAST || c->kind == LAST) *mine = of_times(m, c, t);
+        else *mine = of_window(p, m, c);
+    }
+}
+
+/* --- The packed state --------------------------------------------------------------------------------------------- */
+
+/* Whole numbers as their least one, and what each has more in as many bytes as the largest difference takes. */
+typedef struct {
+    const uint8_t *at;
+    const uint8_t *end; /* of all bytes, not of these numbers: 8 are read at once where there are 8 */
+    uwide least;
+    uint64_t mask;
+    int32_t width;
+} packed;
+
+typedef struct {
+    const uint8_t *at, *end;
+    int is_bad;
+} reader;
+
+static const uint8_t *take(reader *r, int64_t count) {
+    if (r->is_bad || r->end - r->at < count) {
+        r->is_bad = 1;
+        return 0;
+    }
+    r->at += count;
+    return r->at - count;
+}
+
+static int64_t take_number(reader *r, int32_t width) {
+    const uint8_t *bytes = take(r, width);
+    int64_t number = 0;
+    if (bytes) memcpy(&number, bytes, (size_t)width);
+    return number;
+}
+
+static int64_t take_time(reader *r) {
+    int64_t t = take_number(r, 8);
+    if (t > FARTHEST || t < -FARTHEST) r->is_bad = 1;
+    return t;
+}
+
+static int32_t take_count(reader *r, int32_t width, int32_t most) {
+    int64_t count = take_number(r, width);
+    if (count > most) r->is_bad = 1;
+    return r->is_bad ? 0 : (int32_t)count;
+}
+
+static packed take_packed(reader *r, int32_t count, int32_t widest) {
+    packed q = {0, r->end, 0, 0, 0};
+    if (!count) return q;
+    int32_t least = take_count(r, 1, widest);
+    q.width = take_count(r, 1, widest);
+    const uint8_t *bytes = take(r, least);
+    q.at = take(r, (int64_t)q.width * count);
+    if (r->is_bad || !least) {
+        r->is_bad = 1;
+        return q;
+    }
+    memcpy(&q.least, bytes, (size_t)least);
+    int shift = 128 - 8 * least;
+    q.least = (uwide)((wide)(q.least << shift) >> shift);
+    q.mask = q.width >= 8 ? ~(uint64_t)0 : ((uint64_t)1 << 8 * q.width) - 1;
+    return q;
+}
+
+static wide unpacked(const packed *q, int32_t i) {
+    const uint8_t *at = q->at + (int64_t)q->width * i;
+    if (q->width <= 8 && q->end - at >= 8) {
+        uint64_t more;
+        memcpy(&more, at, sizeof more);
+        return (wide)(q->least + (more & q->mask));
+    }
+    uwide more = 0;
+    memcpy(&more, at, (size_t)q->width);
+    return (wide)(q->least + more);
+}
+
+/* Bytes that a number of the kind takes at most: such sums of cells stay below 2^95, such counts below 2^54. */
+static int32_t widest_of(int32_t what) {
+    switch (what) {
+    case OF_COUNT: return 6;
+    case OF_SUM: return 11;
+    case OF_SQUARES: return 16;
+    default: return 8;
+    }
+}
+
+static void unpack_window(const plan *p, machine *m, int32_t which, reader *r) {
+    const window *w = p->windows + which;
+    track *k = m->tracks + which;
+    int32_t count = take_count(r, 1, MOST_CELLS);
+    packed q = take_packed(r, count, 8);
+    for (int32_t i = 0; i < count && !r->is_bad; i++) {
+        k->cells[i] = (int64_t)unpacked(&q, i);
+        if (i && k->cells[i] <= k->cells[i - 1]) r->is_bad = 1;
+    }
+    for (int32_t j = w->first; j < w->end; j++) {
+        wide *mine = m->lanes + j * CAPACITY;
+        q = take_packed(r, count, widest_of(p->lanes[j].what));
+        for (int32_t i = 0; i < count && !r->is_bad; i++) mine[i] = unpacked(&q, i);
+    }
+    k->end = count;
+}
+
+static void unpack_texts(const plan *p, machine *m, int32_t which, reader *r) {
+    text *all = m->texts + which * (p->up_to + 1);
+    int32_t count = take_count(r, 4, p->distincts[which].up_to);
+    for (int32_t i = 0; i < count && !r->is_bad; i++) all[i].hash = (uint64_t)take_number(r, 8);
+    for (int32_t j = 0; j < RECENT; j++) {
+        /* how far each is behind the one before it */
+        packed q = take_packed(r, count, 8);
+        for (int32_t i = 0; i < count && !r->is_bad; i++) {
+            uint64_t found = (uint64_t)unpacked(&q, i);
+            all[i].cells[j] = (int64_t)(j ? (uint64_t)all[i].cells[j - 1] - found : found);
+        }
+    }
+    m->texts_count[which] = count;
+}
+
+static void unpack_times(const plan *p, machine *m, reader *r) {
+    int32_t count = take_count(r, 1, TIMES);
+    packed q = take_packed(r, count, 8);
+    for (int32_t i = 0; i < count && !r->is_bad; i++) {
+        m->times[i] = (int64_t)unpacked(&q, i);
+        if (m->times[i] > FARTHEST || m->times[i] < -FARTHEST || (i && m->times[i] < m->times[i - 1])) r->is_bad = 1;
+    }
+    for (int32_t j = 0; j < p->kept_count; j++) {
+        q = take_packed(r, count, 8);
+        for (int32_t i = 0; i < count && !r->is_bad; i++) m->kept[j * (TIMES + 1) + i] = (int64_t)unpacked(&q, i);
+    }
+    m->times_count = count;
+}
+
+/* Takes the state in front of the events: its length, or -1 where it cannot be read. */
+static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t length) {
+    uint32_t all;
+    if (length < HEAD) return -1;
+    memcpy(&all, bytes + 1, sizeof all);
+    if (all > length || bytes[5] != VERSION) return -1;
+    reader r = {bytes + 6, bytes + all, all < HEAD};
+    m->newest = take_time(&r);
+    m->oldest = take_time(&r);
+    m->events = (uint64_t)take_number(&r, 8);
+    m->ids_count = m->ids_next = take_count(&r, 1, IDS);
+    for (int32_t i = 0; i < m->ids_count; i++) {
+        m->ids[i] = (uint64_t)take_number(&r, 8);
+        mark(m, m->ids[i]);
+    }
+    if (p->timed) unpack_times(p, m, &r);
+    for (int32_t i = 0; i < p->windows_count; i++) unpack_window(p, m, i, &r);
+    for (int32_t i = 0; i < p->distincts_count; i++) unpack_texts(p, m, i, &r);
+    return r.is_bad || r.at != r.end || !m->events ? -1 : (int64_t)all;
+}
+
+static int32_t width_of(uwide v) {
+    int32_t width = 0;
+    for (; v; v >>= 8) width++;
+    return width;
+}
+
+static int32_t signed_width_of(wide v) {
+    int32_t width = 1;
+    for (; v > 127 || v < -128; v >>= 8) width++;
+    return width;
+}
+
+static uint8_t *put(uint8_t *to, const void *bytes, size_t count) {
+    memcpy(to, bytes, count);
+    return to + count;
+}
+
+static uint8_t *put_packed(uint8_t *to, const wide *from, int32_t count) {
+    wide least = count ? from[0] : 0, most = least;
+    if (!count) return to;
+    for (int32_t i = 1; i < count; i++) {
+        if (from[i] < least) least = from[i];
+        if (from[i] > most) most = from[i];
+    }
+    int32_t first = signed_width_of(least), width = width_of((uwide)most - (uwide)least);
+    *to++ = (uint8_t)first;
+    *to++ = (uint8_t)width;
+    to = put(to, &least, (size_t)first);
+    for (int32_t i = 0; i < count; i++) {
+        uwide more = (uwide)from[i] - (uwide)least;
+        to = put(to, &more, (size_t)width);
+    }
+    return to;
+}
+
+static uint8_t *put_int64s(uint8_t *to, const machine *m, const int64_t *from, int32_t count) {
+    for (int32_t i = 0; i < count; i++) m->space[i] = from[i];
+    return put_packed(to, m->space, count);
+}
+
+static uint8_t *put_ids(uint8_t *to, const machine *m) {
+    int32_t oldest = m->ids_next % m->ids_count;
+    *to++ = (uint8_t)m->ids_count;
+    to = put(to, m->ids + oldest, (size_t)(m->ids_count - oldest) * 8);
+    return put(to, m->ids, (size_t)oldest * 8);
+}
+
+static uint8_t *put_window(uint8_t *to, const plan *p, const machine *m, int32_t which) {
+    const track *k = m->tracks + which;
+    int32_t count = k->end - k->start;
+    *to++ = (uint8_t)count;
+    to = put_int64s(to, m, k->cells + k->start, count);
+    for (int32_t j = p->windows[which].first; j < p->windows[which].end; j++)
+        to = put_packed(to, m->lanes + j * CAPACITY + k->start, count);
+    return to;
+}
+
+static uint8_t *put_texts(uint8_t *to, const plan *p, const machine *m, int32_t which) {
+    const text *all = m->texts + which * (p->up_to + 1);
+    int32_t count = m->texts_count[which];
+    to = put(to, &count, 4);
+    for (int32_t i = 0; i < count; i++) to = put(to, &all[i].hash, 8);
+    for (int32_t j = 0; j < RECENT; j++) {
+        for (int32_t i = 0; i < count; i++)
+            m->space[i] = j ? (wide)all[i].cells[j - 1] - all[i].cells[j] : all[i].cells[j];
+        to = put_packed(to, m->space, count);
+    }
+    return to;
+}
+
+static int64_t pack(const plan *p, const machine *m, uint8_t *out) {
+    uint8_t *to = out + 5;
+    *to++ = VERSION;
+    to = put(to, &m->newest, 8);
+    to = put(to, &m->oldest, 8);
+    to = put(to, &m->events, 8);
+    to = put_ids(to, m);
+    if (p->timed) {
+        *to++ = (uint8_t)m->times_count;
+        to = put_int64s(to, m, m->times, m->times_count);
+        for (int32_t j = 0; j < p->kept_count; j++) to = put_int64s(to, m, m->kept + j * (TIMES + 1), m->times_count);
+    }
+    for (int32_t i = 0; i < p->windows_count; i++) to = put_window(to, p, m, i);
+    for (int32_t i = 0; i < p->distincts_count; i++) to = put_texts(to, p, m, i);
+    uint32_t length = (uint32_t)(to - out);
+    out[0] = 'S';
+    memcpy(out + 1, &length, sizeof length);
+    return length;
+}
+
+/* The most bytes of a packed state. */
+int64_t riskline_history_room(const plan *p) {
+    int64_t each = 2 + 16 + 16, room = HEAD + 1 + 8 * IDS;
+    if (p->timed) room += 1 + each * TIMES * (1 + p->kept_count);
+    room += (1 + each * MOST_CELLS) * p->windows_count + each * MOST_CELLS * p->lanes_count;
+    return room + (4 + (8 + each * RECENT) * p->up_to) * (int64_t)p->distincts_count;
+}
+
+/* --- The calls ---------------------------------------------------------------------------------------------------- */
+
+enum { UNREADABLE = -1, TAKEN = 0, FOUND = 1, GONE = 2 };
+
+/* Takes all that is kept, or what stands before the event of an id; GONE where that one is in the packed state. */
+static int fold(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const uint64_t *until) {
+    const uint8_t *at = bytes, *end = bytes + length;
+    int64_t size = 1 + 8 + 8 + 8 * (int64_t)(p->numbers + p->texts);
+    int result = TAKEN;
+    if (length && *at == 'S') {
+        int64_t state = unpack(p, m, bytes, length);
+        if (state < 0) return UNREADABLE;
+        at += state;
+        if (until && is_remembered(m, *until)) result = GONE;
+    }
+    if ((end - at) % size) return UNREADABLE;
+    for (; at < end; at += size) {
+        uint64_t id = (uint64_t)number_at(at + 1, 0);
+        int64_t t = number_at(at + 1, 1);
+        if (*at != 'E' || t > FARTHEST || t < -FARTHEST) return UNREADABLE;
+        if (until && result == TAKEN && id == *until) return FOUND;
+        if (is_forgotten(p, m, t)) reset(p, m);
+        if (is_too_old(p, m, t) || is_remembered(m, id)) continue;
+        remember(m, id);
+        apply(p, m, t, at + 17, at + 17 + 8 * p->numbers);
+    }
+    return result;
+}
+
+typedef struct {
+    const plan *const *plans;
+    void *memory; /* of the plan that wants the most */
+    int32_t entities, columns;
+} history;
+
+enum { WAS_FORGOTTEN = 1, WAS_TOO_OLD = 2 };
+
+/* The columns of a transaction at a time, from what is kept of each of its entities: `ask` has the time, its hashed id,
+ * 1 if the id was there already, and each entity's length, -1 where there is none. `out` gets the columns, and for each
+ * entity the event's ordinal, 0 if it has none, and its flags. The result is 0, or the number from 1 of the entity that
+ * cannot be read. */
+int32_t riskline_history_columns(const history *h, const uint8_t *ask, const uint8_t *bytes, double *out) {
+    int64_t t = number_at(ask, 0), *said = (int64_t *)(out + h->columns);
+    uint64_t id = (uint64_t)number_at(ask, 1);
+    int is_known = number_at(ask, 2) != 0;
+    for (int32_t i = 0; i < h->entities; i++) {
+        const plan *p = h->plans[i];
+        int64_t length = number_at(ask, 3 + i);
+        machine m;
+        begin(p, &m, h->memory);
+        int found = length < 0 ? TAKEN : fold(p, &m, bytes, length, is_known ? &id : 0);
+        if (found == UNREADABLE) return i + 1;
+        read_columns(p, &m, t, out, 1);
+        int is_old = is_too_old(p, &m, t), is_new = !m.events || is_forgotten(p, &m, t);
+        int has_place = length >= 0 && !is_old && (found == FOUND || !is_known);
+        said[2 * i] = has_place ? (is_new ? 1 : (int64_t)m.events + 1) : 0;
+        said[2 * i + 1] = length < 0 ? 0 : (is_known && found != FOUND) * WAS_FORGOTTEN + is_old * WAS_TOO_OLD;
+        if (length > 0) bytes += length;
+    }
+    return 0;
+}
+
+/* All that is kept as one packed state: its length, 0 where nothing is, -1 where it cannot be read. */
+int64_t riskline_history_pack(const plan *p, void *memory, const uint8_t *bytes, int64_t length, uint8_t *out) {
+    machine m;
+    begin(p, &m, memory);
+    if (fold(p, &m, bytes, length, 0) == UNREADABLE) return -1;
+    return m.events ? pack(p, &m, out) : 0;
+}
+
+/* Events applied, and the oldest and newest event time: 0, or -1 where the bytes cannot be read. */
+int32_t riskline_history_describe(const plan *p, void *memory, const uint8_t *bytes, int64_t length, int64_t *out) {
+    machine m;
+    begin(p, &m, memory);
+    if (fold(p, &m, bytes, length, 0) == UNREADABLE) return -1;
+    out[0] = (int64_t)m.events;
+    out[1] = m.oldest;
+    out[2] = m.newest;
+    return 0;
+}
+
+/* The columns of each row of a file in the rows' order: `order` has the rows of one entity after those of another, each
+ * entity's in the order of the file. Rows of a negative entity have none. */
+void riskline_history_replay(
+    const plan *p, void *memory, int64_t rows, const int64_t *order, const int64_t *entities, const int64_t *times,
+    const uint8_t *numbers, const uint8_t *texts, double *out) {
+    machine m;
+    begin(p, &m, memory);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t row = order[i], t = times[row];
+        if (i && entities[row] != entities[order[i - 1]]) reset(p, &m);
+        read_columns(p, &m, t, out + row * p->columns_count, 0);
+        if (entities[row] < 0) continue;
+        if (is_forgotten(p, &m, t)) reset(p, &m);
+        if (!is_too_old(p, &m, t)) apply(p, &m, t, numbers + 8 * row * p->numbers, texts + 8 * row * p->texts);
+    }
+}

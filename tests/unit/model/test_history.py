@@ -1,0 +1,306 @@
+"""The fold says what the reference says, to the bit, whenever and however often events were packed."""
+
+import math
+import random
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riskline.shared.domain.history.observation import Observation, Part, Seen
+from riskline.shared.domain.history.plan import EntityPlan, Kind
+from riskline.shared.errors import HistoryUnreadableError
+from riskline.shared.model.history import KEPT_TAIL, LONGEST_TAIL, Fold
+from tests.support.history import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Event,
+    Reference,
+    entity_plan,
+    every_kind,
+    folded,
+    history,
+    packed,
+)
+
+LIMIT = 2**53
+"""The largest number of units that a field may have."""
+
+WINDOWS = (7 * SECOND, 90 * MINUTE, DAY)
+PLAN = entity_plan(every_kind(*WINDOWS, numbers=2, texts=2, up_to=5), keep_us=2 * DAY, places=(2, 0), texts=2)
+NOW = 1_760_000_000 * SECOND
+
+LATE = st.sampled_from([0, 0, 0, SECOND, MINUTE, HOUR, DAY, 2 * DAY]).flatmap(lambda most: st.integers(0, most))
+EVENTS = st.lists(
+    st.builds(
+        lambda id_, after, late, numbers, texts: (id_, after, late, numbers, texts),
+        st.integers(0, 300),
+        st.sampled_from([0, 1, SECOND, MINUTE, HOUR, DAY, 3 * DAY]).flatmap(lambda most: st.integers(0, most)),
+        LATE,
+        st.tuples(*[st.one_of(st.integers(-1000, 1000), st.sampled_from([LIMIT, -LIMIT]))] * 2),
+        st.tuples(*[st.integers(0, 9)] * 2),
+    ),
+    max_size=60,
+)
+
+
+def bits(values: Sequence[float]) -> bytes:
+    """Equal only where each bit is."""
+    return struct.pack(f"{len(values)}d", *values)
+
+
+def timed(drawn: Sequence[tuple[int, int, int, tuple[int, ...], tuple[int, ...]]]) -> list[Event]:
+    """Events in the order in which they are observed; some of them late."""
+    events, at_us = [], NOW
+    for id_, after, late, numbers, texts in drawn:
+        at_us += after
+        events.append(Event(id_, at_us - late, numbers, texts))
+    return events
+
+
+def some_event(at_us: int, *, id_: int = 1, number: int = 0) -> Event:
+    return Event(id_, at_us, (number, 0), (1, 1))
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_observed_and_whenever_it_is_packed_the_columns_are_those_of_the_reference(
+    drawn: list[tuple[int, int, int, tuple[int, ...], tuple[int, ...]]], chance: random.Random
+) -> None:
+    fold, reference, kept, raw = Fold(history(PLAN)), Reference(PLAN), b"", 0
+    for event in timed(drawn):
+        found = folded(fold, kept, event)
+        assert bits(found.values) == bits(reference.columns(event.at_us))
+        assert found.too_old == (event.at_us < reference.newest - PLAN.keep_us,)
+
+        reference.observe(event)
+        kept, raw = kept + event.packed(), raw + 1
+        if chance.random() < 0.3:
+            left = chance.randint(0, raw)
+            cut = len(kept) - left * PLAN.event_bytes
+            kept, raw = fold.packed(0, kept[:cut]) + kept[cut:] if cut else kept, left
+
+
+def replayed(fold: Fold, rows: Sequence[tuple[int, Event]]) -> list[bytes]:
+    numbers = np.array([each.numbers for _, each in rows], dtype=np.int64).reshape(len(rows), 2)
+    texts = np.array([each.texts for _, each in rows], dtype=np.uint64).reshape(len(rows), 2)
+    times = np.array([each.at_us for _, each in rows], dtype=np.int64)
+    found = fold.replay(0, np.array([group for group, _ in rows], dtype=np.int64), times, numbers, texts)
+    return [bits(row) for row in found.tolist()]
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_a_file_has_the_bits_that_its_rows_had_one_by_one(
+    drawn: list[tuple[int, int, int, tuple[int, ...], tuple[int, ...]]], chance: random.Random
+) -> None:
+    fold = Fold(history(PLAN))
+    kept: dict[int, bytes] = {}
+    rows, expected = [], []
+    for place, event in enumerate(each._replace(id=1 + number) for number, each in enumerate(timed(drawn))):
+        group = chance.choice([-1, 0, 1, 7])
+        before = b"" if group < 0 else kept.get(group, b"")
+        expected.append(bits(folded(fold, before, event).values))
+        kept[group] = before + event.packed()
+        if place % 5 == 0:
+            kept[group] = fold.packed(0, kept[group])
+        rows.append((group, event))
+
+    assert replayed(fold, rows) == expected
+
+
+ONE = entity_plan(every_kind(HOUR, DAY), keep_us=2 * DAY, places=(2,), texts=1)
+
+
+def one(id_: int, at_us: int, number: int = 100, text: int = 1) -> Event:
+    return Event(id_, at_us, (number,), (text,))
+
+
+def column(plan: EntityPlan, values: Sequence[float], kind: Kind, window_us: int = 0) -> float:
+    return next(
+        value
+        for each, value in zip(plan.columns, values, strict=True)
+        if (each.kind, each.window_us) == (kind, window_us)
+    )
+
+
+def test_few_raw_events_stay_and_of_many_the_newest_ones() -> None:
+    fold, events = Fold(history(ONE)), [one(each, NOW + each) for each in range(1, LONGEST_TAIL + 2)]
+    *before, last = events
+
+    assert fold.compaction(0, packed(before[:-1]), before[-1].packed()) is None
+
+    found = fold.compaction(0, packed(before), last.packed())
+    assert found is not None
+    assert found.old == packed(events[:-KEPT_TAIL])
+    assert found.new == fold.packed(0, found.old)
+    after = packed(events).replace(found.old, found.new)
+    assert folded(fold, after, one(0, NOW + DAY)) == folded(fold, packed(events), one(0, NOW + DAY))
+    assert fold.compaction(0, after, b"") is None
+
+
+def test_what_is_packed_again_is_the_state_as_if_it_had_been_packed_once() -> None:
+    fold, kept, events = Fold(history(ONE)), b"", [one(each, NOW + each * HOUR, each) for each in range(1, 400)]
+    for event in events:
+        found = fold.compaction(0, kept, event.packed())
+        kept += event.packed()
+        if found is not None:
+            kept = found.new + kept[len(found.old) :]
+
+    assert fold.packed(0, kept) == fold.packed(0, packed(events))
+
+
+def test_a_repeated_id_gets_its_first_values_while_its_event_is_raw() -> None:
+    fold, events = Fold(history(ONE)), [one(each, NOW + each * MINUTE, each) for each in range(1, 41)]
+    found = fold.compaction(0, packed(events[:-1]), events[-1].packed())
+    assert found is not None
+    kept = found.new + packed(events[-KEPT_TAIL:])
+
+    for place in range(40 - KEPT_TAIL, 40):
+        first = folded(fold, packed(events[:place]), events[place])
+        assert folded(fold, kept, events[place], known=True) == first
+        assert first.ordinals == (place + 1,)
+        assert not first.forgotten
+    packed_before = folded(fold, kept, events[0], known=True)
+    assert packed_before.forgotten
+    assert packed_before.ordinals == (None,)
+
+
+def test_an_id_counts_once_while_it_is_among_the_last_128() -> None:
+    fold = Fold(history(ONE))
+    events = [one(each, NOW) for each in range(1, 129)]
+
+    for kept in (packed(events), fold.packed(0, packed(events))):
+        described = fold.describe(0, kept + packed([events[0], events[127], one(129, NOW), events[0]]))
+        # by then the first one is the 129th last
+        assert described is not None
+        assert described.events == 130
+
+
+def test_an_event_older_than_keep_is_told_apart_and_changes_nothing() -> None:
+    fold = Fold(history(ONE))
+    kept = one(1, NOW).packed()
+    in_time, too_old = one(2, NOW - ONE.keep_us), one(3, NOW - ONE.keep_us - 1)
+
+    assert folded(fold, kept, in_time).too_old == (False,)
+    assert folded(fold, kept, too_old).too_old == (True,)
+    assert folded(fold, kept, too_old).ordinals == (None,)
+    assert fold.packed(0, kept + too_old.packed()) == fold.packed(0, kept)
+    assert fold.describe(0, kept + in_time.packed()) == (2, NOW - ONE.keep_us, NOW)
+
+
+def test_after_keep_without_an_event_the_entity_is_new() -> None:
+    fold, kept = Fold(history(ONE)), packed([one(1, NOW), one(2, NOW)])
+    still, gone = one(3, NOW + ONE.keep_us), one(3, NOW + ONE.keep_us + 1)
+
+    assert folded(fold, kept, still).ordinals == (3,)
+    assert folded(fold, kept, gone) == folded(fold, b"", gone)
+    assert fold.packed(0, kept + gone.packed()) == fold.packed(0, gone.packed())
+
+
+def test_a_late_one_sees_no_later_cell_and_counts_for_those_after_it() -> None:
+    fold = Fold(history(ONE))
+    kept = packed([one(1, NOW - 3 * HOUR - 2 * MINUTE), one(2, NOW)])
+    late = one(3, NOW - 2 * HOUR)
+
+    values = folded(fold, kept, late).values
+    assert column(ONE, values, Kind.COUNT, HOUR) == 0
+    assert column(ONE, values, Kind.COUNT, DAY) == 1
+    assert column(ONE, values, Kind.SINCE_LAST) == 62
+    assert column(ONE, folded(fold, kept + late.packed(), one(4, NOW)).values, Kind.COUNT, DAY) == 3
+
+
+def test_a_window_begins_with_the_cell_of_its_length_ago() -> None:
+    fold = Fold(history(ONE))
+    at_us = NOW // HOUR * HOUR
+    inside, outside = one(1, at_us - HOUR), one(1, at_us - HOUR - 1)
+
+    for late in (0, MINUTE - 1):
+        assert column(ONE, folded(fold, inside.packed(), one(2, at_us + late)).values, Kind.COUNT, HOUR) == 1
+        assert column(ONE, folded(fold, outside.packed(), one(2, at_us + late)).values, Kind.COUNT, HOUR) == 0
+    assert column(ONE, folded(fold, inside.packed(), one(2, at_us + MINUTE)).values, Kind.COUNT, HOUR) == 0
+
+
+def test_a_text_that_names_nothing_is_not_counted() -> None:
+    fold, kept = Fold(history(ONE)), packed([one(1, NOW, text=0), one(2, NOW, text=5), one(3, NOW, text=5)])
+
+    assert column(ONE, folded(fold, kept, one(4, NOW)).values, Kind.DISTINCT, HOUR) == 1
+
+
+def test_no_entity_has_the_values_of_nothing() -> None:
+    fold = Fold(history(ONE, entity_plan(every_kind(HOUR), keep_us=DAY, places=(2,), texts=1, first=len(ONE.columns))))
+    event = one(9, NOW).packed()
+    found = fold.columns(
+        Observation("", NOW, (None, Part("", event))), Seen((None, packed([one(1, NOW, 250), one(2, NOW, 350)])))
+    )
+
+    assert found.values[: len(ONE.columns)] == tuple(each.empty for each in ONE.columns)
+    assert 3.0 in found.values[len(ONE.columns) :]
+    assert found.ordinals == (None, 3)
+    assert found.too_old == (False, False)
+    assert not found.forgotten
+
+
+@given(st.lists(st.sampled_from([LIMIT, -LIMIT, LIMIT - 1, 1, 0, -7]), min_size=1, max_size=8), st.integers(1, 12))
+@settings(max_examples=200, deadline=None)
+def test_numbers_at_the_limit_are_summed_exactly(numbers: list[int], doublings: int) -> None:
+    fold, reference, kept = Fold(history(ONE)), Reference(ONE), b""
+    for place, number in enumerate(numbers * doublings):
+        event = one(place, NOW, number)
+        reference.observe(event)
+        kept += event.packed()
+    for kept_now in (kept, fold.packed(0, kept)):
+        assert bits(folded(fold, kept_now, one(1 << 40, NOW)).values) == bits(reference.columns(NOW))
+
+
+def test_a_million_events_of_one_moment_have_the_spread_that_exact_numbers_give() -> None:
+    fold, rows = Fold(history(ONE)), 1_000_000
+    numbers = np.where(np.arange(rows) % 3 == 0, LIMIT, 1 - LIMIT)
+    texts = np.ones((rows, 1), dtype=np.uint64)
+    found = fold.replay(0, np.zeros(rows, np.int64), np.full(rows, NOW), numbers[:, None], texts)[-1].tolist()
+
+    n = rows - 1
+    highs = len(range(0, n, 3))
+    total = highs * LIMIT + (n - highs) * (1 - LIMIT)
+    squares = highs * LIMIT**2 + (n - highs) * (1 - LIMIT) ** 2
+    assert n * squares > 2**128
+    assert column(ONE, found, Kind.SPREAD, DAY) == math.sqrt(float(n * squares - total**2)) / float(n * 100)
+    assert column(ONE, found, Kind.MEAN, DAY) == float(total) / float(n * 100)
+
+
+def test_the_order_of_a_classs_columns_changes_no_packed_byte() -> None:
+    kept = packed([one(each, NOW + each * HOUR, each, each) for each in range(60)])
+    other = entity_plan(ONE.columns[::-1], keep_us=ONE.keep_us, places=(2,), texts=1)
+
+    assert Fold(history(ONE)).packed(0, kept) == Fold(history(other)).packed(0, kept)
+
+
+@pytest.mark.parametrize("damage", [b"E", b"X" * 33, b"S", b"S\xff\xff\xff\xff\x01", packed([one(1, 2**60)])])
+def test_bytes_that_are_no_history_are_refused_by_name(damage: bytes) -> None:
+    fold = Fold(history(ONE))
+
+    for call in (
+        lambda: folded(fold, damage, one(1, NOW)),
+        lambda: fold.packed(0, damage),
+        lambda: fold.describe(0, damage),
+    ):
+        with pytest.raises(HistoryUnreadableError, match="entity_0 is damaged"):
+            call()
+
+
+def test_rows_that_do_not_fit_are_refused_before_they_are_read() -> None:
+    fold, times = Fold(history(ONE)), np.zeros(3, np.int64)
+    numbers, texts = np.zeros((3, 1), np.int64), np.zeros((3, 1), np.uint64)
+
+    with pytest.raises(ValueError, match="3 rows want as many times, 1 numbers and 1 texts"):
+        fold.replay(0, times, times[:2], numbers, texts)
+    with pytest.raises(ValueError, match="3 rows want"):
+        fold.replay(0, times, times, numbers[:, :0], texts)
+    with pytest.raises(ValueError, match="thousands of years"):
+        fold.replay(0, times, times + (1 << 59), numbers, texts)
+    assert fold.replay(0, times[:0], times[:0], numbers[:0], texts[:0]).shape == (0, len(ONE.columns))
