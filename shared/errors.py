@@ -40,6 +40,10 @@ class StoreUnavailableError(RisklineError):
     """Start of the failed call, by the monotonic clock: a call that hangs fails much later."""
 
 
+class HistoryUnavailableError(StoreUnavailableError):
+    """The history cannot be read or added to in time; the call may be repeated safely."""
+
+
 class OutcomeUnknownError(StoreUnavailableError):
     """Redis did not answer a write, which may have happened; the call may be repeated safely."""
 

@@ -40,6 +40,9 @@ STORE_SCHEMES = (*REDIS_SCHEMES, *CLUSTER_SCHEMES)
 MOST_SHARDS = 64
 """Each worker and API process checks each shard once a second, and keeps connections to it."""
 
+SHORTEST_HISTORY_SECRET = 16
+"""Characters; card numbers are few enough to be tried one after another against a key that can be guessed."""
+
 
 class Settings(BaseSettings):
     """The settings, read from `RISKLINE_*` variables (and `REDIS_URL`)."""
@@ -63,6 +66,25 @@ class Settings(BaseSettings):
         default=1,
         description="The number of shards of the store: the number of nodes of its Redis Cluster, or a few times that, "
         "so that nodes can be added. It is fixed when the store is made, and checked at each start.",
+    )
+    history: Literal["preferred", "required"] = Field(
+        default="preferred",
+        description="What happens to a transaction while its history cannot be read. `preferred`: the version's model "
+        "without history decides it, and the decision says so. `required`: it is answered 503.",
+    )
+    history_url: str | None = Field(
+        default=None,
+        description="The Redis of the history, in the same forms as `RISKLINE_STORE_URL`. Unset, it is in the Redis "
+        "of the transactions.",
+    )
+    history_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=0.01, description="Seconds after which the history is treated as away."
+    )
+    history_secret: SecretStr | None = Field(
+        default=None,
+        description="The key of the hashes by which the history names cards and other entities, at least 16 "
+        "characters: the same for all API processes. With another key everything kept so far is unknown. Unset, it is "
+        "in the file `history_secret` of the data directory, which is made once.",
     )
     data: Path = Field(
         default=Path(".riskline"), description="The directory of this installation's state: models and Redis's files."
@@ -252,7 +274,7 @@ class Settings(BaseSettings):
             )
         return _checked_url(value, REDIS_SCHEMES)
 
-    @field_validator("store_url")
+    @field_validator("store_url", "history_url")
     @classmethod
     def _known_store_scheme(cls, value: str | None) -> str | None:
         return _checked_url(value, STORE_SCHEMES)
@@ -271,6 +293,15 @@ class Settings(BaseSettings):
     def _some(cls, value: object) -> object:
         # a compose file sets an unset variable to the empty string
         return value or None
+
+    @field_validator("history_secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if len(value.get_secret_value()) < SHORTEST_HISTORY_SECRET:
+            raise ValueError(f"is shorter than {SHORTEST_HISTORY_SECRET} characters: `openssl rand -hex 32` makes one")
+        return value
 
     @field_validator("callback_secret")
     @classmethod
@@ -384,6 +415,15 @@ class Settings(BaseSettings):
             SettingsError: REDIS_URL is not set.
         """
         return self.required_redis_url if self.store_url is None else self.store_url
+
+    @property
+    def required_history_url(self) -> str:
+        """The URL of the Redis with the history.
+
+        Raises:
+            SettingsError: REDIS_URL is not set.
+        """
+        return self.required_store_url if self.history_url is None else self.history_url
 
     @property
     def callback_secrets(self) -> tuple[str, ...]:

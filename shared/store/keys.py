@@ -39,9 +39,13 @@
 | `riskline:{S}:identity` | hash, which store it is, and what it lost | five fields | the API, `doctor --accept-loss` |
 | `riskline:{S}:replicated` | string, written last where replicas are waited for | one | the API |
 | `riskline:{S}:never` | never there, and named by each script | none | nobody |
+| `riskline:{hXXX}:entity:PRINT:HASH` | string, packed state and events | 10 kB, `keep` | observe, compact |
+| `riskline:{0}:history_marks` | hash, first event and backfill by PRINT | six fields an entity | the API, commands |
 
 ID is the transaction's, NAME an API key's, HOST a receiving host; S is the shard's tag, in braces so that a Redis
-Cluster keeps all keys of a shard together.
+Cluster keeps all keys of a shard together. PRINT is a fingerprint of what is kept of an entity (its fields, windows and
+so on), HASH the keyed hash of its value; of several fields together, their hashes joined by `:`. XXX is the first three
+digits of the first hash: 4,096 tags, each in a slot of its own, so that a cluster moves them a few keys at a time.
 """
 
 from dataclasses import dataclass, field
@@ -247,6 +251,11 @@ class Keys:
         return self.prefix + "replicated"
 
     @property
+    def history_marks(self) -> str:
+        """The first live event of each entity of a class, its backfill, and a check of the secret."""
+        return self.prefix + "history_marks"
+
+    @property
     def never(self) -> str:
         """A key that never exists; each script names it beside its own.
 
@@ -259,3 +268,24 @@ class Keys:
 
 FIRST = Keys()
 """The keys of the only shard, or of the first of several, which has the data of the store as a whole."""
+
+
+def entity_key(fingerprint: str, entity: str) -> str:
+    """The key of what is kept of an entity, by its fingerprint and its keyed hash."""
+    return f"riskline:{{h{entity[:3]}}}:entity:{fingerprint}:{entity}"
+
+
+ENTITY_PATTERN = "riskline:{h???}:entity:*"
+"""The keys of all entities, as SCAN takes it."""
+
+
+def parse_entity_key(key: bytes) -> tuple[str, list[str]] | None:
+    """The fingerprint and the hashes of an entity's key; None of any other."""
+    words = key.decode(errors="replace").split(":")
+    if len(words) < ENTITY_WORDS or words[0] != "riskline" or words[2] != "entity":
+        return None
+    return words[3], words[4:]
+
+
+ENTITY_WORDS = 5
+"""The words of an entity's key, at the least."""

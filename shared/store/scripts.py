@@ -24,7 +24,8 @@ def _text(name: str) -> str:
 
 
 @cache
-def _source(name: str) -> tuple[str, str]:
+def source_of(name: str) -> tuple[str, str]:
+    """A script and its digest."""
     source = _text(name)
     if "bump(" in source:
         source = _text("bump") + source
@@ -44,7 +45,7 @@ def _words(keys: list[str], args: list[Arg]) -> tuple[Any, ...]:
 
 def run(redis: Redis, name: str, keys: list[str], args: list[Arg]) -> Any:
     """Runs one script atomically."""
-    source, digest = _source(name)
+    source, digest = source_of(name)
     try:
         return redis.evalsha(digest, *_words(keys, args))
     except NoScriptError:
@@ -57,11 +58,11 @@ def run_all(pipeline: Pipeline, calls: Sequence[Call]) -> list[Any]:
     Each must be safe to run once more: where Redis does not have it yet it runs again by itself.
     """
     for name, keys, args in calls:
-        pipeline.evalsha(_source(name)[1], *_words(keys, args))
+        pipeline.evalsha(source_of(name)[1], *_words(keys, args))
     answers = pipeline.execute(raise_on_error=False)[-len(calls) :]
     if any(isinstance(answer, NoScriptError) for answer in answers):
         for name, _, _ in calls:
-            pipeline.script_load(_source(name)[0])
+            pipeline.script_load(source_of(name)[0])
         pipeline.execute()
         return run_all(pipeline, calls)
     for answer in answers:
@@ -74,7 +75,7 @@ async def run_each_async(redis: AsyncRedis, calls: Sequence[Call]) -> list[Any]:
     """Runs scripts one after the other, each atomically, in one round trip and one write to disk; each just once."""
     async with redis.pipeline(transaction=False) as pipeline:
         for name, keys, args in calls:
-            pipeline.evalsha(_source(name)[1], *_words(keys, args))
+            pipeline.evalsha(source_of(name)[1], *_words(keys, args))
         answers = await pipeline.execute(raise_on_error=False)
     for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
         if isinstance(answer, NoScriptError):
@@ -94,7 +95,7 @@ async def run_acknowledged_async(
     """
     name, keys, args = call
     async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.evalsha(_source(name)[1], *_words(keys, args))
+        pipeline.evalsha(source_of(name)[1], *_words(keys, args))
         pipeline.set(mark, 1)
         pipeline.wait(replicas, int(seconds * 1000))
         answer, _, acknowledged = await pipeline.execute(raise_on_error=False)
@@ -110,12 +111,12 @@ async def run_acknowledged_async(
 async def load_async(redis: AsyncRedis, *names: str) -> None:
     """Gives Redis scripts before they are needed."""
     for name in names:
-        await redis.script_load(_source(name)[0])
+        await redis.script_load(source_of(name)[0])
 
 
 async def run_async(redis: AsyncRedis, name: str, keys: list[str], args: list[Arg]) -> Any:
     """Runs one script atomically."""
-    source, digest = _source(name)
+    source, digest = source_of(name)
     try:
         return await redis.evalsha(digest, *_words(keys, args))
     except NoScriptError as missing:

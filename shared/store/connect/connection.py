@@ -9,7 +9,8 @@ from typing import Any, Self
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -79,6 +80,21 @@ def connect_store_async(url: str, *, shards: int, timeout_seconds: float) -> tup
     }
     options = _impatient(timeout_seconds)
     return tuple(cluster_clients_async(parse_cluster_url(url), slots, timeout_seconds=timeout_seconds, **options))
+
+
+def connection_maker(url: str, *, timeout_seconds: float) -> Callable[[], Any]:
+    """Makes connections for the event loop, one a call, each of which connects and sends once and retries nothing.
+
+    They follow the master, as those of `connect_async` do, and wait for `timeout_seconds` to connect, and for an answer
+    as long as they are let.
+    """
+    options: dict[str, Any] = {"socket_connect_timeout": timeout_seconds, "retry": AsyncRetry(NoBackoff(), 0)}
+    if is_sentinel_url(url):
+        redis = sentinel_client_async(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
+        return redis.connection_pool.make_connection
+    pool = BlockingConnectionPool.from_url(url, **options)
+    follow(pool)
+    return pool.make_connection
 
 
 def connect_anywhere_async(url: str, *, timeout_seconds: float) -> AsyncRedis:

@@ -116,6 +116,7 @@ def test_every_setting_that_makes_sense_in_a_container_is_passed_on_and_no_other
 
 def test_a_container_gets_the_secrets_that_it_needs_and_none_has_a_default() -> None:
     secrets = {"RISKLINE_API_KEYS", "RISKLINE_API_KEYS_FILE", "RISKLINE_CALLBACK_SECRET", "RISKLINE_CALLBACK_URL"}
+    secrets |= {"RISKLINE_HISTORY_SECRET"}
     given = {name: secrets & set(service.get("environment", ())) for name, service in compose()["services"].items()}
 
     assert {name: each for name, each in given.items() if each} == {

@@ -114,3 +114,20 @@ def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, given: st
 
     with pytest.raises(SettingsError, match="RISKLINE_CORS_ORIGINS"):
         load_settings()
+
+
+def test_the_history_is_in_the_redis_of_the_transactions_unless_it_has_its_own() -> None:
+    store = {"redis_url": "redis://tickets", "store_url": "redis+cluster://one:6379"}
+
+    assert load_settings(redis_url="redis://tickets").required_history_url == "redis://tickets"
+    assert load_settings(**store).required_history_url == "redis+cluster://one:6379"
+    assert load_settings(**store, history_url="rediss://own").required_history_url == "rediss://own"
+    assert load_settings(redis_url="redis://tickets", history_url="").required_history_url == "redis://tickets"
+
+
+def test_a_secret_of_the_history_that_can_be_guessed_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="RISKLINE_HISTORY_SECRET: is shorter than 16 characters") as refused:
+        load_settings(history_secret="short secret")
+
+    assert "short secret" not in str(refused.value)
+    assert load_settings(history_secret="").history_secret is None

@@ -1,0 +1,1 @@
+"""The history of entities: added and read in one step, in a Redis or in memory."""

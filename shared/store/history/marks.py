@@ -1,0 +1,61 @@
+"""The marks of a history: one hash for all classes that were ever served, a few fields for each entity."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from riskline.shared.domain.history.plan import EntityPlan
+from riskline.shared.store.history.interface import Mark
+
+SECRET = "secret"  # noqa: S105  # the field's name
+NAME, LIVE_FROM, BACKFILLED_FROM, BACKFILLED_TO, PROGRESS = "name", "live_from", "from", "to", "progress"
+
+UNKNOWN_HASHES = (
+    "what is kept was hashed with another secret: set RISKLINE_HISTORY_SECRET to that one in all API processes, or "
+    "forget the history with `riskline history erase --all`"
+)
+
+
+class LiveMark(NamedTuple):
+    """A field of the hash that is set once."""
+
+    field: str
+    value: str
+
+
+def live_marks(entities: tuple[EntityPlan, ...], *, at_us: int, check: str) -> list[LiveMark]:
+    """What the first transaction of a class leaves: its time, and a check of the secret."""
+    marks = [LiveMark(SECRET, check)]
+    for plan in entities:
+        marks += [LiveMark(f"{plan.fingerprint}:{NAME}", plan.name)]
+        marks += [LiveMark(f"{plan.fingerprint}:{LIVE_FROM}", str(at_us))]
+    return marks
+
+
+def backfill_fields(plan: EntityPlan, *, from_us: int, to_us: int, progress: str) -> dict[str, str]:
+    """What a backfill leaves."""
+    values = {NAME: plan.name, BACKFILLED_FROM: str(from_us), BACKFILLED_TO: str(to_us), PROGRESS: progress}
+    return {f"{plan.fingerprint}:{name}": value for name, value in values.items()}
+
+
+def parsed_marks(kept: Mapping[str, str]) -> dict[str, Mark]:
+    """The marks by fingerprint, of the whole hash."""
+    found: dict[str, dict[str, str]] = {}
+    for field, value in kept.items():
+        fingerprint, colon, name = field.partition(":")
+        if colon:
+            found.setdefault(fingerprint, {})[name] = value
+    return {fingerprint: _mark(fields) for fingerprint, fields in found.items()}
+
+
+def _mark(fields: Mapping[str, str]) -> Mark:
+    return Mark(
+        name=fields.get(NAME, ""),
+        live_from_us=_number(fields.get(LIVE_FROM)),
+        backfilled_from_us=_number(fields.get(BACKFILLED_FROM)),
+        backfilled_to_us=_number(fields.get(BACKFILLED_TO)),
+        progress=fields.get(PROGRESS, ""),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.lstrip("-").isdigit() else None

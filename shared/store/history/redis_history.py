@@ -1,0 +1,235 @@
+"""The history in Redis: one script call for the transactions that come together, or one an entity in a cluster."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha1
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError, ResponseError
+
+from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.plan import History
+from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.store.history.calls import Calls, keep_ms
+from riskline.shared.store.history.interface import Mark, Progress, Replacement, Size, unwatched
+from riskline.shared.store.history.marks import (
+    SECRET,
+    UNKNOWN_HASHES,
+    backfill_fields,
+    live_marks,
+    parsed_marks,
+)
+from riskline.shared.store.history.scans import Reach, erase_everything, erase_of_composites, sizes_of
+from riskline.shared.store.history.server import Command, Server, Word, script_call
+from riskline.shared.store.keys import FIRST, entity_key
+
+LARGEST_CALL = 64
+"""Transactions in one call of a script, which keeps Redis from everything else for some two milliseconds."""
+
+MARK_AGAIN_SECONDS = 60.0
+"""The marks are looked at this often, as Redis may have been emptied; it costs a round trip."""
+
+MARKS = FIRST.history_marks
+
+
+class Servers(Protocol):
+    """The servers that have the entities."""
+
+    scattered: bool
+    """True where two entities may be on two servers."""
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers of the servers that have the commands' keys; an error of one command is its answer."""
+
+    async def each(self) -> Sequence[Server]:
+        """The servers that have entities."""
+
+    async def warm(self) -> None:
+        """Connects to all of them."""
+
+    async def close(self) -> None:
+        """Closes all connections."""
+
+
+class OneServer:
+    """A Redis that has all entities."""
+
+    scattered = False
+
+    def __init__(self, new_connection: Callable[[], Any]) -> None:
+        self._server = Server(new_connection)
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """See Servers."""
+        return await self._server.run(commands)
+
+    async def each(self) -> Sequence[Server]:
+        """See Servers."""
+        return (self._server,)
+
+    async def warm(self) -> None:
+        """See Servers."""
+        await self._server.warm()
+
+    async def close(self) -> None:
+        """See Servers."""
+        await self._server.close()
+
+
+class RedisHistory:
+    """See HistoryStore."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        history: History,
+        *,
+        secret_check: str,
+        timeout_seconds: float,
+        patience_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Calls on the way of a transaction have `timeout_seconds`, all others `patience_seconds` for a round trip."""
+        self._servers = servers
+        self._history = history
+        self._calls = Calls(history)
+        self._check = secret_check
+        self._timeout_seconds = timeout_seconds
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._marked_until = -float("inf")
+
+    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+        """See HistoryStore; in a cluster an entity at a time, so that one may know an id that another has forgotten."""
+        seen: list[Seen] = []
+        for start in range(0, len(observations), LARGEST_CALL):
+            some = observations[start : start + LARGEST_CALL]
+            async with self._limited(self._timeout_seconds):
+                await self._mark(some[0].at_us)
+                seen += await self._observe(some)
+        return seen
+
+    async def _observe(self, observations: Sequence[Observation]) -> list[Seen]:
+        if self._servers.scattered:
+            calls, places = self._calls.apart(observations)
+            return self._calls.seen_apart(observations, places, await self._run(calls))
+        return self._calls.seen_together(observations, await self._run(self._calls.together(observations)))
+
+    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
+        """See HistoryStore."""
+        async with self._limited(self._timeout_seconds):
+            return self._calls.seen_looking(observations, await self._run(self._calls.looks(observations)))
+
+    async def compact(self, replacements: Sequence[Replacement]) -> int:
+        """See HistoryStore."""
+        calls = []
+        for each in replacements:
+            digest = sha1(each.old, usedforsecurity=False).hexdigest()
+            args: list[Word] = [len(each.old), digest, each.new, keep_ms(self._history.entities[each.entity_index])]
+            calls.append(script_call("compact", [self._calls.key(each.entity_index, each.entity)], args))
+        async with self._limited(self._patience_seconds):
+            changed: int = sum(await self._run(calls))
+        return changed
+
+    async def erase(self, field: str, digest: str, *, progress: Progress = unwatched) -> int:
+        """See HistoryStore; those of several fields together are looked for among all keys."""
+        names = {each.fingerprint: each.fields for each in self._history.entities}
+        for fingerprint, mark in (await self.marks()).items():
+            names.setdefault(fingerprint, tuple(mark.name.split("+")))
+        keys = [entity_key(fingerprint, digest) for fingerprint, fields in names.items() if fields == (field,)]
+        async with self._limited(self._patience_seconds):
+            erased = int(sum(await self._run([Command(key, ("UNLINK", key)) for key in keys])))
+        composites = {
+            fingerprint: fields.index(field)
+            for fingerprint, fields in names.items()
+            if len(fields) > 1 and field in fields
+        }
+        if composites:
+            erased += await erase_of_composites(await self._reach(), composites, digest, progress)
+        return erased
+
+    async def erase_all(self, *, progress: Progress = unwatched) -> int:
+        """See HistoryStore."""
+        erased = await erase_everything(await self._reach(), progress)
+        await self._patiently([Command(MARKS, ("DEL", MARKS))])
+        self._marked_until = -float("inf")
+        return erased
+
+    async def marks(self) -> dict[str, Mark]:
+        """See HistoryStore."""
+        [kept] = await self._patiently([Command(MARKS, ("HGETALL", MARKS))])
+        pairs = kept.items() if isinstance(kept, dict) else zip(kept[::2], kept[1::2], strict=True)
+        return parsed_marks({field.decode(): value.decode() for field, value in pairs})
+
+    async def mark_backfill(self, entity_index: int, *, from_us: int, to_us: int, progress: str = "") -> None:
+        """See HistoryStore."""
+        fields = backfill_fields(self._history.entities[entity_index], from_us=from_us, to_us=to_us, progress=progress)
+        words = [word for pair in fields.items() for word in pair]
+        await self._patiently([Command(MARKS, ("HSET", MARKS, *words))])
+
+    async def sizes(self) -> dict[str, Size]:
+        """See HistoryStore."""
+        return await sizes_of(await self._reach())
+
+    async def warm(self) -> None:
+        """See HistoryStore."""
+        async with self._limited(self._patience_seconds):
+            await self._servers.warm()
+            self._same_secret(await self._run([Command(MARKS, ("HGET", MARKS, SECRET))]))
+
+    async def close(self) -> None:
+        """See HistoryStore."""
+        await self._servers.close()
+
+    async def _mark(self, at_us: int) -> None:
+        """Sets the marks that are missing, and sees whose secret it is; before anything is added."""
+        now = self._clock()
+        if now < self._marked_until:
+            return
+        marks = live_marks(self._history.entities, at_us=at_us, check=self._check)
+        commands = [Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in marks]
+        self._same_secret(await self._run([*commands, Command(MARKS, ("HGET", MARKS, SECRET))]))
+        self._marked_until = now + MARK_AGAIN_SECONDS
+
+    def _same_secret(self, answers: Sequence[Any]) -> None:
+        if answers[-1] not in (None, self._check.encode()):
+            raise HistoryUnavailableError(UNKNOWN_HASHES)
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
+        return _unless_refused(await self._servers.run(commands))
+
+    async def _patiently(self, commands: Sequence[Command]) -> list[Any]:
+        async with self._limited(self._patience_seconds):
+            return await self._run(commands)
+
+    async def _ask(self, server: Server, command: Command) -> Any:
+        async with self._limited(self._patience_seconds):
+            return _unless_refused(await server.run([command]))[0]
+
+    async def _reach(self) -> Reach:
+        async with self._limited(self._patience_seconds):
+            return Reach(await self._servers.each(), self._patiently, self._ask)
+
+    @asynccontextmanager
+    async def _limited(self, seconds: float) -> AsyncIterator[None]:
+        """Ends the call after this time, and turns any fault of Redis into HistoryUnavailableError."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except (RedisError, OSError) as error:
+            reason = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else str(error)
+            fault = HistoryUnavailableError(f"the history's Redis: {reason}")
+            fault.began = began
+            raise fault from error
+
+
+def _unless_refused(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers
