@@ -94,7 +94,9 @@ class Observing:
         self._history = history
         self._at_us = clock(history)
         self._long = blake2b(digest_size=ENTITY_BYTES, key=key)
-        self._short = blake2b(digest_size=ID_BYTES, key=key)
+        self._short = blake2b(digest_size=HASH_BYTES, key=key)
+        # an id is found by its bytes among all that is kept: no text may have the same ones
+        self._ids = blake2b(digest_size=ID_BYTES, key=key, person=b"id")
         plans = history.entities
         entities = {f: ignored for plan in plans for f, ignored in zip(plan.fields, plan.ignored, strict=True)}
         texts = {f: ignored for plan in plans for f, ignored in zip(plan.texts, plan.texts_ignored, strict=True)}
@@ -116,7 +118,7 @@ class Observing:
             for name, get, ignored in self._texts
         }
         numbers = {number: units(get(transaction), places) for number, get, places in self._numbers}
-        id_hash = self._text(transaction.transaction_id)
+        id_hash = self._id(transaction.transaction_id)
         parts: list[Part | None] = []
         for plan, event in self._events:
             named = [names[field] for field in plan.fields]
@@ -135,6 +137,11 @@ class Observing:
         hashed = self._long.copy()
         hashed.update(str(value).encode())
         return hashed.hexdigest()
+
+    def _id(self, transaction_id: str) -> bytes:
+        hashed = self._ids.copy()
+        hashed.update(transaction_id.encode())
+        return hashed.digest()
 
     def _text(self, value: str | int) -> bytes:
         hashed = self._short.copy()

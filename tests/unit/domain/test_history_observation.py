@@ -41,7 +41,16 @@ def test_an_event_has_the_layout_that_is_kept() -> None:
     tag, name, at_us, cost = struct.unpack("<c8sqq", part(purchase(), "card_id").event)
 
     assert (tag, at_us, cost) == (b"E", moment, 4850)
-    assert name == blake2b(b"P-1", digest_size=8, key=SECRET).digest()
+    assert name == blake2b(b"P-1", digest_size=8, key=SECRET, person=b"id").digest()
+
+
+def test_an_id_that_is_also_a_text_has_other_bytes_so_that_it_is_not_taken_for_known() -> None:
+    named_like_a_card = {**purchase(), "transaction_id": "C1", "device_id": "D1"}
+
+    event = part(named_like_a_card, "device_id").event
+
+    assert event[-8:] == blake2b(b"C1", digest_size=8, key=SECRET).digest()
+    assert event[1:9] != event[-8:]
 
 
 def test_entities_are_named_by_keyed_hashes() -> None:
