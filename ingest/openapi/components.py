@@ -178,7 +178,8 @@ class Examples:
 
     def __init__(self, transaction_class: type[TransactionModel]) -> None:
         self._id = {"transaction_id": "TXN-99827364"}
-        self._features = transaction_class.feature_names()
+        # those that the examples have
+        self._features = transaction_class.twin_feature_names()
         fields = transaction_class.model_fields.items()
         self._number = next((name for name, field in fields if field.annotation in NUMBERS), self._features[0])
         self.transaction = _first_examples(transaction_class)

@@ -45,7 +45,7 @@ def _problems(cls: type[BaseModel], id_field: str) -> Iterator[str]:
     for name, field in cls.model_fields.items():
         if wrong := _problem_of_field(name, field, cls, is_id=name == id_field, serialized=serialized or set()):
             yield f"field {name} {wrong}"
-    yield from _problems_of_history(cls)
+    yield from _problems_of_history(cls, id_field)
     for name in cls.model_computed_fields:
         yield f"{name} is a computed field, which would be sent with the transaction: make it a @feature"
     for name, method in derived_features(cls).items():
@@ -54,11 +54,16 @@ def _problems(cls: type[BaseModel], id_field: str) -> Iterator[str]:
     yield from _problems_of_columns(layout(cls, id_field).columns, id_field)
 
 
-def _problems_of_history(cls: type[BaseModel]) -> Iterator[str]:
+def _problems_of_history(cls: type[BaseModel], id_field: str) -> Iterator[str]:
     for name in declared(cls).columns:
         if _is_attribute(name, cls):
             yield f"field {name} {ATTRIBUTE}"
     yield from problems_of_declaration(cls)
+    if declared(cls).columns and not layout(cls, id_field, with_history=False).columns:
+        yield (
+            "has no column but those of history: give it one that is known without, for the decisions while the "
+            "history's store is away"
+        )
 
 
 def _problems_of_columns(columns: tuple[str, ...], id_field: str) -> Iterator[str]:

@@ -112,7 +112,7 @@ class TransactionModel(BaseModel):
         """
         merging = _merging(type(self))
         known = self.features() if self.lacks_history else computed(self, merging.twin)
-        typed = [int(value) if whole else float(value) for value, whole in zip(values, merging.whole, strict=True)]
+        typed = [kind(value) for value, kind in zip(values, merging.kinds, strict=True)]
         made = type(self).__new__(type(self))
         attributes = {**self.__dict__, **dict(zip(merging.names, typed, strict=True)), LACKS: False}
         for name, value in (("__dict__", attributes), *((each, getattr(self, each)) for each in PARTS)):
@@ -249,7 +249,8 @@ class _Merging(NamedTuple):
 
     twin: Layout
     names: tuple[str, ...]
-    whole: tuple[bool, ...]
+    kinds: tuple[Callable[[float], float], ...]
+    """The types that the class gives the columns of history."""
     later: dict[str, Callable[[Any], Any]]
     in_order: Callable[[Columns], Columns]
 
@@ -259,11 +260,12 @@ def _merging(cls: type[TransactionModel]) -> _Merging:
     history, full, twin = history_of(cls), _layout(cls), _twin_layout(cls)
     columns = () if history is None else history.columns
     names = tuple(each.name for each in columns)
+    kinds: list[Any] = [declared(cls).columns[name].annotation for name in names]
     later = {name: method for name, method in full.derived.items() if name not in twin.derived}
     place = {name: at for at, name in enumerate((*twin.columns, *names, *later))}
     order = [place[name] for name in full.columns]
     in_order = itemgetter(*order) if len(order) > 1 else tuple
-    return _Merging(twin, names, tuple(each.whole for each in columns), later, in_order)
+    return _Merging(twin, names, tuple(kinds), later, in_order)
 
 
 @cache

@@ -45,7 +45,7 @@ class HistoryColumn(NamedTuple):
     empty: float = 0.0
     """The value where there is nothing to compute it from."""
     whole: bool = False
-    """True where the class says int: the value is then an int in Python."""
+    """True where the class says int or bool."""
 
 
 class Number(NamedTuple):

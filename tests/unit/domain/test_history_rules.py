@@ -70,6 +70,7 @@ def test_what_is_right_is_taken(column: Any) -> None:
                 "place, Annotated[AwareDatetime, EventTime]"
             ),
         ),
+        ({"cost": None, "x": IN_HOUR}, "has no column but those of history: give it one that is known without"),
         ({"later": TIME}, "has 2 event times, at and later: keep one"),
         (
             {"at": Annotated[str, EventTime]},

@@ -1,0 +1,1 @@
+"""Transaction classes to start from: copy one, and change it."""
