@@ -29,6 +29,10 @@ class ConflictError(RisklineError):
     """The same transaction id was submitted with another body."""
 
 
+class HistoryRequiredError(RisklineError):
+    """A transaction is without its history, and the model has no twin that decides without one."""
+
+
 class InstallationError(RisklineError):
     """Something that Riskline needs on this machine is missing or already in use."""
 

@@ -22,6 +22,7 @@ from riskline.cli.installation import Installation, installation_settings, insta
 from riskline.cli.options import DataOption, JsonOption
 from riskline.cli.up.api_probe import ReadinessPoll, free_port
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.errors import BundleError, InstallationError, RisklineError
 from riskline.shared.model.build import LIBRARY
 from riskline.shared.model.registry import Registry
@@ -114,7 +115,7 @@ def _check_kernel() -> Finding:
 def _check_model(settings: Settings) -> Iterator[Finding]:
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)
     try:
-        model = registry.load_active(load_transaction_class(settings.transaction).feature_names())
+        model = registry.load_active(inputs_of(load_transaction_class(settings.transaction)))
     except BundleError as error:
         never_made = settings.model_version is None and not registry.versions()
         hint = "; `riskline up` makes one from simulated transactions" if never_made else ""

@@ -18,6 +18,7 @@ from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress_to_end, stderr
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError, InstallationError
 from riskline.shared.model.registry import Registry
@@ -128,7 +129,7 @@ def _scoring_here(
     processes: int,
 ) -> Scoring:
     registry = Registry(settings.models_dir, pinned_version=wanted)
-    version = registry.load_active(transaction_class.feature_names()).version
+    version = registry.load_active(inputs_of(transaction_class)).version
     job = Job(models_dir=settings.models_dir, version=version, transaction=settings.transaction, explain=explain)
     with scoring(job, processes=processes) as score_blocks:
         yield score_blocks, (version,)

@@ -9,6 +9,7 @@ import orjson
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import decide_all
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.rows import Block, Refusals
 
@@ -45,7 +46,7 @@ class Scorer:
 
     def __init__(self, job: Job) -> None:
         self._class = load_transaction_class(job.transaction)
-        self._model = Registry(job.models_dir).load(job.version, self._class.feature_names())
+        self._model = Registry(job.models_dir).load(job.version, inputs_of(self._class))
         self._explain = job.explain
 
     def score(self, block: Block) -> Scored:

@@ -26,6 +26,7 @@ from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress, stderr, working
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
@@ -71,7 +72,7 @@ def evaluate(
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
     registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
-    serving = registry.load_active(transaction_class.feature_names())
+    serving = registry.load_active(inputs_of(transaction_class))
     reports = [] if report is None else [report]
     if keep_report:
         reports.append(registry.report_path(serving.version))

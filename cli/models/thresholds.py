@@ -9,6 +9,7 @@ from riskline.cli.models.serving import known_living, pinned_note, say_active
 from riskline.cli.options import DataOption
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.model.bundle import write_with_thresholds
 from riskline.shared.model.registry import Registry
@@ -49,7 +50,7 @@ def thresholds(
     if not activate:
         return
     before = known_living(data=data)
-    registry.activate(made.version, load_transaction_class(settings.transaction).feature_names())
+    registry.activate(made.version, inputs_of(load_transaction_class(settings.transaction)))
     note_change(data, "model activated", version=made.version)
     if note := pinned_note(settings, active=made.version):
         typer.echo(note, err=True)

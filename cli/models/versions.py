@@ -15,6 +15,7 @@ from riskline.cli.change_log import note_change
 from riskline.cli.models.serving import cell, known_living, pinned_note, remarks, say_active, with_processes
 from riskline.cli.options import DataOption
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import Inputs, inputs_of
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry
@@ -114,8 +115,8 @@ def show(*, version: VersionArgument, data: DataOption = None) -> None:
 def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOption = True) -> None:
     """Serve a version; API and workers take it up within seconds, without a restart."""
 
-    def change(registry: Registry, features: tuple[str, ...]) -> str:
-        registry.activate(version, features)
+    def change(registry: Registry, inputs: Inputs) -> str:
+        registry.activate(version, inputs)
         return version
 
     _switch(change, "model activated", data=data, wait=wait)
@@ -126,11 +127,11 @@ def rollback(*, data: DataOption = None, wait: WaitOption = True) -> None:
     _switch(Registry.rollback, "model rolled back", data=data, wait=wait)
 
 
-def _switch(change: Callable[[Registry, tuple[str, ...]], str], what: str, *, data: Path | None, wait: bool) -> None:
+def _switch(change: Callable[[Registry, Inputs], str], what: str, *, data: Path | None, wait: bool) -> None:
     """Changes the active version, and reports the processes that serve it."""
     settings = load_settings(data=data)
     before = known_living(data=data) if wait else None
-    active = change(Registry(settings.models_dir), load_transaction_class(settings.transaction).feature_names())
+    active = change(Registry(settings.models_dir), inputs_of(load_transaction_class(settings.transaction)))
     note_change(data, what, version=active)
     if note := pinned_note(settings, active=active):
         typer.echo(note, err=True)

@@ -18,6 +18,7 @@ from riskline.cli.options import DataOption
 from riskline.cli.up.supervisor import TETHER
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.features import first_example
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
@@ -75,7 +76,7 @@ def require_model(settings: Settings, transaction_class: type[TransactionModel])
     Raises:
         BundleError: none is active, or it cannot serve.
     """
-    Registry(settings.models_dir, pinned_version=settings.model_version).load_active(transaction_class.feature_names())
+    Registry(settings.models_dir, pinned_version=settings.model_version).load_active(inputs_of(transaction_class))
 
 
 def _run_to_its_end(words: tuple[str, ...], environment: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ from riskline.ingest.console.transaction.id_lookup import IdLookupPage, StateLis
 from riskline.ingest.console.transaction.transaction import TransactionPage
 from riskline.ingest.console.try_one.try_one import TryPage
 from riskline.ingest.services import Services
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.settings import Settings
 
 
@@ -76,8 +77,8 @@ def _add_failed(app: Any, services: Services, changes: ChangeLog) -> None:
 
 
 def _add_models(app: Any, services: Services, settings: Settings, changes: ChangeLog) -> None:
-    renderer, registry, features = services.renderer, services.registry, services.transaction_class.feature_names()
+    renderer, registry, inputs = services.renderer, services.registry, inputs_of(services.transaction_class)
     models = ModelsPage(renderer, registry, services.processes, changes, pinned_version=settings.model_version)
     app.add_route("/console/models", models)
     app.add_route("/console/models/{version}/report", ReportPage(renderer, registry))
-    app.add_route("/console/models/switch", SwitchPage(models, registry, changes, feature_names=features))
+    app.add_route("/console/models/switch", SwitchPage(models, registry, changes, inputs=inputs))

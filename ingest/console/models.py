@@ -11,6 +11,7 @@ from riskline.ingest.background.process_status import ProcessStatus
 from riskline.ingest.console.change_log import ACTIVATION, ChangeLog
 from riskline.ingest.console.frame.guard import ConsolePage, read_form
 from riskline.ingest.console.frame.rendering import Renderer
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.errors import BundleError
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.status.processes import ProcessState, by_version, refusing
@@ -127,13 +128,11 @@ class ReportPage(ConsolePage):
 class SwitchPage(ConsolePage):
     """POST /console/models/switch: makes a version the active one in place of the one that was asked about."""
 
-    def __init__(
-        self, page: ModelsPage, registry: Registry, changes: ChangeLog, *, feature_names: tuple[str, ...]
-    ) -> None:
+    def __init__(self, page: ModelsPage, registry: Registry, changes: ChangeLog, *, inputs: Inputs) -> None:
         self._page = page
         self._registry = registry
         self._changes = changes
-        self._feature_names = feature_names
+        self._inputs = inputs
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Keeps the change in the log, makes it, and shows the result."""
@@ -143,7 +142,7 @@ class SwitchPage(ConsolePage):
         try:
             await asyncio.to_thread(self._see_that_it_is_still, asked_about)
             await self._changes.note(req, ACTIVATION, **about)
-            await asyncio.to_thread(self._registry.activate, version, self._feature_names)
+            await asyncio.to_thread(self._registry.activate, version, self._inputs)
         except BundleError as error:
             await self._changes.note(req, "a model was not activated", **about)
             resp.status = falcon.HTTP_409

@@ -189,7 +189,7 @@ class Examples:
         said = value if isinstance(value, str) else f"{value:,.2f}"
         moved = 0.3127
         self.decision = Decision(
-            **self._id,
+            transaction_id=self._id["transaction_id"],
             fraud_probability=0.9214,
             action=Action.DECLINE,
             model_version=MODEL_VERSION,

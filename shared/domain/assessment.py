@@ -1,18 +1,21 @@
 """The one use case behind every door: transactions in, decisions out. Pure: no I/O, no clock, no environment."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from riskline.shared.domain.columns import LARGEST_KEPT
-from riskline.shared.domain.decision import Decision, Reason, with_direction
+from riskline.shared.domain.decision import AWAY, Decision, Reason, with_direction
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.errors import HistoryRequiredError
 
 Rows = npt.NDArray[np.float64]
+
+Result = TypeVar("Result")
 
 
 class Model(Protocol):
@@ -21,6 +24,10 @@ class Model(Protocol):
     version: str
     thresholds: Thresholds
     feature_names: tuple[str, ...]
+
+    @property
+    def twin(self) -> "Model | None":
+        """Decides transactions that lack their history; None where there is none."""
 
     def score_one(self, features: Sequence[float]) -> float:
         """The fraud probability of one feature vector; bit for bit what `score` gives for the same row."""
@@ -46,7 +53,13 @@ class Assessment(NamedTuple):
 
 
 def decide(transaction: TransactionModel, model: Model, *, scored_at: str, explain: bool = False) -> Decision:
-    """Decides one transaction; equal to `decide_all` of it alone, without a batch's overhead."""
+    """Decides one transaction; equal to `decide_all` of it alone, without a batch's overhead.
+
+    Raises:
+        HistoryRequiredError: it lacks its history, and the model has no twin.
+    """
+    if transaction.lacks_history:
+        model = _twin(model)
     features = transaction.features()
     probability = model.score_one(features)
     action = model.thresholds.action_for(probability)
@@ -60,18 +73,61 @@ def decide(transaction: TransactionModel, model: Model, *, scored_at: str, expla
 def decide_all(
     transactions: Sequence[TransactionModel], model: Model, *, scored_at: str, explain: Collection[int] = ()
 ) -> list[Decision]:
-    """Decides a batch, in its order; `explain` holds the positions that get reasons even when approved."""
+    """Decides a batch, in its order; `explain` holds the positions that get reasons even when approved.
+
+    Raises:
+        HistoryRequiredError: one lacks its history, and the model has no twin.
+    """
+    chosen = set(explain)
+
+    def decide_part(part: Sequence[TransactionModel], positions: Sequence[int], decider: Model) -> list[Decision]:
+        wanted = {at for at, position in enumerate(positions) if position in chosen} if chosen else chosen
+        return _decide_alike(part, decider, scored_at=scored_at, explain=wanted)
+
+    return _by_model(transactions, model, decide_part)
+
+
+def assess(transactions: Sequence[TransactionModel], model: Model) -> list[Assessment]:
+    """Says what each would come to, without reasons.
+
+    Raises:
+        HistoryRequiredError: one lacks its history, and the model has no twin.
+    """
+    return _by_model(transactions, model, lambda part, _, decider: _assess_alike(part, decider))
+
+
+def _by_model(
+    transactions: Sequence[TransactionModel],
+    model: Model,
+    judge: Callable[[Sequence[TransactionModel], Sequence[int], Model], list[Result]],
+) -> list[Result]:
+    """Judges those with history by the model and those without by its twin, each part at once; in their order."""
     if not transactions:
         return []
+    if not type(transactions[0]).lacks_history:
+        # a class without history
+        return judge(transactions, range(len(transactions)), model)
+    judged: dict[int, Result] = {}
+    for lacks in (False, True):
+        positions = [i for i, each in enumerate(transactions) if each.lacks_history is lacks]
+        if positions:
+            part = judge([transactions[i] for i in positions], positions, _twin(model) if lacks else model)
+            judged.update(zip(positions, part, strict=True))
+    return [judged[i] for i in range(len(transactions))]
+
+
+def _decide_alike(
+    transactions: Sequence[TransactionModel], model: Model, *, scored_at: str, explain: set[int]
+) -> list[Decision]:
+    """Decides transactions that all have their history, or all lack it."""
     vectors = [transaction.features() for transaction in transactions]
     rows = _rows(vectors)
-    wanted = set(explain)
-    if len(wanted) == len(transactions):
+    if len(explain) == len(transactions):
         scores, contributions = model.explain(rows)
     else:
         scores, contributions = model.score(rows), None
     assessed = [(probability, model.thresholds.action_for(probability)) for probability in scores.tolist()]
-    explained = [i for i, (_, action) in enumerate(assessed) if action is not Action.APPROVE or i in wanted]
+    explained = [i for i, (_, action) in enumerate(assessed) if action is not Action.APPROVE or i in explain]
     if explained and contributions is None:
         _, contributions = model.explain(rows[explained])
     moved = () if contributions is None else zip(explained, contributions.tolist(), strict=True)
@@ -82,12 +138,19 @@ def decide_all(
     ]
 
 
-def assess(transactions: Sequence[TransactionModel], model: Model) -> list[Assessment]:
-    """Says what each would come to, without reasons."""
-    if not transactions:
-        return []
+def _assess_alike(transactions: Sequence[TransactionModel], model: Model) -> list[Assessment]:
     scores = model.score(_rows([transaction.features() for transaction in transactions])).tolist()
     return [Assessment(probability, model.thresholds.action_for(probability)) for probability in scores]
+
+
+def _twin(model: Model) -> Model:
+    twin = model.twin
+    if twin is None:
+        raise HistoryRequiredError(
+            f"model {model.version} has no twin that decides without history: train a version that has one by "
+            "`riskline train FILE`, or import it with --twin FILE"
+        )
+    return twin
 
 
 def _rows(vectors: Sequence[Sequence[float]]) -> Rows:
@@ -111,6 +174,7 @@ def _decision(
         model_version=model.version,
         scored_at=scored_at,
         reasons=reasons,
+        history=AWAY if transaction.lacks_history else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
 import orjson
 from pydantic import Field
@@ -11,6 +11,9 @@ from riskline.shared.domain.policy import Action
 
 RAISES, LOWERS = "raises the risk", "speaks for the customer"
 """What a contribution above and one below zero come to."""
+
+AWAY: Literal["away"] = "away"
+"""The mark of a decision without history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Decision:
     """The decision on one transaction, with the model version, the time (UTC, RFC 3339) and the reasons.
 
     `fraud_probability` is rounded to 4 decimals; the action was taken from the unrounded value. `reasons` is None
-    where the client gets none: the action is APPROVE and no explanation was requested.
+    where the client gets none: the action is APPROVE and no explanation was requested. `history` is "away" where the
+    transaction's history could not be read, so that the model's twin decided without it.
     """
 
     transaction_id: str
@@ -41,9 +45,10 @@ class Decision:
     model_version: str
     scored_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     reasons: tuple[Reason, ...] | None = None
+    history: Literal["away"] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The decision as clients see it; without `reasons` where they are None."""
+        """The decision as clients see it; without `history` and `reasons` where they are None."""
         shown: dict[str, Any] = {
             "transaction_id": self.transaction_id,
             "fraud_probability": self.fraud_probability,
@@ -51,6 +56,8 @@ class Decision:
             "model_version": self.model_version,
             "scored_at": self.scored_at,
         }
+        if self.history is not None:
+            shown["history"] = self.history
         if self.reasons is not None:
             shown["reasons"] = [
                 {
@@ -85,6 +92,7 @@ def is_decision(found: Any) -> TypeGuard[dict[str, Any]]:
         and all(isinstance(found.get(name), str) for name in ("transaction_id", "action", "model_version"))
         and type(found.get("fraud_probability")) in (float, int)
         and _is_time(found.get("scored_at"))
+        and found.get("history", AWAY) == AWAY
         and _are_reasons(found.get("reasons", []))
     )
 

@@ -1,6 +1,7 @@
 """A model version on disk: a directory of arrays and JSON, no code in it, checked whenever it is read.
 
 trees.npz        the ensemble as flat arrays of numbers (see trees.py and untrusted.py)
+twin.npz         of a model with history that has a twin: the ensemble that decides without history
 manifest.json    what it is: format, sha256 of the other files, features, scoring, thresholds, training, metrics
 reference.json   quantiles of features and scores on the training rows, for drift, and a sketch of these rows
 """
@@ -13,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import BundleError
 from riskline.shared.model.engine import Engine
@@ -30,11 +32,14 @@ from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
 from riskline.shared.model.untrusted import arrays_of, json_of, open_regular, printable
 
-FORMAT = 1
-TREES, MANIFEST, REFERENCE = "trees.npz", "manifest.json", "reference.json"
+FORMAT, HISTORY_FORMAT = 1, 2
+"""The formats of a bundle without and with history: releases that know no history refuse the second."""
+
+TREES, TWIN, MANIFEST, REFERENCE = "trees.npz", "twin.npz", "manifest.json", "reference.json"
 MAX_JSON_BYTES = 10_000_000
 MAX_ARRAY_BYTES = 8 * MAX_NODES + 1024
-MAX_BYTES = {TREES: len(fields(Trees)) * MAX_ARRAY_BYTES, MANIFEST: MAX_JSON_BYTES, REFERENCE: MAX_JSON_BYTES}
+MAX_TREES_BYTES = len(fields(Trees)) * MAX_ARRAY_BYTES
+MAX_BYTES = {TREES: MAX_TREES_BYTES, TWIN: MAX_TREES_BYTES, MANIFEST: MAX_JSON_BYTES, REFERENCE: MAX_JSON_BYTES}
 """The largest files that are read."""
 
 RESTORE = "restore it from a copy, or train or import the model again"
@@ -51,9 +56,61 @@ def _shown(text: str) -> str:
 Word = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
 """A short text that messages and lists show."""
 
+Sentence = Annotated[str, Field(max_length=2_000), AfterValidator(_shown)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """A tree ensemble, with its columns and what is known of it."""
+
+    trees: Trees
+    scoring: Scoring
+    features: Sequence[str]
+    thresholds: Thresholds
+    estimator: str
+    metrics: dict[str, Any]
+    reference: dict[str, Any]
+    """Its part of reference.json."""
+
+    def problem(self) -> str | None:
+        """The reason that it cannot be scored; None where it can."""
+        return self.trees.problem(len(self.features)) or self.scoring.problem(self.trees)
+
+    def archive(self) -> bytes:
+        """Its trees as a file."""
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **asdict(self.trees))
+        return arrays.getvalue()
+
+
+class TwinManifest(BaseModel):
+    """What a manifest says of the twin."""
+
+    model_config = ConfigDict(frozen=True)
+
+    estimator: Word
+    features: tuple[Word, ...] = Field(max_length=MAX_WIDTH)
+    scoring: Scoring
+    thresholds: Thresholds
+    metrics: dict[str, Any]
+
+
+class HistoryManifest(BaseModel):
+    """What a manifest says of the history that the columns were made of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: Word
+    columns: dict[Word, Sentence] = Field(max_length=MAX_WIDTH)
+    """What each column says, for messages."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
 
 class Manifest(BaseModel):
-    """The manifest of a bundle."""
+    """The manifest of a bundle; `history` and `twin` are members only where they are set."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,20 +125,38 @@ class Manifest(BaseModel):
     thresholds: Thresholds
     training: dict[str, Any]
     metrics: dict[str, Any]
+    history: HistoryManifest | None = Field(default=None, exclude_if=_is_none)
+    twin: TwinManifest | None = Field(default=None, exclude_if=_is_none)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files beside the manifest."""
+        return (TREES, REFERENCE) if self.twin is None else (TREES, TWIN, REFERENCE)
 
 
 class ServingModel:
     """A model version that can serve: `riskline.shared.domain.assessment.Model` over the kernel."""
 
-    def __init__(self, manifest: Manifest, trees: Trees, reference: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        trees: Trees,
+        reference: dict[str, Any],
+        *,
+        part: TwinManifest | None = None,
+        twin: "ServingModel | None" = None,
+    ) -> None:
+        """`part` says what the trees are, where they are not the manifest's own."""
+        said = manifest if part is None else part
         words = ValueWording(reference.get("features", {}))
-        engine = Engine(trees, manifest.scoring, width=len(manifest.features))
+        engine = Engine(trees, said.scoring, width=len(said.features))
         self.manifest = manifest
         self.version = manifest.version
-        self.thresholds = manifest.thresholds
-        self.feature_names = manifest.features
-        self.scoring = manifest.scoring
-        self.base = manifest.scoring.base
+        self.thresholds = said.thresholds
+        self.feature_names = said.features
+        self.scoring = said.scoring
+        self.base = said.scoring.base
+        self.twin = twin
         self.score_one = engine.score_one
         self.score = engine.score
         self.explain = engine.explain
@@ -94,65 +169,93 @@ class ServingModel:
 
 def write_bundle(
     models_dir: Path,
+    model: Ensemble,
     *,
-    trees: Trees,
-    scoring: Scoring,
-    features: Sequence[str],
-    thresholds: Thresholds,
-    estimator: str,
     libraries: dict[str, str],
     created_at: str,
     training: dict[str, Any],
-    metrics: dict[str, Any],
-    reference: dict[str, Any],
+    history: History | None = None,
+    twin: Ensemble | None = None,
 ) -> Manifest:
     """Writes a new version below `models_dir`, whole or not at all.
 
     Its name is its time of creation (UTC) and the first 8 digits of the sha256 of its content.
+    `history` is that of the transaction class; `twin` decides transactions that lack theirs.
 
     Raises:
-        BundleError: the trees cannot be scored with these features, or the version is there already.
+        BundleError: the trees cannot be scored with their features, or the version is there already.
         OSError: the directory cannot be written to.
     """
-    problem = trees.problem(len(features)) or scoring.problem(trees)
-    if problem is not None:
-        raise BundleError(f"the model cannot be written as a bundle: {problem}")
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **asdict(trees))
-    contents = {TREES: arrays.getvalue(), REFERENCE: orjson.dumps(reference)}
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    for each, name in ((model, "the model"), (twin, "the twin")):
+        if each is not None and (problem := each.problem()) is not None:
+            raise BundleError(f"{name} cannot be written as a bundle: {problem}")
+    contents = {TREES: model.archive()}
+    reference = model.reference
+    if twin is not None:
+        contents[TWIN] = twin.archive()
+        reference = {**reference, "twin": twin.reference}
+    contents[REFERENCE] = orjson.dumps(reference)
     unnamed = Manifest(
-        format=FORMAT,
+        format=FORMAT if history is None else HISTORY_FORMAT,
         version="",
         created_at=created_at,
-        sha256=sha256,
-        estimator=estimator,
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        estimator=model.estimator,
         libraries=libraries,
-        features=tuple(features),
-        scoring=scoring,
-        thresholds=thresholds,
+        features=tuple(model.features),
+        scoring=model.scoring,
+        thresholds=model.thresholds,
         training=training,
-        metrics=metrics,
+        metrics=model.metrics,
+        history=_described_history(history),
+        twin=_described_twin(twin),
     )
     return _write_named(models_dir, unnamed, contents)
 
 
-def write_with_thresholds(directory: Path, *, thresholds: Thresholds, created_at: str) -> Manifest:
-    """Writes beside a bundle a new version that differs in its thresholds only; its manifest names the first.
+def _described_history(history: History | None) -> HistoryManifest | None:
+    return None if history is None else HistoryManifest(fingerprint=history.fingerprint, columns=history.definitions)
+
+
+def _described_twin(twin: Ensemble | None) -> TwinManifest | None:
+    if twin is None:
+        return None
+    return TwinManifest(
+        estimator=twin.estimator,
+        features=tuple(twin.features),
+        scoring=twin.scoring,
+        thresholds=twin.thresholds,
+        metrics=twin.metrics,
+    )
+
+
+def write_with_thresholds(
+    directory: Path, *, thresholds: Thresholds, created_at: str, of_twin: bool = False
+) -> Manifest:
+    """Writes beside a bundle a new version that differs in its thresholds only, or in its twin's where `of_twin`.
+
+    Its manifest names the first.
 
     Raises:
-        BundleError: the bundle cannot serve, or has these thresholds.
+        BundleError: the bundle cannot serve, has these thresholds, or has no twin.
         OSError: the directory cannot be written to.
     """
     origin = load_model(directory).manifest
-    if origin.thresholds == thresholds:
-        raise BundleError(f"model {origin.version} has these thresholds already")
+    part = origin.twin if of_twin else origin
+    if part is None:
+        raise BundleError(f"model {origin.version} has no twin that decides without history")
+    if part.thresholds == thresholds:
+        raise BundleError(f"{'the twin of ' if of_twin else ''}model {origin.version} has these thresholds already")
     contents = {}
-    for name in (TREES, REFERENCE):
+    for name in origin.files:
         with _opened(directory, name, origin) as file:
             contents[name] = file.read()
-    note = {"version": origin.version, "thresholds": origin.thresholds.model_dump()}
-    changes = {"created_at": created_at, "thresholds": thresholds, "training": {**origin.training, "made_of": note}}
+    note: dict[str, Any] = {"version": origin.version, "thresholds": part.thresholds.model_dump()}
+    changed: dict[str, Any] = {"thresholds": thresholds}
+    if of_twin:
+        note["twin"] = True
+        changed = {"twin": part.model_copy(update=changed)}
+    changes = {"created_at": created_at, "training": {**origin.training, "made_of": note}, **changed}
     return _write_named(directory.parent, origin.model_copy(update=changes), contents)
 
 
@@ -177,15 +280,26 @@ def load_model(directory: Path) -> ServingModel:
     manifest, said = _manifest(directory)
     with _opened(directory, REFERENCE, manifest) as file:
         reference = _checked(json_of(file.read()))
-    with _opened(directory, TREES, manifest) as file:
-        trees = Trees(**arrays_of(file, KINDS, most_bytes=MAX_ARRAY_BYTES))
-        problem = trees.problem(len(manifest.features)) or manifest.scoring.problem(trees)
-        if problem is not None:
-            raise ValueError(problem)
+        twin_reference = _checked(reference.get("twin", {})) if manifest.twin else {}
+    trees = _trees(directory, TREES, manifest, manifest)
     # older versions are named by their trees
     if directory.name.rpartition("-")[2] not in (_digest(said), manifest.sha256[TREES][:8]):
         raise _refused(directory, MANIFEST, "was altered: it does not say what the version was named by")
-    return ServingModel(manifest, trees, reference)
+    twin = None
+    if manifest.twin is not None:
+        twin_trees = _trees(directory, TWIN, manifest, manifest.twin)
+        twin = ServingModel(manifest, twin_trees, twin_reference, part=manifest.twin)
+    return ServingModel(manifest, trees, reference, twin=twin)
+
+
+def _trees(directory: Path, name: str, manifest: Manifest, part: Manifest | TwinManifest) -> Trees:
+    """The trees of a file, checked against what the manifest says of them."""
+    with _opened(directory, name, manifest) as file:
+        trees = Trees(**arrays_of(file, KINDS, most_bytes=MAX_ARRAY_BYTES))
+        problem = trees.problem(len(part.features)) or part.scoring.problem(trees)
+        if problem is not None:
+            raise ValueError(problem)
+    return trees
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -200,11 +314,11 @@ def read_manifest(directory: Path) -> Manifest:
 def _manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
     with _opened(directory, MANIFEST) as file:
         raw = json_of(file.read())
-    newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT
+    newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > HISTORY_FORMAT
     if newer:
         raise BundleError(
-            f"model bundle {directory}: {MANIFEST} has format {raw['format']}, this Riskline reads up to {FORMAT}; "
-            "upgrade Riskline, or activate an older version"
+            f"model bundle {directory}: {MANIFEST} has format {raw['format']}, this Riskline reads up to "
+            f"{HISTORY_FORMAT}; upgrade Riskline, or activate an older version"
         )
     try:
         manifest = Manifest.model_validate(raw)
@@ -212,8 +326,12 @@ def _manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         wrong = sorted({".".join(map(str, each["loc"])) for each in problems})
         raise _refused(directory, MANIFEST, f"does not say what it must in: {', '.join(wrong[:9])}") from None
-    if manifest.format != FORMAT:
+    if manifest.format not in (FORMAT, HISTORY_FORMAT):
         raise _refused(directory, MANIFEST, f"has format {manifest.format}, which there never was")
+    if (manifest.format == HISTORY_FORMAT) != (manifest.history is not None):
+        raise _refused(directory, MANIFEST, f"has format {manifest.format}, and does not say what that must of history")
+    if manifest.twin is not None and manifest.history is None:
+        raise _refused(directory, MANIFEST, "says of a twin, and not of the history that it lacks")
     if manifest.version != directory.name:
         raise _refused(directory, MANIFEST, f"is of version {manifest.version}: the directory was renamed or mixed up")
     return manifest, raw

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import MANIFEST, Manifest, ServingModel, load_model, read_manifest, sync_directory
 from riskline.shared.model.description import Description, describe, description_in
+from riskline.shared.model.mismatch import mismatch
 from riskline.shared.model.untrusted import open_regular
 
 ACTIVE, PREVIOUS = "active", "previous"
@@ -105,38 +107,35 @@ class Registry:
                 "--keep-report`"
             ) from None
 
-    def load_active(self, feature_names: tuple[str, ...]) -> ServingModel:
+    def load_active(self, inputs: Inputs) -> ServingModel:
         """The model that should serve.
 
         Raises:
-            BundleError: no version is active, or it is damaged, or made for other features.
+            BundleError: no version is active, or it is damaged, or made for other inputs.
         """
         version = self.active_version()
         if version is None:
             raise BundleError(self._nothing_active())
-        return self.load(version, feature_names)
+        return self.load(version, inputs)
 
-    def load(self, version: str, feature_names: tuple[str, ...] | None = None) -> ServingModel:
+    def load(self, version: str, inputs: Inputs | None = None) -> ServingModel:
         """One version, checked.
 
         Raises:
-            BundleError: the version does not exist, is damaged, or was made for other features than these.
+            BundleError: the version does not exist, is damaged, or was made for other inputs than these.
         """
         model = load_model(self._directory(version))
-        if feature_names is not None and model.feature_names != feature_names:
-            raise BundleError(
-                f"model {version} was made for the features {', '.join(model.feature_names)}, the transaction class "
-                f"has {', '.join(feature_names)}; set RISKLINE_TRANSACTION to its class, or activate another version"
-            )
+        if inputs is not None and (problem := mismatch(model.manifest, inputs)) is not None:
+            raise BundleError(problem)
         return model
 
-    def activate(self, version: str, feature_names: tuple[str, ...] | None = None) -> None:
+    def activate(self, version: str, inputs: Inputs | None = None) -> None:
         """Makes a version the active one, after its checks.
 
         Raises:
             BundleError: the version cannot serve; the active one stays.
         """
-        self.load(version, feature_names)
+        self.load(version, inputs)
         active = self._served_until_now()
         if active == version:
             return
@@ -152,7 +151,7 @@ class Registry:
             return None
         return active if active is not None and (self._models_dir / active).is_dir() else None
 
-    def rollback(self, feature_names: tuple[str, ...] | None = None) -> str:
+    def rollback(self, inputs: Inputs | None = None) -> str:
         """Makes the previous version active, after its checks; returns it.
 
         Raises:
@@ -161,7 +160,7 @@ class Registry:
         previous = self.previous_version()
         if previous is None:
             raise BundleError("no version was active before this one: choose one by `riskline models activate VERSION`")
-        self.activate(previous, feature_names)
+        self.activate(previous, inputs)
         return previous
 
     def _directory(self, version: str) -> Path:

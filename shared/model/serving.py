@@ -6,6 +6,7 @@ from typing import Protocol
 
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import Model
+from riskline.shared.domain.inputs import Inputs, inputs_of
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError, OutOfFilesError
 from riskline.shared.log import get_logger, set_model_version
@@ -40,7 +41,7 @@ class ModelSource(Protocol):
     def active_version(self) -> str | None:
         """The version that should serve."""
 
-    def load_active(self, feature_names: tuple[str, ...]) -> ServedModel:
+    def load_active(self, inputs: Inputs) -> ServedModel:
         """Loads the active version; raises BundleError with the problem and the remedy."""
 
 
@@ -50,14 +51,14 @@ class Serving:
     def __init__(
         self,
         source: ModelSource,
-        feature_names: tuple[str, ...],
+        inputs: Inputs,
         *,
         pinned: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`pinned`: a setting names the version, whatever is active."""
         self._source = source
-        self._feature_names = feature_names
+        self._inputs = inputs
         self._clock = clock
         self._refused: str | None = None
         self._refused_version: str | None = None
@@ -85,7 +86,7 @@ class Serving:
                 return
             if self.model is not None and version == self._refused_version and self._clock() < self._retry_at:
                 return
-            model = self._source.load_active(self._feature_names)
+            model = self._source.load_active(self._inputs)
         except OutOfFilesError as error:
             if self.model is None:
                 self.problem = str(error)
@@ -95,7 +96,9 @@ class Serving:
             self._refuse(version, str(error))
             return
         self._out_of_files.over()
-        model.score_one([0.0] * len(self._feature_names))
+        model.score_one([0.0] * len(self._inputs.features))
+        if model.twin is not None:
+            model.twin.score_one([0.0] * len(self._inputs.twin_features))
         self._serve(model)
 
     def _refuse(self, version: str | None, problem: str) -> None:
@@ -128,4 +131,4 @@ class Serving:
 def create_serving(settings: Settings, transaction_class: type[TransactionModel]) -> Serving:
     """The Serving of these settings for this class; loads nothing yet."""
     registry = Registry(settings.models_dir, pinned_version=settings.model_version)
-    return Serving(registry, transaction_class.feature_names(), pinned=settings.model_version is not None)
+    return Serving(registry, inputs_of(transaction_class), pinned=settings.model_version is not None)

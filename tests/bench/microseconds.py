@@ -24,6 +24,7 @@ from redis import Redis
 from riskline.cli.up.redis_server import command, find_server, wait_until_ready
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import decide, decide_all
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.connect.connection import connect_async
@@ -211,7 +212,7 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--data", type=Path, default=Path(".riskline"))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    model = Registry(options.parse_args().data / "models").load_active(Transaction.feature_names())
+    model = Registry(options.parse_args().data / "models").load_active(inputs_of(Transaction))
     rows = simulate(rows=ROWS, seed=1).select(list(Transaction.model_fields)).to_dicts()
     transactions = [Transaction.from_row(row) for row in rows]
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # a socket's path must be short

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from riskline.shared.domain.capacity import Target, pace
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.simulate import simulate as simulated_rows
@@ -109,7 +110,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     per_worker, accept, decide = chosen.pace, chosen.accept, chosen.decide
     if None in (per_worker, accept, decide):
-        model = Registry(chosen.data / "models").load_active(Transaction.feature_names())
+        model = Registry(chosen.data / "models").load_active(inputs_of(Transaction))
         rows = simulated_rows(rows=ROWS, seed=1).select(list(Transaction.model_fields)).to_dicts()
         costs = measure(
             model, [Transaction.from_row(row) for row in rows], say=lambda what: print(what, file=sys.stderr)

@@ -22,6 +22,7 @@ from riskline.ingest.openapi.document import build_openapi
 from riskline.ingest.problems.problem import TYPE_PREFIX
 from riskline.ingest.problems.types import PROBLEMS, REFUSALS
 from riskline.shared.domain.assessment import decide
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
@@ -152,7 +153,7 @@ def demo_models(tmp_path_factory: pytest.TempPathFactory, environment: dict[str,
 def test_the_model_of_a_first_start_declines_the_request_that_it_prints_and_reviews_what_it_is_less_sure_of(
     demo_models: Path,
 ) -> None:
-    model = Registry(demo_models).load_active(Transaction.feature_names())
+    model = Registry(demo_models).load_active(inputs_of(Transaction))
 
     decision = decide(Transaction.from_row(example_body(Transaction)), model, scored_at="", explain=True)
 

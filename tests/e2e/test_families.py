@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from riskline.cli.main import run
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.bundle import TREES, ServingModel
 from riskline.shared.model.registry import Registry
@@ -129,7 +130,7 @@ class Bench:
         version = orjson.loads(capsys.readouterr().out)["model_version"]
         with np.load(home / "models" / version / TREES) as arrays:
             trees = Trees(**{name: arrays[name] for name in arrays.files})
-        return Registry(home / "models").load(version, FEATURES), trees
+        return Registry(home / "models").load(version, inputs_of(Transaction)), trees
 
     def compare(self, what: str, model: Any, held: tuple[ServingModel, Trees], allowed: float) -> None:
         """The kernel's scores with the library's, on the rows to score and at the trees' thresholds."""

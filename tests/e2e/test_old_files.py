@@ -13,6 +13,7 @@ import orjson
 import polars as pl
 import pytest
 
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.rows import Refusals
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OLD = "scikit-learn==1.4.2"
 FEATURES = Transaction.feature_names()
+INPUTS = Inputs(FEATURES)
 
 TRAIN = """
 import sys
@@ -133,7 +135,7 @@ def test_those_commands_import_it_bit_for_bit_and_it_serves(
     shown = orjson.loads(done.stdout)
     assert (shown["estimator"], shown["max_difference"], shown["active"]) == ("RandomForestClassifier", 0, True)
     rows, expected = np.load(home / "rows.npy")[:, :-1], np.load(home / "expected.npy")
-    serving = Registry(home / "data" / "models").load_active(FEATURES)
+    serving = Registry(home / "data" / "models").load_active(INPUTS)
     assert serving.manifest.libraries["scikit-learn"].startswith("1.4.")
     assert np.array_equal(serving.score(rows), expected)
     riskiest = int(np.argmax(expected))

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.dataset import read_batches
@@ -86,7 +87,7 @@ def test_every_door_gives_the_decision_that_scikit_learn_would_give(
             clients.map(lambda state: client.wait_for(state.transaction_id, PATIENCE_SECONDS).decision, accepted)
         )
 
-    base = Registry(home / "models").load_active(Transaction.feature_names()).base
+    base = Registry(home / "models").load_active(inputs_of(Transaction)).base
     for row, sync, by_worker, read, probability in zip(rows, at_once, queued, from_file, expected, strict=True):
         assert by_worker is not None
         decision = {**by_worker.document, "transaction_id": row.transaction_id}

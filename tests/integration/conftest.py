@@ -9,7 +9,7 @@ import pytest
 
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
-from riskline.shared.model.bundle import write_bundle
+from riskline.shared.model.bundle import Ensemble, write_bundle
 from riskline.shared.model.registry import Registry
 from riskline.shared.model.trees import LEAF, Scoring, Trees
 from tests.integration.running import OwnRedis
@@ -20,23 +20,25 @@ def write_stump(models_dir: Path) -> str:
     """Writes and activates a model of one split: amounts up to 1,000 are at 0.1, above at 0.9."""
     manifest = write_bundle(
         models_dir,
-        trees=Trees(
-            feature=np.array([0, LEAF, LEAF], dtype=np.int32),
-            threshold=np.array([1000.0, 0.0, 0.0]),
-            left=np.array([1, LEAF, LEAF], dtype=np.int32),
-            right=np.array([2, LEAF, LEAF], dtype=np.int32),
-            value=np.array([0.5, 0.1, 0.9]),
-            roots=np.array([0], dtype=np.int32),
+        Ensemble(
+            trees=Trees(
+                feature=np.array([0, LEAF, LEAF], dtype=np.int32),
+                threshold=np.array([1000.0, 0.0, 0.0]),
+                left=np.array([1, LEAF, LEAF], dtype=np.int32),
+                right=np.array([2, LEAF, LEAF], dtype=np.int32),
+                value=np.array([0.5, 0.1, 0.9]),
+                roots=np.array([0], dtype=np.int32),
+            ),
+            scoring=Scoring(inputs="float64", aggregation="mean", link="identity", base=0.5),
+            features=Transaction.feature_names(),
+            thresholds=Thresholds(),
+            estimator="stump",
+            metrics={},
+            reference={},
         ),
-        scoring=Scoring(inputs="float64", aggregation="mean", link="identity", base=0.5),
-        features=Transaction.feature_names(),
-        thresholds=Thresholds(),
-        estimator="stump",
         libraries={},
         created_at="2026-11-24T03:15:00Z",
         training={},
-        metrics={},
-        reference={},
     )
     Registry(models_dir).activate(manifest.version)
     return manifest.version

@@ -26,6 +26,7 @@ from rq.serializers import JSONSerializer
 import riskline.shared.store.callbacks
 import riskline.worker.delivery.deliverer
 import riskline.worker.scoring.drain
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.log import get_logger
 from riskline.shared.model.serving import Serving
@@ -180,7 +181,7 @@ class Parts:
     def job(self, name: str) -> None:
         """RQ's worker with the tickets that wait."""
         redis = connect(self.url)
-        serving = Serving(FixedSource(AmountModel()), Transaction.feature_names())
+        serving = Serving(FixedSource(AmountModel()), inputs_of(Transaction))
         serving.refresh()
         pulse, outage = Pulse(), Outage(get_logger(__name__), failing="away", back="back")
         job = ScoringJob(

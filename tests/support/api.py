@@ -14,6 +14,7 @@ from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.services import Services
 from riskline.ingest.store import ApiStore, StoreOperations
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.model.serving import Serving
 from riskline.shared.settings import Settings, load_settings
@@ -76,7 +77,7 @@ class Api:
         self.sync_redis = fakeredis.FakeRedis(server=server)
         serving = Serving(
             FixedSource(AmountModel(transaction_class=transaction_class) if model is None else model),
-            transaction_class.feature_names(),
+            inputs_of(transaction_class),
         )
         serving.refresh()
         services = Services.over(

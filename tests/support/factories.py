@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.model.trees import Scoring
@@ -35,6 +36,7 @@ class AmountModel:
 
     base = 0.0
     scoring = Scoring(inputs="float64", aggregation="mean", link="identity", base=0.0)
+    twin: "AmountModel | None" = None
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class FixedSource:
     def active_version(self) -> str | None:
         return getattr(self.model, "version", None)
 
-    def load_active(self, feature_names: tuple[str, ...]) -> Any:
+    def load_active(self, inputs: Inputs) -> Any:
         if isinstance(self.model, Exception):
             raise self.model
         return self.model

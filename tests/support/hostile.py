@@ -20,7 +20,7 @@ import orjson
 
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, load_model
+from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, TWIN, load_model
 
 FEATURES = Transaction.feature_names()
 CASE_CPU_SECONDS = 5.0
@@ -36,7 +36,8 @@ def signed(bundle: Path, **changes: Any) -> Path:
     """Makes the hashes and the name right for what is there, with these changes of what the manifest says."""
     said = {**orjson.loads((bundle / MANIFEST).read_bytes()), **changes}
     if "sha256" not in changes:
-        hashes = {name: hashlib.sha256((bundle / name).read_bytes()).hexdigest() for name in (TREES, REFERENCE)}
+        there = [name for name in (TREES, TWIN, REFERENCE) if (bundle / name).exists()]
+        hashes = {name: hashlib.sha256((bundle / name).read_bytes()).hexdigest() for name in there}
         said["sha256"] = hashes
     digest = hashlib.sha256(orjson.dumps({**said, "version": ""})).hexdigest()[:8]
     named = bundle.with_name(f"20261124T031500-{digest}")

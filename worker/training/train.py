@@ -7,7 +7,7 @@ import numpy as np
 
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import Manifest, quantiles, write_bundle
+from riskline.shared.model.bundle import Ensemble, Manifest, quantiles, write_bundle
 from riskline.shared.model.engine import Engine
 from riskline.worker.training.calibration import Method, described
 from riskline.worker.training.data.labelled import LabelledRows
@@ -46,13 +46,22 @@ def train(
         raise BundleError(f"the kernel scores up to {difference:.2g} otherwise than scikit-learn; nothing was written")
     metrics: dict[str, Any] = evaluate(test.labels, engine.score(test.rows), thresholds=thresholds)
     sketch = sketched(training.rows)
-    return write_bundle(
-        models_dir,
+    model = Ensemble(
         trees=fitted.trees,
         scoring=fitted.scoring,
         features=features,
         thresholds=thresholds,
         estimator=fitted.name,
+        metrics={**metrics, "largest_difference_to_estimator": difference},
+        reference={
+            "features": {name: quantiles(training.rows[:, i]) for i, name in enumerate(features)},
+            "score": quantiles(engine.score(training.rows)),
+            "rows_sketch": sketch,
+        },
+    )
+    return write_bundle(
+        models_dir,
+        model,
         libraries=libraries(),
         created_at=created_at,
         training={
@@ -61,12 +70,6 @@ def train(
             **_left_out(parts),
             "test": {**test.described(), "like_training_rows": share_known(test.rows, sketch)},
             "calibration": described(fitted.curve, by="its labels"),
-        },
-        metrics={**metrics, "largest_difference_to_estimator": difference},
-        reference={
-            "features": {name: quantiles(training.rows[:, i]) for i, name in enumerate(features)},
-            "score": quantiles(engine.score(training.rows)),
-            "rows_sketch": sketch,
         },
     )
 

@@ -10,6 +10,9 @@ from typing import NamedTuple
 CELLS = 60
 """The cells of a window: each has a sixtieth of its length."""
 
+DURATION_UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "min": 60_000_000, "s": 1_000_000, "us": 1}
+"""The microseconds of each unit, largest first."""
+
 TAG_BYTES, ID_BYTES, HASH_BYTES, NUMBER_BYTES = 1, 8, 8, 8
 """The parts of an event, see `observation`."""
 
@@ -85,6 +88,17 @@ class EntityPlan:
         """The size of one event."""
         return TAG_BYTES + ID_BYTES + NUMBER_BYTES + NUMBER_BYTES * len(self.numbers) + HASH_BYTES * len(self.texts)
 
+    def definition(self, column: HistoryColumn) -> str:
+        """What one of its columns says, for messages: `mean of cost in 30d by card_id, else -1`."""
+        said = column.kind.name.lower().replace("_", " ")
+        if column.number >= 0:
+            said += f" of {self.numbers[column.number].field}"
+        elif column.text >= 0:
+            said += f" of {self.texts[column.text]} up to {column.up_to}"
+        if (measured := column.window_us or column.unit_us) > 0:
+            said += f" in {duration(measured)}"
+        return f"{said} by {self.name}" + (f", else {column.empty:g}" if column.empty else "")
+
 
 @dataclass(frozen=True)
 class History:
@@ -103,3 +117,15 @@ class History:
     def empty(self) -> tuple[float, ...]:
         """The columns of a transaction before which nothing is known."""
         return tuple(column.empty for column in self.columns)
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """What each column says, for messages."""
+        said = {column.name: entity.definition(column) for entity in self.entities for column in entity.columns}
+        return {column.name: said[column.name] for column in self.columns}
+
+
+def duration(microseconds: int) -> str:
+    """A duration as a class writes it, in its largest whole unit: `30d`, `90min`."""
+    unit, size = next(each for each in DURATION_UNITS.items() if microseconds % each[1] == 0)
+    return f"{microseconds // size}{unit}"

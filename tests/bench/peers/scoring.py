@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import orjson
 
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 
@@ -16,7 +17,7 @@ REDIS_URL = os.environ["BENCH_REDIS"]
 
 
 def _kernel() -> Callable[[Sequence[float]], float]:
-    return Registry(Path(os.environ["BENCH_MODELS"])).load_active(Transaction.feature_names()).score_one
+    return Registry(Path(os.environ["BENCH_MODELS"])).load_active(inputs_of(Transaction)).score_one
 
 
 def _sklearn() -> Callable[[Sequence[float]], float]:

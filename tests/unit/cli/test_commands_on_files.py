@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from riskline.cli.main import run
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from tests.support.files import rows_of, save
@@ -208,7 +209,7 @@ def test_a_file_is_scored_to_standard_output_or_a_file(riskline: Line, file: Pat
 
 def test_scores_are_those_of_the_model(riskline: Line, file: Path) -> None:
     riskline("train", file)
-    model = riskline.registry().load_active(Transaction.feature_names())
+    model = riskline.registry().load_active(inputs_of(Transaction))
     rows = pl.read_csv(file).select(model.feature_names).to_numpy().astype(np.float64)
 
     decisions = [orjson.loads(line) for line in riskline("score", file).splitlines()]

@@ -23,7 +23,7 @@ from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot,
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import ServingModel, load_model, quantiles, write_bundle
+from riskline.shared.model.bundle import Ensemble, ServingModel, load_model, quantiles, write_bundle
 from riskline.shared.model.trees import Scoring, Trees
 from riskline.worker.training.fit import Algorithm
 from tests.support.console_pages import Open
@@ -130,16 +130,18 @@ def served(
     known = {} if rows is None else {name: quantiles(rows[:, at]) for at, name in enumerate(names)}
     manifest = write_bundle(
         directory,
-        trees=trees,
-        scoring=scoring,
-        features=names,
-        thresholds=thresholds,
-        estimator="a model",
+        Ensemble(
+            trees=trees,
+            scoring=scoring,
+            features=names,
+            thresholds=thresholds,
+            estimator="a model",
+            metrics={},
+            reference={"features": known, "score": []},
+        ),
         libraries={},
         created_at="2026-11-24T03:15:00.000Z",
         training={},
-        metrics={},
-        reference={"features": known, "score": []},
     )
     return load_model(directory / manifest.version)
 

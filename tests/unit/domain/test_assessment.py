@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 
 from riskline import shared
 from riskline.shared.domain.assessment import assess, decide, decide_all
-from riskline.shared.domain.decision import Reason
+from riskline.shared.domain.decision import Reason, is_decision
 from riskline.shared.domain.policy import Action, Thresholds
+from riskline.shared.errors import HistoryRequiredError
 from tests.support.factories import AmountModel, a_transaction
+from tests.support.histories import Purchase, purchase
 
 NOW = "2026-11-24T03:15:07.123Z"
 
@@ -96,3 +99,90 @@ def test_what_each_would_come_to_is_what_deciding_it_says() -> None:
         (each.fraud_probability, each.action) for each in decided
     ]
     assert assess([], model) == []
+
+
+class Counting:
+    """A model that has a twin: 0.9 where its last feature is above a bound, else 0.1."""
+
+    def __init__(self, feature: str, features: tuple[str, ...], twin: "Counting | None" = None) -> None:
+        self.version = "20261124T031500-3f9a2c1b"
+        self.thresholds = Thresholds()
+        self.feature_names = features
+        self.twin = twin
+        self._at = features.index(feature)
+
+    def score_one(self, features: Sequence[float]) -> float:
+        return 0.9 if features[self._at] > 4 else 0.1
+
+    def score(self, rows: np.ndarray) -> np.ndarray:
+        return np.array([self.score_one(row) for row in rows.tolist()])
+
+    def explain(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        contributions = np.zeros_like(rows)
+        contributions[:, self._at] = 0.4
+        return self.score(rows), contributions
+
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+        return f"{feature} {shown}"
+
+
+def with_twin() -> Counting:
+    twin = Counting("items", Purchase.twin_feature_names())
+    return Counting("purchases_1h", Purchase.feature_names(), twin)
+
+
+def purchases() -> list[Purchase]:
+    """Ten, of which each third lacks its history."""
+    made = [Purchase.from_row(purchase(i, items=9 if i % 2 else 1)) for i in range(10)]
+    count = len(made[0].with_history([0] * 12).history_values())
+    return [each if i % 3 == 0 else each.with_history([i] * count) for i, each in enumerate(made)]
+
+
+def test_one_that_lacks_its_history_is_decided_by_the_twin_and_says_so() -> None:
+    lacking = Purchase.from_row(purchase(items=9))
+
+    decision = decide(lacking, with_twin(), scored_at=NOW)
+
+    assert decision.action is Action.DECLINE
+    assert decision.to_dict()["history"] == "away"
+    assert [reason.feature for reason in decision.reasons or ()] == ["items"]
+    assert is_decision(decision.to_dict())
+
+
+def test_one_with_its_history_is_decided_by_the_model_and_says_nothing_of_it() -> None:
+    known = Purchase.from_row(purchase(items=9)).with_history([5] * 12)
+
+    decision = decide(known, with_twin(), scored_at=NOW)
+
+    assert decision.action is Action.DECLINE
+    assert "history" not in decision.to_dict()
+    assert [reason.feature for reason in decision.reasons or ()] == ["purchases_1h"]
+    assert decide(known, with_twin(), scored_at=NOW, explain=True) == decision
+
+
+@pytest.mark.parametrize("explained", [[], [0, 4, 7], range(10)])
+def test_a_batch_of_both_is_decided_in_its_order_each_as_it_would_be_alone(explained: Sequence[int]) -> None:
+    transactions, model = purchases(), with_twin()
+
+    decisions = decide_all(transactions, model, scored_at=NOW, explain=explained)
+
+    assert decisions == [
+        decide(each, model, scored_at=NOW, explain=i in explained) for i, each in enumerate(transactions)
+    ]
+    assert [each.history for each in decisions] == ["away" if i % 3 == 0 else None for i in range(10)]
+    assert [each.transaction_id for each in decisions] == [f"P-{i}" for i in range(10)]
+    assert [each.fraud_probability for each in assess(transactions, model)] == [
+        each.fraud_probability for each in decisions
+    ]
+
+
+def test_without_a_twin_one_that_lacks_its_history_is_refused_and_others_are_decided() -> None:
+    model = Counting("purchases_1h", Purchase.feature_names())
+    lacking = Purchase.from_row(purchase())
+
+    with pytest.raises(HistoryRequiredError, match="has no twin that decides without history: train a version that"):
+        decide(lacking, model, scored_at=NOW)
+    with pytest.raises(HistoryRequiredError):
+        decide_all([lacking], model, scored_at=NOW)
+
+    assert decide_all([lacking.with_history([5] * 12)], model, scored_at=NOW)[0].history is None

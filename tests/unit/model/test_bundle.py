@@ -15,7 +15,16 @@ import pytest
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, Manifest, load_model, read_manifest, write_bundle
+from riskline.shared.model.bundle import (
+    MANIFEST,
+    REFERENCE,
+    TREES,
+    Ensemble,
+    Manifest,
+    load_model,
+    read_manifest,
+    write_bundle,
+)
 from riskline.shared.model.trees import LEAF, MAX_WIDTH, Scoring, Trees
 from riskline.worker.training.fit import Algorithm
 from tests.support.fitted import a_stump, engine_of, fitted, labelled
@@ -27,16 +36,18 @@ def write(models_dir: Path, trees: Trees | None = None, scoring: Scoring | None 
     stump, identity = a_stump()
     return write_bundle(
         models_dir,
-        trees=stump if trees is None else trees,
-        scoring=identity if scoring is None else scoring,
-        features=Transaction.feature_names(),
-        thresholds=Thresholds(decline=0.8, review=0.4),
-        estimator="stump",
+        Ensemble(
+            trees=stump if trees is None else trees,
+            scoring=identity if scoring is None else scoring,
+            features=Transaction.feature_names(),
+            thresholds=Thresholds(decline=0.8, review=0.4),
+            estimator="stump",
+            metrics={"roc_auc": 0.5},
+            reference={"score": [0.1, 0.9]},
+        ),
         libraries={"numpy": "2.4"},
         created_at=CREATED_AT,
         training={"rows": 3},
-        metrics={"roc_auc": 0.5},
-        reference={"score": [0.1, 0.9]},
     )
 
 
@@ -194,16 +205,16 @@ def test_a_file_of_absurd_size_is_not_read(bundle: Path, file: str) -> None:
 
 
 def test_a_newer_format_asks_for_a_newer_riskline(bundle: Path) -> None:
-    forge_manifest(bundle, format=2, whatever="comes")
+    forge_manifest(bundle, format=3, whatever="comes")
 
-    assert_refused(bundle, MANIFEST, "has format 2, this Riskline reads up to 1; upgrade Riskline")
+    assert_refused(bundle, MANIFEST, "has format 3, this Riskline reads up to 2; upgrade Riskline")
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"format": 0}, "has format 0"),
-        ({"format": "2"}, "has format 2"),
+        ({"format": "2"}, "has format 2, and does not say what that must of history"),
         ({"format": None}, "format"),
         ({"sha256": {}}, "its sha256 is not the one in the manifest"),
         ({"version": "20260101T000000-00000000"}, "renamed or mixed up"),
@@ -331,16 +342,18 @@ def test_the_widest_model_is_written_so_that_it_can_be_read(tmp_path: Path) -> N
 
     manifest = write_bundle(
         tmp_path,
-        trees=trees,
-        scoring=scoring,
-        features=features,
-        thresholds=Thresholds(),
-        estimator="stump",
+        Ensemble(
+            trees=trees,
+            scoring=scoring,
+            features=features,
+            thresholds=Thresholds(),
+            estimator="stump",
+            metrics={},
+            reference={"features": dict.fromkeys(features, percentiles)},
+        ),
         libraries={},
         created_at=CREATED_AT,
         training={},
-        metrics={},
-        reference={"features": dict.fromkeys(features, percentiles)},
     )
 
     assert len(load_model(tmp_path / manifest.version).feature_names) == MAX_WIDTH

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 import pytest
 
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, load_model
 from riskline.shared.model.registry import Registry
@@ -119,7 +120,7 @@ def test_a_pointer_to_what_can_be_no_directory_is_refused(tmp_path: Path, name: 
     (tmp_path / "active").write_bytes(name.encode(errors="surrogatepass"))
 
     with pytest.raises(BundleError) as refused:
-        Registry(tmp_path).load_active(("amount",))
+        Registry(tmp_path).load_active(Inputs(("amount",)))
 
     assert str(refused.value).isprintable()
 

@@ -7,11 +7,13 @@ import orjson
 import pytest
 
 from riskline.shared.domain.assessment import decide, decide_all
+from riskline.shared.domain.inputs import inputs_of
+from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.bundle import quantiles
 from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.registry import Registry
 from tests.support.factories import a_transaction
-from tests.support.foreign_models import FEATURES, dumped, forest, imported
+from tests.support.foreign_models import dumped, forest, imported
 
 AMOUNTS = quantiles(np.arange(0, 1_001, 1.0))
 CODES = quantiles(np.repeat([5411.0, 5942.0, 7995.0], [60, 39, 2]))
@@ -70,7 +72,7 @@ def test_without_quantiles_only_the_value_is_told() -> None:
 
 def test_a_models_decisions_have_words_from_its_own_reference(tmp_path: Path) -> None:
     manifest = imported(dumped(forest(), tmp_path / "team.joblib"))
-    model = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+    model = Registry(tmp_path / "models").load(manifest.version, inputs_of(Transaction))
     kept = orjson.loads((tmp_path / "models" / manifest.version / "reference.json").read_bytes())["features"]
     amount = kept["amount"][99] + 1
 
@@ -83,7 +85,7 @@ def test_a_models_decisions_have_words_from_its_own_reference(tmp_path: Path) ->
 
 def test_each_reason_says_whether_it_raises_the_risk_or_speaks_for_the_customer(tmp_path: Path) -> None:
     manifest = imported(dumped(forest(), tmp_path / "team.joblib"))
-    model = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+    model = Registry(tmp_path / "models").load(manifest.version, inputs_of(Transaction))
     rows = [a_transaction(amount=amount, customer_age=age) for amount in (3.5, 4500.0) for age in (20, 47, 80)]
 
     batch = decide_all(rows, model, scored_at="", explain=range(len(rows)))

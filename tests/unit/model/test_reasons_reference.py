@@ -16,11 +16,13 @@ from sklearn.ensemble import (
 from threadpoolctl import threadpool_limits
 
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.inputs import inputs_of
+from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.bundle import ServingModel
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.imports.convert import depth_unit
 from tests.support.fitted import labelled
-from tests.support.foreign_models import FEATURES, dumped, imported
+from tests.support.foreign_models import dumped, imported
 
 ROWS = 400
 ADDED = 1e-12
@@ -59,7 +61,7 @@ def fitted(family: str) -> Any:
 
 def served(family: str, directory: Path) -> ServingModel:
     manifest = imported(dumped(fitted(family), directory / "team.joblib"))
-    return Registry(directory / "models").load(manifest.version, FEATURES)
+    return Registry(directory / "models").load(manifest.version, inputs_of(Transaction))
 
 
 def rows() -> Rows:

@@ -8,30 +8,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import TREES, write_bundle
+from riskline.shared.model.bundle import TREES, Ensemble, write_bundle
 from riskline.shared.model.registry import Registry
 from tests.support.fitted import a_stump
 
 FEATURES = Transaction.feature_names()
+INPUTS = Inputs(FEATURES)
 
 
 def add_version(models_dir: Path, *, day: int, features: tuple[str, ...] = FEATURES) -> str:
     trees, scoring = a_stump(threshold=float(day))
     return write_bundle(
         models_dir,
-        trees=trees,
-        scoring=scoring,
-        features=features,
-        thresholds=Thresholds(),
-        estimator="stump",
+        Ensemble(
+            trees=trees,
+            scoring=scoring,
+            features=features,
+            thresholds=Thresholds(),
+            estimator="stump",
+            metrics={},
+            reference={},
+        ),
         libraries={},
         created_at=f"2026-11-{day:02}T00:00:00Z",
         training={},
-        metrics={},
-        reference={},
     ).version
 
 
@@ -46,14 +50,14 @@ def test_without_any_model_the_message_says_how_to_make_one(tmp_path: Path) -> N
     assert registry.versions() == []
     assert registry.active_version() is None
     with pytest.raises(BundleError, match=r"models: make one by `riskline train FILE`"):
-        registry.load_active(FEATURES)
+        registry.load_active(INPUTS)
 
 
 def test_without_an_active_model_the_message_says_how_to_choose_one(tmp_path: Path) -> None:
     add_version(tmp_path, day=1)
 
     with pytest.raises(BundleError, match="is active: choose one by `riskline models activate VERSION`"):
-        Registry(tmp_path).load_active(FEATURES)
+        Registry(tmp_path).load_active(INPUTS)
 
 
 def test_a_report_changes_nothing_of_the_order_of_versions_made_in_one_second(tmp_path: Path) -> None:
@@ -80,9 +84,9 @@ def test_the_activated_version_serves(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
 
     for version in (second, first):
-        registry.activate(version, FEATURES)
+        registry.activate(version, INPUTS)
 
-        model = registry.load_active(FEATURES)
+        model = registry.load_active(INPUTS)
         assert registry.active_version() == model.version == version
 
 
@@ -95,7 +99,7 @@ def test_rollback_serves_the_version_before_and_again_the_one_after(tmp_path: Pa
 
     assert registry.rollback() == first
     assert registry.active_version() == first
-    assert registry.rollback(FEATURES) == second
+    assert registry.rollback(INPUTS) == second
 
 
 def test_rollback_without_a_version_before_says_so(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_a_damaged_version_is_not_activated_and_the_active_one_stays(tmp_path: P
     with pytest.raises(BundleError, match=f"{bad}.*trees.npz was altered"):
         registry.activate(bad)
 
-    assert registry.load_active(FEATURES).version == good
+    assert registry.load_active(INPUTS).version == good
 
 
 def test_a_rollback_to_a_damaged_version_changes_nothing(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ def test_a_rollback_to_a_model_for_other_features_changes_nothing(tmp_path: Path
     registry.activate(good)
 
     with pytest.raises(BundleError, match=other):
-        registry.rollback(FEATURES)
+        registry.rollback(INPUTS)
 
     assert registry.active_version() == good
 
@@ -150,9 +154,9 @@ def test_a_model_for_other_features_is_refused_with_both_lists(tmp_path: Path) -
     registry.activate(version)
 
     with pytest.raises(BundleError) as refused:
-        registry.load_active(FEATURES)
+        registry.load_active(INPUTS)
     with pytest.raises(BundleError):
-        registry.activate(version, FEATURES)
+        registry.activate(version, INPUTS)
 
     assert version in str(refused.value)
     assert ", ".join(swapped) in str(refused.value)
@@ -166,7 +170,7 @@ def test_a_pinned_version_serves_whatever_is_active(tmp_path: Path) -> None:
     pinned = Registry(tmp_path, pinned_version=first)
 
     assert pinned.active_version() == first
-    assert pinned.load_active(FEATURES).version == first
+    assert pinned.load_active(INPUTS).version == first
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "..", ".", "", ".unfinished-x", "/etc"])
@@ -197,7 +201,7 @@ def test_an_activation_that_fails_halfway_leaves_the_active_version(
         with pytest.raises(BundleError, match=r"cannot be written to \(No space left on device\): mend that"):
             registry.activate(second)
 
-    assert registry.load_active(FEATURES).version == first
+    assert registry.load_active(INPUTS).version == first
     assert sorted(path.name for path in tmp_path.iterdir()) == [first, second, "active"]
 
 
@@ -222,9 +226,9 @@ def test_a_damaged_pointer_is_mended_by_activating_a_version(
     (tmp_path / pointer).unlink(missing_ok=True)
     damage(tmp_path / pointer)
 
-    registry.activate(first, FEATURES)
+    registry.activate(first, INPUTS)
 
-    assert registry.load_active(FEATURES).version == first
+    assert registry.load_active(INPUTS).version == first
     assert registry.versions() == [first, second]
     if pointer == "active":
         with pytest.raises(BundleError, match="no version was active before"):
@@ -255,10 +259,10 @@ def test_a_model_loaded_before_a_switch_goes_on_serving(tmp_path: Path) -> None:
     first, second = add_version(tmp_path, day=1), add_version(tmp_path, day=2)
     registry = Registry(tmp_path)
     registry.activate(first)
-    old = registry.load_active(FEATURES)
+    old = registry.load_active(INPUTS)
 
     registry.activate(second)
     damage(tmp_path, first)
 
     assert old.score(np.array([[1.5, 1.0, 1.0, 1.0, 1.0]])).tolist() == [0.9]
-    assert registry.load_active(FEATURES).score_one([1.5, 1.0, 1.0, 1.0, 1.0]) == 0.1
+    assert registry.load_active(INPUTS).score_one([1.5, 1.0, 1.0, 1.0, 1.0]) == 0.1

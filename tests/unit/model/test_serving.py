@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import TREES
@@ -22,6 +23,7 @@ from tests.support.factories import AmountModel, transaction_json
 from tests.support.models import write_version
 
 FEATURES = Transaction.feature_names()
+INPUTS = Inputs(FEATURES)
 
 
 @pytest.fixture
@@ -37,13 +39,13 @@ def registry(tmp_path: Path, versions: list[str]) -> Registry:
 @pytest.fixture
 def serving(registry: Registry, versions: list[str]) -> Serving:
     registry.activate(versions[0])
-    serving = Serving(registry, FEATURES)
+    serving = Serving(registry, INPUTS)
     serving.refresh()
     return serving
 
 
 def test_nothing_serves_until_a_model_is_active(registry: Registry, versions: list[str]) -> None:
-    serving = Serving(registry, FEATURES)
+    serving = Serving(registry, INPUTS)
     with pytest.raises(BundleError, match="no model was loaded yet"):
         serving.require()
 
@@ -149,7 +151,7 @@ def test_a_refused_version_is_read_again_now_and_then_and_serves_once_it_is_whol
 ) -> None:
     now = [0.0]
     registry.activate(versions[0])
-    serving = Serving(registry, FEATURES, clock=lambda: now[0])
+    serving = Serving(registry, INPUTS, clock=lambda: now[0])
     serving.refresh()
     whole = (tmp_path / versions[1] / TREES).read_bytes()
     (tmp_path / versions[1] / TREES).write_bytes(b"damaged")
@@ -200,7 +202,7 @@ def test_a_lack_of_descriptors_is_no_refusal_of_the_model(tmp_path: Path, monkey
     """The version that serves goes on; one line says what to raise, and one that it is over."""
     (tmp_path / ACTIVE).write_text("x\n")
     registry = Registry(tmp_path)
-    serving = Serving(registry, ("amount",))
+    serving = Serving(registry, Inputs(("amount",)))
     serving.model = AmountModel(version="x")
     opens = os.open
 

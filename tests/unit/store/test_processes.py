@@ -7,6 +7,7 @@ import fakeredis
 import pytest
 
 from riskline.shared.domain.assessment import decide_all
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError, StoreUnavailableError
 from riskline.shared.model.serving import Serving
@@ -60,7 +61,7 @@ def processes(redis: fakeredis.FakeRedis) -> Processes:
 
 
 def serving_of(model: Any) -> Serving:
-    serving = Serving(FixedSource(model), Transaction.feature_names())
+    serving = Serving(FixedSource(model), inputs_of(Transaction))
     serving.refresh()
     return serving
 

@@ -21,6 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from riskline.cli.main import run
+from riskline.shared.domain.inputs import inputs_of
+from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError, DatasetError
 from riskline.shared.model.bundle import ServingModel
 from riskline.shared.model.engine import Engine
@@ -111,7 +113,7 @@ def test_a_calibrated_model_scores_as_it_did_and_its_reasons_add_up(tmp_path: Pa
 
     manifest = imported(dumped(model, tmp_path / "team.joblib"))
 
-    serving = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+    serving = Registry(tmp_path / "models").load(manifest.version, inputs_of(Transaction))
     assert np.abs(serving.score(ROWS) - model.predict_proba(ROWS)[:, 1]).max() <= allowed
     assert manifest.training["calibration"]["method"] == method.value
     assert manifest.training["calibration"]["fitted_by"] == "the file"
@@ -203,7 +205,7 @@ def test_an_import_calibrates_by_the_references_labels(
 ) -> None:
     manifest = imported(dumped(model(), tmp_path / "team.joblib"), calibration=method)
 
-    serving = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+    serving = Registry(tmp_path / "models").load(manifest.version, inputs_of(Transaction))
     scores, labels = serving.score(reference().rows), reference().labels
     assert labels is not None
     assert scores.mean() == pytest.approx(labels.mean(), rel=0.02)  # what both curves keep by their definitions

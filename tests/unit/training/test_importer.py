@@ -28,6 +28,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
 
 from riskline.cli.main import run
+from riskline.shared.domain.inputs import inputs_of
+from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
 from riskline.shared.model.engine import Engine
 from riskline.shared.model.registry import Registry
@@ -69,7 +71,7 @@ def test_a_model_from_elsewhere_scores_as_it_did_on_rows_and_at_its_thresholds(t
     model = make() if family == "random forest" else make().fit(labelled().rows, labelled().labels)
 
     manifest = imported(dumped(model, tmp_path / "team.joblib", compress=3))
-    serving = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+    serving = Registry(tmp_path / "models").load(manifest.version, inputs_of(Transaction))
 
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     assert manifest.estimator == type(final).__name__
@@ -95,7 +97,7 @@ def test_columns_in_another_order_are_found_by_name(tmp_path: Path) -> None:
     model.feature_names_in_ = np.array(SHUFFLED, dtype=object)
 
     manifest = imported(dumped(model, tmp_path / "team.joblib"), named=None)
-    serving = Registry(tmp_path / "models").load(manifest.version, FEATURES)
+    serving = Registry(tmp_path / "models").load(manifest.version, inputs_of(Transaction))
 
     assert manifest.features == FEATURES
     rows = labelled().rows[:500]
@@ -282,7 +284,7 @@ def test_the_command_makes_a_version_and_serves_it_when_asked(
     shown = orjson.loads(printed.out)
     registry = Registry(tmp_path / "data" / "models")
     assert registry.active_version() == shown["model_version"]
-    assert registry.load_active(FEATURES).thresholds.decline == 0.7
+    assert registry.load_active(inputs_of(Transaction)).thresholds.decline == 0.7
     assert (shown["estimator"], tuple(shown["features"])) == ("RandomForestClassifier", FEATURES)
     assert (shown["max_difference"], shown["rows"]) == (0, 1_000)
     assert shown["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()

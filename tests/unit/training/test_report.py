@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from riskline.cli.main import run
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.simulate import simulate
@@ -436,7 +437,7 @@ def test_the_chosen_review_threshold_leaves_as_many_reviews_as_there_is_time_for
     told = evaluate(rows, "--json", "--alerts-per-day", 1)
 
     features = Transaction.feature_names()
-    scores = registry.load_active(features).score(rows.select(features).to_numpy().astype(float))
+    scores = registry.load_active(inputs_of(Transaction)).score(rows.select(features).to_numpy().astype(float))
     chosen, days = told["chosen"], told["precision_at_k"]["days"]
     assert chosen["decline"] == 0.8
     assert 0 < ((scores > chosen["review"]) & (scores <= 0.8)).sum() <= days

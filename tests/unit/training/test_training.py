@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from riskline.cli.main import run
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError, DatasetError
@@ -63,7 +64,7 @@ def test_a_trained_version_says_what_it_was_made_of_and_how_good_it_is(tmp_path:
     training, test, _ = split(labelled(), seed=0)
 
     manifest = make_version(tmp_path, algorithm=algorithm)
-    model = Registry(tmp_path).load(manifest.version, FEATURES)
+    model = Registry(tmp_path).load(manifest.version, inputs_of(Transaction))
 
     assert manifest.features == FEATURES
     assert (manifest.training["rows"], manifest.training["frauds"]) == (len(training.labels), training.frauds)
@@ -125,7 +126,7 @@ def test_rows_of_one_kind_measure_nothing(labels: list[int]) -> None:
 def test_thresholds_are_kept_with_the_model(sample: Path, registry: Registry) -> None:
     assert run(["train", str(sample), "--decline-threshold", "0.7", "--review-threshold", "0.2"]) == 0
 
-    assert registry.load_active(FEATURES).thresholds == Thresholds(decline=0.7, review=0.2)
+    assert registry.load_active(inputs_of(Transaction)).thresholds == Thresholds(decline=0.7, review=0.2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import Manifest, quantiles, write_bundle
+from riskline.shared.model.bundle import Ensemble, Manifest, quantiles, write_bundle
 from riskline.shared.model.engine import Engine
 from riskline.shared.model.trees import LEAF, Scoring, Trees
 from riskline.worker.training.calibration import Method, described, fitted, held, summed, uncalibrated
@@ -108,13 +108,22 @@ def _imported(
     metrics: dict[str, Any] = {"largest_difference_to_estimator": difference}
     if labels is not None:
         metrics = {**evaluate(labels, scores, thresholds=thresholds), **metrics}
-    return write_bundle(
-        models_dir,
+    model = Ensemble(
         trees=trees,
         scoring=scoring,
         features=features,
         thresholds=thresholds,
         estimator=facts["estimator"] if facts["estimator"] != "Booster" else f"{facts['library']}.Booster",
+        metrics=metrics,
+        reference={
+            "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
+            "score": quantiles(scores),
+            "rows_sketch": sketched(reference.rows),
+        },
+    )
+    return write_bundle(
+        models_dir,
+        model,
         libraries={str(name): str(version) for name, version in facts["libraries"].items()},
         created_at=created_at,
         training={
@@ -126,12 +135,6 @@ def _imported(
             "columns": [features[column] for column in columns],
             "reference": reference.described(),
             "calibration": described(curve, by="the file" if method is None else "its labels"),
-        },
-        metrics=metrics,
-        reference={
-            "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
-            "score": quantiles(scores),
-            "rows_sketch": sketched(reference.rows),
         },
     )
 
