@@ -55,6 +55,7 @@ def test_the_wheel_has_one_name_a_kernel_and_says_for_which_platform_it_is(wheel
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == PACKAGES
     assert "riskline/shared/model/_kernel.so" in names
     assert "riskline/shared/store/lua/accept.lua" in names
+    assert "riskline/examples/card.py" in names
     assert wheel.stem.split("-")[-3:-1] == ["py3", "none"]
     assert "any" not in wheel.stem.split("-")[-1]
 
