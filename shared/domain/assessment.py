@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from riskline.shared.domain.columns import LARGEST_KEPT
 from riskline.shared.domain.decision import AWAY, Decision, Reason, with_direction
+from riskline.shared.domain.history.wording import phrases
 from riskline.shared.domain.policy import Action, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import HistoryRequiredError
@@ -41,8 +42,11 @@ class Model(Protocol):
         With the model's base the contributions add up to the score.
         """
 
-    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
-        """The wording of a value in a reason: how usual it is, or of a nominal one how frequent."""
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool, phrase: str | None = None) -> str:
+        """The wording of a value in a reason: how usual it is, or of a nominal one how frequent.
+
+        A phrase, in which `{}` stands for the value, says what the value is where the feature's name is not enough.
+        """
 
 
 class Assessment(NamedTuple):
@@ -182,7 +186,12 @@ def _reasons(
     model: Model, transaction: TransactionModel, values: Sequence[float], contributions: Sequence[float]
 ) -> tuple[Reason, ...]:
     """The features that moved the score, the one that moved it most first; those that did not move it are left out."""
-    nominal = transaction.nominal_features()
+    nominal, said = transaction.nominal_features(), phrases(type(transaction))
+
+    def words(feature: str, value: float, shown: float | str) -> str:
+        phrase = said[feature](value) if feature in said else None
+        return model.words(feature, value, shown, nominal=feature in nominal, phrase=phrase)
+
     features = zip(model.feature_names, values, transaction.shown_values(), contributions, strict=True)
     moved = sorted(features, key=lambda each: abs(each[3]), reverse=True)
     return tuple(
@@ -191,7 +200,7 @@ def _reasons(
             # JSON for everybody has no larger integers
             float(shown) if isinstance(shown, int) and abs(shown) > LARGEST_KEPT else shown,
             contribution,
-            with_direction(model.words(feature, value, shown, nominal=feature in nominal), contribution),
+            with_direction(words(feature, value, shown), contribution),
         )
         for feature, value, shown, contribution in moved
         if contribution != 0.0

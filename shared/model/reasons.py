@@ -40,8 +40,13 @@ class ValueWording:
         # one alone may lie between two values
         return tuple(value for value, count in counts.most_common() if count > 1)
 
-    def of(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
-        """One reason's sentence; of a nominal value only how frequent it is, since it is neither high nor low."""
+    def of(self, feature: str, value: float, shown: float | str, *, nominal: bool, phrase: str | None = None) -> str:
+        """One reason's sentence; of a nominal value only how frequent it is, since it is neither high nor low.
+
+        With a phrase, in which `{}` stands for the value, the sentence also has the range of what is usual.
+        """
+        if phrase is not None:
+            return self._of_phrase(phrase, feature, value, shown, nominal=nominal)
         if nominal:
             quantiles = self._quantiles.get(feature)
             said = f"{feature} {str(shown).lower() if isinstance(shown, bool) else shown}"
@@ -49,6 +54,17 @@ class ValueWording:
         bounds = self._bounds.get(feature)
         number = _number(shown)
         return f"{feature} {number} is {_height(bounds, value)}" if bounds else f"{feature} {number}"
+
+    def _of_phrase(self, phrase: str, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+        said = phrase.replace("{}", str(shown).lower() if nominal else _number(shown))
+        if nominal:
+            quantiles = self._quantiles.get(feature)
+            return f"{said}, {_frequency(quantiles, value)}" if quantiles else said
+        bounds = self._bounds.get(feature)
+        if bounds is None:
+            return said
+        low, high = (_like(bound, shown) for bound in (bounds[0], bounds[-1]))
+        return f"{said}, {_height(bounds, value)} ({low} to {high})"
 
 
 def quantiles_problem(reference: Any) -> str | None:
@@ -84,6 +100,10 @@ def _frequency(quantiles: Sequence[float], value: float) -> str:
     if share < 1:
         return "rare (fewer than 1 of 100)"
     return f"{'common' if share >= COMMON else 'uncommon'} (about {share} of 100)"
+
+
+def _like(bound: float, shown: float | str) -> str:
+    return _number(int(bound) if isinstance(shown, int) and bound.is_integer() else bound)
 
 
 def _number(value: float | str) -> str:

@@ -66,8 +66,8 @@ class AmountModel:
     def common(self, feature: str) -> tuple[float, ...]:
         return ()
 
-    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
-        return f"{feature} {shown}"
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool, phrase: str | None = None) -> str:
+        return f"{feature} {shown}" if phrase is None else phrase.replace("{}", str(shown))
 
 
 class FixedSource:

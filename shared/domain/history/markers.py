@@ -50,13 +50,23 @@ def length_us(text: str) -> int:
     Raises:
         ValueError: the text is none, or names no time or more than ten years.
     """
-    found = LENGTH.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError(f"{text!r} is no length of time: write a whole number and s, min, h or d, such as '15min'")
-    length = int(found[1]) * UNITS_US[found[2]]
+    number, unit = number_and_unit(text)
+    length = number * UNITS_US[unit]
     if not 0 < length <= LONGEST_US:
         raise ValueError(f"{text!r} must be longer than nothing and at most ten years ('3660d')")
     return length
+
+
+def number_and_unit(text: str) -> tuple[int, str]:
+    """The two parts of a length of time.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    found = LENGTH.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"{text!r} is no length of time: write a whole number and s, min, h or d, such as '15min'")
+    return int(found[1]), found[2]
 
 
 class EventTime:
@@ -144,6 +154,9 @@ class ColumnMarker:
     """A column that is computed from what came before a transaction; a client does not send it."""
 
     kind: ClassVar[Kind]
+
+    unit = ""
+    """The unit of a time as a column; empty where the column is none."""
 
     def __init__(
         self,

@@ -122,7 +122,7 @@ class Counting:
         contributions[:, self._at] = 0.4
         return self.score(rows), contributions
 
-    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool, phrase: str | None = None) -> str:
         return f"{feature} {shown}"
 
 

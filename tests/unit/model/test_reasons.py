@@ -112,3 +112,20 @@ def test_each_reason_says_whether_it_raises_the_risk_or_speaks_for_the_customer(
 )
 def test_a_reference_that_is_none_is_told(reference: object, said: str | None) -> None:
     assert quantiles_problem(reference) == said
+
+
+@pytest.mark.parametrize(
+    ("feature", "shown", "nominal", "said"),
+    [
+        ("age", 1_200, False, "1,200 payments in the last hour, far above usual (10 to 990)"),
+        ("age", 500, False, "500 payments in the last hour, usual (10 to 990)"),
+        ("amount", 950.5, False, "950.50 payments in the last hour, above usual (10.00 to 990.00)"),
+        ("code", 5411, True, "5411 payments in the last hour, common (about 59 of 100)"),
+        ("unknown", 5, False, "5 payments in the last hour"),
+        ("unknown", 5, True, "5 payments in the last hour"),
+    ],
+)
+def test_a_phrase_says_what_a_value_is_and_the_range_of_what_is_usual(
+    feature: str, shown: float, nominal: bool, said: str
+) -> None:
+    assert WORDS.of(feature, shown, shown, nominal=nominal, phrase="{} payments in the last hour") == said
