@@ -117,6 +117,15 @@ KEYS = (
     ),
 )
 
+HISTORY = (
+    Command(
+        "backfill",
+        "riskline.cli.history.backfill:backfill",
+        "Give cards, merchants and other entities the past that a file has; run it again after an interruption.",
+        loads="polars",
+    ),
+)
+
 COMMANDS = (
     Command(
         "up",
@@ -183,6 +192,7 @@ COMMANDS = (
         "Measure this service and its peers side by side on this machine; half an hour, in a checkout only.",
     ),
     Group("models", "The model versions of this installation.", MODELS),
+    Group("history", "What came before a transaction: of its card, its merchant and other entities.", HISTORY),
     Group("transactions", "Transactions that failed: list them, try them again.", TRANSACTIONS),
     Group("callbacks", "Callbacks: list, send again, and try a receiver.", CALLBACKS),
     Group("keys", "API keys, and secrets that sign callbacks.", KEYS),

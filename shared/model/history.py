@@ -121,7 +121,7 @@ class Fold:
         Raises:
             HistoryUnreadableError: the bytes that are kept of the entity are damaged.
         """
-        size, state = self._entities[entity].event_bytes, _state_bytes(before)
+        size, state = self._entities[entity].event_bytes, state_bytes(before)
         events = (len(before) + len(event) - state) // size
         if events <= LONGEST_TAIL:
             return None
@@ -210,8 +210,8 @@ def _calls(path: Path) -> _Calls:
     )
 
 
-def _state_bytes(kept: bytes) -> int:
-    """The length of the packed state in front of the events."""
+def state_bytes(kept: bytes) -> int:
+    """The length of the packed state in front of the events; 0 where there is none."""
     return STATE_LENGTH.unpack_from(kept, TAG_BYTES)[0] if kept.startswith(STATE_TAG) and len(kept) >= STATE_HEAD else 0
 
 

@@ -244,3 +244,20 @@ async def test_a_history_with_another_secret_is_neither_read_nor_added_to(shared
     assert await kept(ours) == (events("a"),) * 3
     await ours.close()
     await theirs.close()
+
+
+async def test_a_backfill_with_another_secret_than_the_first_puts_nothing(shared_redis: OwnRedis) -> None:
+    ours, theirs = redis_history(shared_redis.url), redis_history(shared_redis.url, secret=b"another secret")
+    with Redis.from_url(shared_redis.url) as redis:
+        redis.flushall()
+    await theirs.mark_backfill(CARD, from_us=0, to_us=START_US)
+    marks = await theirs.marks()
+
+    with pytest.raises(HistoryUnavailableError, match="with another secret: set RISKLINE_HISTORY_SECRET"):
+        await ours.mark_backfill(CARD, from_us=1, to_us=2)
+    with pytest.raises(HistoryUnavailableError, match="with another secret"):
+        await observed(ours, "a")
+
+    assert await ours.marks() == marks
+    await ours.close()
+    await theirs.close()

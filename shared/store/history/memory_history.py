@@ -38,7 +38,7 @@ class MemoryHistory:
         """See HistoryStore."""
         self._reach()
         if observations:
-            for mark in live_marks(self._history.entities, at_us=observations[0].at_us, check=""):
+            for mark in live_marks(self._history.entities, at_us=observations[0].at_us):
                 self.fields.setdefault(mark.field, mark.value)
         return [self._observe(each) for each in observations]
 

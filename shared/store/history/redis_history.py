@@ -167,7 +167,9 @@ class RedisHistory:
         """See HistoryStore."""
         fields = backfill_fields(self._history.entities[entity_index], from_us=from_us, to_us=to_us, progress=progress)
         words = [word for pair in fields.items() for word in pair]
-        await self._patiently([Command(MARKS, ("HSET", MARKS, *words))])
+        async with self._limited(self._patience_seconds):
+            await self._agree_on_secret()
+            await self._run([Command(MARKS, ("HSET", MARKS, *words))])
 
     async def sizes(self) -> dict[str, Size]:
         """See HistoryStore."""
@@ -188,10 +190,15 @@ class RedisHistory:
         now = self._clock()
         if now < self._marked_until:
             return
-        marks = live_marks(self._history.entities, at_us=at_us, check=self._check)
-        commands = [Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in marks]
-        self._same_secret(await self._run([*commands, Command(MARKS, ("HGET", MARKS, SECRET))]))
+        await self._agree_on_secret()
+        marks = live_marks(self._history.entities, at_us=at_us)
+        await self._run([Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in marks])
         self._marked_until = now + MARK_AGAIN_SECONDS
+
+    async def _agree_on_secret(self) -> None:
+        """The first secret holds: what is hashed with another one would never be found."""
+        commands = (("HSETNX", MARKS, SECRET, self._check), ("HGET", MARKS, SECRET))
+        self._same_secret(await self._run([Command(MARKS, each) for each in commands]))
 
     def _same_secret(self, answers: Sequence[Any]) -> None:
         if answers[-1] not in (None, self._check.encode()):

@@ -1,0 +1,1 @@
+"""`riskline history`: what is kept of the entities of transactions."""
