@@ -119,7 +119,7 @@ class Made:
     def common(self, feature: str) -> tuple[float, ...]:
         return self._common
 
-    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool) -> str:
+    def words(self, feature: str, value: float, shown: float | str, *, nominal: bool, phrase: str | None = None) -> str:
         return feature
 
 
