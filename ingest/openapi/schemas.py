@@ -106,6 +106,11 @@ class TransactionState(BaseModel):
     decision: Decision | None
     callback: CallbackState | None = Field(description="What became of its callback; null where there is none.")
     error: str | None = Field(default=None, description="Why it failed, where it did.")
+    history: dict[str, float] | Literal["away"] | None = Field(
+        default=None,
+        description="The values of the columns that were computed from history, where the class has some; `away` where "
+        "it could not be read.",
+    )
 
 
 class EventData(BaseModel):

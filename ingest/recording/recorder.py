@@ -10,6 +10,7 @@ from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
 from riskline.shared.store.interfaces import TransactionIntake
+from riskline.shared.store.kept_history import history_members
 from riskline.shared.store.records import decided_at_once
 from riskline.shared.store.sharding.sharded_store import ShardedIntake
 from riskline.shared.store.sharding.shards import share
@@ -45,7 +46,7 @@ RETRY_SECONDS = 0.5
 
 
 Decided = tuple[str, bytes, str, bytes]
-"""Id, transaction, time and decision as bytes: a third of the objects' memory."""
+"""Id, transaction (with its history), time and decision as bytes: a third of the objects' memory."""
 
 
 class Recorder:
@@ -89,6 +90,9 @@ class Recorder:
     def add(self, transaction: TransactionModel, *, scored_at: str, shown: bytes) -> None:
         """Buffers a decision as it was answered; counts it as dropped where the buffer is full."""
         body = transaction.to_json()
+        if type(transaction).lacks_history:
+            # its class has history
+            body += history_members(transaction)
         waiting = len(self._buffer)
         level = self._level
         if (waiting >= level.watched or self._bytes >= level.watched_bytes) and not level.has_room(

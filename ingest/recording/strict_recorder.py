@@ -11,6 +11,7 @@ from riskline.shared.domain.lifecycle import Status
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import ConflictError
 from riskline.shared.store.interfaces import ACCEPTED, NO_ROOM, TransactionIntake
+from riskline.shared.store.kept_history import history_members
 from riskline.shared.store.records import Outcome, Record, decided, decided_at_once, is_later
 from riskline.shared.telemetry.metrics import RECORDED
 
@@ -30,19 +31,20 @@ class StrictRecorder:
             QueueFullError: too many wait to be recorded.
             StoreUnavailableError: Redis failed; repeating the request is safe.
         """
-        body = transaction.to_json()
+        body, history = transaction.to_json(), history_members(transaction)
+        at = decision.scored_at
         answer = await self._commits.answer(
-            decided_at_once(transaction.transaction_id, transaction=body, scored_at=decision.scored_at, shown=shown)
+            decided_at_once(transaction.transaction_id, transaction=body + history, scored_at=at, shown=shown)
         )
         if isinstance(answer, Exception):
             raise answer
         if answer is ACCEPTED:
             return shown
         require_same(answer, orjson.loads(body))
-        return shown if await self._decides(answer, decision) else await self._first(answer, decision)
+        return shown if await self._decides(answer, decision, history) else await self._first(answer, decision)
 
-    async def _decides(self, record: Record, decision: Decision) -> bool:
-        """True where the transaction waited in the queue, and this decides it."""
+    async def _decides(self, record: Record, decision: Decision, history: bytes) -> bool:
+        """True where the transaction waited in the queue, and this decides it, by the history that it has here."""
         if record["status"] != Status.QUEUED:
             return False
         if is_later(record):
@@ -50,6 +52,8 @@ class StrictRecorder:
                 "This transaction waits in the queue, where a later release of the service accepted it; "
                 "GET /transactions/{id} says what becomes of it."
             )
+        if history:
+            record = {**record, **orjson.loads(b"{" + history.removeprefix(b",") + b"}")}
         return await self._intake.decide_queued(decided(record, decision))
 
     async def _first(self, record: Record, decision: Decision) -> bytes:

@@ -151,8 +151,8 @@ def _twin(model: Model) -> Model:
     twin = model.twin
     if twin is None:
         raise HistoryRequiredError(
-            f"model {model.version} has no twin that decides without history: train a version that has one by "
-            "`riskline train FILE`, or import it with --twin FILE"
+            f"model {model.version} decides no transaction without its history: RISKLINE_HISTORY is `required`, or the "
+            "version has no twin; `riskline train FILE` and `riskline models import --twin FILE` make one that has"
         )
     return twin
 

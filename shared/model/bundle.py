@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 from io import BufferedReader
 from pathlib import Path
@@ -165,6 +166,12 @@ class ServingModel:
         self.common = words.common
         self.rows_sketch = reference.get("rows_sketch")
         """The sketch by which evaluation finds training rows; None in a bundle of an older release."""
+
+    def without_twin(self) -> "ServingModel":
+        """The same model, which decides no transaction without its history."""
+        alone = copy(self)
+        alone.twin = None
+        return alone
 
 
 def write_bundle(

@@ -28,6 +28,9 @@ class ServedModel(Model, Protocol):
 
     scoring: Scoring
 
+    def without_twin(self) -> "ServedModel":
+        """The same model, which decides no transaction without its history."""
+
     def usual(self, feature: str) -> tuple[float, float] | None:
         """Between which values nearly all rows are that it was made with; None where that is not known."""
 
@@ -54,11 +57,13 @@ class Serving:
         inputs: Inputs,
         *,
         pinned: bool = False,
+        history_required: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pinned`: a setting names the version, whatever is active."""
+        """`pinned`: a setting names the version, whatever is active. `history_required`: its twin decides nothing."""
         self._source = source
         self._inputs = inputs
+        self._history_required = history_required
         self._clock = clock
         self._refused: str | None = None
         self._refused_version: str | None = None
@@ -87,6 +92,8 @@ class Serving:
             if self.model is not None and version == self._refused_version and self._clock() < self._retry_at:
                 return
             model = self._source.load_active(self._inputs)
+            if self._history_required:
+                model = model.without_twin()
         except OutOfFilesError as error:
             if self.model is None:
                 self.problem = str(error)
@@ -130,5 +137,9 @@ class Serving:
 
 def create_serving(settings: Settings, transaction_class: type[TransactionModel]) -> Serving:
     """The Serving of these settings for this class; loads nothing yet."""
-    registry = Registry(settings.models_dir, pinned_version=settings.model_version)
-    return Serving(registry, inputs_of(transaction_class), pinned=settings.model_version is not None)
+    return Serving(
+        Registry(settings.models_dir, pinned_version=settings.model_version),
+        inputs_of(transaction_class),
+        pinned=settings.model_version is not None,
+        history_required=settings.history == "required",
+    )

@@ -1,7 +1,8 @@
 """The JSON of a transaction's record, and its changes.
 
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
-     "traceparent": "…", "callback_url": "…", "callback_by": "…", "decision": {…}, "error": "…", "replays": 1}
+     "traceparent": "…", "callback_url": "…", "callback_by": "…", "decision": {…}, "error": "…", "replays": 1,
+     "history": {…}, "history_of": "…"}
 
 Of one that was erased there are `v`, `status`, `submitted_at`, a `transaction` that is null, and `erased_at`.
 
@@ -10,7 +11,7 @@ API of any release can show the state of a transaction. A worker decides none of
 
 `explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
 `callback_by`, `decision`, `error` and `replays` are there where they say something. `callback_by` is which API key has
-named the `callback_url`: other keys see its host only.
+named the `callback_url`: other keys see its host only. `history` and `history_of` are in `kept_history`.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.lifecycle import Event, Status, next_status
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import LifecycleError
+from riskline.shared.store.kept_history import history_members
 from riskline.shared.webhooks.event import Callback, callback_of, callback_url_of, client_view
 
 RECORD_VERSION = 1
@@ -45,6 +47,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "error": str,
     "erased_at": str,
     "replays": (int, float),
+    "history": (dict, str),
+    "history_of": str,
     "decision": (dict, type(None)),
 }
 """Types of the optional members."""
@@ -93,7 +97,11 @@ class Queueing:
     def submission(self, transaction: TransactionModel, *, callback_url: str | None = None) -> Submission:
         """The transaction with its record."""
         called_back = self._default if callback_url is None else _member("callback_url", callback_url) + self._sender
-        record = self._before + transaction.to_json() + (called_back or b"") + self._after
+        record = self._before + transaction.to_json() + (called_back or b"")
+        if type(transaction).lacks_history:
+            # its class has history
+            record += history_members(transaction)
+        record += self._after
         return Submission(transaction.transaction_id, record, self._submitted_at)
 
 
@@ -130,7 +138,10 @@ def just_queued(submission: Submission) -> Record:
 
 
 def decided_at_once(transaction_id: str, *, transaction: bytes, scored_at: str, shown: bytes) -> Outcome:
-    """The record of a transaction that the synchronous door decided; `shown` is the decision as it was answered."""
+    """The record of a transaction that the synchronous door decided; `shown` is the decision as it was answered.
+
+    `transaction` may have `history_members` behind it.
+    """
     record = b"".join((AT_ONCE, scored_at.encode(), b'","transaction":', transaction, b',"decision":', shown, b"}"))
     return Outcome(transaction_id, record, shown)
 
@@ -144,6 +155,9 @@ def decided(record: Record, decision: Decision) -> Outcome:
     answer = orjson.dumps(decision.to_dict())
     status = next_status(record["status"], Event.DECIDE)
     after = {**record, "status": status, "decision": orjson.Fragment(answer)}
+    if decision.history is not None:
+        # also where the record has values, which are of other columns
+        after["history"] = decision.history
     callback = callback_of(decision.transaction_id, after, happened_at=decision.scored_at)
     return Outcome(decision.transaction_id, orjson.dumps(after), answer, callback)
 
@@ -277,6 +291,5 @@ def state_of(
         "decision": record.get("decision"),
         "callback": client_view(record, callback, in_full=sees_callback),
     }
-    if "error" in record:
-        state["error"] = record["error"]
+    state |= {name: record[name] for name in ("error", "history") if name in record}
     return state

@@ -49,6 +49,10 @@ class AmountModel:
         self.thresholds = Thresholds() if thresholds is None else thresholds
         self.feature_names = transaction_class.feature_names()
 
+    def without_twin(self) -> "AmountModel":
+        self.twin = None
+        return self
+
     def score_one(self, features: Sequence[float]) -> float:
         return min(features[0] / 10_000, 1.0)
 

@@ -7,25 +7,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from pydantic import ValidationError
-from rq.exceptions import StopRequested
-from rq.timeouts import BaseTimeoutException
-
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.assessment import Model, decide, decide_all
 from riskline.shared.domain.capacity import BATCH
-from riskline.shared.domain.columns import raised_at, raised_in, where
+from riskline.shared.domain.columns import raised_at, where
 from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.lifecycle import Status
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.domain.wrong_fields import first_errors
-from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.errors import HistoryRequiredError, StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.interfaces import NOTHING, Claim, TransactionQueue
-from riskline.shared.store.records import Outcome, Record, decided, failed, flaw, is_later, unreadable
+from riskline.shared.store.records import Outcome, Record, decided, failed, flaw, is_later
 from riskline.shared.telemetry.trace_context import log_fields
 from riskline.worker.scoring.isolated_trial import without_fatal_rows
 from riskline.worker.scoring.pulse import Pulse
+from riskline.worker.scoring.queued_transactions import NOT_THE_ROWS, lacking, transaction_of, unreadable_record
 from riskline.worker.scoring.spans import ProcessSpans
 
 log = get_logger(__name__)
@@ -36,10 +32,6 @@ LEASE_SECONDS = 5.0
 MAX_LOSSES = 3
 """Processes lost with a transaction before it fails: the first loss may have been chance, which a whole batch
 shares; afterwards it is tried alone in a child process, and chance does not strike three times."""
-
-NOT_THE_ROWS = (BaseTimeoutException, StopRequested, MemoryError)
-"""Exceptions during a row that are not its fault: RQ's limit on a job, a stop signal, a lack of memory.
-Any other fails that row only, also one that is no Exception, such as a panic of an extension in Rust."""
 
 WAIT_SECONDS = 1.0
 """The longest wait for more: well below the lease, which the next claim renews."""
@@ -180,7 +172,7 @@ def outcomes(
         if not _is_queued(record):
             results.append(_undecidable(transaction_id, record))
             continue
-        built = _transaction(transaction_id, record, transaction_class)
+        built = transaction_of(transaction_id, record, transaction_class)
         if isinstance(built, Outcome):
             results.append(built)
         else:
@@ -208,50 +200,14 @@ def outcomes(
     return results + outcomes_of_all
 
 
-def _transaction(
-    transaction_id: str, record: Record, transaction_class: type[TransactionModel]
-) -> TransactionModel | Outcome:
-    """The transaction of a record, or its failure."""
-    try:
-        transaction = transaction_class.from_row(record["transaction"])
-    except ValidationError as error:
-        raised = raised_in(error)
-        for each in raised:
-            if isinstance(each, NOT_THE_ROWS):
-                raise each from None
-        names, at = sorted(map(raised_at, raised)), [where(each) for each in raised]
-        fields = sorted({str(detail["loc"][0]) for detail in first_errors(error) if detail["loc"]})
-        # a bug of the team's class is logged as an error
-        (log.error if raised else log.warning)(
-            "transaction failed",
-            transaction_id=transaction_id,
-            fields=fields,
-            raised=sorted({type(each).__name__ for each in raised}),
-            at=at,
-            **log_fields(record),
-        )
-        reasons = [f"the record does not fit the transaction class in: {', '.join(fields)}"] if fields else []
-        if names or not fields:
-            reasons.append(f"the transaction class {'raised ' + ', '.join(names) if names else 'refuses the record'}")
-        return failed(transaction_id, record, "; ".join(reasons))
-    except NOT_THE_ROWS:
-        raise
-    except BaseException as error:
-        # a team's own class, or a record of another program: it must not stop the others of the batch
-        log.exception("transaction failed", transaction_id=transaction_id, **log_fields(record))
-        return failed(transaction_id, record, f"the transaction class raised {raised_at(error)}")
-    if transaction.transaction_id != transaction_id:
-        # else the other transaction would be decided by this one's values, and this one never
-        return _unreadable(transaction_id, record, "transaction: it is of another id")
-    return transaction
-
-
 def _outcome_alone(
     transaction: TransactionModel, record: Record, model: Model, scored_at: str, count: Count
 ) -> Outcome:
     try:
         decision = decide(transaction, model, scored_at=scored_at, explain=bool(record.get("explain")))
         outcome = decided(record, decision)
+    except HistoryRequiredError as error:
+        return lacking(transaction, record, error)
     except NOT_THE_ROWS:
         raise
     except BaseException as error:
@@ -266,13 +222,8 @@ def _undecidable(transaction_id: str, record: Record | None) -> Outcome:
     if record is None:
         log.error("an accepted transaction has no record", transaction_id=transaction_id)
     elif (flawed := flaw(record)) is not None:
-        return _unreadable(transaction_id, record, flawed)
+        return unreadable_record(transaction_id, record, flawed)
     return Outcome(transaction_id, b"", b"")
-
-
-def _unreadable(transaction_id: str, record: Record, flawed: str) -> Outcome:
-    log.error("the record of an accepted transaction cannot be read", transaction_id=transaction_id, member=flawed)
-    return unreadable(transaction_id, record, flawed=flawed)
 
 
 def _is_queued(record: Record | None) -> TypeGuard[Record]:

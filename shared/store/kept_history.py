@@ -1,0 +1,54 @@
+"""What a transaction's record says of its history: the values of the columns, or that they were away.
+
+    "history": {"purchases_1h": 3, "mean_30d": 41.27}, "history_of": "5f0c9a1e"
+    "history": "away", "history_of": "5f0c9a1e"
+
+`history_of` is the fingerprint of the class's history: values of other columns are not used. Records of a class without
+history have neither.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from riskline.shared.domain.decision import AWAY
+from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.history.plan import History, HistoryColumn
+from riskline.shared.domain.transaction import TransactionModel
+
+
+def history_members(transaction: TransactionModel) -> bytes:
+    """The members of a transaction's record that say its history, to stand behind another one."""
+    history = history_of(type(transaction))
+    if history is None:
+        return b""
+    if transaction.lacks_history:
+        return _members(AWAY, history)
+    values = transaction.history_values()
+    try:
+        return _members(values, history)
+    except orjson.JSONEncodeError:
+        # whole numbers beyond 64 bits; they were made of floats, which are as exact
+        return _members({name: float(value) for name, value in values.items()}, history)
+
+
+def _members(kept: Mapping[str, float] | str, history: History) -> bytes:
+    return b"," + orjson.dumps({"history": kept, "history_of": history.fingerprint})[1:-1]
+
+
+def history_in(record: Mapping[str, Any], history: History) -> tuple[float, ...] | None:
+    """The values of a record in the order of the columns; None where they were away, are of others, or malformed."""
+    values = record.get("history")
+    if not isinstance(values, dict) or record.get("history_of") != history.fingerprint:
+        return None
+    if not all(_is_value(values.get(column.name), column) for column in history.columns):
+        return None
+    return tuple(values[column.name] for column in history.columns)
+
+
+def _is_value(value: Any, column: HistoryColumn) -> bool:
+    if type(value) is int:
+        return True
+    return type(value) is float and math.isfinite(value) and (not column.whole or value.is_integer())
