@@ -87,6 +87,7 @@ class Made:
 
     scoring = Scoring(inputs="float64", aggregation="mean", link="identity", base=0.0)
     version = "20261124T031500-3f9a2c1b"
+    twin: "Made | None" = None
 
     def __init__(
         self,
