@@ -121,10 +121,11 @@ class TransactionModel(BaseModel):
         return made
 
     def history_values(self) -> dict[str, float]:
-        """The columns of history by name; nothing where it has none."""
+        """The columns of history by name, each an int or a float; nothing where it has none."""
         if self.lacks_history:
             return {}
-        return {name: self.__dict__[name] for name in declared(type(self)).columns}
+        # a plus makes an int of a bool
+        return {name: +self.__dict__[name] for name in declared(type(self)).columns}
 
     def shown_values(self) -> tuple[float | str, ...]:
         """For each column the value to show a person: the number, or the text that it encodes."""

@@ -47,3 +47,14 @@ def test_it_takes_the_simulated_payments() -> None:
     rows = simulate_cards(rows=500, seed=0).drop("is_fraud").to_dicts()
 
     assert len(CARD.from_rows(rows)) == 500
+
+
+def test_a_column_that_is_a_bool_is_kept_as_a_number() -> None:
+    history = history_of(CARD)
+    assert history is not None
+    (row,) = simulate_cards(rows=1, seed=0).drop("is_fraud").to_dicts()
+    payment = CARD.from_row(row).with_history([1.0] * len(history.columns))
+
+    assert getattr(payment, "is_known_device") is True  # noqa: B009  # no type checker knows the loaded class
+    assert {type(value) for value in payment.history_values().values()} == {int, float}
+    assert "is_known_device" in payment.nominal_features()

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import polars as pl
 import pytest
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime, model_validator
 from sklearn.ensemble import RandomForestClassifier
 
+from riskline import Count, Entity, EventTime, Exact
 from riskline.shared.domain.features import Encoded, InputOnly, Nominal, OneHot, feature
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
@@ -18,6 +19,7 @@ from riskline.worker.training.data.dataset import write_frame
 from riskline.worker.training.data.invent import invent
 from riskline.worker.training.data.labelled import read_labelled
 from riskline.worker.training.data.periods import split
+from tests.support.histories import Purchase
 
 
 class Scheme(StrEnum):
@@ -155,3 +157,34 @@ def test_some_bounds_are_exclusive_and_far_from_zero() -> None:
     assert np.isin(frame["high"], range(1_000_001, 1_000_010)).all()
     assert frame["low"].max() < -5
     assert set(frame["step"]) <= {0.0, 0.25, 0.5, 0.75, 1.0}
+
+
+class Local(TransactionModel):
+    """Times without a zone, an entity that is a number, and one with a default."""
+
+    at: Annotated[NaiveDatetime, EventTime("Europe/Paris")]
+    shop: Annotated[int, Entity("30d")] = Field(ge=10, le=19)
+    card: Annotated[str, Entity("30d")] = Field(pattern="^C[0-9]{6}$", examples=["C123456"])
+    device: Annotated[str, Entity("30d", ignore=("",))] = ""
+    cost: Annotated[float, Exact(1)] = Field(gt=0, lt=1, examples=[0.9])
+    in_hour: Annotated[int, Count("card", "1h")]
+
+
+def test_rows_of_a_class_with_history_come_in_bursts_of_the_same_entities() -> None:
+    frame = invent(Local, rows=5_000, seed=0)
+    frauds = frame.filter(pl.col("is_fraud") == 1)
+    at_once = frauds.group_by("card", "shop", "device", pl.col("at").str.slice(0, 13)).len()["len"]
+
+    assert list(frame["at"]) == sorted(frame["at"])
+    assert "timestamp" not in frame.columns
+    assert frame["card"].n_unique() == 125
+    assert set(frame["shop"]) == set(range(10, 20))
+    assert at_once.mean() > 2
+    assert Local.from_rows(frame.drop("is_fraud").to_dicts())
+
+
+def test_the_columns_of_history_are_not_in_the_invented_file() -> None:
+    frame = invent(Purchase, rows=1_000, seed=0)
+
+    assert set(frame.columns) == {*Purchase.model_fields, "is_fraud"}
+    assert invent(Purchase, rows=1_000, seed=0).equals(frame)

@@ -1,7 +1,8 @@
 """Invents labelled rows of any transaction class from its JSON schema, to try the class with.
 
 Fraud is like the class's first examples, everything else is not, and some frauds hide among the rest. So the label
-depends on the columns, derived ones too. A model trained on the rows knows nothing of real payments.
+depends on the columns, derived ones too. Where the class has entities, frauds come in bursts of one card at one
+merchant, so that columns of history tell them. A model trained on the rows knows nothing of real payments.
 """
 
 from collections.abc import Mapping
@@ -10,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
+from pydantic import NaiveDatetime, ValidationError
+from pydantic.fields import FieldInfo
 
+from riskline.shared.domain.columns import is_column
+from riskline.shared.domain.history.derive import event_time
+from riskline.shared.domain.history.markers import Entity, Exact, marker
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
-from riskline.worker.training.data.invented_values import Draw, draw_of
+from riskline.worker.training.data.invented_values import WITHOUT_ZONE, Draw, draw_of, entities
 from riskline.worker.training.data.labelled import TIMESTAMP
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,6 +31,9 @@ HIDDEN = 0.2
 NIGHT_HOUR, DAY_HOUR, DAY_SPREAD, NIGHT_SPREAD = 3.0, 14.0, 4.5, 1.5
 """Hours of the day at which honest customers pay, and thieves where no example says otherwise."""
 
+BURST, BURST_SECONDS = 5, 3_000
+"""Frauds of the same entities, and the time in which they happen."""
+
 ROUNDS = 50
 """The most redraws of refused rows: a rule over two fields refuses about half of them."""
 
@@ -33,14 +41,14 @@ LABEL = "is_fraud"
 
 
 def invent(transaction_class: type[TransactionModel], *, rows: int, seed: int) -> pl.DataFrame:
-    """Rows in time order: id, a timestamp where the class has none, the class's fields, the label.
+    """Rows in time order: id, a timestamp where the class has no time, the class's fields, the label.
 
     Raises:
         DatasetError: a field has neither a telling schema nor an example, or the class refuses the rows
             made from them.
     """
     random = np.random.default_rng(seed)
-    draws = _draws(transaction_class)
+    draws = _draws(transaction_class, rows=rows)
     is_fraud = random.random(rows) < FRAUD_SHARE
     width = len(str(rows))
     kept: list[dict[str, Any]] = [{} for _ in range(rows)]
@@ -59,19 +67,32 @@ def invent(transaction_class: type[TransactionModel], *, rows: int, seed: int) -
         )
     for row, fraud in zip(kept, is_fraud.tolist(), strict=True):
         row[LABEL] = int(fraud)
-    kept.sort(key=lambda row: str(row[TIMESTAMP]))
+    time_field = _time_field(transaction_class)
+    kept.sort(key=lambda row: str(row[time_field]))
     named = [{transaction_class.ID_FIELD: f"I{number:0{width}d}", **row} for number, row in enumerate(kept)]
     return pl.DataFrame(named, infer_schema_length=None)
 
 
-def _draws(transaction_class: type[TransactionModel]) -> dict[str, Draw]:
+def _time_field(transaction_class: type[TransactionModel]) -> str:
+    """The column of times: the class's event time, or the one that splits files."""
+    times = [name for name, field in transaction_class.model_fields.items() if event_time(field) is not None]
+    return times[0] if times else TIMESTAMP
+
+
+def _draws(transaction_class: type[TransactionModel], *, rows: int) -> dict[str, Draw]:
     schema = transaction_class.model_json_schema()
     nominal = transaction_class.nominal_features()
-    draws = {}
+    draws: dict[str, Draw] = {}
     for name, about in schema["properties"].items():
         if name == transaction_class.ID_FIELD:
             continue
-        draw = draw_of(about, schema.get("$defs", {}), is_code=name in nominal)
+        field = transaction_class.model_fields[name]
+        is_entity = marker(field, Entity) is not None and not is_column(field)
+        draw = (
+            entities(about, field, rows=rows, seed=len(draws))
+            if is_entity
+            else draw_of(_exact(about, field), schema.get("$defs", {}), is_code=name in nominal)
+        )
         if draw is not None:
             draws[name] = draw
         elif name in schema.get("required", ()):
@@ -80,6 +101,14 @@ def _draws(transaction_class: type[TransactionModel]) -> dict[str, Draw]:
                 "example, as in Field(examples=[…])"
             )
     return draws
+
+
+def _exact(about: dict[str, Any], field: FieldInfo) -> dict[str, Any]:
+    """The schema with the step that the field's decimal places are."""
+    exact: Exact | None = marker(field, Exact)
+    step = {} if exact is None else {"multipleOf": 10.0**-exact.places}
+    naive = field.annotation is NaiveDatetime and about.get("format") == "date-time"
+    return {**step, **about, **({"format": WITHOUT_ZONE} if naive else {})}
 
 
 def _made(
@@ -91,9 +120,10 @@ def _made(
 ) -> tuple[list[dict[str, Any]], str]:
     """This many rows, with an empty one for each that the class refuses, and the last reason."""
     bold = is_fraud & (random.random(len(is_fraud)) >= HIDDEN)
-    times = _times(bold, random)
+    bursts = any(marker(field, Entity) is not None for field in transaction_class.model_fields.values())
+    times = _bursts(bold, _times(bold, random), random) if bursts else _times(bold, random)
     columns = {name: draw(bold, times, random) for name, draw in draws.items()}
-    if TIMESTAMP not in transaction_class.model_fields:
+    if _time_field(transaction_class) not in transaction_class.model_fields:
         columns = {TIMESTAMP: [each.isoformat() for each in times], **columns}
     made = []
     for values in zip(*columns.values(), strict=True):
@@ -114,3 +144,13 @@ def _times(bold: np.ndarray, random: np.random.Generator) -> list[datetime]:
     day, night = random.normal(DAY_HOUR, DAY_SPREAD, rows), random.normal(NIGHT_HOUR, NIGHT_SPREAD, rows)
     seconds = random.integers(0, DAYS, rows) * 86_400 + (np.where(bold, night, day) % 24 * 3600).astype(np.int64)
     return [START + timedelta(seconds=int(each)) for each in seconds]
+
+
+def _bursts(bold: np.ndarray, times: list[datetime], random: np.random.Generator) -> list[datetime]:
+    """The times, of conspicuous rows in bursts that each begin with an hour, which has the same entities then."""
+    places = np.flatnonzero(bold).tolist()
+    starts = [times[place].replace(minute=0, second=0) for place in places[::BURST]]
+    moved = list(times)
+    for number, place in enumerate(places):
+        moved[place] = starts[number // BURST] + timedelta(seconds=int(random.integers(0, BURST_SECONDS)))
+    return moved

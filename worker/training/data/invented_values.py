@@ -7,6 +7,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from pydantic.fields import FieldInfo
+
+from riskline.shared.domain.columns import LARGEST_KEPT
+from riskline.shared.domain.features import first_example
 
 Draw = Callable[[np.ndarray, list[datetime], np.random.Generator], list[Any]]
 """From the mask of conspicuous rows, their times and a random generator to each row's value."""
@@ -36,6 +40,9 @@ CODES = 8
 LARGE = 0.75
 """Part of the range at which numbers are conspicuous where there is no example."""
 
+ROWS_OF_AN_ENTITY = 40
+"""Rows for each card, merchant and the like."""
+
 LEAST_SCALE = 1e-6
 """Below which digits are no longer added."""
 
@@ -60,6 +67,30 @@ def draw_of(about: Schema, definitions: Mapping[str, Schema], *, is_code: bool) 
     if examples or about.get("nullable"):
         return partial(_categories, examples or [None], examples[0] if examples else None)
     return None
+
+
+def entities(about: Schema, field: FieldInfo, *, rows: int, seed: int) -> Draw:
+    """The function that draws cards, merchants and the like: conspicuous rows of one hour have the same one."""
+    first = max(1, int(about.get("minimum", 1)))
+    size = min(max(2, rows // ROWS_OF_AN_ENTITY), about.get("maximum", LARGEST_KEPT) - first + 1)
+    names: list[Any] = list(range(first, first + size)) if field.annotation is int else _names(field, size)
+
+    def draw(bold: np.ndarray, times: list[datetime], random: np.random.Generator) -> list[Any]:
+        chosen = random.integers(0, size, len(bold)).tolist()
+        hours = [int(each.timestamp()) // 3600 for each in times]
+        # fields differ, so that not all cards go with one merchant
+        return [
+            names[(hour * (2 * seed + 1)) % size if is_bold else other]
+            for is_bold, hour, other in zip(bold.tolist(), hours, chosen, strict=True)
+        ]
+
+    return draw
+
+
+def _names(field: FieldInfo, size: int) -> list[str]:
+    """As many texts, like the field's example but for their last characters."""
+    example, width = str(first_example(field) or "E"), len(str(size))
+    return [example[: -min(width, len(example) - 1) or None] + f"{number:0{width}d}" for number in range(size)]
 
 
 def _choices(about: Schema, examples: list[Any]) -> list[Any]:
@@ -105,7 +136,10 @@ def _categories(
     return [like if liked else others[place] for liked, place in zip(is_like.tolist(), chosen.tolist(), strict=True)]
 
 
+WITHOUT_ZONE = "date-time without zone"
+
 TIMES: dict[str, Callable[[datetime], str]] = {
+    WITHOUT_ZONE: lambda time: time.replace(tzinfo=None).isoformat(),
     "date-time": lambda time: time.isoformat().replace("+00:00", "Z"),
     "date": lambda time: time.date().isoformat(),
     "time": lambda time: time.time().isoformat(),
