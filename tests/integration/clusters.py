@@ -1,6 +1,7 @@
 """A Redis Cluster of a test's own: masters on loopback, and replicas where it wants them."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -83,7 +84,9 @@ class Cluster(Servers):
 
     def node_of(self, shard: int, *, shards: int) -> int:
         """The number of the master that serves a shard's slot."""
-        slot = slot_of(all_keys(shards)[shard].shard)
+        return self.owner(slot_of(all_keys(shards)[shard].shard))
+
+    def owner(self, slot: int) -> int:
         for number, each in enumerate(self.clients):
             try:
                 ranges = each.execute_command("CLUSTER SLOTS")
@@ -92,7 +95,7 @@ class Cluster(Servers):
             [port] = {servers[0][1] for first, last, *servers in ranges if first <= slot <= last}
             if port == self.ports[number]:
                 return number
-        raise AssertionError(f"nobody serves shard {shard}")
+        raise AssertionError(f"nobody serves slot {slot}")
 
     def shard_client(self, shard: int, *, shards: int) -> Redis:
         return self.clients[self.node_of(shard, shards=shards)]
@@ -100,18 +103,31 @@ class Cluster(Servers):
     def move(self, shard: int, *, to: int, shards: int) -> float:
         """Moves a shard's slot to another master, as `redis-cli --cluster reshard` does; how many seconds that took."""
         slot = slot_of(all_keys(shards)[shard].shard)
-        source, target = self.clients[self.node_of(shard, shards=shards)], self.clients[to]
-        source_id, target_id = (each.execute_command("CLUSTER MYID").decode() for each in (source, target))
         began = time.monotonic()
+        self.begin_to_move(slot, to=to)
+        self.end_move(slot, to=to)
+        return time.monotonic() - began
+
+    def begin_to_move(self, slot: int, *, to: int) -> None:
+        """From now on a key that is not at the slot's master is asked for at the other one."""
+        source, target = self.clients[self.owner(slot)], self.clients[to]
+        source_id, target_id = (each.execute_command("CLUSTER MYID").decode() for each in (source, target))
         target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", source_id)
         source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", target_id)
+
+    def end_move(self, slot: int, *, to: int) -> None:
+        """Moves the keys that are left, and the slot itself."""
+        source, target = self.clients[self.owner(slot)], self.clients[to]
+        target_id = target.execute_command("CLUSTER MYID").decode()
         while keys := source.execute_command("CLUSTER GETKEYSINSLOT", slot, MOVED_AT_ONCE):
-            source.execute_command("MIGRATE", "127.0.0.1", self.ports[to], "", 0, 5000, "KEYS", *keys)
+            self.move_keys(source, keys, to=to)
         for each in (target, source, *self.clients):
             # replicas refuse it, and are told by their master
             with suppress(ResponseError):
                 each.execute_command("CLUSTER SETSLOT", slot, "NODE", target_id)
-        return time.monotonic() - began
+
+    def move_keys(self, source: Redis, keys: Sequence[bytes], *, to: int) -> None:
+        source.execute_command("MIGRATE", "127.0.0.1", self.ports[to], "", 0, 5000, "KEYS", *keys)
 
     def __exit__(self, *_: object) -> None:
         for each in self.clients:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from riskline.shared.domain.history.plan import History
-from riskline.shared.store.connect.connection import connection_maker
-from riskline.shared.store.history.redis_history import OneServer, RedisHistory
+from riskline.shared.store.history.opening import history_servers
+from riskline.shared.store.history.redis_history import RedisHistory
 from riskline.shared.store.history.secret import check_of
 from tests.support.observations import SECRET, a_history
 
@@ -22,7 +22,7 @@ def redis_history(
     **options: Any,
 ) -> RedisHistory:
     return RedisHistory(
-        OneServer(connection_maker(url, timeout_seconds=patience_seconds)),
+        history_servers(url, timeout_seconds=patience_seconds),
         a_history() if history is None else history,
         secret_check=check_of(secret),
         timeout_seconds=timeout_seconds,

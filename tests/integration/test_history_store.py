@@ -1,6 +1,6 @@
 """The history, in memory and in a real Redis: what each of its calls promises."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis import Redis
@@ -9,8 +9,10 @@ from riskline.shared.domain.history.observation import Seen
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.interface import HistoryStore, Mark, Replacement
 from riskline.shared.store.history.memory_history import MemoryHistory
+from tests.integration.clusters import Cluster
 from tests.integration.history_stores import redis_history
 from tests.integration.running import OwnRedis
+from tests.integration.servers import server_versions
 from tests.support.observations import (
     BOTH,
     CARD,
@@ -26,16 +28,22 @@ from tests.support.observations import (
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("c"), server=next(iter(server_versions().values()))) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[HistoryStore]:
     """An empty history of each kind."""
     if request.param == "memory":
         yield MemoryHistory(a_history())
         return
-    url = request.getfixturevalue("shared_redis").url
-    with Redis.from_url(url) as redis:
-        redis.flushall()
-    made = redis_history(url)
+    server = request.getfixturevalue("shared_redis" if request.param == "redis" else "cluster")
+    for each in [Redis.from_url(server.url)] if request.param == "redis" else server.clients:
+        each.flushall()
+    made = redis_history(server.url)
     yield made
     await made.close()
 
@@ -93,7 +101,9 @@ async def test_a_known_id_is_not_added_again_and_says_so(store: HistoryStore) ->
     assert await kept(store) == (events("a", "b", "c"),) * 3
 
 
+@pytest.mark.parametrize("store", ["memory", "redis"], indirect=True)
 async def test_an_id_that_one_entity_knows_is_added_to_no_other(store: HistoryStore) -> None:
+    """A cluster has them on several nodes, of which each knows its own."""
     await observed(store, "a")
 
     [again] = await observed(store, "a", merchant="another")

@@ -9,6 +9,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,10 +18,18 @@ from redis.retry import Retry
 
 from riskline.shared.errors import OutcomeUnknownError, SettingsError, StoreUnavailableError
 from riskline.shared.store.connect.cluster import cluster_clients, cluster_clients_async
+from riskline.shared.store.connect.cluster_nodes import connection_options
 from riskline.shared.store.connect.failover import follow
+from riskline.shared.store.connect.inquiry import Address
 from riskline.shared.store.connect.outcomes import NotingRetry, changed_nothing
 from riskline.shared.store.connect.sentinel import sentinel_client, sentinel_client_async
-from riskline.shared.store.connect.url import is_cluster_url, is_sentinel_url, parse_cluster_url, parse_sentinel_url
+from riskline.shared.store.connect.url import (
+    ClusterUrl,
+    is_cluster_url,
+    is_sentinel_url,
+    parse_cluster_url,
+    parse_sentinel_url,
+)
 from riskline.shared.store.keys import FIRST
 from riskline.shared.store.sharding.layout import Confirmation, OtherLayoutError, check, check_async
 from riskline.shared.store.sharding.shards import all_keys, first_shard, slot_of
@@ -95,6 +104,24 @@ def connection_maker(url: str, *, timeout_seconds: float) -> Callable[[], Any]:
     pool = BlockingConnectionPool.from_url(url, **options)
     follow(pool)
     return pool.make_connection
+
+
+def node_connection_maker(url: ClusterUrl, *, timeout_seconds: float) -> Callable[[Address], Callable[[], Any]]:
+    """Makes connections as above to one node of a Redis Cluster."""
+    options = {**connection_options(url), "socket_connect_timeout": timeout_seconds}
+
+    def maker(node: Address) -> Callable[[], Any]:
+        pool = BlockingConnectionPool(
+            connection_class=SSLConnection if url.tls else Connection,
+            host=node[0],
+            port=node[1],
+            retry=AsyncRetry(NoBackoff(), 0),
+            **options,
+        )
+        follow(pool)
+        return pool.make_connection
+
+    return maker
 
 
 def connect_anywhere_async(url: str, *, timeout_seconds: float) -> AsyncRedis:

@@ -2,10 +2,14 @@
 
 from riskline.shared.domain.history.plan import History
 from riskline.shared.settings import Settings
-from riskline.shared.store.connect.connection import connection_maker
+from riskline.shared.store.connect.cluster_nodes import Nodes
+from riskline.shared.store.connect.connection import connection_maker, node_connection_maker
+from riskline.shared.store.connect.url import is_cluster_url, parse_cluster_url
+from riskline.shared.store.history.cluster_servers import ClusterServers
 from riskline.shared.store.history.interface import HistoryStore
-from riskline.shared.store.history.redis_history import OneServer, RedisHistory
+from riskline.shared.store.history.redis_history import RedisHistory
 from riskline.shared.store.history.secret import check_of, history_secret
+from riskline.shared.store.history.servers import OneServer, Servers
 
 
 def open_history(settings: Settings, history: History, *, timeout_seconds: float | None = None) -> HistoryStore:
@@ -17,11 +21,19 @@ def open_history(settings: Settings, history: History, *, timeout_seconds: float
         SettingsError: there is no Redis or no secret.
     """
     patience_seconds = max(settings.redis_timeout, timeout_seconds or 0)
-    maker = connection_maker(settings.required_history_url, timeout_seconds=patience_seconds)
     return RedisHistory(
-        OneServer(maker),
+        history_servers(settings.required_history_url, timeout_seconds=patience_seconds),
         history,
         secret_check=check_of(history_secret(settings)),
         timeout_seconds=settings.history_timeout if timeout_seconds is None else timeout_seconds,
         patience_seconds=patience_seconds,
     )
+
+
+def history_servers(url: str, *, timeout_seconds: float) -> Servers:
+    """The servers that a URL names, which have `timeout_seconds` to be connected to."""
+    if not is_cluster_url(url):
+        return OneServer(connection_maker(url, timeout_seconds=timeout_seconds))
+    cluster = parse_cluster_url(url)
+    nodes = Nodes(cluster, timeout_seconds=timeout_seconds)
+    return ClusterServers(nodes, node_connection_maker(cluster, timeout_seconds=timeout_seconds))

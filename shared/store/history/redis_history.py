@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha1
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -23,6 +23,7 @@ from riskline.shared.store.history.marks import (
 )
 from riskline.shared.store.history.scans import Reach, erase_everything, erase_of_composites, sizes_of
 from riskline.shared.store.history.server import Command, Server, Word, script_call
+from riskline.shared.store.history.servers import Servers
 from riskline.shared.store.keys import FIRST, entity_key
 
 LARGEST_CALL = 64
@@ -32,50 +33,6 @@ MARK_AGAIN_SECONDS = 60.0
 """The marks are looked at this often, as Redis may have been emptied; it costs a round trip."""
 
 MARKS = FIRST.history_marks
-
-
-class Servers(Protocol):
-    """The servers that have the entities."""
-
-    scattered: bool
-    """True where two entities may be on two servers."""
-
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers of the servers that have the commands' keys; an error of one command is its answer."""
-
-    async def each(self) -> Sequence[Server]:
-        """The servers that have entities."""
-
-    async def warm(self) -> None:
-        """Connects to all of them."""
-
-    async def close(self) -> None:
-        """Closes all connections."""
-
-
-class OneServer:
-    """A Redis that has all entities."""
-
-    scattered = False
-
-    def __init__(self, new_connection: Callable[[], Any]) -> None:
-        self._server = Server(new_connection)
-
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """See Servers."""
-        return await self._server.run(commands)
-
-    async def each(self) -> Sequence[Server]:
-        """See Servers."""
-        return (self._server,)
-
-    async def warm(self) -> None:
-        """See Servers."""
-        await self._server.warm()
-
-    async def close(self) -> None:
-        """See Servers."""
-        await self._server.close()
 
 
 class RedisHistory:
