@@ -97,7 +97,7 @@ def connection_maker(url: str, *, timeout_seconds: float) -> Callable[[], Any]:
     They follow the master, as those of `connect_async` do, and wait for `timeout_seconds` to connect, and for an answer
     as long as they are let.
     """
-    options: dict[str, Any] = {"socket_connect_timeout": timeout_seconds, "retry": AsyncRetry(NoBackoff(), 0)}
+    options = _once(timeout_seconds)
     if is_sentinel_url(url):
         redis = sentinel_client_async(parse_sentinel_url(url), timeout_seconds=timeout_seconds, **options)
         return redis.connection_pool.make_connection
@@ -108,20 +108,29 @@ def connection_maker(url: str, *, timeout_seconds: float) -> Callable[[], Any]:
 
 def node_connection_maker(url: ClusterUrl, *, timeout_seconds: float) -> Callable[[Address], Callable[[], Any]]:
     """Makes connections as above to one node of a Redis Cluster."""
-    options = {**connection_options(url), "socket_connect_timeout": timeout_seconds}
+    options = {**connection_options(url), **_once(timeout_seconds)}
 
     def maker(node: Address) -> Callable[[], Any]:
         pool = BlockingConnectionPool(
             connection_class=SSLConnection if url.tls else Connection,
             host=node[0],
             port=node[1],
-            retry=AsyncRetry(NoBackoff(), 0),
             **options,
         )
         follow(pool)
         return pool.make_connection
 
     return maker
+
+
+def _once(timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": timeout_seconds,
+        # redis-py would send under asyncio.wait_for, which loses a cancellation that comes when it is done: whoever
+        # gave up would wait for the answer
+        "socket_timeout": None,
+        "retry": AsyncRetry(NoBackoff(), 0),
+    }
 
 
 def connect_anywhere_async(url: str, *, timeout_seconds: float) -> AsyncRedis:
