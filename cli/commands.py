@@ -124,6 +124,12 @@ HISTORY = (
         "Give cards, merchants and other entities the past that a file has; run it again after an interruption.",
         loads="polars",
     ),
+    Command(
+        "verify",
+        "riskline.cli.history.verify:verify",
+        "Compute the columns of history that were served anew, and compare each bit; exit 1 where one differs.",
+        loads="polars",
+    ),
 )
 
 COMMANDS = (

@@ -1,7 +1,6 @@
 """`riskline history backfill`: the past of a file, put before what was observed live."""
 
 import asyncio
-import time
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ import typer
 from rich.progress import Progress, TaskID
 
 from riskline.cli.history.opened import OpenedHistory, opened_history
-from riskline.cli.models.training import FileArgument, SkipOption, list_refusals
+from riskline.cli.history.reading import add_file
+from riskline.cli.models.training import FileArgument, SkipOption
 from riskline.cli.options import DataOption, JsonOption
 from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_text
 from riskline.shared.model.history import Fold
 from riskline.shared.wording import counted
 from riskline.worker.training.history.backfill import Backfill, Backfilled
-from riskline.worker.training.history.events import Events, read_events
+from riskline.worker.training.history.events import Events
 
 
 def backfill(
@@ -26,7 +26,8 @@ def backfill(
 ) -> None:
     """Give cards, merchants and other entities the past that a file has; run it again after an interruption."""
     with opened_history(data) as opened, rows_progress() as progress:
-        events = _read(file, opened, progress, skip_bad_rows=skip_bad_rows)
+        events = Events(opened.history)
+        add_file(file, opened, events, progress, skip_bad_rows=skip_bad_rows)
         repeated, done = asyncio.run(_put(file, opened, events, progress))
     if repeated:
         stderr.print(f"left out {counted(repeated, 'row')} with the transaction_id of an earlier row", soft_wrap=True)
@@ -35,21 +36,6 @@ def backfill(
         return
     for each in done:
         typer.echo(_sentence(each))
-
-
-def _read(file: Path, opened: OpenedHistory, progress: Progress, *, skip_bad_rows: bool) -> Events:
-    task = progress.add_task(f"reading {file.name}")
-    events, refusals = read_events(
-        file,
-        opened.transaction_class,
-        opened.history,
-        opened.observing(),
-        skip_bad_rows=skip_bad_rows,
-        now_us=time.time_ns() // 1000,
-        progress=lambda rows: progress.advance(task, rows),
-    )
-    list_refusals(refusals)
-    return events
 
 
 async def _put(file: Path, opened: OpenedHistory, events: Events, progress: Progress) -> tuple[int, list[Backfilled]]:

@@ -50,6 +50,9 @@ PARTS = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"
 LACKS = "lacks_history"
 """The attribute by which a transaction with its history differs from its class."""
 
+ORDER = "history_order"
+"""The attribute that says when the entities of a transaction with its history observed it."""
+
 
 class TransactionModel(BaseModel):
     """A frozen, strictly typed transaction; a subclass adds the features, in their order.
@@ -66,6 +69,9 @@ class TransactionModel(BaseModel):
 
     lacks_history: ClassVar[bool] = False
     """True of a transaction whose columns of history are not known (yet): it is without them until `with_history`."""
+
+    history_order: ClassVar[tuple[int | None, ...]] = ()
+    """By entity, which of its events the transaction was, from 1; empty where that is not known."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -104,8 +110,10 @@ class TransactionModel(BaseModel):
         values: Columns = _getter(type(self))(self)
         return values
 
-    def with_history(self, values: Sequence[float]) -> Self:
+    def with_history(self, values: Sequence[float], order: tuple[int | None, ...] = ()) -> Self:
         """A copy that has its columns of history as attributes, given in the order of `history_of(cls).columns`.
+
+        `order` becomes `history_order`.
 
         Raises:
             pydantic.ValidationError: a derived feature makes no number of them.
@@ -114,7 +122,7 @@ class TransactionModel(BaseModel):
         known = self.features() if self.lacks_history else computed(self, merging.twin)
         typed = [kind(value) for value, kind in zip(values, merging.kinds, strict=True)]
         made = type(self).__new__(type(self))
-        attributes = {**self.__dict__, **dict(zip(merging.names, typed, strict=True)), LACKS: False}
+        attributes = {**self.__dict__, **dict(zip(merging.names, typed, strict=True)), LACKS: False, ORDER: order}
         for name, value in (("__dict__", attributes), *((each, getattr(self, each)) for each in PARTS)):
             object.__setattr__(made, name, value)
         attributes[KEPT] = merging.in_order((*known, *typed, *derive(made, merging.later)))
@@ -213,7 +221,7 @@ class TransactionModel(BaseModel):
         """A copy, with other values where they are given; see pydantic."""
         copied = super().model_copy(update=update, deep=deep)
         # another transaction has another history
-        for name in (KEPT, LACKS, *declared(type(self)).columns) if update else ():
+        for name in (KEPT, LACKS, ORDER, *declared(type(self)).columns) if update else ():
             copied.__dict__.pop(name, None)
         return copied
 

@@ -1,10 +1,11 @@
 """What a transaction's record says of its history: the values of the columns, or that they were away.
 
-    "history": {"purchases_1h": 3, "mean_30d": 41.27}, "history_of": "5f0c9a1e"
+    "history": {"purchases_1h": 3, "mean_30d": 41.27}, "history_of": "5f0c9a1e", "history_order": [12, null]
     "history": "away", "history_of": "5f0c9a1e"
 
-`history_of` is the fingerprint of the class's history: values of other columns are not used. Records of a class without
-history have neither.
+`history_of` is the fingerprint of the class's history: values of other columns are not used. `history_order` says for
+each entity which of its events the transaction was: by it the values can be computed anew. Records of a class without
+history have none of them.
 """
 
 import math
@@ -25,17 +26,20 @@ def history_members(transaction: TransactionModel) -> bytes:
     if history is None:
         return b""
     if transaction.lacks_history:
-        return _members(AWAY, history)
+        return _members({"history": AWAY, "history_of": history.fingerprint})
     values = transaction.history_values()
+    said: dict[str, Any] = {"history": values, "history_of": history.fingerprint}
+    if transaction.history_order:
+        said["history_order"] = transaction.history_order
     try:
-        return _members(values, history)
+        return _members(said)
     except orjson.JSONEncodeError:
         # whole numbers beyond 64 bits; they were made of floats, which are as exact
-        return _members({name: float(value) for name, value in values.items()}, history)
+        return _members({**said, "history": {name: float(value) for name, value in values.items()}})
 
 
-def _members(kept: Mapping[str, float] | str, history: History) -> bytes:
-    return b"," + orjson.dumps({"history": kept, "history_of": history.fingerprint})[1:-1]
+def _members(said: Mapping[str, Any]) -> bytes:
+    return b"," + orjson.dumps(said)[1:-1]
 
 
 def history_in(record: Mapping[str, Any], history: History) -> tuple[float, ...] | None:
@@ -46,6 +50,14 @@ def history_in(record: Mapping[str, Any], history: History) -> tuple[float, ...]
     if not all(_is_value(values.get(column.name), column) for column in history.columns):
         return None
     return tuple(values[column.name] for column in history.columns)
+
+
+def order_in(record: Mapping[str, Any], history: History) -> tuple[int | None, ...] | None:
+    """By entity, which of its events a record's transaction was; None where the record does not say it."""
+    order = record.get("history_order")
+    if not isinstance(order, list) or len(order) != len(history.entities):
+        return None
+    return tuple(order) if all(each is None or (type(each) is int and each > 0) for each in order) else None
 
 
 def _is_value(value: Any, column: HistoryColumn) -> bool:

@@ -2,7 +2,7 @@
 
     {"v": 1, "status": "queued", "submitted_at": "…Z", "transaction": {…}, "explain": true, "request_id": "…",
      "traceparent": "…", "callback_url": "…", "callback_by": "…", "decision": {…}, "error": "…", "replays": 1,
-     "history": {…}, "history_of": "…"}
+     "history": {…}, "history_of": "…", "history_order": […]}
 
 Of one that was erased there are `v`, `status`, `submitted_at`, a `transaction` that is null, and `erased_at`.
 
@@ -11,7 +11,7 @@ API of any release can show the state of a transaction. A worker decides none of
 
 `explain`, `request_id`, `traceparent`, `callback_url` (or `default_callback_url`, which the submission did not name),
 `callback_by`, `decision`, `error` and `replays` are there where they say something. `callback_by` is which API key has
-named the `callback_url`: other keys see its host only. `history` and `history_of` are in `kept_history`.
+named the `callback_url`: other keys see its host only. Those of `history` are in `kept_history`.
 """
 
 from collections.abc import Mapping
@@ -49,6 +49,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "replays": (int, float),
     "history": (dict, str),
     "history_of": str,
+    "history_order": list,
     "decision": (dict, type(None)),
 }
 """Types of the optional members."""

@@ -95,12 +95,13 @@ def test_history_is_replaced_when_it_is_given_again() -> None:
 
 
 def test_a_copy_with_other_values_has_no_history_of_the_first() -> None:
-    made = Purchase.from_row(purchase()).with_history(list(COLUMNS.values()))
+    made = Purchase.from_row(purchase()).with_history(list(COLUMNS.values()), (1, 2))
 
     assert made.model_copy().history_values() == COLUMNS
+    assert made.model_copy().history_order == (1, 2)
     other = made.model_copy(update={"card_id": "C2"})
     assert other.lacks_history
-    assert other.history_values() == {}
+    assert (other.history_values(), other.history_order) == ({}, ())
     assert other.features() == Purchase.from_row(purchase(card_id="C2")).features()
 
 

@@ -11,7 +11,7 @@ import pytest
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import Transaction
-from riskline.shared.store.kept_history import history_in, history_members
+from riskline.shared.store.kept_history import history_in, history_members, order_in
 from riskline.shared.store.records import erased, failed, flaw, queued_record, replayed, state_of
 from tests.support.factories import a_transaction
 from tests.support.histories import Purchase, purchase
@@ -68,6 +68,16 @@ def test_a_sum_beyond_64_bits_comes_back_as_it_was(history: History) -> None:
 
     assert read is not None
     assert lacking().with_history(read).history_values() == known.history_values()
+
+
+def test_when_its_entities_observed_it_comes_back(history: History) -> None:
+    order = (7, *[None] * (len(history.entities) - 1))
+    record = record_of(lacking().with_history([0.0] * len(history.columns), order))
+
+    assert order_in(record, history) == order
+    for damaged in ([], [7], [0] * len(order), ["7"] * len(order), [True] * len(order), {}):
+        assert order_in({**record, "history_order": damaged}, history) is None
+    assert order_in(record_of(lacking().with_history([0.0] * len(history.columns))), history) is None
 
 
 def test_what_was_away_is_not_there(history: History) -> None:

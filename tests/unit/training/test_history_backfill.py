@@ -235,11 +235,13 @@ def test_rows_of_the_future_are_bad_rows_and_a_repeated_id_counts_once(tmp_path:
     path.write_bytes(b"\n".join(Purchase.from_row(row).to_json() for row in made))
 
     def read(*, skip: bool) -> Any:
-        return read_events(
-            path, Purchase, HISTORY, OBSERVING, skip_bad_rows=skip, now_us=NOW_US, progress=lambda _rows: None
+        events = Events(HISTORY)
+        refusals = read_events(
+            path, Purchase, OBSERVING, events, skip_bad_rows=skip, now_us=NOW_US, progress=lambda _rows: None
         )
+        return events, refusals
 
-    with pytest.raises(DatasetError, match="row 22: at: is in the future"):
+    with pytest.raises(DatasetError, match="row 22: its event time is in the future"):
         read(skip=False)
     events, refusals = read(skip=True)
     assert refusals.total == 1

@@ -69,25 +69,25 @@ class Events:
 def read_events(
     path: Path,
     transaction_class: type[TransactionModel],
-    history: History,
     observing: Observing,
+    events: Events,
     *,
     skip_bad_rows: bool,
     now_us: int,
     progress: Callable[[int], None],
-) -> tuple[Events, Refusals]:
-    """The events of a file's rows, and the rows that are refused; `progress` is called with the number of rows so far.
+) -> Refusals:
+    """Adds the events of a file's rows; returns the rows that are refused. `progress` is called with more rows.
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, has no rows, or bad ones that are not to be skipped.
     """
-    events, refusals = Events(history), Refusals()
+    before, refusals = len(events), Refusals()
     for batch in read_batches(path, transaction_class):
         refused = list(batch.refused)
         for row, transaction in zip(batch.rows, batch.transactions, strict=True):
             observation = observing.of(transaction)
             if too_early(observation, now_us):
-                refused.append(Refusal(row, (f"{history.time_field}: is in the future",)))
+                refused.append(Refusal(row, ("its event time is in the future",)))
             else:
                 events.add(observation)
         refusals.add(sorted(refused, key=lambda refusal: refusal.row))
@@ -97,9 +97,9 @@ def read_events(
             f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by "
             f"--skip-bad-rows:\n{refusals.listed()}"
         )
-    if not len(events):
+    if len(events) == before:
         raise DatasetError(f"{path} has no rows that are transactions")
-    return events, refusals
+    return refusals
 
 
 class OrderedEvents:

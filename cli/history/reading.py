@@ -1,0 +1,29 @@
+"""Reads the files of the past, with progress."""
+
+import time
+from pathlib import Path
+
+from rich.progress import Progress
+
+from riskline.cli.history.opened import OpenedHistory
+from riskline.cli.models.training import list_refusals
+from riskline.worker.training.history.events import Events, read_events
+
+
+def add_file(file: Path, opened: OpenedHistory, events: Events, progress: Progress, *, skip_bad_rows: bool) -> None:
+    """Adds the events of a file's rows, and lists the rows that are left out.
+
+    Raises:
+        DatasetError: the file cannot be read, or has bad rows that are not to be skipped.
+    """
+    task = progress.add_task(f"reading {file.name}")
+    refusals = read_events(
+        file,
+        opened.transaction_class,
+        opened.observing(),
+        events,
+        skip_bad_rows=skip_bad_rows,
+        now_us=time.time_ns() // 1000,
+        progress=lambda rows: progress.advance(task, rows),
+    )
+    list_refusals(refusals)
