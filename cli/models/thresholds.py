@@ -11,7 +11,7 @@ from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import Thresholds
-from riskline.shared.model.bundle import write_with_thresholds
+from riskline.shared.model.bundle import Manifest, no_twin, write_with_thresholds
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
 
@@ -27,6 +27,9 @@ def thresholds(
         ),
     ] = None,
     no_review: Annotated[bool, typer.Option("--no-review", help="Review nothing.")] = False,
+    twin: Annotated[
+        bool, typer.Option("--twin", help="Change those of its twin, which decides without history.")
+    ] = False,
     activate: Annotated[bool, typer.Option("--activate", help="Serve the new version.")] = False,
     data: DataOption = None,
 ) -> None:
@@ -35,17 +38,18 @@ def thresholds(
         raise typer.BadParameter("contradicts --review", param_hint="--no-review")
     settings = load_settings(data=data)
     registry = Registry(settings.models_dir)
-    kept = registry.manifest(version).thresholds.review
     if not no_review and review is None:
-        review = kept
+        review = _kept(registry.manifest(version), twin=twin).review
     if review is not None and review > decline:
         raise typer.BadParameter(
             f"{review:g} is above the decline threshold: name a lower one, or --no-review", param_hint="--review"
         )
     chosen = Thresholds(decline=decline, review=review)
-    made = write_with_thresholds(settings.models_dir / version, thresholds=chosen, created_at=utc_now())
+    made = write_with_thresholds(settings.models_dir / version, thresholds=chosen, created_at=utc_now(), of_twin=twin)
     typer.echo(made.version)
     thresholds_told = f"decline {decline:g}, review {'none' if review is None else f'{review:g}'}"
+    if twin:
+        thresholds_told += " of its twin"
     note_change(data, "model thresholds changed", version=made.version, of=version, to=thresholds_told)
     if not activate:
         return
@@ -55,3 +59,16 @@ def thresholds(
     if note := pinned_note(settings, active=made.version):
         typer.echo(note, err=True)
     say_active(made.version, wait=True, before=before, data=data)
+
+
+def _kept(manifest: Manifest, *, twin: bool) -> Thresholds:
+    """The thresholds that the version has now.
+
+    Raises:
+        BundleError: it has no twin.
+    """
+    if not twin:
+        return manifest.thresholds
+    if manifest.twin is None:
+        raise no_twin(manifest)
+    return manifest.twin.thresholds

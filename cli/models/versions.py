@@ -12,12 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from riskline.cli.change_log import note_change
+from riskline.cli.models.cold_history import refuse_cold
 from riskline.cli.models.serving import cell, known_living, pinned_note, remarks, say_active, with_processes
 from riskline.cli.options import DataOption
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.inputs import Inputs, inputs_of
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import Manifest
+from riskline.shared.model.bundle import Manifest, TwinManifest
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
 from riskline.shared.wording import counted
@@ -25,6 +26,10 @@ from riskline.shared.wording import counted
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="See that all processes serve it; by default for some seconds.")
+]
+ColdOption = Annotated[
+    bool,
+    typer.Option("--cold", help="Serve it although its history is not yet as long as in training."),
 ]
 VersionArgument = Annotated[str, typer.Argument(help="A model version.")]
 
@@ -94,7 +99,15 @@ def _described(registry: Registry, version: str, *, is_active: bool) -> dict[str
         "roc_auc": manifest.metrics.get("roc_auc"),
         "average_precision": manifest.metrics.get("average_precision"),
         "measured_on": measured_on(manifest),
+        "history": None if manifest.history is None else list(manifest.history.columns),
+        "twin": None if manifest.twin is None else _twin(manifest.twin),
     }
+
+
+def _twin(manifest: TwinManifest) -> dict[str, Any]:
+    """The twin's part of a list's entry."""
+    figures = {name: manifest.metrics.get(name) for name in ("roc_auc", "average_precision")}
+    return {"estimator": manifest.estimator, "thresholds": manifest.thresholds.model_dump(), **figures}
 
 
 def _active(registry: Registry) -> str | None:
@@ -112,10 +125,14 @@ def show(*, version: VersionArgument, data: DataOption = None) -> None:
     typer.echo(orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2))
 
 
-def activate(*, version: VersionArgument, data: DataOption = None, wait: WaitOption = True) -> None:
+def activate(
+    *, version: VersionArgument, data: DataOption = None, wait: WaitOption = True, cold: ColdOption = False
+) -> None:
     """Serve a version; API and workers take it up within seconds, without a restart."""
 
     def change(registry: Registry, inputs: Inputs) -> str:
+        registry.load(version, inputs)
+        refuse_cold(registry, version, data=data, cold=cold)
         registry.activate(version, inputs)
         return version
 
@@ -146,13 +163,14 @@ def _short(problem: str) -> str:
 
 def verify(*, version: VersionArgument, data: DataOption = None) -> None:
     """Check every byte of a version."""
-    Registry(load_settings(data=data).models_dir).load(version)
-    typer.echo(f"{version} is whole", err=True)
+    model = Registry(load_settings(data=data).models_dir).load(version)
+    typer.echo(f"{version} is whole{'' if model.twin is None else ', and so is its twin'}", err=True)
 
 
 def _made_with(version: dict[str, Any]) -> str:
     rows = version["rows"] if isinstance(version["rows"], int) else 0
-    return f"{rows:,} rows{', imported' if version['imported'] else ''}"
+    history = "" if version["history"] is None else f", history{'' if version['twin'] else ' without a twin'}"
+    return f"{rows:,} rows{history}{', imported' if version['imported'] else ''}"
 
 
 def measured_on(manifest: Manifest) -> str | None:

@@ -250,7 +250,7 @@ def write_with_thresholds(
     origin = load_model(directory).manifest
     part = origin.twin if of_twin else origin
     if part is None:
-        raise BundleError(f"model {origin.version} has no twin that decides without history")
+        raise no_twin(origin)
     if part.thresholds == thresholds:
         raise BundleError(f"{'the twin of ' if of_twin else ''}model {origin.version} has these thresholds already")
     contents = {}
@@ -264,6 +264,11 @@ def write_with_thresholds(
         changed = {"twin": part.model_copy(update=changed)}
     changes = {"created_at": created_at, "training": {**origin.training, "made_of": note}, **changed}
     return _write_named(directory.parent, origin.model_copy(update=changes), contents)
+
+
+def no_twin(manifest: Manifest) -> BundleError:
+    """The error for a version whose twin is asked for, and that has none."""
+    return BundleError(f"model {manifest.version} has no twin that decides without history")
 
 
 def _write_named(models_dir: Path, unnamed: Manifest, contents: dict[str, bytes]) -> Manifest:

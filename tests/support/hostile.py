@@ -20,7 +20,7 @@ import orjson
 
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, TWIN, load_model
+from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, TWIN, ServingModel, load_model
 
 FEATURES = Transaction.feature_names()
 CASE_CPU_SECONDS = 5.0
@@ -165,27 +165,47 @@ def manifest(chance: random.Random, said: dict[str, Any]) -> None:
     if chance.random() < 0.5:
         said["scoring"]["calibration"] = curve(chance)
     if chance.random() < 0.2:
-        inside = chance.choice([said, said["scoring"], said["thresholds"], said["libraries"], said["training"]])
+        members = ("scoring", "thresholds", "libraries", "training", "history", "twin")
+        inside = chance.choice(
+            [said, *[said[each] for each in members if isinstance(said.get(each), dict) and said[each]]]
+        )
         name = chance.choice([*inside, "new"])
         inside[name] = chance.choice(STRANGE)
         if chance.random() < 0.2:
             del inside[name]
 
 
-def written(directory: Path, chance: random.Random, base: dict[str, Any]) -> Path:
-    """A case's bundle."""
-    arrays, said = grown(chance), orjson.loads(orjson.dumps(base))
+def changed(chance: random.Random) -> dict[str, Any]:
+    """Random trees, of which some are not all right."""
+    arrays = grown(chance)
     for _ in range(chance.choice((0, 1, 1, 1, 2))):
         try:
             chance.choice(CHANGES)(chance, arrays)
         except (IndexError, TypeError, ValueError, OverflowError):
             continue  # the change before it left nothing to change
+    return arrays
+
+
+def quantiles(chance: random.Random) -> dict[str, Any]:
+    """A model's part of reference.json, right or not."""
+    made: dict[str, Any] = {"features": {"amount": sorted(chance.random() for _ in range(101))}, "score": [0.5]}
+    if chance.random() < 0.05:
+        made["features"] = chance.choice((*STRANGE, {"amount": [chance.choice(STRANGE)] * 101}))
+    return made
+
+
+def written(directory: Path, chance: random.Random, base: dict[str, Any]) -> Path:
+    """A case's bundle."""
+    said = orjson.loads(orjson.dumps(base))
     bundle = directory / "unsigned"
     bundle.mkdir()
-    (bundle / TREES).write_bytes(packed(chance, arrays))
-    reference = {"features": {"amount": sorted(chance.random() for _ in range(101))}, "score": [0.5]}
-    if chance.random() < 0.05:
-        reference["features"] = chance.choice((*STRANGE, {"amount": [chance.choice(STRANGE)] * 101}))
+    (bundle / TREES).write_bytes(packed(chance, changed(chance)))
+    reference = quantiles(chance)
+    if "twin" in said:
+        (bundle / TWIN).write_bytes(packed(chance, changed(chance)))
+        reference["twin"] = quantiles(chance) if chance.random() < 0.98 else chance.choice(STRANGE)
+        if chance.random() < 0.3:
+            manifest(chance, said["twin"])
     (bundle / REFERENCE).write_bytes(orjson.dumps(reference))
     (bundle / MANIFEST).write_bytes(orjson.dumps(said))
     if chance.random() < 0.5:
@@ -200,10 +220,18 @@ def outcome(bundle: Path) -> str:
     except BundleError as error:
         said = str(error)
         assert bundle.name in said
-        assert any(name in said for name in (TREES, MANIFEST, REFERENCE)), said
+        assert any(name in said for name in (TREES, TWIN, MANIFEST, REFERENCE)), said
         assert said.isprintable(), said
         assert len(said) < 2_000, said
         return f"refused: {said.partition(bundle.name)[2][2:160]}"
+    check(model)
+    if model.twin is not None:
+        check(model.twin)
+    return "scored"
+
+
+def check(model: ServingModel) -> None:
+    """Checks that all scores are probabilities, and the same in all ways."""
     random_rows = np.random.default_rng(0).lognormal(3, 4, (ROWS, len(model.feature_names)))
     random_rows[::7] = 0.0
     random_rows[::11, 0] = 1.7e308
@@ -214,7 +242,6 @@ def outcome(bundle: Path) -> str:
     explained, contributions = model.explain(random_rows)
     assert np.array_equal(explained, scores)
     assert np.isfinite(contributions).all()
-    return "scored"
 
 
 def main(directory: str, seed: str, first: str, last: str) -> None:

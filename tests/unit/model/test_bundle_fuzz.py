@@ -22,11 +22,12 @@ import pytest
 
 from riskline.shared.domain.inputs import Inputs
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, load_model
+from riskline.shared.model.bundle import MANIFEST, REFERENCE, TREES, TWIN, Manifest, load_model
 from riskline.shared.model.registry import Registry
 from tests.integration.running import PATIENCE_SECONDS
+from tests.support.histories import Purchase
 from tests.support.hostile import signed
-from tests.support.models import small_trees, write_version
+from tests.support.models import small_trees, write_version, write_version_with_history
 
 CASES = int(os.environ.get("BUNDLE_FUZZ_CASES", "400"))
 SEED = int(os.environ.get("BUNDLE_FUZZ_SEED", "1"))
@@ -58,8 +59,14 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / write_version(tmp_path).version
 
 
-@pytest.mark.parametrize("file", [TREES, MANIFEST, REFERENCE])
-def test_a_file_with_any_bit_flipped_or_its_end_cut_off_is_refused_by_name(bundle: Path, file: str) -> None:
+def with_history(models_dir: Path) -> Manifest:
+    """Writes a version that has a twin."""
+    return write_version_with_history(models_dir, Purchase, by_history=("purchases_1h", 4), by_twin=("items", 4))
+
+
+@pytest.mark.parametrize("file", [TREES, TWIN, MANIFEST, REFERENCE])
+def test_a_file_with_any_bit_flipped_or_its_end_cut_off_is_refused_by_name(tmp_path: Path, file: str) -> None:
+    bundle = tmp_path / with_history(tmp_path).version
     chance, content = random.Random(SEED), (bundle / file).read_bytes()
     for case in range(FLIPS):
         damaged = bytearray(content)
@@ -73,9 +80,11 @@ def test_a_file_with_any_bit_flipped_or_its_end_cut_off_is_refused_by_name(bundl
 
 
 @pytest.mark.timeout(max(900, 10 * CASES))
+@pytest.mark.parametrize("made", [write_version, with_history], ids=["alone", "with a twin"])
 def test_a_bundle_with_right_hashes_is_refused_in_one_line_or_scores_in_probabilities(
-    bundle: Path, tmp_path: Path
+    tmp_path: Path, made: Callable[[Path], Manifest]
 ) -> None:
+    bundle = tmp_path / made(tmp_path).version
     (tmp_path / MANIFEST).write_bytes((bundle / MANIFEST).read_bytes())
     words = [sys.executable, "-m", "tests.support.hostile", str(tmp_path), str(SEED), "0", str(CASES)]
 
@@ -98,8 +107,9 @@ def a_device(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [a_pipe, Path.mkdir, a_device], ids=["pipe", "directory", "device"])
-@pytest.mark.parametrize("file", [TREES, MANIFEST, REFERENCE])
-def test_what_is_no_file_is_refused_and_not_waited_for(bundle: Path, file: str, make: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("file", [TREES, TWIN, MANIFEST, REFERENCE])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, file: str, make: Callable[[Path], None]) -> None:
+    bundle = tmp_path / with_history(tmp_path).version
     (bundle / file).unlink()
     make(bundle / file)
 

@@ -1,0 +1,81 @@
+"""What activating a version says where the history that its columns are made of is cold."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from riskline.cli.history.opened import OpenedHistory, opened_history
+from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.history.plan import duration
+from riskline.shared.errors import BundleError, InstallationError, SettingsError
+from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
+from riskline.shared.store.history.interface import Mark
+from riskline.shared.store.history.warmth import Warmth, warmth
+
+WARMED_BY = "give it the past of a file by `riskline history backfill FILE`, or wait"
+
+
+class Coldness(NamedTuple):
+    """Why a history cannot be taken for warm."""
+
+    text: str
+    is_certain: bool
+    """False where its marks cannot be read."""
+
+
+def refuse_cold(registry: Registry, version: str, *, data: Path | None, cold: bool) -> None:
+    """Refuses to activate a version whose history is cold, unless the operator wants it cold.
+
+    The first version serves at once, since nothing better does; a line says that it is cold. So does one where the
+    history cannot be asked.
+
+    Raises:
+        BundleError: its history is cold, and another version serves.
+    """
+    problem = coldness(data)
+    if problem is None:
+        return
+    if not cold and registry.active_version() is not None and problem.is_certain:
+        raise BundleError(f"{problem.text}: {WARMED_BY}, or activate {version} as it is with --cold")
+    typer.echo(f"{problem.text}: {WARMED_BY}", err=True)
+
+
+def coldness(data: Path | None) -> Coldness | None:
+    """What is known of a history that is not warm; None where it is, or the class has none."""
+    if history_of(load_transaction_class(load_settings(data=data).transaction)) is None:
+        return None
+    try:
+        with opened_history(data) as opened:
+            found = warmth(opened.history, asyncio.run(_marks(opened)), now_us=time.time_ns() // 1000)
+    except (InstallationError, SettingsError) as error:
+        return Coldness(f"whether the history is warm is not known ({error})", is_certain=False)
+    cold = [each for each in found if not each.is_warm]
+    return Coldness(f"the history is cold: {'; '.join(map(_said, cold))}", is_certain=True) if cold else None
+
+
+async def _marks(opened: OpenedHistory) -> Mapping[str, Mark]:
+    store = opened.store()
+    try:
+        return await store.marks()
+    finally:
+        await store.close()
+
+
+def _said(found: Warmth) -> str:
+    return f"of {found.entity} it has {_rough(found.covered_us)} of {duration(found.needed_us)}"
+
+
+def _rough(microseconds: int) -> str:
+    """A length of time in its two largest units at most."""
+    minutes = microseconds // 60_000_000
+    parts = ((minutes // 1_440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    first = next((at for at, (number, _) in enumerate(parts) if number), None)
+    if first is None:
+        return "nothing" if not microseconds else "less than 1min"
+    return " ".join(f"{number}{unit}" for number, unit in parts[first : first + 2] if number)
