@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -27,6 +26,7 @@ from riskline.cli.models.training import (
     list_refusals,
     method_named,
     metrics_lines,
+    steps_of,
 )
 from riskline.cli.options import DataOption
 from riskline.cli.terminal import rows_progress, stderr
@@ -114,13 +114,12 @@ def _read_reference(
     label: str | None,
     skip_bad_rows: bool,
 ) -> Reference:
-    reading = progress.add_task(f"reading {reference.name}")
     rows = read_reference(
         reference,
         transaction_class,
         label=label,
         skip_bad_rows=skip_bad_rows,
-        progress=partial(progress.advance, reading),
+        steps=steps_of(progress, f"reading {reference.name}"),
     )
     if 0 < rows.labelled < len(rows.rows):
         stderr.print(

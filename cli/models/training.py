@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +28,7 @@ from riskline.worker.training.calibration import Method
 from riskline.worker.training.data.labelled import LabelledRows, read_labelled
 from riskline.worker.training.data.periods import split
 from riskline.worker.training.data.rows import Refusals
+from riskline.worker.training.data.vectors import Steps
 from riskline.worker.training.evaluation.measurement import measure
 from riskline.worker.training.fit import Algorithm
 from riskline.worker.training.train import train as train_model
@@ -169,6 +169,17 @@ def method_named(calibration: str | None) -> Method | None:
     return None if calibration is None else Method(calibration)
 
 
+def steps_of(progress: Progress, first: str) -> Steps:
+    """Shows how far the reading of a file is, beginning with a first step."""
+    task = progress.add_task(first)
+
+    def begin(step: str) -> None:
+        nonlocal task
+        task = progress.add_task(step)
+
+    return Steps(lambda rows: progress.advance(task, rows), begin)
+
+
 def labelled_rows(
     file: Path,
     transaction_class: type[TransactionModel],
@@ -179,13 +190,12 @@ def labelled_rows(
     card_column: str | None = None,
 ) -> LabelledRows:
     """Reads a labelled file and shows how far it is; raises as `read_labelled` does."""
-    reading = progress.add_task(f"reading {file.name}")
     return read_labelled(
         file,
         transaction_class,
         label=label,
         skip_bad_rows=skip_bad_rows,
-        progress=partial(progress.advance, reading),
+        steps=steps_of(progress, f"reading {file.name}"),
         card_column=card_column,
     )
 

@@ -96,7 +96,7 @@ class Bench:
         if not file.exists():
             file, first_test_day = directory / "simulated.csv", date(2025, 3, 1)
             simulate(rows=20_000, seed=0).write_csv(file)
-        data = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True, progress=lambda _rows: None)
+        data = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True)
         assert data.times is not None
         is_test = data.times >= np.datetime64(first_test_day)
         train, test = data.subset(~is_test), data.subset(is_test)

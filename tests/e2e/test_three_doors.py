@@ -53,7 +53,7 @@ def test_every_door_gives_the_decision_that_scikit_learn_would_give(
 ) -> None:
     home, environment, file, split_words = installation
     periods = Periods(test_from=Moment.parse(split_words[1]))
-    labelled = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True, progress=lambda _rows: None)
+    labelled = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True)
     training = split(labelled, periods, seed=SEED).training
     rows = [
         transaction

@@ -8,7 +8,7 @@ from typing import Any, get_origin
 from pydantic import AwareDatetime, BaseModel, NaiveDatetime
 from pydantic.fields import FieldInfo
 
-from riskline.shared.domain.features import Nominal
+from riskline.shared.domain.features import InputOnly, Nominal
 from riskline.shared.domain.history.declared import all_fields, declared
 from riskline.shared.domain.history.derive import OF_NUMBERS, event_time
 from riskline.shared.domain.history.markers import (
@@ -119,7 +119,7 @@ def _problem_of_column(field: FieldInfo, fields: Fields) -> str | None:
         return "is computed from history, so that it needs no default: leave it out"
     if field.alias or field.validation_alias or field.serialization_alias:
         return "has an alias: a column of history has one name"
-    if more := [each for each in field.metadata if each is not said and each is not Nominal]:
+    if more := [each for each in field.metadata if each is not said and each not in (Nominal, InputOnly)]:
         return f"is computed from history by {kind}, so that it cannot have {_joined(more)} as well"
     return (
         _problem_of_its_entity(said, fields)

@@ -20,6 +20,9 @@ Wrong = Callable[[Any], Iterator[tuple[str, str]]]
 """Finds the problems of a transaction: the message, and the field."""
 
 OUT_OF_TIME = f"Input should be a time from {YEARS[0]} to {YEARS[1]}"
+TOO_EARLY = "Input should be at most five minutes ahead of the present time"
+"""More is a wrong clock or zone. It would make all that follows late."""
+
 TOO_LARGE = f"Input should be at most {MOST_UNITS}, as history counts it"
 
 

@@ -499,7 +499,6 @@ def test_a_field_named_timestamp_may_also_split_the_file_by_time(tmp_path: Path)
             Timed,
             label="is_fraud",
             skip_bad_rows=False,
-            progress=lambda _rows: None,
         )
         assert data.rows[:, 1].tolist() == list(range(20))
         assert data.times is not None

@@ -132,7 +132,7 @@ def test_a_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
 
 
 def labelled(path: Path) -> Any:
-    return read_labelled(path, Transaction, label="is_fraud", skip_bad_rows=True, progress=lambda _rows: None)
+    return read_labelled(path, Transaction, label="is_fraud", skip_bad_rows=True)
 
 
 def test_a_file_of_a_header_alone_is_said_to_be_one(tmp_path: Path) -> None:

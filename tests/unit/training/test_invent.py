@@ -94,7 +94,7 @@ def test_rows_of_any_class_are_read_back_as_transactions_from_every_kind_of_file
     path = tmp_path / f"rows{ending}"
     write_frame(invent(Wide, rows=300, seed=1), path)
 
-    data = read_labelled(path, Wide, label="is_fraud", skip_bad_rows=False, progress=lambda _rows: None)
+    data = read_labelled(path, Wide, label="is_fraud", skip_bad_rows=False)
 
     assert data.rows.shape == (300, len(Wide.feature_names()))
     assert data.times is not None
@@ -107,9 +107,7 @@ def test_the_label_can_be_learned_from_the_columns_and_is_not_one_of_them(
     tmp_path: Path, made: type[TransactionModel]
 ) -> None:
     write_frame(invent(made, rows=3_000, seed=1), tmp_path / "rows.csv")
-    data = read_labelled(
-        tmp_path / "rows.csv", made, label="is_fraud", skip_bad_rows=False, progress=lambda _rows: None
-    )
+    data = read_labelled(tmp_path / "rows.csv", made, label="is_fraud", skip_bad_rows=False)
 
     training, test, _ = split(data, seed=0)
     forest = RandomForestClassifier(30, random_state=0).fit(training.rows, training.labels)

@@ -13,7 +13,7 @@ from tests.support.files import LABEL, rows_of, save
 
 
 def labelled(path: Path, *, skip_bad_rows: bool = False, label: str = LABEL) -> LabelledRows:
-    return read_labelled(path, Transaction, label=label, skip_bad_rows=skip_bad_rows, progress=lambda _rows: None)
+    return read_labelled(path, Transaction, label=label, skip_bad_rows=skip_bad_rows)
 
 
 @pytest.mark.parametrize("spelling", [(0, 1), (0.0, 1.0), (False, True), ("false", "TRUE"), ("0", " 1")])

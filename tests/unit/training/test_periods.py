@@ -15,7 +15,7 @@ from tests.support.files import LABEL, rows_of, save
 def hours(tmp_path: Path, count: int = 96) -> LabelledRows:
     """Rows of the first days of April 2025, one an hour."""
     path = save(tmp_path / "rows.csv", rows_of(count))
-    return read_labelled(path, Transaction, label=LABEL, skip_bad_rows=False, progress=lambda _rows: None)
+    return read_labelled(path, Transaction, label=LABEL, skip_bad_rows=False)
 
 
 def periods(**moments: str) -> Periods:
@@ -101,7 +101,7 @@ def test_a_part_without_rows_is_refused(tmp_path: Path, day: str) -> None:
 def test_without_times_the_split_is_by_the_seed(tmp_path: Path) -> None:
     rows = [{name: cell for name, cell in row.items() if name != "timestamp"} for row in rows_of(200)]
     path = save(tmp_path / "rows.csv", rows)
-    data = read_labelled(path, Transaction, label=LABEL, skip_bad_rows=False, progress=lambda _rows: None)
+    data = read_labelled(path, Transaction, label=LABEL, skip_bad_rows=False)
 
     first, again, other = (split(data, seed=seed).test.rows.tolist() for seed in (0, 0, 1))
 

@@ -73,7 +73,7 @@ def demo(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Fitte
     """The model of a first start."""
     path = tmp_path_factory.mktemp("demo") / "rows.parquet"
     frame.write_parquet(path)
-    data = read_labelled(path, Transaction, label="is_fraud", skip_bad_rows=False, progress=lambda _rows: None)
+    data = read_labelled(path, Transaction, label="is_fraud", skip_bad_rows=False)
     return fit(split(data, seed=0).training, Algorithm.RANDOM_FOREST, seed=0)
 
 

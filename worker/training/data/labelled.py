@@ -2,7 +2,6 @@
 
 import hashlib
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.worker.training.data.rows import Refusals
-from riskline.worker.training.data.vectors import read_vectors
+from riskline.worker.training.data.vectors import SILENT, Steps, read_vectors
 
 TIMESTAMP, CARD = "timestamp", "card_id"
 
@@ -72,17 +73,19 @@ def read_labelled(
     *,
     label: str,
     skip_bad_rows: bool,
-    progress: Callable[[int], None],
+    steps: Steps = SILENT,
     card_column: str | None = None,
 ) -> LabelledRows:
-    """Reads a labelled file whole; `progress` is called with the number of rows so far.
+    """Reads a labelled file whole.
 
-    Cards come from `card_column`, which must exist if named, else from `card_id` if it exists.
+    Cards come from `card_column`, which must exist if named, else from `card_id` if it exists. Times are those of the
+    class with history, in its zone, else those of `timestamp` if it exists, in UTC.
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, or has bad rows that are not to be skipped.
         SettingsError: a feature does not follow from the transaction alone.
     """
+    history = history_of(transaction_class)
     labels, times = array("b"), array("q")
     untimed = 0
     cards: list[str | None] = []
@@ -98,21 +101,23 @@ def read_labelled(
         cards.append(_card(extra.get(card_column or CARD)))
         return None
 
-    rows, refusals = read_vectors(
+    vectors = read_vectors(
         path,
         transaction_class,
         take=take,
         needed=list(dict.fromkeys([label, *([] if card_column is None else [card_column])])),
         kept=[TIMESTAMP, CARD],
         skip_bad_rows=skip_bad_rows,
-        progress=progress,
+        steps=steps,
     )
     moments = np.array(times, dtype=np.int64).view("datetime64[us]")
+    if history is not None and vectors.times is not None:
+        moments, untimed = local(vectors.times, history.zone), 0
     return LabelledRows(
-        rows,
+        vectors.rows,
         np.array(labels, dtype=np.int8),
         None if np.isnat(moments).any() else moments,
-        refusals,
+        vectors.refusals,
         cards if any(card is not None for card in cards) else None,
         untimed,
     )
@@ -121,6 +126,13 @@ def read_labelled(
 def truth_of(cell: object) -> int | None:
     """The label of a row: 1 is fraud; None where the cell says neither yes nor no."""
     return LABELS.get(str(cell).strip().lower())
+
+
+def local(times_us: npt.NDArray[np.int64], zone: str | None) -> Times:
+    """Times in microseconds since 1970 as clocks of the zone show them; of UTC, where it is None."""
+    times = pl.Series(times_us).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone or "UTC")
+    shown: Times = times.dt.replace_time_zone(None).to_numpy()
+    return shown
 
 
 def _card(cell: object) -> str | None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,11 @@ class Refusal:
 
     row: int
     reasons: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: int, error: ValidationError) -> Self:
+        """The refusal of a row by the transaction class."""
+        return cls(row, tuple(map(_reason, error.errors(include_url=False, include_input=False))))
 
     def __str__(self) -> str:
         return f"row {self.row}: {'; '.join(self.reasons)}"
@@ -111,6 +116,19 @@ class RowBatch:
         self.transactions.extend(transactions)
         self.extras.extend(islice(extras, len(rows)))
 
+    def without(self, refused: Sequence[Refusal]) -> "RowBatch":
+        """The same batch with some of its rows refused."""
+        if not refused:
+            return self
+        gone = {refusal.row for refusal in refused}
+        taken = [at for at, row in enumerate(self.rows) if row not in gone]
+        return RowBatch(
+            [self.rows[at] for at in taken],
+            [self.transactions[at] for at in taken],
+            [self.extras[at] for at in taken],
+            sorted([*self.refused, *refused], key=lambda refusal: refusal.row),
+        )
+
     def _take_one(
         self, transaction_class: type[TransactionModel], row: int, value: dict[str, Any], extra: dict[str, Any]
     ) -> None:
@@ -120,7 +138,7 @@ class RowBatch:
             if len(value) > 1 and all(cell == name for name, cell in value.items()):
                 self.refused.append(Refusal(row, (HEADER_AGAIN,)))
                 return
-            self.refused.append(Refusal(row, tuple(map(_reason, error.errors(include_url=False, include_input=False)))))
+            self.refused.append(Refusal.of(row, error))
             return
         self.rows.append(row)
         self.transactions.append(transaction)

@@ -1,6 +1,6 @@
 """Reference transactions, by which an imported model is checked and its drift is measured later."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from riskline.shared.errors import BundleError
 from riskline.shared.model.trees import LEAF, Scoring, Trees
 from riskline.worker.training.data.labelled import LabelledRows, truth_of
 from riskline.worker.training.data.rows import Refusals
-from riskline.worker.training.data.vectors import read_vectors
+from riskline.worker.training.data.vectors import SILENT, Steps, read_vectors
 
 DEFAULT_LABEL = "is_fraud"
 
@@ -66,7 +66,7 @@ def read_reference(
     *,
     label: str | None,
     skip_bad_rows: bool,
-    progress: Callable[[int], None],
+    steps: Steps = SILENT,
 ) -> Reference:
     """Reads a file of transactions whole, and its labels: those of is_fraud where it has that, or of the named column.
 
@@ -87,14 +87,14 @@ def read_reference(
         labels.append(truth)
         return None
 
-    rows, refusals = read_vectors(
+    rows, refusals, _ = read_vectors(
         path,
         transaction_class,
         take=take,
         needed=needed,
         kept=[label],
         skip_bad_rows=skip_bad_rows,
-        progress=progress,
+        steps=steps,
     )
     truths = np.array(labels, dtype=np.int8) if len(labels) == len(rows) else None
     return Reference(rows, truths, refusals, len(labels))
