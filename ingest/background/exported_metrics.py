@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from riskline.shared.store.status.counts import CALLBACK_TOTALS, TRANSACTION_TOTALS, Counts
-from riskline.shared.store.status.tallies import SCORE, Measured, Tallied
+from riskline.shared.store.status.tallies import SCORE, WITHOUT_HISTORY, Measured, Tallied
 from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS, BATCH, PROBABILITY, QUEUE_SECONDS, Measure
 
 LITTLE = 0.1
@@ -167,13 +167,21 @@ def _measured(measured: Measured) -> Iterator[Metric]:
         "Attempts to deliver a callback, by the class of the answer's status, or why there was none.",
         labels=["outcome"],
     )
+    without_history = CounterMetricFamily(
+        "riskline_queue_decisions_without_history",
+        "Decisions that workers have made without the history of their transaction, all processes and restarts "
+        "together.",
+        labels=[],
+    )
     parts: dict[str, dict[str, int]] = {name: {} for name in MEASURES}
     for field, number in measured.items():
         if field.measure == "attempts":
             attempts.add_metric([field.label], number)
+        elif field.measure == WITHOUT_HISTORY:
+            without_history.add_metric([], number)
         elif field.measure in parts:
             parts[field.measure][field.part] = number
-    yield attempts
+    yield from (attempts, without_history)
     for name, (measure, family_name, about) in MEASURES.items():
         family = HistogramMetricFamily(family_name, about, labels=[])
         if parts[name]:

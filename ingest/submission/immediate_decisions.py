@@ -10,7 +10,7 @@ from riskline.shared.domain.decision import Decision
 from riskline.shared.domain.policy import Action
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.serving import Serving
-from riskline.shared.telemetry.metrics import DECISIONS, PROBABILITY, PROBABILITY_BUCKETS, Tally
+from riskline.shared.telemetry.metrics import DECISIONS, PROBABILITY, PROBABILITY_BUCKETS, WITHOUT_HISTORY, Tally
 
 
 class ImmediateDecisions:
@@ -56,6 +56,8 @@ class ImmediateDecisions:
             self._tallied_version = decision.model_version
             self._tallies = _tallies(decision.model_version)
         self._tallies[decision.action].add_observed(decision.fraud_probability)
+        if decision.history is not None:
+            WITHOUT_HISTORY.labels("sync").inc()
 
 
 def _tallies(version: str) -> dict[Action, Tally]:

@@ -46,6 +46,11 @@ PROBABILITY = Histogram(
     ["door", "model_version"],
     buckets=PROBABILITY_BUCKETS,
 )
+WITHOUT_HISTORY = Counter(
+    "riskline_decisions_without_history",
+    "Decisions made without the history of their transaction, by the model's twin, by door.",
+    ["door"],
+)
 ACCEPTED = Counter("riskline_transactions_accepted", "Transactions accepted into the queue.")
 COMMIT_SIZE = Histogram(
     "riskline_commit_transactions",

@@ -13,7 +13,7 @@ from riskline.shared.process.heartbeats import Presence
 from riskline.shared.store.records import Record
 from riskline.shared.store.status.paces import Paces
 from riskline.shared.store.status.processes import Processes
-from riskline.shared.store.status.tallies import Tallied, Tallies, measured, tallied
+from riskline.shared.store.status.tallies import WITHOUT_HISTORY, Tallied, Tallies, measured, tallied
 from riskline.shared.telemetry.histograms import BATCH, QUEUE_SECONDS
 from riskline.worker.scoring.measurements import MeasurementBuffer
 
@@ -48,6 +48,8 @@ class WorkerStatus:
             self._decided.update(counts)
         self._measuring.add(measured("batch", BATCH.counted([len(decisions)])))
         self._measuring.add(measured("queue_seconds", QUEUE_SECONDS.counted(_waited(records, decisions))))
+        if without := sum(decision.history is not None for decision in decisions):
+            self._measuring.add(measured(WITHOUT_HISTORY, {"number": without}))
 
     def time_batch(self, transactions: int, seconds: float) -> None:
         """Adds the duration of a batch; skips the first WARM_UP_BATCHES."""

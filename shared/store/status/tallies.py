@@ -19,6 +19,9 @@ KEPT_VERSIONS = 20
 SCORE = "p:"
 """The prefix of a bucket of fraud probabilities; other fields have an action instead."""
 
+WITHOUT_HISTORY = "without_history"
+"""The measure of decisions that workers made without the history of their transaction."""
+
 Tallied = Counter[tuple[str, str]]
 """Decisions by model version and action, and by model version and bucket of their probability."""
 

@@ -1,6 +1,7 @@
 """Each process says which version it serves; one that says nothing any more is forgotten."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import fakeredis
@@ -185,6 +186,24 @@ def test_a_worker_that_cannot_say_it_goes_on_and_says_it_later(redis: fakeredis.
 
 
 DECIDED_AT = "2026-11-24T03:15:07.123Z"
+
+
+async def test_a_worker_tells_how_many_it_decided_without_history() -> None:
+    server = fakeredis.FakeServer()
+    redis = fakeredis.FakeRedis(server=server)
+    presence = Presence(serving=serving_of(AmountModel()), process="w", kind="worker")
+    signs = WorkerStatus(presence, Processes(redis), Tallies(redis), Paces(redis))
+    known = decide_all([a_transaction(amount=amount) for amount in (1, 2, 3)], AmountModel(), scored_at=DECIDED_AT)
+    away = [replace(each, history="away") for each in known[:2]]
+
+    for decisions in (known, away):
+        signs.count([{"submitted_at": DECIDED_AT}] * len(decisions), decisions)
+    signs.publish()
+
+    told = await AsyncTallies(fakeredis.FakeAsyncRedis(server=server)).read_measured()
+    assert {field: number for field, number in told.items() if field.measure == "without_history"} == {
+        ("without_history", "", "number"): 2
+    }
 
 
 async def test_a_worker_tells_what_it_decided_by_version_and_loses_none_while_redis_is_away() -> None:

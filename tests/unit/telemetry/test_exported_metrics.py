@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from riskline.ingest.background.exported_metrics import ExportedMetrics
 from riskline.shared.store.status.counts import Counts
-from riskline.shared.store.status.tallies import SCORE, Field, measured
+from riskline.shared.store.status.tallies import SCORE, WITHOUT_HISTORY, Field, measured
 from riskline.shared.telemetry.histograms import ATTEMPT_SECONDS, BATCH, PROBABILITY, QUEUE_SECONDS, Measure
 from riskline.worker.scoring.measurements import measured_attempt
 from tests.support.api import Api
@@ -42,6 +42,7 @@ def test_what_was_ever_counted_are_counters_and_what_was_measured_are_histograms
     seen.decided["v1", SCORE + "sum"] = 27_500
     seen.busy_seconds = 2.5
     seen.measured = measured("batch", BATCH.counted([1, 3, 256])) + measured("attempts", {"number": 4}, "5xx")
+    seen.measured += measured(WITHOUT_HISTORY, {"number": 6})
 
     told = shown(ExportedMetrics(seen, seen, seen))
 
@@ -55,6 +56,7 @@ def test_what_was_ever_counted_are_counters_and_what_was_measured_are_histograms
     assert told["riskline_worker_batch_transactions_bucket|2.0"] == 1
     assert told["riskline_worker_batch_transactions_sum"] == 260
     assert told["riskline_callback_attempts_total|5xx"] == 4
+    assert told["riskline_queue_decisions_without_history_total"] == 6
     assert told["riskline_worker_busy_seconds_total"] == 2.5
 
 
