@@ -28,6 +28,10 @@ class ServedModel(Model, Protocol):
 
     scoring: Scoring
 
+    @property
+    def twin(self) -> "ServedModel | None":
+        """Decides transactions that lack their history; None where there is none."""
+
     def without_twin(self) -> "ServedModel":
         """The same model, which decides no transaction without its history."""
 

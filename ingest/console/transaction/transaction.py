@@ -20,10 +20,10 @@ from riskline.ingest.console.transaction.filtered_search import FilteredSearch
 from riskline.ingest.console.transaction.score_sum import score_sum
 from riskline.ingest.console.transaction.timeline import timeline_of, values_of
 from riskline.ingest.services import Services
-from riskline.shared.domain.decision import is_decision
+from riskline.shared.domain.decision import AWAY, is_decision
 from riskline.shared.domain.lifecycle import CallbackStatus, Status
 from riskline.shared.errors import BundleError
-from riskline.shared.model.bundle import Manifest
+from riskline.shared.model.bundle import Manifest, TwinManifest
 from riskline.shared.model.serving import ServedModel
 from riskline.shared.store.records import Record
 from riskline.shared.webhooks.event import of_others, operator_view
@@ -108,20 +108,22 @@ class TransactionPage(ConsolePage):
         return failed_at, None if given_up_ms is None else given_up_ms / 1000
 
     def _values(self, record: Record | None) -> dict[str, Any]:
-        """The values, those that can be tried, and all that is kept."""
+        """The values, those computed from history, those that can be tried, and all that is kept."""
         if record is None:
-            return {"values": {}, "to_try": {}, "raw": ""}
-        transaction = record["transaction"]
+            return {"values": {}, "computed": {}, "to_try": {}, "raw": ""}
+        transaction, history = record["transaction"], record.get("history")
         values = values_of(transaction if isinstance(transaction, dict) else {})
-        to_try = {name: value for name, value in values.items() if name != self._services.transaction_class.ID_FIELD}
+        computed = values_of(history if isinstance(history, dict) else {})
+        id_field = self._services.transaction_class.ID_FIELD
+        to_try = {name: value for name, value in {**computed, **values}.items() if name != id_field}
         raw = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
-        return {"values": values, "to_try": to_try, "raw": raw}
+        return {"values": values, "computed": computed, "to_try": to_try, "raw": raw}
 
     def _explained(self, decision: Mapping[str, Any] | None) -> dict[str, Any]:
         """The thresholds that the decision was taken by, its reasons, and what they add up to."""
         if decision is None:
             return {"thresholds": None, "reasons": None, "sum": None}
-        by = self._model(decision["model_version"])
+        by = _decider(self._model(decision["model_version"]), decision)
         reasons = decision.get("reasons")
         total = None
         if by is not None and reasons:
@@ -138,6 +140,13 @@ class TransactionPage(ConsolePage):
             return self._services.registry.manifest(version)
         except BundleError:
             return None
+
+
+def _decider(
+    model: ServedModel | Manifest | None, decision: Mapping[str, Any]
+) -> ServedModel | Manifest | TwinManifest | None:
+    """The model itself, or its twin where that took the decision."""
+    return None if model is None else model.twin if decision.get("history") == AWAY else model
 
 
 def _bars(reasons: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:

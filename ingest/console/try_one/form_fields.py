@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 from riskline.ingest.console.try_one.schema_fields import fields_of
 from riskline.shared.domain.class_check import of_examples
 from riskline.shared.domain.features import Nominal, first_example, says
+from riskline.shared.domain.history.markers import Entity, Exact, marker
 from riskline.shared.domain.transaction import TransactionModel
 
 LIMITS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
@@ -44,6 +45,8 @@ class FormField(NamedTuple):
     left_out: str
     """The default; empty where there is none, or it is not known."""
     example: str
+    is_name: bool = False
+    """True where it names an entity, of which another one has another history."""
 
     @property
     def is_flag(self) -> bool:
@@ -127,12 +130,16 @@ def _input(name: str, about: dict[str, Any], field: FieldInfo, example: Any, *, 
         step=_step(about, field),
         left_out=written(about.get("default")),
         example=written(example),
+        is_name=says(field, Entity),
     )
 
 
 def _step(about: Mapping[str, Any], field: FieldInfo) -> Fraction | None:
     if "multipleOf" in about:
         return Fraction(str(about["multipleOf"]))
+    exact: Exact | None = marker(field, Exact)
+    if exact is not None:
+        return Fraction(1, 10**exact.places)
     places = [found for each in field.metadata if (found := getattr(each, "decimal_places", None)) is not None]
     return Fraction(1, 10 ** places[0]) if places else None
 

@@ -85,7 +85,9 @@ class Variation:
     def __init__(self, transaction: TransactionModel, inputs: Sequence[FormField], model: ServedModel) -> None:
         self._class = type(transaction)
         # with the defaults of fields that were left out
-        self._row = row = from_json(transaction.to_json())
+        self._sent = from_json(transaction.to_json())
+        self._history = transaction.history_values()
+        self._row = row = {**self._sent, **self._history}
         self._model = model
         given = [each for each in inputs if each.choices or row.get(each.name) is not None]
         quantities = sum(each.is_quantity for each in given)
@@ -93,7 +95,7 @@ class Variation:
         drafts = [
             self._line(each, points) if each.is_quantity else self._choices(each)
             for each in given
-            if each.kind in NUMBERS or each.choices
+            if (each.kind in NUMBERS or each.choices) and not each.is_name
         ]
         outcomes = iter(self.outcomes([(each.field.name, value) for each in drafts for value in each.values]))
         scored = [each._replace(outcomes=tuple(next(outcomes) for _ in each.values)) for each in drafts]
@@ -104,6 +106,8 @@ class Variation:
     def _why_not(self, field: FormField) -> str:
         if self._row.get(field.name) is None:
             return "left empty"
+        if field.is_name:
+            return "another one has another history"
         return "no other value is known" if field.kind in NUMBERS or field.choices else "no number, no list of values"
 
     def outcomes(self, changes: Sequence[tuple[str, Any]]) -> list[Assessment | None]:
@@ -113,8 +117,14 @@ class Variation:
         return [None if each is None else next(outcomes) for each in changed]
 
     def _changed(self, name: str, value: Any) -> TransactionModel | None:
+        columns, sent = self._history, self._sent
+        if name in columns:
+            columns = {**columns, name: value}
+        else:
+            sent = {**sent, name: value}
         try:
-            return self._class.from_row({**self._row, name: value})
+            changed = self._class.from_row(sent)
+            return changed.with_history(list(columns.values())) if columns else changed
         except ValidationError:
             return None
 

@@ -1,0 +1,146 @@
+"""The console shows the history of a transaction, and tries one with a history that is typed in or looked up."""
+
+import re
+from html import unescape
+from typing import Any
+
+import orjson
+import pytest
+
+from riskline.ingest.console.try_one.form_fields import form_fields_of
+from riskline.ingest.console.try_one.typed_history import Known, history_inputs_of, with_history, wrong_numbers
+from riskline.ingest.console.try_one.variation import Variation
+from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.transaction import Transaction, TransactionModel
+from riskline.shared.errors import HistoryRequiredError
+from tests.support.console_pages import Open
+from tests.support.histories import Purchase, purchase
+from tests.unit.console.test_console_try_one import Made
+
+HISTORY = history_of(Purchase)
+assert HISTORY is not None
+COLUMNS = [column.name for column in HISTORY.columns]
+INPUTS = history_inputs_of(Purchase)
+NOTHING_TYPED = dict.fromkeys(COLUMNS, "")
+ALL_TYPED = {name: str(number) for number, name in enumerate(COLUMNS)}
+
+
+async def looked_up(transaction: TransactionModel) -> TransactionModel:
+    return transaction.with_history([7.0] * len(COLUMNS))
+
+
+async def away(transaction: TransactionModel) -> TransactionModel:
+    return transaction
+
+
+async def required(transaction: TransactionModel) -> TransactionModel:
+    raise HistoryRequiredError("the history is away")
+
+
+async def known(typed: dict[str, str], look: Any = looked_up) -> Known:
+    return await with_history(Purchase.from_row(purchase()), INPUTS, {**NOTHING_TYPED, **typed}, look)
+
+
+async def test_a_column_that_is_left_empty_is_looked_up() -> None:
+    found = await known({"purchases_1h": "3"})
+
+    values = {each.name: (each.value, each.source) for each in found.columns}
+    assert values["purchases_1h"] == ("3", "typed in")
+    assert values["spent_24h"] == ("7.0", "looked up")
+    assert found.transaction.history_values() == {**dict.fromkeys(COLUMNS, 7), "purchases_1h": 3}
+
+
+async def test_nothing_is_looked_up_where_all_is_typed_in() -> None:
+    found = await known(ALL_TYPED, look=None)
+
+    assert list(found.transaction.history_values().values()) == list(range(len(COLUMNS)))
+    assert {each.source for each in found.columns} == {"typed in"}
+
+
+@pytest.mark.parametrize("look", [away, required])
+async def test_while_the_history_is_away_it_lacks_it_or_has_what_is_typed_in(look: Any) -> None:
+    assert (await known({}, look)).transaction.lacks_history
+    found = await known({"minutes_since": "2.5"}, look)
+    values = {each.name: (each.value, each.source) for each in found.columns}
+    assert values["minutes_since"] == ("2.5", "typed in")
+    assert values["mean_30d"] == ("-1.0", "as for a first one")
+
+
+async def test_a_class_without_history_has_no_such_fields() -> None:
+    assert history_inputs_of(Transaction) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "wrong"),
+    [
+        ({"purchases_1h": "many"}, [("purchases_1h", "Input should be a whole number")]),
+        ({"purchases_1h": "2.5"}, [("purchases_1h", "Input should be a whole number")]),
+        ({"mean_30d": "x"}, [("mean_30d", "Input should be a number")]),
+        ({"mean_30d": "9" * 400}, [("mean_30d", "Input should be a number")]),
+        ({"mean_30d": "2.5", "purchases_1h": "3.0"}, []),
+    ],
+)
+def test_what_is_no_number_of_a_column_is_told(typed: dict[str, str], wrong: list[tuple[str, str]]) -> None:
+    assert wrong_numbers(INPUTS, {**NOTHING_TYPED, **typed}) == wrong
+
+
+async def test_columns_of_history_are_varied_and_entities_are_not() -> None:
+    model: Any = Made(lambda row: min(1.0, row["purchases_1h"] / 10), Purchase, usual={"purchases_1h": (0, 10)})
+    transaction = (await known({"purchases_1h": "3"})).transaction
+
+    variation = Variation(transaction, [*form_fields_of(Purchase), *INPUTS], model)
+
+    varied = {each.field.name: each for each in variation.fields}
+    scores = [each.fraud_probability for each in varied["purchases_1h"].outcomes if each is not None]
+    assert (min(scores), max(scores)) == (0, 1)
+    assert "card_id" not in varied
+    assert ("card_id", "another one has another history") in variation.left_out
+
+
+def page_of(typed: dict[str, str]) -> str:
+    model = Made(lambda row: 0.9 if row["purchases_1h"] > 3 else 0.1, Purchase)
+    twin: Any = Made(lambda row: 0.2, Purchase)
+    twin.feature_names = Purchase.twin_feature_names()
+    model.twin = twin
+    sent = {name: str(value) for name, value in purchase().items() if name != "transaction_id"}
+    open_console = Open(model=model, transaction_class=Purchase)
+    return unescape(open_console.post("/try", **sent, **typed).text)
+
+
+def test_the_page_shows_the_columns_that_it_decided_by() -> None:
+    page = page_of({**ALL_TYPED, "purchases_1h": "5"})
+
+    assert re.search(r'purchases_1h</td><td class="n">5</td><td>typed in', page)
+    assert "badge DECLINE" in page
+
+
+def test_the_page_names_a_column_that_is_no_number() -> None:
+    page = page_of({"purchases_1h": "many"})
+
+    assert "<strong>purchases_1h</strong>: Input should be a whole number" in page
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_page_of_a_transaction_shows_its_history_with_its_values(shown: bool) -> None:
+    page = stored({"purchases_1h": 5, "mean_30d": 41.27}, shown=shown)
+
+    assert ('purchases_1h</td><td class="mono">5<' in page) is shown
+    assert ('name="mean_30d" value="41.27"' in page) is shown
+
+
+def test_the_page_of_a_transaction_that_was_decided_without_history_says_so() -> None:
+    assert "The history was away" in stored("away", shown=False)
+
+
+def stored(history: Any, *, shown: bool) -> str:
+    console = Open(model=Made(lambda row: 0.1, Purchase), transaction_class=Purchase)
+    record = {
+        "v": 1,
+        "status": "queued",
+        "submitted_at": "2026-11-24T03:15:07.123Z",
+        "transaction": purchase(),
+        "history": history,
+        "history_of": "12345678",
+    }
+    console.api.store.records["P-1"] = orjson.dumps(record)
+    return unescape((console.post if shown else console.get)("/transactions/P-1").text)
