@@ -60,13 +60,7 @@ class GracefulShutdown:
         self.begin()
         self._loop.call_later(self._seconds, self._told_to_stop, signal.SIGTERM, None)
 
-    async def process_response(
-        self,
-        _req: falcon.asgi.Request,
-        resp: falcon.asgi.Response,
-        _resource: object,
-        _succeeded: bool,  # noqa: FBT001
-    ) -> None:
+    async def process_response(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response, *_: object) -> None:
         """Ends the connection with the answer."""
         if self.has_begun:
             resp.set_header("Connection", "close")
