@@ -33,8 +33,8 @@ from riskline.shared.model.reasons import ValueWording, quantiles_problem
 from riskline.shared.model.trees import FLOATS, MAX_NODES, MAX_WIDTH, Scoring, Trees
 from riskline.shared.model.untrusted import arrays_of, json_of, open_regular, printable
 
-FORMAT, HISTORY_FORMAT = 1, 2
-"""The formats of a bundle without and with history: releases that know no history refuse the second."""
+FORMAT, NEWEST_FORMAT = 1, 2
+"""The formats of a bundle, and of one with history or weights: releases that know neither refuse the second."""
 
 TREES, TWIN, MANIFEST, REFERENCE = "trees.npz", "twin.npz", "manifest.json", "reference.json"
 MAX_JSON_BYTES = 10_000_000
@@ -75,7 +75,7 @@ class Ensemble:
 
     def problem(self) -> str | None:
         """The reason that it cannot be scored; None where it can."""
-        return self.trees.problem(len(self.features)) or self.scoring.problem(self.trees)
+        return self.trees.problem(len(self.features)) or self.scoring.problem(self.trees, len(self.features))
 
     def archive(self) -> bytes:
         """Its trees as a file."""
@@ -128,6 +128,12 @@ class Manifest(BaseModel):
     metrics: dict[str, Any]
     history: HistoryManifest | None = Field(default=None, exclude_if=_is_none)
     twin: TwinManifest | None = Field(default=None, exclude_if=_is_none)
+
+    @property
+    def needed_format(self) -> int:
+        """The least format that has what this says."""
+        weighed = self.scoring.linear is not None or (self.twin is not None and self.twin.scoring.linear is not None)
+        return NEWEST_FORMAT if weighed or self.history is not None else FORMAT
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -203,7 +209,7 @@ def write_bundle(
         reference = {**reference, "twin": twin.reference}
     contents[REFERENCE] = orjson.dumps(reference)
     unnamed = Manifest(
-        format=FORMAT if history is None else HISTORY_FORMAT,
+        format=FORMAT,
         version="",
         created_at=created_at,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
@@ -217,7 +223,7 @@ def write_bundle(
         history=_described_history(history),
         twin=_described_twin(twin),
     )
-    return _write_named(models_dir, unnamed, contents)
+    return _write_named(models_dir, unnamed.model_copy(update={"format": unnamed.needed_format}), contents)
 
 
 def _described_history(history: History | None) -> HistoryManifest | None:
@@ -308,7 +314,7 @@ def _trees(directory: Path, name: str, manifest: Manifest, part: Manifest | Twin
     """The trees of a file, checked against what the manifest says of them."""
     with _opened(directory, name, manifest) as file:
         trees = Trees(**arrays_of(file, KINDS, most_bytes=MAX_ARRAY_BYTES))
-        problem = trees.problem(len(part.features)) or part.scoring.problem(trees)
+        problem = trees.problem(len(part.features)) or part.scoring.problem(trees, len(part.features))
         if problem is not None:
             raise ValueError(problem)
     return trees
@@ -326,11 +332,11 @@ def read_manifest(directory: Path) -> Manifest:
 def _manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
     with _opened(directory, MANIFEST) as file:
         raw = json_of(file.read())
-    newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > HISTORY_FORMAT
+    newer = isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > NEWEST_FORMAT
     if newer:
         raise BundleError(
             f"model bundle {directory}: {MANIFEST} has format {raw['format']}, this Riskline reads up to "
-            f"{HISTORY_FORMAT}; upgrade Riskline, or activate an older version"
+            f"{NEWEST_FORMAT}; upgrade Riskline, or activate an older version"
         )
     try:
         manifest = Manifest.model_validate(raw)
@@ -338,10 +344,12 @@ def _manifest(directory: Path) -> tuple[Manifest, dict[str, Any]]:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         wrong = sorted({".".join(map(str, each["loc"])) for each in problems})
         raise _refused(directory, MANIFEST, f"does not say what it must in: {', '.join(wrong[:9])}") from None
-    if manifest.format not in (FORMAT, HISTORY_FORMAT):
+    if manifest.format not in (FORMAT, NEWEST_FORMAT):
         raise _refused(directory, MANIFEST, f"has format {manifest.format}, which there never was")
-    if (manifest.format == HISTORY_FORMAT) != (manifest.history is not None):
-        raise _refused(directory, MANIFEST, f"has format {manifest.format}, and does not say what that must of history")
+    if manifest.format != manifest.needed_format:
+        raise _refused(
+            directory, MANIFEST, f"has format {manifest.format}, and says what format {manifest.needed_format} has"
+        )
     if manifest.twin is not None and manifest.history is None:
         raise _refused(directory, MANIFEST, "says of a twin, and not of the history that it lacks")
     if manifest.version != directory.name:

@@ -17,7 +17,7 @@ from riskline.shared.model.trees import LEAF, Isotonic, Scoring, Sigmoid, Trees
 NODE = np.dtype([("key", np.float64), ("feature", np.int32), ("left", np.int32)])
 """The kernel's node."""
 
-LAYOUT = 4
+LAYOUT = 5
 """The kernel's layout version: a kernel of an older source would read past its arrays."""
 
 BLOCK = 64
@@ -34,6 +34,7 @@ class _CModel(ctypes.Structure):
         ("leaves", ctypes.c_void_p),
         ("moves", ctypes.c_void_p),
         ("knots", ctypes.c_void_p),
+        ("weights", ctypes.c_void_p),
         ("roots", ctypes.c_void_p),
         ("trees", ctypes.c_int32),
         ("width", ctypes.c_int32),
@@ -50,7 +51,7 @@ class _CModel(ctypes.Structure):
 
 
 class Engine:
-    """A tree ensemble in the kernel's layout; one thread at a time."""
+    """A tree ensemble, or a linear model, in the kernel's layout; one thread at a time."""
 
     def __init__(self, trees: Trees, scoring: Scoring, *, width: int) -> None:
         self._width = width
@@ -59,12 +60,15 @@ class Engine:
         # the second is derived from the first
         self._values = None if self._moves is not None else values
         curve, self._knots, slope, intercept = _curve(scoring)
+        linear = scoring.linear
+        self._weights = None if linear is None else np.array([*linear.weights, *linear.centres])
         self._model = _CModel(
             nodes=self._nodes.ctypes.data,
             values=_address(self._values),
             leaves=_address(self._leaves),
             moves=_address(self._moves),
             knots=_address(self._knots),
+            weights=_address(self._weights),
             roots=self._roots.ctypes.data,
             trees=len(self._roots),
             width=width,

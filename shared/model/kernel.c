@@ -4,7 +4,8 @@
  * leaf (feature -1) holds its value, and its own index for a left child. Before a row stands minus infinity, which is
  * what feature -1 reads: a step from a leaf stays there, so that several walks go side by side in one loop without a
  * branch for each, and none waits for another's memory. Leaves are summed in the trees' order, so that a score does not
- * depend on how many rows are scored together. Compiled with -ffp-contract=off: the same bits on every machine.
+ * depend on how many rows are scored together. A linear model is a tree of one leaf, and a weight for each feature.
+ * Compiled with -ffp-contract=off: the same bits on every machine.
  */
 #include <math.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@ typedef struct {
     const int32_t *leaves; /* each node's place in the next, if it is a leaf; or none */
     const double *moves;   /* what the way to each leaf has added to each feature, width numbers a leaf */
     const double *knots;   /* of a calibration curve: where, then how high; or none */
+    const double *weights; /* of each feature, then the centre of each, from which its distance is weighed; or none */
     const int32_t *roots;
     int32_t trees;
     int32_t width;
@@ -36,9 +38,12 @@ typedef struct {
 } model;
 
 /* Counts the changes of the layouts above, of what feature -1 and a leaf's left child mean, and of the calls below. */
-const int32_t riskline_layout = 4;
+const int32_t riskline_layout = 5;
 
 enum { MAX_WIDTH = 4096, BLOCK = 64, WALKS = 16, TOGETHER = 4 };
+
+/* The farthest from its centre that a value counts: beyond it a sum of products may be no number. */
+static const double FARTHEST = 1e150;
 
 /* Copies a row behind a minus infinity; x[-1] of the result is that. */
 static const double *take(const model *m, const double *row, double *space) {
@@ -87,6 +92,22 @@ static double between(const double *x, const double *y, int32_t knots, double at
     return height > 1.0 ? 1.0 : height; /* it rounds; scikit-learn takes such for 1, too */
 }
 
+/* What one feature of a row adds by its weight. */
+static double weighed(const model *m, const double *x, int32_t j) {
+    double distance = x[j] - m->weights[m->width + j];
+    distance = distance > FARTHEST ? FARTHEST : distance;
+    distance = distance < -FARTHEST ? -FARTHEST : distance;
+    return m->weights[j] * distance;
+}
+
+/* What a row's sum begins with: what every row has, and what its features add by their weights. */
+static double beginning(const model *m, const double *x) {
+    double sum = m->initial;
+    if (m->weights)
+        for (int32_t j = 0; j < m->width; j++) sum += weighed(m, x, j);
+    return sum;
+}
+
 static double finish(const model *m, double sum) {
     double z = m->mean ? sum / m->trees : sum;
     z = z * m->scale + m->offset;
@@ -99,7 +120,7 @@ static double finish(const model *m, double sum) {
 /* One row: WALKS trees side by side instead of WALKS rows, with the leaves in the same order. */
 static double sum_alone(const model *m, const double *x) {
     const double *same[WALKS];
-    double sum = m->initial;
+    double sum = beginning(m, x);
     int32_t t = 0, at[WALKS];
     for (int k = 0; k < WALKS; k++) same[k] = x;
     for (; t + WALKS <= m->trees; t += WALKS) {
@@ -125,7 +146,7 @@ void riskline_score(const model *m, const double *rows, int64_t count, double *s
         double *sums = scores + start;
         for (int64_t i = 0; i < size; i++) {
             x[i] = take(m, rows + (start + i) * m->width, scratch + i * (m->width + 1));
-            sums[i] = m->initial;
+            sums[i] = beginning(m, x[i]);
         }
         for (int32_t t = 0; t < m->trees; t++)
             for (int64_t i = 0; i < whole; i += WALKS) {
@@ -186,7 +207,7 @@ static void add_moves_alone(const model *m, int32_t at, double *mine) {
 
 static double sum_alone_explaining(const model *m, const double *x, double *mine) {
     const double *same[WALKS];
-    double sum = m->initial;
+    double sum = beginning(m, x);
     int32_t t = 0, at[WALKS];
     for (int k = 0; k < WALKS; k++) same[k] = x;
     for (; m->moves && t + WALKS <= m->trees; t += WALKS) {
@@ -248,8 +269,8 @@ void riskline_explain(
             double *space = scratch + 2 * i * (m->width + 1);
             x[i] = take(m, rows + (start + i) * m->width, space);
             mine[i] = space + m->width + 2;
-            for (int32_t j = -1; j < m->width; j++) mine[i][j] = 0.0;
-            sums[i] = m->initial;
+            for (int32_t j = -1; j < m->width; j++) mine[i][j] = m->weights && j >= 0 ? weighed(m, x[i], j) : 0.0;
+            sums[i] = beginning(m, x[i]);
         }
         int32_t t = 0;
         for (; m->moves && t + TOGETHER <= m->trees; t += TOGETHER)

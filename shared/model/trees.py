@@ -1,4 +1,4 @@
-"""A tree ensemble as flat arrays, as in a bundle; checked before the kernel walks it."""
+"""A tree ensemble as flat arrays, or a linear model, as in a bundle; checked before the kernel takes it."""
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -19,6 +19,12 @@ MAX_KNOTS = 100_000
 
 MAX_DEPTH = 1_000
 """The deepest tree: no estimator grows deeper ones, and each level takes time to read."""
+
+HEAVIEST = 1e60
+"""The largest weight, first sum and scale of a linear model.
+
+Times the kernel's farthest distance (1e150), for each of the most features, that is still a number.
+"""
 
 LEAF = -1
 
@@ -67,10 +73,19 @@ class Isotonic(BaseModel):
         return None
 
 
+class Linear(BaseModel):
+    """Adds for each feature its weight times its distance from a centre; a linear model is that, and a tree of 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    weights: tuple[float, ...] = Field(max_length=MAX_WIDTH)
+    centres: tuple[float, ...] = Field(max_length=MAX_WIDTH)
+
+
 class Scoring(BaseModel):
     """From the trees' outputs to a probability: curve(link(scale * (initial + sum or mean of leaves) + offset)).
 
-    The curve is the calibration, where there is one.
+    The curve is the calibration, where there is one. What `linear` adds belongs to the initial sum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -82,11 +97,12 @@ class Scoring(BaseModel):
     scale: float = 1.0
     offset: float = 0.0
     calibration: Annotated[Sigmoid | Isotonic, Field(discriminator="kind")] | None = None
+    linear: Linear | None = Field(default=None, exclude_if=lambda linear: linear is None)
     base: float = Field(
         description="What the contributions are added to: the score of a row of which nothing is known."
     )
 
-    def problem(self, trees: "Trees") -> str | None:
+    def problem(self, trees: "Trees", width: int) -> str | None:
         """The reason that these trees' outputs do not become probabilities; None where they do."""
         leaves = trees.value[trees.feature == LEAF]
         # as the kernel rounds, so that no sum of leaves lies beyond these two
@@ -95,9 +111,22 @@ class Scoring(BaseModel):
         moved = 2.0 * float(np.abs(trees.value).max()) * len(trees.value) * max(1.0, abs(self.scale))
         if not np.isfinite([*ends, moved]).all():
             return "its scores overflow"
+        if self.linear is not None and (problem := self._linear_problem(self.linear, width)) is not None:
+            return problem
         if self.calibration is not None:
             return self.calibration.problem()
         if self.link == "identity" and (min(ends) < 0 or max(ends) > 1):
+            return "its scores are not between 0 and 1"
+        return None
+
+    def _linear_problem(self, linear: Linear, width: int) -> str | None:
+        if len(linear.weights) != width or len(linear.centres) != width:
+            return f"it has {len(linear.weights)} weights and {len(linear.centres)} centres for {width} features"
+        if self.aggregation != "sum":
+            return "it has weights, and a mean of trees in place of a sum"
+        if np.abs(linear.weights).max() > HEAVIEST or max(abs(self.initial), abs(self.scale)) > HEAVIEST:
+            return "its scores overflow"
+        if self.link == "identity" and self.calibration is None:
             return "its scores are not between 0 and 1"
         return None
 

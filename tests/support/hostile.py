@@ -153,8 +153,21 @@ def curve(chance: random.Random) -> Any:
     return {"kind": chance.choice(("isotonic",) * 9 + ("spline",)), "x": x, "y": y}
 
 
+def weights(chance: random.Random) -> Any:
+    """The weights of a linear model, right or not."""
+    numbers = (chance.uniform(-3, 3), chance.uniform(-3, 3), *NUMBERS) if chance.random() < 0.3 else (0.5, -2.0, 1e59)
+    width = chance.choice((len(FEATURES),) * 9 + (0, 1, len(FEATURES) + 1, 3_000))
+    made: dict[str, Any] = {name: [chance.choice(numbers) for _ in range(width)] for name in ("weights", "centres")}
+    if chance.random() < 0.1:
+        made[chance.choice(("weights", "new"))] = chance.choice(STRANGE)
+    return made
+
+
 def manifest(chance: random.Random, said: dict[str, Any]) -> None:
     """Changes what it says."""
+    if chance.random() < 0.3:
+        said["scoring"] |= {"aggregation": "sum", "link": "sigmoid", "linear": weights(chance)}
+        said["format"] = 2
     if chance.random() < 0.6:
         said["scoring"] |= {
             "inputs": chance.choice(("float32", "float64")),

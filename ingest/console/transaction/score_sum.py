@@ -36,7 +36,9 @@ def unit_of(scoring: Scoring) -> str:
     if scoring.aggregation == "mean" and scoring.inputs == "float32":
         # as the trees of scikit-learn's forests have it; LightGBM's mean of trees is of another kind
         return "probability before calibration"
-    return "anomaly score, as a logarithm to base 2" if scoring.scale < 0 else "the trees' own score before calibration"
+    return (
+        "anomaly score, as a logarithm to base 2" if scoring.scale < 0 else "the model's own score before calibration"
+    )
 
 
 def _becomes(scoring: Scoring, total: float, fraud_probability: str) -> str:

@@ -56,7 +56,7 @@ FAMILIES: dict[str, tuple[Callable[[], tuple[Trees, Scoring]], str, str]] = {
     ),
     "boosting under a staircase over its margin": (
         lambda: calibrated(Algorithm.HIST_GRADIENT_BOOSTING, {**ISOTONIC, "over": "margin"}),
-        "the trees' own score before calibration",
+        "the model's own score before calibration",
         r"becomes a fraud probability of {p} by the calibration curve",
     ),
     "boosting under a sigmoid over its probability": (

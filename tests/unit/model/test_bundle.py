@@ -210,11 +210,20 @@ def test_a_newer_format_asks_for_a_newer_riskline(bundle: Path) -> None:
     assert_refused(bundle, MANIFEST, "has format 3, this Riskline reads up to 2; upgrade Riskline")
 
 
+WEIGHED = {
+    "inputs": "float64",
+    "aggregation": "sum",
+    "link": "sigmoid",
+    "base": 0.0,
+    "linear": {"weights": [1.0] * 5, "centres": [0.0] * 5},
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"format": 0}, "has format 0"),
-        ({"format": "2"}, "has format 2, and does not say what that must of history"),
+        ({"format": "2"}, "has format 2, and says what format 1 has"),
         ({"format": None}, "format"),
         ({"sha256": {}}, "its sha256 is not the one in the manifest"),
         ({"version": "20260101T000000-00000000"}, "renamed or mixed up"),
@@ -222,12 +231,21 @@ def test_a_newer_format_asks_for_a_newer_riskline(bundle: Path) -> None:
         ({"thresholds": {"decline": 2}}, "thresholds.decline"),
         ({"thresholds": {"decline": 0.5, "review": 0.6}}, "thresholds"),
         ({"scoring": {"inputs": "float16"}}, "scoring.inputs"),
+        ({"scoring": WEIGHED}, "has format 1, and says what format 2 has"),
+        ({"format": 2, "scoring": {**WEIGHED, "link": "identity"}}, "its scores are not between 0 and 1"),
+        ({"format": 2, "scoring": {**WEIGHED, "aggregation": "mean"}}, "it has weights, and a mean of trees"),
+        ({"format": 2, "scoring": {**WEIGHED, "initial": 1e61}}, "its scores overflow"),
+        (
+            {"format": 2, "scoring": {**WEIGHED, "linear": {"weights": [1.0] * 4, "centres": [0.0] * 5}}},
+            "it has 4 weights and 5 centres for 5 features",
+        ),
     ],
 )
 def test_a_manifest_that_says_something_else_is_refused(bundle: Path, changes: dict[str, Any], why: str) -> None:
     forge_manifest(bundle, **changes)
 
-    assert_refused(bundle, REFERENCE if "sha256" in why else TREES if "features" in why else MANIFEST, why)
+    of_trees = any(word in why for word in ("features", "its scores", "weights"))
+    assert_refused(bundle, REFERENCE if "sha256" in why else TREES if of_trees else MANIFEST, why)
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,8 @@ def test_a_twin_in_a_file_that_the_manifest_vouches_for_is_checked_as_the_model_
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"format": 1}, "has format 1, and does not say what that must of history"),
-        ({"history": None}, "has format 2, and does not say what that must of history"),
+        ({"format": 1}, "has format 1, and says what format 2 has"),
+        ({"history": None}, "has format 2, and says what format 1 has"),
         ({"history": None, "format": 1}, "says of a twin, and not of the history that it lacks"),
         ({"history": {"fingerprint": "\n", "columns": {}}}, "does not say what it must in: history.fingerprint"),
         ({"twin": {"features": []}}, "does not say what it must in: twin."),

@@ -176,7 +176,7 @@ def test_a_curve_of_one_knot_is_level() -> None:
 def test_what_is_no_curve_is_told(curve: Isotonic, said: str) -> None:
     trees, scoring = a_stump()
 
-    assert said in (scoring.model_copy(update={"calibration": curve}).problem(trees) or "")
+    assert said in (scoring.model_copy(update={"calibration": curve}).problem(trees, WIDTH) or "")
 
 
 @pytest.mark.parametrize("method", Method)

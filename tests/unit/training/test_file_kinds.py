@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 
 from riskline.shared.errors import BundleError
 from riskline.worker.training.imports import unpickle
@@ -158,8 +159,12 @@ OBJECTS: dict[str, tuple[Any, str]] = {
     "rows": (np.zeros(3), "holds rows .ndarray., no model"),
     "a scaler": (StandardScaler(), r"is a StandardScaler, which comes before a model: dump make_pipeline"),
     "another scaler": (
-        make_pipeline(RobustScaler(), forest()),
-        "RobustScaler.*trees need no scaling, so train without",
+        make_pipeline(QuantileTransformer(), forest()),
+        "QuantileTransformer.*trees need no scaling, so train without",
+    ),
+    "a curve before weights": (
+        make_pipeline(QuantileTransformer(), LogisticRegression()),
+        "QuantileTransformer.*let your transaction class have",
     ),
     "an encoder": (make_pipeline(OneHotEncoder(), forest()), "OneHotEncoder.*let your transaction class have"),
     "a threshold": (FixedThresholdClassifier(forest(), threshold=0.3), r"whose threshold .0\.3.*--decline-threshold"),

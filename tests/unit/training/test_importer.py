@@ -24,8 +24,9 @@ from sklearn.ensemble import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PolynomialFeatures, RobustScaler, StandardScaler
 
 from riskline.cli.main import run
 from riskline.shared.domain.inputs import inputs_of
@@ -60,6 +61,10 @@ FAMILIES: dict[str, tuple[Callable[[], Any], float]] = {
     ),
     "scaled forest": (
         lambda: make_pipeline(StandardScaler(), MinMaxScaler(clip=True), ExtraTreesClassifier(8, random_state=0)),
+        0.0,
+    ),
+    "forest behind other scalers": (
+        lambda: make_pipeline(RobustScaler(), MaxAbsScaler(), ExtraTreesClassifier(8, random_state=0)),
         0.0,
     ),
 }
@@ -181,7 +186,7 @@ def test_numbers_that_are_no_probabilities_are_called_a_misreading_of_ours(
 
 WRONG = {
     "never fitted": (lambda: RandomForestClassifier(2), "is a RandomForestClassifier that was never fitted: fit it"),
-    "a line": (LogisticRegression, r"is a sklearn.LogisticRegression: supported are RandomForestClassifier"),
+    "of another kind": (GaussianNB, r"is a sklearn.GaussianNB: supported are RandomForestClassifier"),
     "a regressor": (lambda: RandomForestRegressor(2), "is a sklearn.RandomForestRegressor"),
     "never calibrated": (lambda: CalibratedClassifierCV(forest()), "a CalibratedClassifierCV that was never fitted"),
     "calibrated by parts": (

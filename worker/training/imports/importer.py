@@ -17,6 +17,7 @@ from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.evaluation.sketch import sketched
 from riskline.worker.training.imports.convert import CalibrationFacts, converted
 from riskline.worker.training.imports.dialects import lightgbm_trees, xgboost_trees
+from riskline.worker.training.imports.linear import centred, hardly_in_doubt, linear, reordered, rows_beside
 from riskline.worker.training.imports.model_process import ModelProcess
 from riskline.worker.training.imports.reference import Reference, beyond_thresholds, misread_error, require_same_scores
 from riskline.worker.training.imports.scaling import fold_scaling
@@ -94,13 +95,13 @@ def _imported(
     problem = trees.problem(len(features))
     if problem is not None:
         raise BundleError(f"its trees cannot be held: {problem}")
-    if facts["scaling"]:
+    if facts["scaling"] and scoring.linear is None:
         trees, scoring = fold_scaling(trees, scoring, facts["scaling"])
-    trees = _reordered(trees, columns)
-    edges = edge_rows(trees, reference.rows)
+    trees, scoring = _reordered(trees, columns), centred(reordered(scoring, columns), reference.rows)
+    edges = edge_rows(trees, reference.rows) if scoring.linear is None else rows_beside(reference.rows)
     difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
-    if (other_numbers := beyond_thresholds(trees, reference.rows, features)) is not None:
-        warn(other_numbers)
+    if (told := _other_numbers(trees, scoring, reference.rows, features)) is not None:
+        warn(told)
     curve = own
     if method is not None and labels is not None:
         scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)
@@ -203,6 +204,8 @@ def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Calibration
             if own is not None and own.over == "margin":
                 # it gives the sum also where its probability uses the mean
                 scoring = summed(scoring, trees=len(trees.roots))
+        elif "weights" in arrays:
+            trees, scoring = linear(facts, arrays["weights"])
         else:
             trees, scoring = converted(facts, arrays)
         if facts["estimator"] in FORESTS and not ((trees.value >= 0) & (trees.value <= 1 + SHARE_ROUNDING)).all():
@@ -210,6 +213,13 @@ def _held(facts: dict[str, Any], arrays: dict[str, np.ndarray], own: Calibration
         return trees, scoring if own is None else held(scoring, own)
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise BundleError(f"its trees cannot be held ({type(error).__name__}: {error})") from error
+
+
+def _other_numbers(trees: Trees, scoring: Scoring, rows: Rows, features: Sequence[str]) -> str | None:
+    """Says that the model was most likely trained on other numbers than these; None where it does not look so."""
+    if scoring.linear is None:
+        return beyond_thresholds(trees, rows, features)
+    return hardly_in_doubt(Engine(trees, uncalibrated(scoring), width=len(features)).score(rows))
 
 
 def _proven(

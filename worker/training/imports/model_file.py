@@ -38,8 +38,8 @@ MOST_BYTES = {"text": MAX_TEXT_BYTES}
 PIECE = 1 << 20
 
 NODES = {"feature": np.int64, "threshold": float, "left": np.int64, "right": np.int64, "value": float, "weight": float}
-KINDS = {"text": np.uint8, "sizes": np.int64, **NODES}
-"""The arrays of `unpickle.describe`: a text alone, or the sizes of trees and their nodes."""
+KINDS = {"text": np.uint8, "weights": float, "sizes": np.int64, **NODES}
+"""The arrays of `unpickle.describe`: a text alone, weights alone, or the sizes of trees and their nodes."""
 
 VERSION = re.compile(rb"_sklearn_version(?:\x94|q.|r.{4}|\np\d+\n)?(?:\x8c(.)|X(.{4})|V)", re.DOTALL)
 """The place of scikit-learn's version in a pickle: after this name and the opcode of a string.
@@ -203,7 +203,7 @@ def arrays_in(file: Path) -> dict[str, np.ndarray]:
     with open_regular(file, MAX_ARRAYS_BYTES) as content, zipfile.ZipFile(content) as packed:
         members = packed.infolist()
         names = [member.filename.removesuffix(".npy") for member in members]
-        if set(names) not in ({"text"}, {"sizes", *NODES}) or len(names) != len(set(names)):
+        if set(names) not in ({"text"}, {"weights"}, {"sizes", *NODES}) or len(names) != len(set(names)):
             raise ValueError("its arrays have other names")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("its arrays are packed")

@@ -18,21 +18,24 @@ from typing import Any
 import numpy as np
 
 FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
-SKLEARN = (*FORESTS, "GradientBoostingClassifier", "HistGradientBoostingClassifier", "IsolationForest")
+LINEAR = ("LogisticRegression", "LogisticRegressionCV", "SGDClassifier", "LinearSVC")
+TREES = (*FORESTS, "GradientBoostingClassifier", "HistGradientBoostingClassifier", "IsolationForest")
+SKLEARN = (*TREES, *LINEAR)
 OTHERS = {"xgboost": ("XGBClassifier", "Booster"), "lightgbm": ("LGBMClassifier", "Booster")}
+SCALERS = ("StandardScaler", "MinMaxScaler", "RobustScaler", "MaxAbsScaler")
 SUPPORTED = (
-    f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, a Pipeline of StandardScaler or "
-    "MinMaxScaler before one of them, and a CalibratedClassifierCV(ensemble=False) around one"
+    f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, a Pipeline of {', '.join(SCALERS)} before "
+    "one of them, and a CalibratedClassifierCV(ensemble=False) around one"
 )
 SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+CALIBRATE = "fit a CalibratedClassifierCV(ensemble=False)"
 OWN_THRESHOLD = {
     "TunedThresholdClassifierCV": ("estimator_", "best_threshold_"),
     "FixedThresholdClassifier": ("estimator_", "threshold"),
 }
-OTHER_SCALERS = ("RobustScaler", "MaxAbsScaler", "QuantileTransformer", "PowerTransformer")
+OTHER_SCALERS = ("QuantileTransformer", "PowerTransformer")
 RESCALED = "trees need no scaling, so train without it"
-RESHAPED = "let your transaction class have (or compute) the columns that the trees see, and train on those"
-SCALERS = ("StandardScaler", "MinMaxScaler")
+RESHAPED = "let your transaction class have (or compute) the columns that the model sees, and train on those"
 PROPORTIONS_SINCE = (1, 4)
 """The first scikit-learn whose forests hold shares instead of counts at their nodes."""
 
@@ -52,7 +55,9 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
     if not _fitted(final, library):
         raise Unsupported(f"is a {name} that was never fitted: fit it, dump it again, and import that")
-    if library == "sklearn":
+    if name in LINEAR:
+        facts, arrays = _linear(final, name, calibrated=curve is not None)
+    elif library == "sklearn":
         facts, arrays = _sklearn(final, name)
     else:
         facts, arrays = (_xgboost if library == "xgboost" else _lightgbm)(final)
@@ -122,9 +127,10 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
             continue
         if type(step).__name__ not in SCALERS:
             kind = type(step).__name__
+            needless = kind in OTHER_SCALERS and type(model.steps[-1][1]).__name__ not in LINEAR
             raise Unsupported(
-                f"is a Pipeline with the step {label} ({kind}), which cannot be held exactly: only StandardScaler and "
-                f"MinMaxScaler can; {RESCALED if kind in OTHER_SCALERS else RESHAPED}"
+                f"is a Pipeline with the step {label} ({kind}), which cannot be held exactly: only "
+                f"{', '.join(SCALERS[:-1])} and {SCALERS[-1]} can; {RESCALED if needless else RESHAPED}"
             )
         scalers.append(step)
     around, final, own_curve = unwrapped(model.steps[-1][1])
@@ -178,8 +184,15 @@ def calibration_of(model: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _scaling(scaler: Any) -> dict[str, Any]:
-    if type(scaler).__name__ == "StandardScaler":
+    kind = type(scaler).__name__
+    if kind == "StandardScaler":
         numbers = {"subtract": scaler.mean_ if scaler.with_mean else None, "divide": scaler.scale_}
+    elif kind == "RobustScaler":
+        numbers = {"subtract": scaler.center_, "divide": scaler.scale_}
+    elif kind == "MaxAbsScaler":
+        numbers = {"divide": scaler.scale_}
+        if getattr(scaler, "clip", False):  # not before scikit-learn 1.8
+            numbers["clip"] = np.array([-1.0, 1.0])
     else:
         numbers = {"multiply": scaler.scale_, "add": scaler.min_}
         if getattr(scaler, "clip", False):  # not in scikit-learn 0.23
@@ -222,6 +235,23 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
         if model.n_outputs_ != 1:
             raise Unsupported("predicts several outputs: train one for fraud alone")
     return facts, arrays
+
+
+def _linear(model: Any, name: str, *, calibrated: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The weights, of which a curve makes a probability where the estimator has none of its own."""
+    if name == "LinearSVC" and not calibrated:
+        raise Unsupported(f"is a LinearSVC, which gives no probability: {CALIBRATE} around it, and import that")
+    if name == "SGDClassifier" and not calibrated and model.loss not in ("log_loss", "log"):
+        raise Unsupported(
+            f"is an SGDClassifier with loss={model.loss!r}, whose scores are no log-odds: train it with "
+            f"loss='log_loss', or {CALIBRATE} around it, and import that"
+        )
+    weights = model.coef_.toarray() if hasattr(model.coef_, "toarray") else np.asarray(model.coef_)
+    facts = {"width": int(weights.shape[1]), "initial": float(np.ravel(model.intercept_)[0])}
+    if getattr(model, "multi_class", None) == "multinomial":
+        # the quotient of two powers, of the sum and of its negative, in scikit-learn before 1.8
+        facts["scale"] = 2.0
+    return facts, {"weights": np.ravel(weights).astype(np.float64)}
 
 
 def _width(model: Any) -> int:
