@@ -57,7 +57,10 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
     """The Falcon ASGI app over its collaborators; `lifespan` starts and stops what runs beside it."""
     edge = Edge(Limits.of(settings), pressure=services.recorder.pressure)
     decisions = ImmediateDecisions(
-        transaction_class=services.transaction_class, serving=services.serving, recorder=services.recorder
+        transaction_class=services.transaction_class,
+        serving=services.serving,
+        recorder=services.recorder,
+        observer=services.observer,
     )
     score = ScoreResource(
         decisions,
@@ -106,6 +109,7 @@ def _add_transactions(app: Any, services: Services, settings: Settings, submissi
         submitter=services.submitter,
         states=states,
         waiting=services.waiting,
+        observer=services.observer,
         max_body_bytes=settings.max_body_bytes,
     )
     batches = BatchesResource(
@@ -115,6 +119,7 @@ def _add_transactions(app: Any, services: Services, settings: Settings, submissi
         max_row_bytes=settings.max_body_bytes,
         max_rows=settings.max_batch_rows,
         limiter=services.limiter,
+        observer=services.observer,
     )
     app.add_route("/transactions", transactions)
     app.add_route("/transactions/batch", batches)

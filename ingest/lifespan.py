@@ -48,6 +48,7 @@ class Lifespan:
         services = self._services
         finishing = [services.submitter.close(), services.recorder.flush(), services.recent_counts.add_own_counts()]
         finishing += [services.strict.close()] if services.strict else []
+        finishing += [services.observer.close()] if services.observer else []
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 # all at once: a shard that hangs must not take the others' time
@@ -57,18 +58,25 @@ class Lifespan:
             self._tell_of_losses(error)
         except Exception as error:
             # the server logs the error itself
-            if services.recorder.pending:
+            if services.recorder.pending or self._late:
                 self._tell_of_losses(error)
             raise
         finally:
             await services.close()
 
     def _tell_of_losses(self, error: Exception) -> None:
-        """Logs what is lost with this process: decisions, or only its last second of counts."""
+        """Logs what is lost with this process: decisions, observations, or only its last second of counts."""
         if lost := self._services.recorder.pending:
             log.error("decisions are lost to the records: Redis did not take them in time", lost=lost)
-        else:
+        if late := self._late:
+            log.error("transactions are missing from the history: its Redis did not take them in time", lost=late)
+        if not (lost or late):
             log.warning("the last figures of this process are not counted: Redis is away or slow", problem=str(error))
+
+    @property
+    def _late(self) -> int:
+        observer = self._services.observer
+        return 0 if observer is None else observer.late
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -15,16 +15,19 @@ from riskline.ingest.background.redis_status import RedisWatch
 from riskline.ingest.background.warm_up import WarmUp
 from riskline.ingest.edge.limits import allow_files
 from riskline.ingest.fastpath.requests import FastPathProtocol
+from riskline.ingest.history.link import PROBE_SECONDS
 from riskline.ingest.lifespan import Lifespan, Runs
 from riskline.ingest.long_polls.subscription import Subscription
 from riskline.ingest.services import Services
 from riskline.ingest.store import StoreOperations, open_store
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.history.derive import history_of
 from riskline.shared.log import configure_logging, get_logger
 from riskline.shared.model.serving import create_serving
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.store.audit_log import PendingChanges
 from riskline.shared.store.connect.connection import require_layout
+from riskline.shared.store.history.opening import open_history
 from riskline.shared.store.status.servers import warn_of_store
 from riskline.shared.telemetry.metrics import MULTIPROCESS_VARIABLE
 from riskline.shared.telemetry.tracing import create_tracing
@@ -52,6 +55,7 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
     gate = create_gate(settings, always=foreign_server)
     transaction_class = load_transaction_class(settings.transaction)
     require_layout(settings.required_store_url, shards=settings.shards, timeout_seconds=settings.redis_timeout)
+    history = history_of(transaction_class)
     services = Services.over(
         open_store(settings),
         settings,
@@ -59,6 +63,8 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         serving=create_serving(settings, transaction_class),
         gate=gate,
         tracing=create_tracing(settings, service="riskline-api"),
+        # probes and compactions may take longer than a request waits
+        history=None if history is None else open_history(settings, history, timeout_seconds=PROBE_SECONDS),
     )
     return create_app(services, settings, lifespan=Lifespan(services, background(services, settings)))
 
@@ -70,6 +76,7 @@ def background(services: Services, settings: Settings) -> tuple[Runs, ...]:
         Subscription(services.waiting, store.subscriber, channels=store.channels),
         services.feed,
         services.recorder,
+        *([] if services.observer is None else [services.observer]),
         services.backlog,
         services.processes,
         services.worker_need,
@@ -83,6 +90,7 @@ def background(services: Services, settings: Settings) -> tuple[Runs, ...]:
             (
                 partial(asyncio.to_thread, services.renderer.load),
                 *(each.warm for each in store.warm),
+                *([] if services.observer is None else [services.observer.warm]),
                 partial(asyncio.to_thread, warn_of_store, settings),
                 # a ticket that finds nothing to do costs nothing; the first one takes RQ ten milliseconds
                 store.ensure_ticket,

@@ -15,6 +15,8 @@ from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.frame.sessions import Sessions
 from riskline.ingest.console.overview.alerts import badges_of
 from riskline.ingest.edge.graceful_shutdown import GracefulShutdown
+from riskline.ingest.history.observer import Observer
+from riskline.ingest.history.opening import observer_of
 from riskline.ingest.long_polls.feed_reads import FeedReader
 from riskline.ingest.long_polls.waiters import DecisionWaiters, WaitSlots
 from riskline.ingest.recording.recorder import AnyRecorder, recorder_of
@@ -26,6 +28,7 @@ from riskline.shared.model.registry import Registry
 from riskline.shared.model.serving import Serving
 from riskline.shared.process.heartbeats import Presence, process_name
 from riskline.shared.settings import Settings
+from riskline.shared.store.history.interface import HistoryStore
 from riskline.shared.store.rates import RedisRates
 from riskline.shared.store.status.minute_counts import RedisHistory
 from riskline.shared.store.status.paces import AsyncPaces
@@ -45,6 +48,8 @@ class Services:
     gate: Authenticator
     limiter: RateLimiter
     submitter: Submitter
+    observer: Observer | None
+    """Gives transactions their history; None where their class has none."""
     recorder: AnyRecorder
     strict: StrictRecorder | None
     """Records each decision before it is answered; None where the settings do not ask for that."""
@@ -71,8 +76,12 @@ class Services:
         serving: Serving,
         gate: Authenticator,
         tracing: Tracing | None,
+        history: HistoryStore | None = None,
     ) -> Self:
-        """The services of a process over a store; nothing runs and nothing is asked yet."""
+        """The services of a process over a store; nothing runs and nothing is asked yet.
+
+        A class with history has its `history`.
+        """
         backlog = Backlog(store.intake, queue_limit=settings.queue_limit)
         tallies = AsyncTallies(store.first)
         presence = Presence(serving=serving, process=process_name(), kind="api")
@@ -89,6 +98,9 @@ class Services:
                 settings.rate, accounts=RedisRates(store.first), sharers=lambda: processes.api_processes
             ),
             submitter=Submitter(store.intake, ensure_ticket=store.ensure_ticket, queue_full=backlog.queue_full),
+            observer=None
+            if history is None
+            else observer_of(history, settings, transaction_class, serving=serving, intake=store.intake),
             recorder=recorder_of(store.intake, capacity=settings.record_buffer),
             strict=StrictRecorder(store.intake) if settings.record == "strict" else None,
             waiting=DecisionWaiters(store.intake, places),
@@ -107,5 +119,7 @@ class Services:
     async def close(self) -> None:
         """Closes the connections to Redis, and sends the last traces."""
         await self.store.close()
+        if self.observer is not None:
+            await self.observer.disconnect()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)

@@ -38,7 +38,8 @@ def add_console(app: Any, services: Services, settings: Settings, *, errors: Ser
     app.add_route("/console", overview)
     app.add_route("/console/live", overview, suffix="live")
     app.add_route("/console/values", ValuesPage(changes))
-    app.add_route("/console/try", TryPage(renderer, services.serving, services.transaction_class))
+    look = None if services.observer is None else services.observer.look
+    app.add_route("/console/try", TryPage(renderer, services.serving, services.transaction_class, look=look))
     app.add_route("/console/changes", ChangesPage(renderer, changes))
     _add_decisions(app, services, settings, changes)
     _add_failed(app, services, changes)

@@ -52,13 +52,26 @@ def explain_wanted(req: falcon.asgi.Request) -> bool:
     Raises:
         HttpProblem: 422 where it is neither true nor false.
     """
+    return _is_true(req, "explain")
+
+
+def dry_run_wanted(req: falcon.asgi.Request) -> bool:
+    """True where `?dry_run=true` asks for a decision of which nothing is kept.
+
+    Raises:
+        HttpProblem: 422 where it is neither true nor false.
+    """
+    return _is_true(req, "dry_run")
+
+
+def _is_true(req: falcon.asgi.Request, name: str) -> bool:
     if not req.query_string:
         return False
-    given = req.get_param("explain")
+    given = req.get_param(name)
     if given is None:
         return False
     if given not in ("true", "false"):
-        raise bad_parameter("explain", "true or false")
+        raise bad_parameter(name, "true or false")
     return given == "true"
 
 

@@ -43,11 +43,19 @@ class Turns:
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Counts a request that is decided in more than one turn."""
-        self._scoring += 1
+        self.begin()
         try:
             yield
         finally:
-            self._scoring -= 1
+            self.end()
+
+    def begin(self) -> None:
+        """The same for a caller that calls `end` later."""
+        self._scoring += 1
+
+    def end(self) -> None:
+        """The request is answered."""
+        self._scoring -= 1
 
     def take(self) -> bool:
         """Takes a place in this turn for one of more than `PIECES_A_TURN` connections; False where none is left."""

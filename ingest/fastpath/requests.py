@@ -15,10 +15,13 @@ from riskline.ingest.edge.connection import EdgeProtocol
 from riskline.ingest.edge.pieces import HEAD_END
 from riskline.ingest.edge.turns import PIECES_A_TURN
 from riskline.ingest.fastpath.state import STATE, Door, FastPath, FastRequest, busy
+from riskline.ingest.history.observer import Observed, Observer, required
 from riskline.ingest.middleware.request_id import request_id
 from riskline.ingest.problems.problem import MEDIA_PROBLEM
 from riskline.ingest.resources.transactions import POLL_AGAIN_SECONDS, location, queued_state
+from riskline.ingest.submission.callback_field import SubmittedTransaction
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
+from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.store.interfaces import ACCEPTED
 from riskline.shared.store.records import Submission
 from riskline.shared.telemetry.trace_context import traceparent
@@ -29,6 +32,8 @@ UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"prefer", b"upgrade", b"c
 MEDIA_JSON = b"application/json"
 
 MEDIA_PROBLEM_BYTES = MEDIA_PROBLEM.encode()
+
+CLOSES = b"connection: close\r\n"
 
 SCORE = b"POST /score-transaction"
 """The first bytes of requests for a decision."""
@@ -171,7 +176,8 @@ class FastPathProtocol(EdgeProtocol):
         if self._head:
             self._fast_path.learn(self._head, plain)
         # one that waits, and whose head came in parts or before its body, waits the ordinary way
-        whole = self._head or not (plain.door.queued or self._fast_path.pressure.is_high)
+        waits = plain.door.queued or self._fast_path.observer is not None or self._fast_path.pressure.is_high
+        whole = self._head or not waits
         if self._stopping or not whole or not self._take(plain, self._body, self._head + self._body):
             self.hand_on()
             super().on_body(self._body)
@@ -224,20 +230,20 @@ class FastPathProtocol(EdgeProtocol):
             return
         if not self._go(plain, body, data, started):
             self.read(data)
-        self._after_waiting()
+        if not self._submitting:
+            self._after_waiting()
 
     def _go(self, plain: FastRequest, body: bytes, data: bytes, started: float) -> bool:
         account = plain.account
         if account is not None and not account.take(self._fast_path.clock()):
             return False
         try:
-            if plain.door.queued:
-                self._submit(plain, body, data, started)
+            if self._fast_path.observer is not None:
+                self._observe(self._fast_path.observer, plain, body, data, started)
+            elif plain.door.queued:
+                self._submit(plain, self._fast_path.parse_submission(body), data, started)
             else:
-                decision = self._fast_path.decide(body, explain=plain.door.explain)
-                rate = b"" if account is None else self._rate_lines(account)
-                self._answer(b"200 OK", request_id(plain.request_id), decision, rate)
-                self._fast_path.scored.add_observed(time.perf_counter() - started)
+                self._decide(plain, self._fast_path.parse(body), started)
         except Exception:  # noqa: BLE001  # whatever it is: the ordinary way meets it again, and says what is wrong
             if account is not None:
                 account.charge(-1, self._fast_path.clock())
@@ -247,10 +253,54 @@ class FastPathProtocol(EdgeProtocol):
     def _rate_lines(self, account: RateAccount) -> bytes:
         return account.lines(self._fast_path.clock())
 
-    def _submit(self, plain: FastRequest, body: bytes, data: bytes, started: float) -> None:
+    def _decide(self, plain: FastRequest, transaction: TransactionModel, started: float) -> None:
+        decision = self._fast_path.decide(transaction, explain=plain.door.explain)
+        rate = b"" if plain.account is None else self._rate_lines(plain.account)
+        if self._stopping:
+            rate += CLOSES
+        self._answer(b"200 OK", request_id(plain.request_id), decision, rate)
+        self._fast_path.scored.add_observed(time.perf_counter() - started)
+
+    def _observe(self, observer: Observer, plain: FastRequest, body: bytes, data: bytes, started: float) -> None:
+        """Has the transaction observed before it goes on."""
+        if plain.door.queued:
+            transaction, callback_url = self._fast_path.parse_submission(body)
+            observer.observe(transaction, partial(self._observed, plain, callback_url, data, started))
+        else:
+            transaction = self._fast_path.parse(body)
+            observer.observe(transaction, partial(self._observed_at_once, plain, data, started), at_once=True)
+            self._edge.turns.begin()
+        self._submitting = True
+
+    def _observed_at_once(self, plain: FastRequest, data: bytes, started: float, observed: Observed) -> None:
+        self._edge.turns.end()
+        self._submitting = False
+        if self.transport.is_closing():
+            return
+        try:
+            self._decide(plain, required(observed), started)
+        except Exception as error:  # noqa: BLE001  # whatever it is: the ordinary way says what is wrong
+            self._committed = error
+            self.read(data)
+        self._after_waiting()
+
+    def _observed(
+        self, plain: FastRequest, callback_url: str | None, data: bytes, started: float, observed: Observed
+    ) -> None:
+        self._submitting = False
+        if self.transport.is_closing():
+            return
+        try:
+            self._submit(plain, SubmittedTransaction(required(observed), callback_url), data, started)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._committed = error
+            self.read(data)
+            self._after_waiting()
+
+    def _submit(self, plain: FastRequest, submitted: SubmittedTransaction, data: bytes, started: float) -> None:
         identity = request_id(plain.request_id)
         submission = self._fast_path.submission(
-            body,
+            *submitted,
             explain=plain.door.explain,
             request_id=identity,
             traceparent=plain.traceparent,
@@ -276,13 +326,14 @@ class FastPathProtocol(EdgeProtocol):
             return
         if answer is ACCEPTED:
             place = f"location: {location(self.root_path, submission.transaction_id)}\r\nretry-after: "
-            close = "connection: close\r\n" if self._stopping else ""
+            close = CLOSES if self._stopping else b""
             state = queued_state(submission.transaction_id, submission.submitted_at)
             self._answer(
                 b"202 Accepted",
                 identity,
                 state,
-                f"{place}{POLL_AGAIN_SECONDS}\r\n{close}".encode()
+                f"{place}{POLL_AGAIN_SECONDS}\r\n".encode()
+                + close
                 + (b"" if account is None else self._rate_lines(account)),
             )
             self._fast_path.accepted.add_observed(time.perf_counter() - started)

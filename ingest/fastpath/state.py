@@ -66,9 +66,12 @@ class FastPath:
         self.doors = DOORS if services.tracing is None else {}
         self._waits = (services.waiting, services.feed)
         self.strict = services.strict is not None
+        self.parse = decisions.parse
         self.decide = decisions.decide
+        self.parse_submission = submissions.parse
         self.submission = submissions.submission
         self.enqueue = services.submitter.enqueue
+        self.observer = services.observer
         self.pressure = services.recorder.pressure
         self.max_body_bytes = max_body_bytes
         self.scored = Tally(

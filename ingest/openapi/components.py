@@ -92,6 +92,13 @@ EXPLAIN: Json = {
     "description": "Give reasons whatever the action; without it an APPROVE has none.",
     "schema": {"type": "boolean", "default": False},
 }
+DRY_RUN: Json = {
+    "name": "dry_run",
+    "in": "query",
+    "description": "Decide as if it had come now, and keep nothing of it: it is neither recorded nor counted, and no "
+    "history knows it.",
+    "schema": {"type": "boolean", "default": False},
+}
 PREFER: Json = {
     "name": "Prefer",
     "in": "header",

@@ -2,6 +2,7 @@
 
 from riskline.ingest.openapi.components import (
     AFTER,
+    DRY_RUN,
     EXPLAIN,
     FEED_WAIT,
     HEADERS,
@@ -44,6 +45,8 @@ BATCH_PROBLEMS = (
     *("empty-batch", "no-row-accepted", "invalid-parameter"),
 )
 BODY_PROBLEMS = ("not-json", "body-too-large", "unsupported-media-type", "invalid-transaction", "invalid-parameter")
+
+UNAVAILABLE = ("store-unavailable", "queue-full", "history-unavailable")
 
 
 def build_openapi(transaction_class: type[TransactionModel], *, version: str) -> Json:
@@ -91,13 +94,11 @@ class _Paths(Operations):
             "description": "Scored in this process, recorded afterwards: it answers with Redis down, too. An "
             "installation that records strictly answers once it is recorded; only there are 409 and, while Redis is "
             "away, 503.",
-            "parameters": [EXPLAIN],
+            "parameters": [EXPLAIN, DRY_RUN],
             "requestBody": self.request_body(submits=False),
             "responses": {
                 "200": self.answer("The decision.", Decision, {"decision": self.samples.decision}),
-                **self.problems(
-                    "/score-transaction", *BODY_PROBLEMS, "conflict", "no-model", "store-unavailable", "queue-full"
-                ),
+                **self.problems("/score-transaction", *BODY_PROBLEMS, "conflict", "no-model", *UNAVAILABLE),
             },
         }
 
@@ -129,7 +130,7 @@ class _Paths(Operations):
                     "Retry-After",
                     "Preference-Applied",
                 ),
-                **self.problems("/transactions", *BODY_PROBLEMS, "conflict", "store-unavailable", "queue-full"),
+                **self.problems("/transactions", *BODY_PROBLEMS, "conflict", *UNAVAILABLE),
             },
         }
 
@@ -145,7 +146,7 @@ class _Paths(Operations):
             "requestBody": self.batch_body(),
             "responses": {
                 "202": self.answer("Some rows are queued.", BatchResult, {"batch": self.samples.batch}),
-                **self.problems("/transactions/batch", *BATCH_PROBLEMS, "store-unavailable", "queue-full"),
+                **self.problems("/transactions/batch", *BATCH_PROBLEMS, *UNAVAILABLE),
             },
         }
 

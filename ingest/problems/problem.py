@@ -15,6 +15,7 @@ from riskline.shared.domain.wrong_fields import MOST_LISTED, first_errors, is_no
 from riskline.shared.errors import (
     BundleError,
     ConflictError,
+    HistoryRequiredError,
     OutcomeUnknownError,
     QueueFullError,
     StoreUnavailableError,
@@ -231,6 +232,10 @@ async def _on_conflict(_req: Any, _resp: Any, error: ConflictError, _params: Any
     raise HttpProblem("conflict", str(error))
 
 
+async def _on_history_required(_req: Any, _resp: Any, error: HistoryRequiredError, _params: Any) -> None:
+    raise HttpProblem("history-unavailable", str(error))
+
+
 def _ids(req: falcon.asgi.Request) -> dict[str, str]:
     return log_fields({"request_id": req.context.request_id, "traceparent": req.context.traceparent})
 
@@ -257,3 +262,4 @@ def add_problem_handlers(app: Any) -> None:
     app.add_error_handler(QueueFullError, _on_queue_full)
     app.add_error_handler(BundleError, _on_no_model)
     app.add_error_handler(ConflictError, _on_conflict)
+    app.add_error_handler(HistoryRequiredError, _on_history_required)

@@ -194,6 +194,16 @@ PROBLEMS = {
         do="Repeat it after `Retry-After`: by then a tenth of the queue should be free. Where it stays so, the "
         "operator starts more workers.",
     ),
+    "history-unavailable": ProblemType(
+        503,
+        "The history is away",
+        example="The history is away, and RISKLINE_HISTORY is required. Repeat the request later.",
+        when="The transaction's history cannot be read, and it may not be decided without: `RISKLINE_HISTORY` is "
+        "`required`, or the model has no twin that decides without history. Nothing was accepted; of a batch, "
+        "`accepted` and `known` say how many rows were.",
+        do="Repeat it after `Retry-After`, then less and less often: the same transaction_id is never counted twice.",
+        path="/score-transaction",
+    ),
 }
 """The problems that an operation names."""
 

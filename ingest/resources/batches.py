@@ -12,6 +12,7 @@ import orjson
 from riskline.ingest.auth.authentication import check_still_admitted, sender_of
 from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.edge.bodies import explain_wanted
+from riskline.ingest.history.observer import Observer
 from riskline.ingest.problems.problem import (
     NO_MORE,
     SOME_NOT_KNOWN,
@@ -23,13 +24,20 @@ from riskline.ingest.problems.problem import (
     undescribed,
 )
 from riskline.ingest.resources.transactions import TransactionResource
-from riskline.ingest.submission.batch_rows import PART_BYTES, JsonArrayReader, NdjsonReader, Row, RowReader
+from riskline.ingest.submission.batch_rows import PART_BYTES, JsonArrayReader, NdjsonReader, Row, RowReader, refused_row
 from riskline.ingest.submission.callback_field import SubmissionParser
+from riskline.ingest.submission.group_commit import Answer
 from riskline.ingest.submission.submissions import Submitter, own_record
 from riskline.shared.clock import utc_now
-from riskline.shared.errors import ConflictError, OutcomeUnknownError, QueueFullError, StoreUnavailableError
+from riskline.shared.errors import (
+    ConflictError,
+    HistoryRequiredError,
+    OutcomeUnknownError,
+    QueueFullError,
+    StoreUnavailableError,
+)
 from riskline.shared.store.interfaces import ACCEPTED
-from riskline.shared.store.records import Queueing
+from riskline.shared.store.records import Queueing, Submission
 
 READERS: dict[str, type[JsonArrayReader] | type[NdjsonReader]] = {
     "application/json": JsonArrayReader,
@@ -55,7 +63,10 @@ class BatchesResource:
         max_row_bytes: int,
         max_rows: int,
         limiter: RateLimiter,
+        observer: Observer | None,
     ) -> None:
+        """`observer` is None where the class has no history."""
+        self._observer = observer
         self._submissions = submissions
         self._submitter = submitter
         self._states = states
@@ -87,6 +98,7 @@ class BatchesResource:
             ),
             max_rows=self._max_rows,
             spend=partial(self._limiter.spend, account),
+            observer=self._observer,
         )
         async for data in req.stream:
             for start in range(0, len(data), PART_BYTES):
@@ -110,9 +122,16 @@ class BatchIntake:
     """The rows of one request so far: the numbers accepted and known, and the problems of the others."""
 
     def __init__(
-        self, submitter: Submitter, queueing: Queueing, *, max_rows: int, spend: Callable[[int], None]
+        self,
+        submitter: Submitter,
+        queueing: Queueing,
+        *,
+        max_rows: int,
+        spend: Callable[[int], None],
+        observer: Observer | None,
     ) -> None:
         self._spend = spend
+        self._observer = observer
         self._submitter = submitter
         self._queueing = queueing
         self._max_rows = max_rows
@@ -140,17 +159,44 @@ class BatchIntake:
         counted = max(self._seen, 1)
         self._seen += len(numbered)
         self._spend(max(self._seen, 1) - counted)
-        for index, row in numbered:
+        good: list[tuple[int, Submission]] = []
+        for index, row in await self._observed(numbered):
             if isinstance(row, HttpProblem):
                 self._refuse(index, row)
-        good = [
-            (index, self._queueing.submission(row.transaction, callback_url=row.callback_url))
-            for index, row in numbered
-            if not isinstance(row, HttpProblem)
-        ]
+            else:
+                good.append((index, self._queueing.submission(row.transaction, callback_url=row.callback_url)))
         answers = await self._submitter.submit_all([submission for _, submission in good])
+        self._note(good, answers)
+        # a part of bad rows commits nothing, and would go on without a pause
+        await asyncio.sleep(0)
+        if len(rows) > room:
+            raise too_many_rows(self._max_rows, **self.taken())
+
+    async def _observed(self, rows: Sequence[tuple[int, Row]]) -> Sequence[tuple[int, Row]]:
+        """The rows, each good one with its history.
+
+        Raises:
+            HttpProblem: the history is away, and no row may lack it.
+        """
+        if self._observer is None:
+            return rows
+        found = dict(rows)
+        good = [(index, row) for index, row in rows if not isinstance(row, HttpProblem)]
+        observed = await self._observer.observe_all([row.transaction for _, row in good])
+        for (index, row), each in zip(good, observed, strict=True):
+            if isinstance(each, HistoryRequiredError):
+                raise HttpProblem("history-unavailable", f"{each} {NO_MORE}", members=self.taken())
+            found[index] = refused_row(each) if isinstance(each, Exception) else row._replace(transaction=each)
+        return list(found.items())
+
+    def _note(self, submitted: Sequence[tuple[int, Submission]], answers: Sequence[Answer]) -> None:
+        """Counts what became of submitted rows.
+
+        Raises:
+            HttpProblem: Redis failed; says how many were accepted.
+        """
         is_away = False
-        for (index, submission), answer in zip(good, answers, strict=True):
+        for (index, submission), answer in zip(submitted, answers, strict=True):
             if answer is ACCEPTED:
                 self._accepted += 1
                 continue
@@ -168,10 +214,6 @@ class BatchIntake:
         if is_away:
             members = {**self.taken(), "unknown": self._unknown}
             raise HttpProblem("store-unavailable", SOME_NOT_KNOWN if self._unknown else NO_MORE, members=members)
-        # a part of bad rows commits nothing, and would go on without a pause
-        await asyncio.sleep(0)
-        if len(rows) > room:
-            raise too_many_rows(self._max_rows, **self.taken())
 
     def taken(self) -> dict[str, int]:
         """The numbers of rows that are safe in the queue."""

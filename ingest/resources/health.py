@@ -75,7 +75,13 @@ class HealthResource:
         redis_problem = None if None in problems else problems[0]
         model = self._services.serving.model
         stopping = self._services.graceful_shutdown.has_begun
-        gone = {"model": model is None, "redis": redis_problem is not None, "process": stopping}
+        observer = self._services.observer
+        gone = {
+            "model": model is None,
+            "redis": redis_problem is not None,
+            "history": observer is not None and observer.problem is not None and observer.refuses,
+            "process": stopping,
+        }
         missing = [name for name, is_gone in gone.items() if is_gone]
         if missing:
             resp.status = falcon.HTTP_503
@@ -91,6 +97,7 @@ class HealthResource:
                 "checks": {
                     "model": "ok" if model is not None else model_problem,
                     "redis": redis_told,
+                    **({} if observer is None else {"history": observer.problem or "ok"}),
                     **({"process": STOPPING} if stopping else {}),
                     **({"keys": KEYS_PROBLEM} if self._services.gate.problem else {}),
                     **degraded,
@@ -120,6 +127,9 @@ class HealthResource:
             found["workers"] = NO_WORKER
         if counts is not None and counts.nobody_delivers:
             found["callbacks"] = NOBODY_DELIVERS
+        observer = self._services.observer
+        if observer is not None and observer.problem is not None and not observer.refuses:
+            found["history"] = observer.problem
         found |= self._services.store_watch.problems()
         return found if tells_all or "store" not in found else {**found, "store": STORE_LOST}
 

@@ -8,10 +8,11 @@ import orjson
 
 from riskline.ingest.auth.authentication import sees_callback, sender_of
 from riskline.ingest.edge.bodies import explain_wanted, preferred_wait_seconds, read_json_body, wait_parameter_seconds
+from riskline.ingest.history.observer import Observer
 from riskline.ingest.long_polls.waiters import DecisionWaiters
 from riskline.ingest.problems.problem import HttpProblem
 from riskline.ingest.recording.recorder import AnyRecorder
-from riskline.ingest.submission.callback_field import SubmissionParser
+from riskline.ingest.submission.callback_field import SubmissionParser, SubmittedTransaction
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
 from riskline.ingest.submission.submissions import Submitter, own_record
 from riskline.ingest.submission.submit import submit
@@ -40,9 +41,12 @@ class TransactionsResource:
         submitter: Submitter,
         states: "TransactionResource",
         waiting: DecisionWaiters,
+        observer: Observer | None,
         max_body_bytes: int,
     ) -> None:
+        """`observer` is None where the class has no history."""
         self._submissions = submissions
+        self._observer = observer
         self._states = states
         self._submitter = submitter
         self._waiting = waiting
@@ -50,9 +54,11 @@ class TransactionsResource:
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """202 once the transaction is safely in Redis, or 200 where it is decided already or in the time given."""
+        body = await read_json_body(req, max_body_bytes=self._max_body_bytes)
+        explain = explain_wanted(req)
         submission = self._submissions.submission(
-            await read_json_body(req, max_body_bytes=self._max_body_bytes),
-            explain=explain_wanted(req),
+            *await self._observed(req, self._submissions.parse(body)),
+            explain=explain,
             request_id=req.context.request_id,
             traceparent=req.context.traceparent,
             sender=sender_of(req),
@@ -65,6 +71,11 @@ class TransactionsResource:
             resp.data = queued_state(submission.transaction_id, record["submitted_at"])
         else:
             resp.data = await self._shown(req, submission.transaction_id, record)
+
+    async def _observed(self, req: falcon.asgi.Request, submitted: SubmittedTransaction) -> SubmittedTransaction:
+        if self._observer is None or COMMITTED in req.scope.get("state", {}):
+            return submitted
+        return submitted._replace(transaction=await self._observer.observed(submitted.transaction))
 
     async def _submitted(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, submission: Submission) -> Record:
         committed: Answer | None = req.scope.get("state", {}).get(COMMITTED)

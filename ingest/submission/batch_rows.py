@@ -177,11 +177,16 @@ def read_row(submissions: SubmissionParser, row: bytes) -> Row:
     """A row as POST /transactions would accept or refuse it."""
     try:
         return submissions.parse(row)
-    except ValidationError as error:
+    except Exception as error:  # noqa: BLE001  # a team's own class
+        return refused_row(error)
+
+
+def refused_row(error: Exception) -> HttpProblem:
+    """The problem of a row that its class refuses, or fails with."""
+    if isinstance(error, ValidationError):
         return invalid_transaction(error)
-    except Exception as error:
-        log.exception("a row failed", error=type(error).__name__)
-        return HttpProblem("internal-error")
+    log.error("a row failed", error=type(error).__name__, exc_info=error)
+    return HttpProblem("internal-error")
 
 
 def _broken(what: str) -> HttpProblem:

@@ -51,10 +51,16 @@ class SubmissionParser:
         self._check_url = check_url
 
     def submission(
-        self, body: bytes, *, explain: bool, request_id: str, traceparent: str | None, sender: str | None
+        self,
+        transaction: TransactionModel,
+        callback_url: str | None,
+        *,
+        explain: bool,
+        request_id: str,
+        traceparent: str | None,
+        sender: str | None,
     ) -> Submission:
-        """The transaction of a body, ready to be submitted; raises as `parse` does."""
-        transaction, callback_url = self.parse(body)
+        """A transaction that was parsed, ready to be submitted."""
         return queued_record(
             transaction,
             submitted_at=utc_now(),

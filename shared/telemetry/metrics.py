@@ -134,6 +134,34 @@ REDIS_CLOCK_AHEAD = Gauge(
     "Seconds by which Redis's clock is ahead of the API's; negative where it is behind.",
     multiprocess_mode="mostrecent",
 )
+HISTORY_AWAY = Gauge(
+    "riskline_history_away",
+    "1 where a process decides without history, as its Redis does not answer, else 0.",
+    multiprocess_mode="livemax",
+)
+HISTORY_AWAY_SECONDS = Counter(
+    "riskline_history_away_seconds", "Seconds for which processes decided without history, or refused to."
+)
+HISTORY_OBSERVATIONS = Counter(
+    "riskline_history_observations",
+    "Transactions that were added to the history, or not: added, late, repeated, too_old, dropped, unreadable.",
+    ["outcome"],
+)
+HISTORY_PENDING = Gauge(
+    "riskline_history_pending",
+    "Transactions that are yet to be added to the history, as it was away.",
+    multiprocess_mode="livesum",
+)
+HISTORY_CALL_SECONDS = Histogram(
+    "riskline_history_call_duration_seconds",
+    "Time of a round trip to the history's Redis.",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+)
+HISTORY_CALL_TRANSACTIONS = Histogram(
+    "riskline_history_call_transactions",
+    "Transactions that shared a round trip to the history's Redis.",
+    buckets=(1, 2, 4, 8, 16, 32, 64),
+)
 REDIS_FAULTS = Counter("riskline_redis_faults", "Failed calls of Redis.", ["call"])
 MODEL_INFO = Gauge("riskline_model_info", "1 for the serving model version.", ["version"], multiprocess_mode="livemax")
 MODEL_PROCESSES = Gauge(

@@ -8,18 +8,21 @@ from typing import Any
 
 import fakeredis
 from falcon import testing
+from pydantic import SecretStr
 
 from riskline.ingest.app import create_app
 from riskline.ingest.auth.authentication import Authenticator
 from riskline.ingest.auth.rate_limits import RateLimiter
 from riskline.ingest.services import Services
 from riskline.ingest.store import ApiStore, StoreOperations
+from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.model.serving import Serving
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.store.console import ConsoleStore
 from riskline.shared.store.feed import Cursor
+from riskline.shared.store.history.memory_history import MemoryHistory
 from riskline.shared.store.memory import MemoryStore
 from riskline.shared.store.search import search_of
 from riskline.shared.store.status.identity import AsyncIdentity, Witness
@@ -55,7 +58,9 @@ class Api:
         transaction_class: type[TransactionModel] = Transaction,
         tracing: Tracing | None = None,
         models_dir: Path = Path("nowhere"),
+        history: Any = None,
     ) -> None:
+        """A class with history has a `history` in memory where none is given."""
         settings = (settings or load_settings()).model_copy(
             update={
                 "queue_limit": queue_limit,
@@ -68,6 +73,7 @@ class Api:
                 "cors_origins": ",".join(cors_origins),
                 "allowed_hosts": ",".join(allowed_hosts),
                 "models": models_dir,
+                "history_secret": SecretStr("a secret of tests"),
                 "stop_delay": 0,
             }
         )
@@ -80,6 +86,8 @@ class Api:
             inputs_of(transaction_class),
         )
         serving.refresh()
+        plan = history_of(transaction_class)
+        self.history = MemoryHistory(plan) if history is None and plan is not None else history
         services = Services.over(
             self._store(fakeredis.FakeAsyncRedis(server=server)),
             settings,
@@ -87,6 +95,7 @@ class Api:
             serving=serving,
             gate=gate or Authenticator(),
             tracing=tracing,
+            history=self.history,
         )
         self.services = services if limiter is None else replace(services, limiter=limiter)
         self.app = create_app(self.services, settings)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from riskline.ingest import lifespan
 from riskline.ingest.lifespan import Lifespan, end
-from riskline.shared.errors import StoreUnavailableError
+from riskline.shared.errors import HistoryUnavailableError, StoreUnavailableError
 from tests.integration.running import PATIENCE_SECONDS
 
 
@@ -48,6 +48,7 @@ async def test_decisions_are_recorded_while_a_commit_waits_for_a_shard_that_hang
             submitter=Mock(close=commit),
             recorder=recorder,
             strict=None,
+            observer=None,
             processes=fleet,
             recent_counts=history,
             close=close,
@@ -75,6 +76,7 @@ async def test_what_a_process_takes_with_it_is_said_as_it_is(pending: int, level
         submitter=AsyncMock(),
         recorder=Mock(flush=away if pending else AsyncMock(), pending=pending),
         strict=None,
+        observer=None,
         processes=AsyncMock(),
         recent_counts=Mock(add_own_counts=AsyncMock() if pending else away),
         close=AsyncMock(),
@@ -127,11 +129,30 @@ async def test_a_task_that_fails_is_logged_when_it_does() -> None:
     await background.process_shutdown({}, {})
 
 
+async def test_transactions_that_the_history_will_lack_are_counted_when_a_process_ends() -> None:
+    away = AsyncMock(side_effect=HistoryUnavailableError("Redis: away"))
+    services: Any = Mock(
+        submitter=AsyncMock(),
+        recorder=Mock(flush=AsyncMock(), pending=0),
+        strict=None,
+        observer=Mock(close=away, late=12),
+        processes=AsyncMock(),
+        recent_counts=AsyncMock(),
+        close=AsyncMock(),
+    )
+
+    with capture_logs() as logs:
+        await Lifespan(services, ()).process_shutdown({}, {})
+
+    assert [(each["log_level"], each["lost"]) for each in logs] == [("error", 12)]
+
+
 async def test_an_error_that_nobody_foresaw_hides_no_loss_and_leaves_no_connection_open() -> None:
     services: Any = Mock(
         submitter=AsyncMock(),
         recorder=Mock(flush=AsyncMock(side_effect=ValueError("something unforeseen")), pending=7),
         strict=None,
+        observer=None,
         recent_counts=AsyncMock(),
         close=AsyncMock(),
     )

@@ -1,0 +1,182 @@
+"""The way to the history's Redis: a call that fails or is late ends all others until the history answers again."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from riskline.ingest.history.late_observations import LateObservations
+from riskline.ingest.history.patience import patience
+from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.log import get_logger
+from riskline.shared.outage import Outage
+from riskline.shared.store.history.interface import HistoryStore, Replacement
+from riskline.shared.telemetry.metrics import (
+    HISTORY_AWAY,
+    HISTORY_AWAY_SECONDS,
+    HISTORY_CALL_SECONDS,
+    HISTORY_CALL_TRANSACTIONS,
+    HISTORY_OBSERVATIONS,
+)
+
+log = get_logger(__name__)
+
+MOST_A_CALL = 64
+"""Transactions in a call: more of them keep Redis from everything else for longer than a millisecond or two."""
+
+PROBE_SECONDS = 1.0
+"""The time that a probe may take: no request waits for it."""
+
+WARM_SECONDS = 5.0
+"""The time to connect at the start."""
+
+RETRY_SECONDS = 0.1
+"""The pause between two probes while the history is away."""
+
+Result = TypeVar("Result")
+
+
+class HistoryLink:
+    """Calls the history in time. While it is away no call is made but one probe after another.
+
+    A probe adds the oldest late observations. The history is back once all of them are added and the last probe was
+    as quick as a call for a request must be.
+    """
+
+    def __init__(self, store: HistoryStore, *, timeout_seconds: float, late: LateObservations | None = None) -> None:
+        self._store = store
+        self._timeout_seconds = timeout_seconds
+        self._late = LateObservations() if late is None else late
+        self._away = asyncio.Event()
+        self._probed: Sequence[Observation] = ()
+        self._outage = Outage(
+            log,
+            failing="the history is away: transactions are decided without it, or refused",
+            back="the history is back, and has what was missing",
+        )
+
+    @property
+    def is_away(self) -> bool:
+        """True where requests do without the history."""
+        return self._away.is_set()
+
+    @property
+    def late(self) -> int:
+        """Observations that wait to be added."""
+        return len(self._late)
+
+    async def observe(self, observations: Sequence[Observation]) -> list[Seen] | None:
+        """Adds observations and returns what was there before each; None where the history is away."""
+        return await self._in_time(self._store.observe, observations)
+
+    async def look(self, observations: Sequence[Observation]) -> list[Seen] | None:
+        """Returns what is there, and adds nothing; None where the history is away."""
+        return await self._in_time(self._store.look, observations)
+
+    async def compact(self, replacements: Sequence[Replacement]) -> None:
+        """Replaces events by packed states, where nobody else has; does nothing while the history is away."""
+        if not self.is_away:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._store.compact(replacements)
+            except (HistoryUnavailableError, TimeoutError) as error:
+                # what reads the long tail next tries again
+                log.debug("the history was not compacted", problem=str(error))
+
+    def keep(self, observations: Sequence[Observation]) -> None:
+        """Takes observations that are to be added once the history is back."""
+        self._late.keep(observations)
+
+    async def run(self) -> None:
+        """Brings the history back whenever it is away, until cancelled."""
+        while True:
+            await self._away.wait()
+            try:
+                await self._come_back()
+            except Exception:
+                log.exception("probing the history failed")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close(self) -> None:
+        """Adds what is late, as this process ends.
+
+        Raises:
+            HistoryUnavailableError: the history is still away.
+        """
+        while self._late:
+            await self._add_late()
+
+    async def warm(self) -> None:
+        """Connects before the first request comes."""
+        try:
+            async with asyncio.timeout(WARM_SECONDS):
+                await self._store.warm()
+        except (HistoryUnavailableError, TimeoutError) as error:
+            self._went_away(error, ())
+
+    async def disconnect(self) -> None:
+        """Closes the connections."""
+        await self._store.close()
+
+    async def _in_time(
+        self, call: Callable[[Sequence[Observation]], Awaitable[list[Seen]]], observations: Sequence[Observation]
+    ) -> list[Seen] | None:
+        if self._away.is_set():
+            return None
+        began = time.perf_counter()
+        try:
+            async with patience(self._timeout_seconds):
+                seen = await call(observations)
+        except TimeoutError:
+            self._went_away(f"no answer within {self._timeout_seconds * 1000:g} ms", observations)
+            return None
+        except HistoryUnavailableError as error:
+            self._went_away(error, observations)
+            return None
+        HISTORY_CALL_SECONDS.observe(time.perf_counter() - began)
+        HISTORY_CALL_TRANSACTIONS.observe(len(observations))
+        return seen
+
+    def _went_away(self, problem: object, observations: Sequence[Observation]) -> None:
+        self._outage.failed(problem)
+        self._probed = observations[:1]
+        self._away.set()
+        HISTORY_AWAY.set(1)
+
+    async def _come_back(self) -> None:
+        since = time.monotonic()
+        while self._away.is_set():
+            try:
+                seconds = await self._add_late()
+            except HistoryUnavailableError as error:
+                self._outage.failed(error)
+                seconds = math.inf
+            if seconds > self._timeout_seconds:
+                await asyncio.sleep(RETRY_SECONDS)
+            elif not self._late:
+                self._outage.over()
+                self._away.clear()
+                HISTORY_AWAY.set(0)
+            now = time.monotonic()
+            HISTORY_AWAY_SECONDS.inc(now - since)
+            since = now
+
+    async def _add_late(self) -> float:
+        """Adds the oldest late observations, or only looks where there are none; returns the seconds it took.
+
+        Raises:
+            HistoryUnavailableError: the history is away; they stay.
+        """
+        batch = self._late.first(MOST_A_CALL)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await (self._store.observe(batch) if batch else self._store.look(self._probed))
+        except TimeoutError:
+            raise HistoryUnavailableError(f"no answer within {PROBE_SECONDS:g} s") from None
+        if batch:
+            self._late.remove(len(batch))
+            HISTORY_OBSERVATIONS.labels("late").inc(len(batch))
+        return time.monotonic() - began

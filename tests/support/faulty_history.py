@@ -1,0 +1,43 @@
+"""A history that can be away, hang, answer late, or be full: what a Redis does to those who call it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.errors import HistoryUnavailableError
+
+
+class FaultyHistory:
+    """A history whose calls can be made to fail; keeps what each call was about."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.away = self.full = False
+        self.hangs = asyncio.Event()
+        """Set while calls are answered; clear, they wait until it is set."""
+        self.hangs.set()
+        self.observed: list[list[str]] = []
+        self.looked: list[list[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+        self.observed.append([each.transaction_id for each in observations])
+        await self._reached()
+        if self.full:
+            raise HistoryUnavailableError("OOM")
+        found: list[Seen] = await self.inner.observe(observations)
+        return found
+
+    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
+        self.looked.append([each.transaction_id for each in observations])
+        await self._reached()
+        found: list[Seen] = await self.inner.look(observations)
+        return found
+
+    async def _reached(self) -> None:
+        if self.away:
+            raise HistoryUnavailableError("away")
+        await self.hangs.wait()
