@@ -28,6 +28,7 @@ enum {
     CAPACITY = 160,   /* more, so that the oldest leave without all others moving */
     IDS = 128,        /* that are remembered */
     TIMES = 16,       /* of the newest events that are kept by themselves */
+    TIMES_ROOM = 64,
     RECENT = 4,       /* cells that are kept of each text */
     VERSION = 1,      /* of the packed state */
     HEAD = 1 + 4 + 1 + 3 * 8,
@@ -41,6 +42,11 @@ enum { OF_COUNT, OF_SUM, OF_SQUARES, OF_LARGEST, OF_SMALLEST };
 
 typedef struct {
     int64_t times, per; /* the cell of a time is time * times / per, rounded down */
+    double each;        /* 1 / per */
+} length;
+
+typedef struct {
+    length length;
     int32_t first, end; /* its lanes: what each of its cells holds; the first is the count */
 } window;
 
@@ -49,7 +55,7 @@ typedef struct {
 } lane;
 
 typedef struct {
-    int64_t times, per;
+    length length;
     int32_t text, up_to;
 } distinct;
 
@@ -80,23 +86,22 @@ typedef struct {
     int64_t cells[CAPACITY]; /* ascending */
 } track;
 
-typedef struct {
-    uint64_t hash;
-    int64_t cells[RECENT]; /* descending; the last one again where there are fewer */
-} text;
+typedef int64_t recent[RECENT]; /* cells, descending; the last one again where there are fewer */
 
 typedef struct {
     int64_t newest, oldest; /* event times */
     uint64_t events;        /* that were applied */
     uint64_t ids[IDS], filter[FILTER];
-    int64_t times[TIMES + 1]; /* ascending */
-    int32_t ids_count, ids_next, times_count, unused;
+    int64_t times[TIMES_ROOM]; /* ascending */
+    int32_t ids_count, ids_next, times_start, times_end;
     wide *lanes;   /* CAPACITY of each */
     wide *results; /* one of each */
     wide *space;   /* for as many numbers as are packed together */
     track *tracks; /* of each window */
-    int64_t *kept; /* TIMES + 1 of each number */
-    text *texts;   /* up_to + 1 of each distinct count, ascending by newest cell, then as they got it */
+    int64_t *kept; /* TIMES_ROOM of each number */
+    /* up_to + 1 of each distinct count, ascending by newest cell, then as they got it */
+    uint64_t *hashes;
+    recent *recents;
     int32_t *texts_count;
 } machine;
 
@@ -112,9 +117,11 @@ static int64_t lay_out(const plan *p, machine *m, uintptr_t memory) {
     m->tracks = (track *)at;
     at += sizeof(track) * (uintptr_t)p->windows_count;
     m->kept = (int64_t *)at;
-    at += sizeof(int64_t) * (uintptr_t)p->kept_count * (TIMES + 1);
-    m->texts = (text *)at;
-    at += sizeof(text) * (uintptr_t)p->distincts_count * (uintptr_t)(p->up_to + 1);
+    at += sizeof(int64_t) * (uintptr_t)p->kept_count * TIMES_ROOM;
+    m->hashes = (uint64_t *)at;
+    at += sizeof(uint64_t) * (uintptr_t)p->distincts_count * (uintptr_t)(p->up_to + 1);
+    m->recents = (recent *)at;
+    at += sizeof(recent) * (uintptr_t)p->distincts_count * (uintptr_t)(p->up_to + 1);
     m->texts_count = (int32_t *)at;
     at += sizeof(int32_t) * (uintptr_t)p->distincts_count;
     return (int64_t)(at - memory);
@@ -128,7 +135,7 @@ int64_t riskline_history_memory(const plan *p) {
 
 static void reset(const plan *p, machine *m) {
     m->events = 0;
-    m->ids_count = m->ids_next = m->times_count = 0;
+    m->ids_count = m->ids_next = m->times_start = m->times_end = 0;
     memset(m->filter, 0, sizeof m->filter);
     for (int32_t i = 0; i < p->windows_count; i++) m->tracks[i].start = m->tracks[i].end = 0;
     for (int32_t i = 0; i < p->distincts_count; i++) m->texts_count[i] = 0;
@@ -147,14 +154,15 @@ static int64_t number_at(const uint8_t *bytes, int32_t place) {
     return number;
 }
 
-static int64_t cell_of(int64_t t, int64_t times, int64_t per) {
-    int64_t scaled = t * times, cell = scaled / per;
-    return cell - (scaled % per < 0);
+/* A multiplication takes half the time of a division, and is at most one cell wrong: no window is under a second. */
+static int64_t cell_of(const length *l, int64_t t) {
+    int64_t scaled = t * l->times, cell = (int64_t)((double)scaled * l->each), rest = scaled - cell * l->per;
+    return cell + (rest >= l->per) - (rest < 0);
 }
 
 /* Whether the cell ended at or before the time. */
-static int is_before(int64_t cell, int64_t t, int64_t times, int64_t per) {
-    return ((wide)cell + 1) * per <= (wide)t * times;
+static int is_before(const length *l, int64_t cell, int64_t t) {
+    return ((wide)cell + 1) * l->per <= (wide)t * l->times;
 }
 
 static void mark(machine *m, uint64_t id) { m->filter[id / 64 % FILTER] |= (uint64_t)1 << id % 64; }
@@ -191,14 +199,14 @@ static int32_t place_of(const window *w, track *k, wide *lanes, int64_t cell) {
         k->end -= k->start;
         k->start = 0;
     }
-    size_t after = (size_t)(k->end - at);
-    memmove(k->cells + at + 1, k->cells + at, after * sizeof *k->cells);
-    k->cells[at] = cell;
-    for (int32_t j = w->first; j < w->end; j++) {
-        wide *mine = lanes + j * CAPACITY + at;
-        memmove(mine + 1, mine, after * sizeof *lanes);
-        *mine = 0;
+    if (at < k->end) {
+        size_t after = (size_t)(k->end - at);
+        memmove(k->cells + at + 1, k->cells + at, after * sizeof *k->cells);
+        for (int32_t j = w->first; j < w->end; j++)
+            memmove(lanes + j * CAPACITY + at + 1, lanes + j * CAPACITY + at, after * sizeof *lanes);
     }
+    k->cells[at] = cell;
+    for (int32_t j = w->first; j < w->end; j++) lanes[j * CAPACITY + at] = 0;
     k->end++;
     return at;
 }
@@ -217,7 +225,7 @@ static wide with(wide old, int32_t what, wide x, int is_first) {
 static void add_to_window(const plan *p, machine *m, int32_t which, int64_t t, const uint8_t *numbers) {
     const window *w = p->windows + which;
     track *k = m->tracks + which;
-    int32_t at = place_of(w, k, m->lanes, cell_of(t, w->times, w->per));
+    int32_t at = place_of(w, k, m->lanes, cell_of(&w->length, t));
     int is_first = m->lanes[w->first * CAPACITY + at] == 0;
     for (int32_t j = w->first; j < w->end; j++) {
         const lane *l = p->lanes + j;
@@ -226,25 +234,33 @@ static void add_to_window(const plan *p, machine *m, int32_t which, int64_t t, c
     }
     /* the newest event is in the newest cell */
     int64_t newest = k->cells[k->end - 1];
-    while (is_before(k->cells[k->start], m->newest - p->keep, w->times, w->per)) k->start++;
+    while (is_before(&w->length, k->cells[k->start], m->newest - p->keep)) k->start++;
     while (k->end - k->start > SPARSE && (wide)k->cells[k->start] < (wide)newest - BEHIND) k->start++;
 }
 
+/* Puts a number at a place, with those from there on one further. */
+static void insert(int64_t *numbers, int32_t at, int32_t end, int64_t number) {
+    if (at < end) memmove(numbers + at + 1, numbers + at, (size_t)(end - at) * sizeof *numbers);
+    numbers[at] = number;
+}
+
 static void add_time(const plan *p, machine *m, int64_t t, const uint8_t *numbers) {
-    int32_t at = m->times_count++, gone;
-    while (at > 0 && m->times[at - 1] > t) at--;
-    memmove(m->times + at + 1, m->times + at, (size_t)(m->times_count - 1 - at) * sizeof *m->times);
-    m->times[at] = t;
-    gone = m->times_count > TIMES;
-    while (gone < m->times_count && m->times[gone] < m->newest - p->keep) gone++;
-    for (int32_t j = 0; j < p->kept_count; j++) {
-        int64_t *mine = m->kept + j * (TIMES + 1);
-        memmove(mine + at + 1, mine + at, (size_t)(m->times_count - 1 - at) * sizeof *mine);
-        mine[at] = number_at(numbers, p->kept[j]);
-        memmove(mine, mine + gone, (size_t)(m->times_count - gone) * sizeof *mine);
+    if (m->times_end == TIMES_ROOM) {
+        m->times_end -= m->times_start;
+        memmove(m->times, m->times + m->times_start, (size_t)m->times_end * sizeof *m->times);
+        for (int32_t j = 0; j < p->kept_count; j++)
+            memmove(m->kept + j * TIMES_ROOM, m->kept + j * TIMES_ROOM + m->times_start,
+                    (size_t)m->times_end * sizeof *m->kept);
+        m->times_start = 0;
     }
-    m->times_count -= gone;
-    memmove(m->times, m->times + gone, (size_t)m->times_count * sizeof *m->times);
+    int32_t at = m->times_end;
+    while (at > m->times_start && m->times[at - 1] > t) at--;
+    insert(m->times, at, m->times_end, t);
+    for (int32_t j = 0; j < p->kept_count; j++)
+        insert(m->kept + j * TIMES_ROOM, at, m->times_end, number_at(numbers, p->kept[j]));
+    m->times_end++;
+    if (m->times_end - m->times_start > TIMES) m->times_start++;
+    while (m->times_start < m->times_end && m->times[m->times_start] < m->newest - p->keep) m->times_start++;
 }
 
 /* Puts a cell among the newest ones of a text. */
@@ -261,31 +277,41 @@ static void add_cell(int64_t *cells, int64_t cell) {
 
 static void add_text(const plan *p, machine *m, int32_t which, int64_t t, const uint8_t *texts) {
     const distinct *d = p->distincts + which;
-    text now, *all = m->texts + which * (p->up_to + 1);
+    uint64_t hash = (uint64_t)number_at(texts, d->text), *hashes = m->hashes + which * (p->up_to + 1);
+    recent *recents = m->recents + which * (p->up_to + 1), mine;
     int32_t count = m->texts_count[which], from = 0, to;
-    int64_t cell = cell_of(t, d->times, d->per);
-    now.hash = (uint64_t)number_at(texts, d->text);
-    if (!now.hash) return; /* it names nothing */
-    while (from < count && all[from].hash != now.hash) from++;
+    int64_t cell = cell_of(&d->length, t);
+    if (!hash) return; /* it names nothing */
+    while (from < count && hashes[from] != hash) from++;
     if (from < count) {
-        now = all[from];
-        add_cell(now.cells, cell);
-        if (now.cells[0] == all[from].cells[0]) {
-            all[from] = now;
-            return;
-        }
+        int64_t newest = recents[from][0];
+        add_cell(recents[from], cell);
+        if (recents[from][0] == newest) return;
+        memcpy(mine, recents[from], sizeof mine);
     } else {
-        for (int32_t i = 0; i < RECENT; i++) now.cells[i] = cell;
+        for (int32_t i = 0; i < RECENT; i++) mine[i] = cell;
         count++;
     }
     /* from its old place, or that of a new one, to that behind the last with no newer cell */
-    for (to = from; to + 1 < count && all[to + 1].cells[0] <= now.cells[0]; to++) all[to] = all[to + 1];
-    for (; to > 0 && all[to - 1].cells[0] > now.cells[0]; to--) all[to] = all[to - 1];
-    all[to] = now;
+    for (to = count - 1; to > from && recents[to][0] > mine[0];) to--;
+    if (to == from)
+        while (to > 0 && recents[to - 1][0] > mine[0]) to--;
+    if (to > from) {
+        memmove(hashes + from, hashes + from + 1, (size_t)(to - from) * sizeof *hashes);
+        memmove(recents + from, recents + from + 1, (size_t)(to - from) * sizeof *recents);
+    } else if (to < from) {
+        memmove(hashes + to + 1, hashes + to, (size_t)(from - to) * sizeof *hashes);
+        memmove(recents + to + 1, recents + to, (size_t)(from - to) * sizeof *recents);
+    }
+    hashes[to] = hash;
+    memcpy(recents[to], mine, sizeof mine);
     int32_t gone = count > d->up_to;
-    while (gone < count && is_before(all[gone].cells[0], m->newest - p->keep, d->times, d->per)) gone++;
+    while (gone < count && is_before(&d->length, recents[gone][0], m->newest - p->keep)) gone++;
+    if (gone) {
+        memmove(hashes, hashes + gone, (size_t)(count - gone) * sizeof *hashes);
+        memmove(recents, recents + gone, (size_t)(count - gone) * sizeof *recents);
+    }
     m->texts_count[which] = count - gone;
-    memmove(all, all + gone, (size_t)(count - gone) * sizeof *all);
 }
 
 static int is_forgotten(const plan *p, const machine *m, int64_t t) { return m->events && t > m->newest + p->keep; }
@@ -333,7 +359,7 @@ static double deviations(uint64_t n, uwide squares, wide sum) {
 static void sum_up(const plan *p, machine *m, int32_t which, int64_t t) {
     const window *w = p->windows + which;
     const track *k = m->tracks + which;
-    int64_t last = cell_of(t, w->times, w->per), first = last - CELLS;
+    int64_t last = cell_of(&w->length, t), first = last - CELLS;
     int32_t end = k->end, start;
     while (end > k->start && k->cells[end - 1] > last) end--;
     for (start = end; start > k->start && k->cells[start - 1] >= first;) start--;
@@ -380,24 +406,24 @@ static double of_window(const plan *p, const machine *m, const column *c) {
 
 static double of_texts(const plan *p, const machine *m, const column *c, int64_t t) {
     const distinct *d = p->distincts + c->of;
-    const text *all = m->texts + c->of * (p->up_to + 1);
-    int64_t last = cell_of(t, d->times, d->per), first = last - CELLS;
-    int64_t kept = m->events ? cell_of(m->newest - p->keep, d->times, d->per) : first;
+    const recent *all = m->recents + c->of * (p->up_to + 1);
+    int64_t last = cell_of(&d->length, t), first = last - CELLS;
+    int64_t kept = m->events ? cell_of(&d->length, m->newest - p->keep) : first;
     int32_t found = 0;
     if (kept > first) first = kept;
     for (int32_t i = 0; i < m->texts_count[c->of]; i++) {
         int32_t j = 0;
-        while (j < RECENT && all[i].cells[j] > last) j++;
-        found += j < RECENT && all[i].cells[j] >= first;
+        while (j < RECENT && all[i][j] > last) j++;
+        found += j < RECENT && all[i][j] >= first;
     }
     return found ? found : c->empty;
 }
 
 static double of_times(const machine *m, const column *c, int64_t t) {
-    int32_t at = m->times_count;
-    while (at > 0 && m->times[at - 1] > t) at--;
-    if (!at) return c->empty;
-    int64_t found = c->kind == LAST ? m->kept[c->of * (TIMES + 1) + at - 1] : t - m->times[at - 1];
+    int32_t at = m->times_end;
+    while (at > m->times_start && m->times[at - 1] > t) at--;
+    if (at == m->times_start) return c->empty;
+    int64_t found = c->kind == LAST ? m->kept[c->of * TIMES_ROOM + at - 1] : t - m->times[at - 1];
     return (double)found / (double)c->unit;
 }
 
@@ -446,9 +472,11 @@ static int64_t take_number(reader *r, int32_t width) {
     return number;
 }
 
+static int is_far(int64_t t) { return t > FARTHEST || t < -FARTHEST; }
+
 static int64_t take_time(reader *r) {
     int64_t t = take_number(r, 8);
-    if (t > FARTHEST || t < -FARTHEST) r->is_bad = 1;
+    if (is_far(t)) r->is_bad = 1;
     return t;
 }
 
@@ -456,6 +484,17 @@ static int32_t take_count(reader *r, int32_t width, int32_t most) {
     int64_t count = take_number(r, width);
     if (count > most) r->is_bad = 1;
     return r->is_bad ? 0 : (int32_t)count;
+}
+
+static wide signed_at(const uint8_t *bytes, int32_t width, const uint8_t *end) {
+    if (width <= 8 && end - bytes >= 8) {
+        int shift = 64 - 8 * width;
+        return (int64_t)((uint64_t)number_at(bytes, 0) << shift) >> shift;
+    }
+    uwide number = 0;
+    memcpy(&number, bytes, (size_t)width);
+    int shift = 128 - 8 * width;
+    return (wide)(number << shift) >> shift;
 }
 
 static packed take_packed(reader *r, int32_t count, int32_t widest) {
@@ -469,23 +508,36 @@ static packed take_packed(reader *r, int32_t count, int32_t widest) {
         r->is_bad = 1;
         return q;
     }
-    memcpy(&q.least, bytes, (size_t)least);
-    int shift = 128 - 8 * least;
-    q.least = (uwide)((wide)(q.least << shift) >> shift);
+    q.least = (uwide)signed_at(bytes, least, r->end);
     q.mask = q.width >= 8 ? ~(uint64_t)0 : ((uint64_t)1 << 8 * q.width) - 1;
     return q;
 }
 
 static wide unpacked(const packed *q, int32_t i) {
-    const uint8_t *at = q->at + (int64_t)q->width * i;
-    if (q->width <= 8 && q->end - at >= 8) {
-        uint64_t more;
-        memcpy(&more, at, sizeof more);
-        return (wide)(q->least + (more & q->mask));
-    }
     uwide more = 0;
-    memcpy(&more, at, (size_t)q->width);
+    memcpy(&more, q->at + (int64_t)q->width * i, (size_t)q->width);
     return (wide)(q->least + more);
+}
+
+/* Those from a place on, up to another. */
+static void unpack_all(const packed *q, int32_t from, int32_t to, wide *out) {
+    if (q->width <= 8)
+        for (; from < to && q->end - (q->at + (int64_t)q->width * from) >= 8; from++) {
+            uint64_t more;
+            memcpy(&more, q->at + (int64_t)q->width * from, sizeof more);
+            out[from] = (wide)(q->least + (more & q->mask));
+        }
+    for (; from < to; from++) out[from] = unpacked(q, from);
+}
+
+static void unpack_int64s(const packed *q, int32_t count, int64_t *out) {
+    int32_t from = 0;
+    for (; from < count && q->end - (q->at + (int64_t)q->width * from) >= 8; from++) {
+        uint64_t more;
+        memcpy(&more, q->at + (int64_t)q->width * from, sizeof more);
+        out[from] = (int64_t)((uint64_t)q->least + (more & q->mask));
+    }
+    for (; from < count; from++) out[from] = (int64_t)unpacked(q, from);
 }
 
 /* Bytes that a number of the kind takes at most: such sums of cells stay below 2^95, such counts below 2^54. */
@@ -498,34 +550,40 @@ static int32_t widest_of(int32_t what) {
     }
 }
 
-static void unpack_window(const plan *p, machine *m, int32_t which, reader *r) {
+/* What the cells hold is taken of those alone that a time sees, if there is one. */
+static void unpack_window(const plan *p, machine *m, int32_t which, reader *r, const int64_t *seen_at) {
     const window *w = p->windows + which;
     track *k = m->tracks + which;
-    int32_t count = take_count(r, 1, MOST_CELLS);
+    int32_t count = take_count(r, 1, MOST_CELLS), from = 0, to = count;
     packed q = take_packed(r, count, 8);
-    for (int32_t i = 0; i < count && !r->is_bad; i++) {
-        k->cells[i] = (int64_t)unpacked(&q, i);
-        if (i && k->cells[i] <= k->cells[i - 1]) r->is_bad = 1;
+    if (r->is_bad) return;
+    unpack_int64s(&q, count, k->cells);
+    for (int32_t i = 1; i < count; i++)
+        if (k->cells[i] <= k->cells[i - 1]) r->is_bad = 1;
+    k->end = count;
+    if (seen_at) {
+        int64_t last = cell_of(&w->length, *seen_at);
+        while (to > 0 && k->cells[to - 1] > last) to--;
+        for (from = to; from > 0 && k->cells[from - 1] >= last - CELLS;) from--;
     }
     for (int32_t j = w->first; j < w->end; j++) {
-        wide *mine = m->lanes + j * CAPACITY;
         q = take_packed(r, count, widest_of(p->lanes[j].what));
-        for (int32_t i = 0; i < count && !r->is_bad; i++) mine[i] = unpacked(&q, i);
+        if (!r->is_bad) unpack_all(&q, from, to, m->lanes + j * CAPACITY);
     }
-    k->end = count;
 }
 
 static void unpack_texts(const plan *p, machine *m, int32_t which, reader *r) {
-    text *all = m->texts + which * (p->up_to + 1);
+    recent *recents = m->recents + which * (p->up_to + 1);
     int32_t count = take_count(r, 4, p->distincts[which].up_to);
-    for (int32_t i = 0; i < count && !r->is_bad; i++) all[i].hash = (uint64_t)take_number(r, 8);
+    const uint8_t *hashes = take(r, 8 * (int64_t)count);
+    if (hashes) memcpy(m->hashes + which * (p->up_to + 1), hashes, 8 * (size_t)count);
     for (int32_t j = 0; j < RECENT; j++) {
         /* how far each is behind the one before it */
         packed q = take_packed(r, count, 8);
-        for (int32_t i = 0; i < count && !r->is_bad; i++) {
-            uint64_t found = (uint64_t)unpacked(&q, i);
-            all[i].cells[j] = (int64_t)(j ? (uint64_t)all[i].cells[j - 1] - found : found);
-        }
+        if (r->is_bad) return;
+        unpack_all(&q, 0, count, m->space);
+        for (int32_t i = 0; i < count; i++)
+            recents[i][j] = (int64_t)((j ? (uint64_t)recents[i][j - 1] : 0) - (uint64_t)m->space[i]);
     }
     m->texts_count[which] = count;
 }
@@ -533,19 +591,19 @@ static void unpack_texts(const plan *p, machine *m, int32_t which, reader *r) {
 static void unpack_times(const plan *p, machine *m, reader *r) {
     int32_t count = take_count(r, 1, TIMES);
     packed q = take_packed(r, count, 8);
-    for (int32_t i = 0; i < count && !r->is_bad; i++) {
-        m->times[i] = (int64_t)unpacked(&q, i);
-        if (m->times[i] > FARTHEST || m->times[i] < -FARTHEST || (i && m->times[i] < m->times[i - 1])) r->is_bad = 1;
-    }
+    if (r->is_bad) return;
+    unpack_int64s(&q, count, m->times);
+    for (int32_t i = 0; i < count; i++)
+        if (is_far(m->times[i]) || (i && m->times[i] < m->times[i - 1])) r->is_bad = 1;
     for (int32_t j = 0; j < p->kept_count; j++) {
         q = take_packed(r, count, 8);
-        for (int32_t i = 0; i < count && !r->is_bad; i++) m->kept[j * (TIMES + 1) + i] = (int64_t)unpacked(&q, i);
+        if (!r->is_bad) unpack_int64s(&q, count, m->kept + j * TIMES_ROOM);
     }
-    m->times_count = count;
+    m->times_end = count;
 }
 
 /* Takes the state in front of the events: its length, or -1 where it cannot be read. */
-static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t length) {
+static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const int64_t *seen_at) {
     uint32_t all;
     if (length < HEAD) return -1;
     memcpy(&all, bytes + 1, sizeof all);
@@ -555,14 +613,15 @@ static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t l
     m->oldest = take_time(&r);
     m->events = (uint64_t)take_number(&r, 8);
     m->ids_count = m->ids_next = take_count(&r, 1, IDS);
-    for (int32_t i = 0; i < m->ids_count; i++) {
-        m->ids[i] = (uint64_t)take_number(&r, 8);
+    const uint8_t *ids = take(&r, 8 * m->ids_count);
+    for (int32_t i = 0; ids && i < m->ids_count; i++) {
+        m->ids[i] = (uint64_t)number_at(ids, i);
         mark(m, m->ids[i]);
     }
     if (p->timed) unpack_times(p, m, &r);
-    for (int32_t i = 0; i < p->windows_count; i++) unpack_window(p, m, i, &r);
+    for (int32_t i = 0; i < p->windows_count; i++) unpack_window(p, m, i, &r, seen_at);
     for (int32_t i = 0; i < p->distincts_count; i++) unpack_texts(p, m, i, &r);
-    return r.is_bad || r.at != r.end || !m->events ? -1 : (int64_t)all;
+    return r.is_bad || r.at != r.end || !m->events || !m->ids_count ? -1 : (int64_t)all;
 }
 
 static int32_t width_of(uwide v) {
@@ -623,13 +682,12 @@ static uint8_t *put_window(uint8_t *to, const plan *p, const machine *m, int32_t
 }
 
 static uint8_t *put_texts(uint8_t *to, const plan *p, const machine *m, int32_t which) {
-    const text *all = m->texts + which * (p->up_to + 1);
+    const recent *recents = m->recents + which * (p->up_to + 1);
     int32_t count = m->texts_count[which];
     to = put(to, &count, 4);
-    for (int32_t i = 0; i < count; i++) to = put(to, &all[i].hash, 8);
+    to = put(to, m->hashes + which * (p->up_to + 1), 8 * (size_t)count);
     for (int32_t j = 0; j < RECENT; j++) {
-        for (int32_t i = 0; i < count; i++)
-            m->space[i] = j ? (wide)all[i].cells[j - 1] - all[i].cells[j] : all[i].cells[j];
+        for (int32_t i = 0; i < count; i++) m->space[i] = (j ? (wide)recents[i][j - 1] : 0) - recents[i][j];
         to = put_packed(to, m->space, count);
     }
     return to;
@@ -643,9 +701,11 @@ static int64_t pack(const plan *p, const machine *m, uint8_t *out) {
     to = put(to, &m->events, 8);
     to = put_ids(to, m);
     if (p->timed) {
-        *to++ = (uint8_t)m->times_count;
-        to = put_int64s(to, m, m->times, m->times_count);
-        for (int32_t j = 0; j < p->kept_count; j++) to = put_int64s(to, m, m->kept + j * (TIMES + 1), m->times_count);
+        int32_t start = m->times_start, count = m->times_end - start;
+        *to++ = (uint8_t)count;
+        to = put_int64s(to, m, m->times + start, count);
+        for (int32_t j = 0; j < p->kept_count; j++)
+            to = put_int64s(to, m, m->kept + j * TIMES_ROOM + start, count);
     }
     for (int32_t i = 0; i < p->windows_count; i++) to = put_window(to, p, m, i);
     for (int32_t i = 0; i < p->distincts_count; i++) to = put_texts(to, p, m, i);
@@ -667,23 +727,31 @@ int64_t riskline_history_room(const plan *p) {
 
 enum { UNREADABLE = -1, TAKEN = 0, FOUND = 1, GONE = 2 };
 
-/* Takes all that is kept, or what stands before the event of an id; GONE where that one is in the packed state. */
-static int fold(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const uint64_t *until) {
+/* A transaction whose columns are wanted. */
+typedef struct {
+    int64_t t;
+    uint64_t id;
+    int is_known; /* whether the id was there already */
+} asking;
+
+/* Takes all that is kept. For a transaction: what its columns need of that, and of a known one what stands before its
+ * event, GONE where that one is in the packed state. */
+static int fold(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const asking *a) {
     const uint8_t *at = bytes, *end = bytes + length;
     int64_t size = 1 + 8 + 8 + 8 * (int64_t)(p->numbers + p->texts);
-    int result = TAKEN;
+    int result = TAKEN, until = a && a->is_known;
     if (length && *at == 'S') {
-        int64_t state = unpack(p, m, bytes, length);
+        int64_t state = unpack(p, m, bytes, length, a ? &a->t : 0);
         if (state < 0) return UNREADABLE;
         at += state;
-        if (until && is_remembered(m, *until)) result = GONE;
+        if (until && is_remembered(m, a->id)) result = GONE;
     }
     if ((end - at) % size) return UNREADABLE;
     for (; at < end; at += size) {
         uint64_t id = (uint64_t)number_at(at + 1, 0);
         int64_t t = number_at(at + 1, 1);
-        if (*at != 'E' || t > FARTHEST || t < -FARTHEST) return UNREADABLE;
-        if (until && result == TAKEN && id == *until) return FOUND;
+        if (*at != 'E' || is_far(t)) return UNREADABLE;
+        if (until && result == TAKEN && id == a->id) return FOUND;
         if (is_forgotten(p, m, t)) reset(p, m);
         if (is_too_old(p, m, t) || is_remembered(m, id)) continue;
         remember(m, id);
@@ -698,31 +766,33 @@ typedef struct {
     int32_t entities, columns;
 } history;
 
-enum { WAS_FORGOTTEN = 1, WAS_TOO_OLD = 2 };
+enum { WAS_FORGOTTEN = 1, WAS_TOO_OLD = 2, HAS_NO_ORDINAL = 4 };
 
-/* The columns of a transaction at a time, from what is kept of each of its entities: `ask` has the time, its hashed id,
- * 1 if the id was there already, and each entity's length, -1 where there is none. `out` gets the columns, and for each
- * entity the event's ordinal, 0 if it has none, and its flags. The result is 0, or the number from 1 of the entity that
- * cannot be read. */
+/* The columns of a transaction from what is kept of each of its entities: `ask` has its time, its hashed id, 1 if that
+ * was there already, and each entity's length, -1 where there is none. `out` gets the columns, for each entity the
+ * event's ordinal, 0 if it has none, then for each entity its flags. The result has the flags of all, or is negative:
+ * the number from 1 of the entity that cannot be read. */
 int32_t riskline_history_columns(const history *h, const uint8_t *ask, const uint8_t *bytes, double *out) {
-    int64_t t = number_at(ask, 0), *said = (int64_t *)(out + h->columns);
-    uint64_t id = (uint64_t)number_at(ask, 1);
-    int is_known = number_at(ask, 2) != 0;
+    asking a = {number_at(ask, 0), (uint64_t)number_at(ask, 1), number_at(ask, 2) != 0};
+    int64_t *ordinals = (int64_t *)(out + h->columns), *flags = ordinals + h->entities;
+    int32_t all = 0;
+    if (is_far(a.t)) return -h->entities - 1;
     for (int32_t i = 0; i < h->entities; i++) {
         const plan *p = h->plans[i];
         int64_t length = number_at(ask, 3 + i);
         machine m;
         begin(p, &m, h->memory);
-        int found = length < 0 ? TAKEN : fold(p, &m, bytes, length, is_known ? &id : 0);
-        if (found == UNREADABLE) return i + 1;
-        read_columns(p, &m, t, out, 1);
-        int is_old = is_too_old(p, &m, t), is_new = !m.events || is_forgotten(p, &m, t);
-        int has_place = length >= 0 && !is_old && (found == FOUND || !is_known);
-        said[2 * i] = has_place ? (is_new ? 1 : (int64_t)m.events + 1) : 0;
-        said[2 * i + 1] = length < 0 ? 0 : (is_known && found != FOUND) * WAS_FORGOTTEN + is_old * WAS_TOO_OLD;
+        int found = length < 0 ? TAKEN : fold(p, &m, bytes, length, &a);
+        if (found == UNREADABLE) return -i - 1;
+        read_columns(p, &m, a.t, out, 1);
+        int is_gone = length >= 0 && a.is_known && found != FOUND, is_old = is_too_old(p, &m, a.t);
+        int has_none = length < 0 || is_gone || is_old;
+        ordinals[i] = has_none ? 0 : !m.events || is_forgotten(p, &m, a.t) ? 1 : (int64_t)m.events + 1;
+        flags[i] = is_gone * WAS_FORGOTTEN + is_old * WAS_TOO_OLD + has_none * HAS_NO_ORDINAL;
+        all |= (int32_t)flags[i];
         if (length > 0) bytes += length;
     }
-    return 0;
+    return all;
 }
 
 /* All that is kept as one packed state: its length, 0 where nothing is, -1 where it cannot be read. */

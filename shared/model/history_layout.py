@@ -30,6 +30,7 @@ class _CWindow(ctypes.Structure):
     _fields_ = (
         ("times", ctypes.c_int64),
         ("per", ctypes.c_int64),
+        ("each", ctypes.c_double),
         ("first", ctypes.c_int32),
         ("end", ctypes.c_int32),
     )
@@ -43,6 +44,7 @@ class _CDistinct(ctypes.Structure):
     _fields_ = (
         ("times", ctypes.c_int64),
         ("per", ctypes.c_int64),
+        ("each", ctypes.c_double),
         ("text", ctypes.c_int32),
         ("up_to", ctypes.c_int32),
     )
@@ -142,7 +144,7 @@ class CPlan:
         )
         self.address = ctypes.addressof(self._plan)
 
-    def _window(self, window_us: int) -> tuple[int, ...]:
+    def _window(self, window_us: int) -> tuple[float, ...]:
         places = [place for place, lane in enumerate(self._lanes) if lane.window_us == window_us]
         return *_cells(window_us), places[0], places[-1] + 1
 
@@ -173,10 +175,10 @@ def _distinct(column: HistoryColumn) -> _Distinct:
     return _Distinct(column.window_us, column.text, column.up_to)
 
 
-def _cells(window_us: int) -> tuple[int, int]:
+def _cells(window_us: int) -> tuple[int, int, float]:
     """The cell of a time t is t * times / per, rounded down: smaller numbers than 60 and the window's length."""
     common = gcd(CELLS, window_us)
-    return CELLS // common, window_us // common
+    return CELLS // common, window_us // common, common / window_us
 
 
 def _array(struct: Any, items: Sequence[tuple[float, ...]]) -> Any:
