@@ -18,7 +18,7 @@ typedef __int128 wide;
 typedef unsigned __int128 uwide;
 
 /* Counts the changes of the structs and calls below; the packed state has a version of its own. */
-const int32_t riskline_history_layout = 1;
+const int32_t riskline_history_layout = 2;
 
 enum {
     CELLS = 60,       /* a window has so many and one more, as it begins inside one */

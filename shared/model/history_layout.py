@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from riskline.shared.domain.history.plan import CELLS, EntityPlan, HistoryColumn, Kind
 
-LAYOUT = 1
+LAYOUT = 2
 """The version of the structs below."""
 
 OF_COUNT, OF_SUM, OF_SQUARES, OF_LARGEST, OF_SMALLEST = range(5)
