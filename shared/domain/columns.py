@@ -199,8 +199,7 @@ def computed(transaction: BaseModel, laid: Layout) -> Columns:
         problems += [_problem(TOO_LARGE, name) for name, n in numbers if abs(n) > laid.largest]
     if laid.wrong_for_history is not None:
         problems += [_problem(wrong, name) for wrong, name in laid.wrong_for_history(transaction)]
-    derived, more = _derive(transaction, laid.derived)
-    problems += more
+    derived = _derive(transaction, laid.derived, problems)
     if problems:
         raise ValidationError.from_exception_data(type(transaction).__name__, problems)
     return (*laid.of_fields(transaction), *derived)
@@ -212,17 +211,18 @@ def derive(transaction: BaseModel, methods: Mapping[str, Callable[[Any], Any]]) 
     Raises:
         pydantic.ValidationError: names those that are none.
     """
-    derived, problems = _derive(transaction, methods)
+    problems: list[InitErrorDetails] = []
+    derived = _derive(transaction, methods, problems)
     if problems:
         raise ValidationError.from_exception_data(type(transaction).__name__, problems)
     return derived
 
 
 def _derive(
-    transaction: BaseModel, methods: Mapping[str, Callable[[Any], Any]]
-) -> tuple[list[float], list[InitErrorDetails]]:
+    transaction: BaseModel, methods: Mapping[str, Callable[[Any], Any]], problems: list[InitErrorDetails]
+) -> list[float]:
+    """The numbers; what is wrong with them is added to the problems."""
     derived: list[float] = []
-    problems: list[InitErrorDetails] = []
     for name, method in methods.items():
         try:
             result = method(transaction)
@@ -235,7 +235,7 @@ def _derive(
         derived.append(value)
         if wrong:
             problems.append(_problem(f"The derived feature {wrong}", name))
-    return derived, problems
+    return derived
 
 
 def _number(result: Any) -> tuple[float, str]:

@@ -77,11 +77,10 @@ class TransactionModel(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Computes the columns as the last step of validation where they may turn out not to be numbers."""
         take_columns(cls)
-        if declared(cls).columns:
-            cls.lacks_history = True
+        cls.lacks_history = bool(declared(cls).columns)
         schema = handler(source)
         if needs_computing(cls):
-            _compute_last(handler.resolve_ref_schema(schema))
+            _compute_last(handler.resolve_ref_schema(schema), _keep_of_twin if cls.lacks_history else _keep)
         return schema
 
     @classmethod
@@ -122,9 +121,12 @@ class TransactionModel(BaseModel):
         known = self.features() if self.lacks_history else computed(self, merging.twin)
         typed = [kind(value) for value, kind in zip(values, merging.kinds, strict=True)]
         made = type(self).__new__(type(self))
-        attributes = {**self.__dict__, **dict(zip(merging.names, typed, strict=True)), LACKS: False, ORDER: order}
-        for name, value in (("__dict__", attributes), *((each, getattr(self, each)) for each in PARTS)):
-            object.__setattr__(made, name, value)
+        attributes = made.__dict__
+        attributes.update(self.__dict__)
+        attributes.update(zip(merging.names, typed, strict=True))
+        attributes[LACKS], attributes[ORDER] = False, order
+        for name in PARTS:
+            object.__setattr__(made, name, getattr(self, name))
         attributes[KEPT] = merging.in_order((*known, *typed, *derive(made, merging.later)))
         return made
 
@@ -302,18 +304,23 @@ def _getter(cls: type[TransactionModel]) -> Callable[[TransactionModel], Columns
     return get
 
 
-def _compute_last(schema: Any) -> None:
+def _compute_last(schema: Any, keep: Callable[[TransactionModel], TransactionModel]) -> None:
     """Wraps the model's schema in the computation of the columns, under the model's own reference."""
-    if schema["type"] != "function-after" or schema["function"]["function"] is not _keep:
+    if schema["type"] != "function-after" or schema["function"]["function"] is not keep:
         inner: Any = dict(schema)
-        outer = core_schema.no_info_after_validator_function(_keep, inner, ref=inner.pop("ref"))
+        outer = core_schema.no_info_after_validator_function(keep, inner, ref=inner.pop("ref"))
         schema.clear()
         schema.update(outer)
 
 
 def _keep(transaction: TransactionModel) -> TransactionModel:
     # as functools.cached_property does in a frozen model
-    transaction.__dict__[KEPT] = computed(transaction, _layout_of(transaction))
+    transaction.__dict__[KEPT] = computed(transaction, _layout(type(transaction)))
+    return transaction
+
+
+def _keep_of_twin(transaction: TransactionModel) -> TransactionModel:
+    transaction.__dict__[KEPT] = computed(transaction, _twin_layout(type(transaction)))
     return transaction
 
 

@@ -1,7 +1,7 @@
 """The values that no history can be made of, though their types are right."""
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -9,14 +9,11 @@ from pydantic import BaseModel
 
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.markers import MOST_UNITS
-from riskline.shared.domain.history.observation import clock
 
 YEARS = (1900, 2200)
 """Event times before and after are mistakes, and no cell has a number for them."""
 
-EARLIEST_US, LATEST_US = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000 for year in YEARS)
-
-Wrong = Callable[[Any], Iterator[tuple[str, str]]]
+Wrong = Callable[[Any], list[tuple[str, str]]]
 """Finds the problems of a transaction: the message, and the field."""
 
 OUT_OF_TIME = f"Input should be a time from {YEARS[0]} to {YEARS[1]}"
@@ -31,15 +28,17 @@ def wrong_for_history(cls: type[BaseModel]) -> Wrong | None:
     history = history_of(cls)
     if history is None:
         return None
-    at_us, time_field = clock(history), history.time_field
+    time_field = history.time_field
+    get_time = attrgetter(time_field)
     names = {number.field for plan in history.entities for number in plan.numbers}
     integers = [(name, attrgetter(name)) for name in names if cls.model_fields[name].annotation is int]
 
-    def wrong(transaction: Any) -> Iterator[tuple[str, str]]:
-        if not EARLIEST_US <= at_us(transaction) <= LATEST_US:
-            yield OUT_OF_TIME, time_field
+    def wrong(transaction: Any) -> list[tuple[str, str]]:
+        moment: datetime = get_time(transaction)
+        found = [] if YEARS[0] <= moment.year < YEARS[1] else [(OUT_OF_TIME, time_field)]
         for name, get in integers:
             if abs(get(transaction)) > MOST_UNITS:
-                yield TOO_LARGE, name
+                found.append((TOO_LARGE, name))
+        return found
 
     return wrong

@@ -37,6 +37,8 @@ MOST_PLACES = 15
 MOST_DISTINCT = 1_024
 """The largest `up_to`: each value takes some twenty bytes of an entity's history."""
 
+SCALES: tuple[int, ...] = tuple(10**places for places in range(MOST_PLACES + 1))
+
 NOISE = 2.0**-40
 """The relative difference from a decimal that is float arithmetic's, such as 0.30000000000000004's from 0.3."""
 
@@ -129,6 +131,7 @@ class Exact:
         if type(places) is not int or not 0 <= places <= MOST_PLACES:
             raise ValueError(f"Exact takes a number of decimal places from 0 to {MOST_PLACES}, not {places!r}")
         self.places = places
+        self._scale = 10.0**places
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler | None = None) -> CoreSchema:
         """Refuses numbers that have more places, or too many units of the last one."""
@@ -137,17 +140,18 @@ class Exact:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def _checked(self, value: float) -> float:
-        scaled = value * 10**self.places
-        if abs(scaled - round(scaled)) > NOISE * max(1.0, abs(scaled)):
+        scaled = value * self._scale
+        size = abs(scaled)
+        if abs(scaled - round(scaled)) > (NOISE * size if size > 1 else NOISE):
             raise PydanticCustomError(EXACT, f"Input should have at most {self.places} decimal places")
-        if abs(scaled) > MOST_UNITS:
+        if size > MOST_UNITS:
             raise PydanticCustomError(EXACT, f"Input is too large to be exact to {self.places} decimal places")
         return value
 
 
 def units(value: float, places: int) -> int:
     """The number in units of its last decimal place."""
-    return round(value * 10**places) if places else int(value)
+    return round(value * SCALES[places])
 
 
 class ColumnMarker:

@@ -6,10 +6,10 @@ text (zeros for a value that names nothing); all little-endian. What is kept of 
 and the events after it, in the order in which they were observed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b, sha512
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -85,13 +85,22 @@ def clock(history: History) -> Callable[[Any], int]:
     return at_us
 
 
+Hashed = list[str | None]
+"""The hashes of the values that name entities; None where one is ignored."""
+
+Carried = list[int | bytes]
+"""The numbers in units, and the hashed texts."""
+
+MakePart = Callable[[Hashed, Carried, bytes, int], Part | None]
+"""From the hashes, what is carried, the hashed id and the event time."""
+
+
 class Observing:
     """Makes the observations of a class's transactions; the values themselves are kept nowhere, only keyed hashes."""
 
     def __init__(self, history: History, secret: bytes) -> None:
         # a longer key than BLAKE2b takes
         key = secret if len(secret) <= MOST_KEY_BYTES else sha512(secret).digest()
-        self._history = history
         self._at_us = clock(history)
         self._long = blake2b(digest_size=ENTITY_BYTES, key=key)
         self._short = blake2b(digest_size=HASH_BYTES, key=key)
@@ -100,34 +109,32 @@ class Observing:
         plans = history.entities
         entities = {f: ignored for plan in plans for f, ignored in zip(plan.fields, plan.ignored, strict=True)}
         texts = {f: ignored for plan in plans for f, ignored in zip(plan.texts, plan.texts_ignored, strict=True)}
-        numbers = {number: number.places for plan in plans for number in plan.numbers}
-        self._entities = [(name, attrgetter(name), frozenset(ignored)) for name, ignored in entities.items()]
-        self._texts = [(name, attrgetter(name), frozenset(ignored)) for name, ignored in texts.items()]
-        self._numbers = [(each, attrgetter(each.field), places) for each, places in numbers.items()]
-        self._events = [(plan, _event(plan)) for plan in plans]
+        numbers = list(dict.fromkeys(number for plan in plans for number in plan.numbers))
+        self._entities = _values(entities), [frozenset(ignored) for ignored in entities.values()]
+        self._texts = _values(texts), [frozenset(ignored) for ignored in texts.values()]
+        self._numbers = _values([number.field for number in numbers]), [number.places for number in numbers]
+        self._parts = [_part_maker(plan, list(entities), [*numbers, *texts]) for plan in plans]
 
     def of(self, transaction: Any) -> Observation:
         """The transaction as its entities see it."""
-        at_us = self._at_us(transaction)
-        names = {
-            name: None if (value := get(transaction)) in ignored else self._entity(value)
-            for name, get, ignored in self._entities
-        }
-        texts = {
-            name: NAMES_NOTHING if (value := get(transaction)) in ignored else self._text(value)
-            for name, get, ignored in self._texts
-        }
-        numbers = {number: units(get(transaction), places) for number, get, places in self._numbers}
-        id_hash = self._id(transaction.transaction_id)
-        parts: list[Part | None] = []
-        for plan, event in self._events:
-            named = [names[field] for field in plan.fields]
-            if None in named:
-                parts.append(None)
-                continue
-            carried = [numbers[number] for number in plan.numbers] + [texts[text] for text in plan.texts]
-            parts.append(Part(":".join(map(str, named)), event.pack(EVENT_TAG, id_hash, at_us, *carried)))
-        return Observation(transaction.transaction_id, at_us, tuple(parts))
+        transaction_id, at_us = transaction.transaction_id, self._at_us(transaction)
+        get, ignored = self._entities
+        names = [
+            None if value in none else self._entity(value)
+            for value, none in zip(get(transaction), ignored, strict=True)
+        ]
+        get, places = self._numbers
+        carried: Carried = list(map(units, get(transaction), places))
+        get, ignored = self._texts
+        carried += [
+            NAMES_NOTHING if value in none else self._text(value)
+            for value, none in zip(get(transaction), ignored, strict=True)
+        ]
+        hashed = self._ids.copy()
+        hashed.update(transaction_id.encode())
+        id_hash = hashed.digest()
+        parts = [make(names, carried, id_hash, at_us) for make in self._parts]
+        return Observation(transaction_id, at_us, tuple(parts))
 
     def entity(self, values: Sequence[str | int]) -> str:
         """The name under which the entity with these values, one for each of its fields, is kept."""
@@ -138,16 +145,43 @@ class Observing:
         hashed.update(str(value).encode())
         return hashed.hexdigest()
 
-    def _id(self, transaction_id: str) -> bytes:
-        hashed = self._ids.copy()
-        hashed.update(transaction_id.encode())
-        return hashed.digest()
-
     def _text(self, value: str | int) -> bytes:
         hashed = self._short.copy()
         hashed.update(str(value).encode())
         return hashed.digest()
 
 
-def _event(plan: EntityPlan) -> Struct:
-    return Struct(f"<c{ID_BYTES}s{1 + len(plan.numbers)}q" + f"{HASH_BYTES}s" * len(plan.texts))
+def _values(names: Collection[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """The function that gives a transaction's values of these fields."""
+    if not names:
+        return lambda _transaction: ()
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda transaction: (get(transaction),)
+
+
+def _part_maker(plan: EntityPlan, names: list[str], carried: list[Any]) -> MakePart:
+    """The function that makes the part of one entity; most are of one field."""
+    pack = Struct(f"<c{ID_BYTES}s{1 + len(plan.numbers)}q" + f"{HASH_BYTES}s" * len(plan.texts)).pack
+    first, *others = [names.index(field) for field in plan.fields]
+    places = [carried.index(each) for each in (*plan.numbers, *plan.texts)]
+    single = places[0] if len(places) == 1 else None
+    get = itemgetter(*places) if len(places) > 1 else None
+
+    def of_one(hashes: Hashed, values: Carried, id_hash: bytes, at_us: int) -> Part | None:
+        name = hashes[first]
+        if name is None:
+            return None
+        if get is not None:
+            return Part(name, pack(EVENT_TAG, id_hash, at_us, *get(values)))
+        if single is not None:
+            return Part(name, pack(EVENT_TAG, id_hash, at_us, values[single]))
+        return Part(name, pack(EVENT_TAG, id_hash, at_us))
+
+    def of_several(hashes: Hashed, values: Carried, id_hash: bytes, at_us: int) -> Part | None:
+        part = of_one(hashes, values, id_hash, at_us)
+        more = [name for place in others if (name := hashes[place]) is not None]
+        if part is None or len(more) < len(others):
+            return None
+        return Part(":".join([part.entity, *more]), part.event)
+
+    return of_several if others else of_one

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from riskline import Count, Distinct, Entity, EventTime, Exact, Total, TransactionModel
 from riskline.shared.domain.history.derive import history_of
-from riskline.shared.domain.history.markers import length_us
+from riskline.shared.domain.history.markers import length_us, units
 from riskline.shared.domain.history.observation import AHEAD_US, Observation, Observing, Part, too_early
 from riskline.shared.domain.history.plan import History
 from tests.support.histories import START, Purchase, purchase
@@ -141,6 +141,11 @@ def test_an_entity_of_ten_thousand_characters_is_refused() -> None:
 )
 def test_the_noise_of_float_arithmetic_is_no_further_place(cost: float, cents: int) -> None:
     assert struct.unpack("<c8sqq", part(purchase(cost=cost), "card_id").event)[3] == cents
+
+
+def test_whole_numbers_may_have_noise_too() -> None:
+    assert units(2.9999999999999996, 0) == 3
+    assert [units(each, 0) for each in (True, 2**53, -7)] == [1, 2**53, -7]
 
 
 @pytest.mark.parametrize("cost", [0.001, 1.005, 12345678.123])

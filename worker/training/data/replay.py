@@ -72,7 +72,7 @@ class Observed:
 def _units(values: list[float], places: int) -> Int64s:
     """What `units` of the markers is of each."""
     if not places:
-        return np.array([int(value) for value in values], np.int64)
+        return np.array([round(value) for value in values], np.int64)
     units: Int64s = np.rint(np.array(values, np.float64) * 10**places).astype(np.int64)
     return units
 
