@@ -547,7 +547,7 @@ def test_a_feature_that_depends_on_something_else_is_found(
 ) -> None:
     given = [{"transaction_id": str(i), "amount": 1.5, "is_fraud": i % 2} for i in range(10)]
     path = save(tmp_path / "rows.csv", [{**row, "seen": ""} if impure is Counting else row for row in given])
-    options: dict[str, Any] = {"label": "is_fraud", "skip_bad_rows": False, "progress": lambda _rows: None}
+    options: dict[str, Any] = {"label": "is_fraud", "skip_bad_rows": False}
 
     for find in (
         lambda: read_labelled(path, impure, **options),
