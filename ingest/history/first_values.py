@@ -9,7 +9,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.interfaces import TransactionIntake
-from riskline.shared.store.kept_history import history_in
+from riskline.shared.store.kept_history import history_in, order_in
 from riskline.shared.store.records import Record
 
 log = get_logger(__name__)
@@ -40,4 +40,4 @@ class FirstValues:
         if record.get("history") == AWAY:
             return transaction
         values = history_in(record, self._history)
-        return None if values is None else transaction.with_history(values)
+        return None if values is None else transaction.with_history(values, order_in(record, self._history) or ())

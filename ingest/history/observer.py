@@ -232,7 +232,7 @@ class Observer:
             folded = self._fold.columns(observation, seen)
             if True in folded.too_old:
                 TOO_OLD.inc()
-            return transaction.with_history(folded.values)
+            return transaction.with_history(folded.values, folded.ordinals)
         except HistoryUnreadableError as error:
             UNREADABLE.inc()
             self._tell_of_unreadable(error)
