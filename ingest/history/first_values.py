@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from riskline.ingest.history.patience import patience
 from riskline.shared.domain.decision import AWAY
 from riskline.shared.domain.history.plan import History
@@ -40,4 +42,11 @@ class FirstValues:
         if record.get("history") == AWAY:
             return transaction
         values = history_in(record, self._history)
-        return None if values is None else transaction.with_history(values, order_in(record, self._history) or ())
+        if values is None:
+            return None
+        try:
+            return transaction.with_history(values, order_in(record, self._history) or ())
+        except ValidationError as error:
+            # the class fails with these values: what it does with those of the history is this transaction's alone
+            log.warning("the first values of a repeated transaction are not used", problem=str(error))
+            return None
