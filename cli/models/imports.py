@@ -32,11 +32,13 @@ from riskline.cli.options import DataOption
 from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
+from riskline.worker.training.imports.importer import Importer, ModelFile
 from riskline.worker.training.imports.importer import import_model as make_version
 from riskline.worker.training.imports.reference import Reference, read_reference
 
@@ -66,6 +68,16 @@ def import_model(
         float | None, typer.Option("--review-threshold", min=0, max=1, help="Review strictly above it.")
     ] = None,
     calibration: CalibrationOption = None,
+    twin: Annotated[
+        Path | None,
+        typer.Option("--twin", help="The model that decides while the history is away, on the columns without it."),
+    ] = None,
+    twin_features: Annotated[
+        str | None, typer.Option("--twin-features", help="The columns of --twin in its order, where it has no names.")
+    ] = None,
+    twin_sha256: Annotated[
+        str | None, typer.Option("--twin-sha256", help="Open the file of --twin only if it has this sha256.")
+    ] = None,
     activate: Annotated[
         bool | None, typer.Option("--activate/--no-activate", help="Serve it (default: if nothing else does).")
     ] = None,
@@ -81,19 +93,21 @@ def import_model(
     description = checked_description(name, note)
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
+    inputs = inputs_of(transaction_class)
+    if twin is not None and inputs.history is None:
+        raise typer.BadParameter(f"{transaction_class.__name__} has no columns of history", param_hint="--twin")
+    thresholds = Thresholds(decline=decline_threshold, review=review_threshold)
     with rows_progress() as progress, _ended_in_order():
         rows = _read_reference(reference, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
         progress.add_task(f"importing {file.name}")
         manifest = make_version(
-            file,
+            ModelFile(path=file, thresholds=thresholds, named=_names(features), sha256=sha256),
             rows,
-            features=transaction_class.feature_names(),
-            named=None if features is None else [name.strip() for name in features.split(",")],
-            thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
-            calibration=method,
-            python=python,
-            sha256=sha256,
-            warn=lambda message: stderr.print(f"warning: {message}", markup=False),
+            Importer(warn=_warn, calibration=method, python=python),
+            inputs=inputs,
+            twin=None
+            if twin is None
+            else ModelFile(path=twin, thresholds=thresholds, named=_names(twin_features), sha256=twin_sha256),
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
@@ -104,6 +118,14 @@ def import_model(
         _print_json(manifest, active=active)
         return
     _print_import(manifest, file, reference, data, active=active)
+
+
+def _warn(message: str) -> None:
+    stderr.print(f"warning: {message}", markup=False)
+
+
+def _names(told: str | None) -> list[str] | None:
+    return None if told is None else [name.strip() for name in told.split(",")]
 
 
 def _read_reference(
@@ -139,6 +161,7 @@ def _print_json(manifest: Manifest, *, active: bool) -> None:
         "estimator": manifest.estimator,
         "features": manifest.features,
         **facts,
+        **({} if manifest.history is None else {"twin": manifest.training.get("twin")}),
         "metrics": manifest.metrics,
         "active": active,
     }
@@ -160,7 +183,24 @@ def _print_import(manifest: Manifest, file: Path, reference: Path, data: Path | 
         for line in (f"on the labels of {reference.name}:", figures, _guess(manifest.metrics), advice):
             if line is not None:
                 stderr.print(line, markup=False, highlight=False)
+    if manifest.history is not None:
+        stderr.print(_about_twin(manifest), markup=False, soft_wrap=True)
     typer.echo(manifest.version)
+
+
+def _about_twin(manifest: Manifest) -> str:
+    """What decides while the history is away."""
+    if manifest.twin is None:
+        return (
+            "note: it has no twin, so RISKLINE_HISTORY=required is its only mode: while the history is away nothing is "
+            "decided. Import the model that decides then with it, by --twin FILE"
+        )
+    difference = manifest.training["twin"]["max_difference"]
+    return (
+        f"its twin, {manifest.twin.estimator} of {manifest.training['twin']['imported_from']}, scores within "
+        f"{difference:.2g} of its own, and decides while the history is away, by the same thresholds; for others: "
+        f"riskline models thresholds {manifest.version} --twin --decline THRESHOLD"
+    )
 
 
 def _guess(metrics: dict[str, Any]) -> str:

@@ -33,7 +33,8 @@ class Decision:
     """The decision about one transaction, with its model version, time and reasons.
 
     `action` is `APPROVE`, `REVIEW` or `DECLINE`. `fraud_probability` is rounded to 4 decimals. `reasons` is None where
-    none were given: the action is APPROVE and no explanation was asked for. `document` is the answer as it came.
+    none were given: the action is APPROVE and no explanation was asked for. `history` is "away" where the service could
+    not read what came before the transaction and decided without it, else None. `document` is the answer as it came.
     """
 
     transaction_id: str
@@ -42,6 +43,7 @@ class Decision:
     model_version: str
     scored_at: datetime
     reasons: tuple[Reason, ...] | None = None
+    history: str | None = None
     document: Document = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -55,6 +57,7 @@ class Decision:
             model_version=document["model_version"],
             scored_at=datetime.fromisoformat(document["scored_at"]),
             reasons=None if reasons is None else tuple(map(Reason.from_json, reasons)),
+            history=document.get("history"),
             document=document,
         )
 
@@ -104,7 +107,9 @@ class Callback:
 class State:
     """The state of a transaction in the queue.
 
-    `status` is `queued`, `scored` (then there is a `decision`) or `failed` (then `error` says why).
+    `status` is `queued`, `scored` (then there is a `decision`) or `failed` (then `error` says why). `history` has the
+    columns that the service computed from what came before. It is "away" where the service could not, and None where
+    the transaction has no such columns.
     """
 
     transaction_id: str
@@ -113,6 +118,7 @@ class State:
     decision: Decision | None = None
     callback: Callback | None = None
     error: str | None = None
+    history: Mapping[str, float] | str | None = None
     document: Document = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -131,6 +137,7 @@ class State:
             decision=None if decision is None else Decision.from_json(decision),
             callback=None if callback is None else Callback.from_json(callback),
             error=document.get("error"),
+            history=document.get("history"),
             document=document,
         )
 

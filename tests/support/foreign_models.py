@@ -7,10 +7,11 @@ from typing import Any
 import joblib
 from sklearn.ensemble import RandomForestClassifier
 
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
 from riskline.worker.training.data.rows import Refusals
-from riskline.worker.training.imports.importer import import_model
+from riskline.worker.training.imports.importer import Importer, ModelFile, import_model
 from riskline.worker.training.imports.reference import Reference
 from tests.support.fitted import labelled
 
@@ -35,14 +36,21 @@ def dumped(model: Any, path: Path, **options: Any) -> Path:
 
 def imported(file: Path, **options: Any) -> Any:
     asked = {
-        "features": FEATURES,
         "named": FEATURES,
         "thresholds": Thresholds(),
         "python": None,
         "sha256": None,
+        "calibration": None,
         "warn": lambda message: None,
-        "created_at": "2026-11-24T03:15:07.123Z",
-        "models_dir": file.parent / "models",
+        "rows": reference(),
+        "features": FEATURES,
         **options,
     }
-    return import_model(file, asked.pop("rows", reference()), **asked)
+    return import_model(
+        ModelFile(path=file, **{name: asked[name] for name in ("named", "thresholds", "sha256")}),
+        asked["rows"],
+        Importer(**{name: asked[name] for name in ("python", "calibration", "warn")}),
+        inputs=Inputs(asked["features"]),
+        created_at="2026-11-24T03:15:07.123Z",
+        models_dir=file.parent / "models",
+    )

@@ -175,6 +175,19 @@ def test_a_state_has_the_decision_and_what_became_of_the_callback(start: Start) 
     assert str(script.requests[0].url) == "http://riskline.example/transactions/tx-1?wait=10"
 
 
+def test_what_was_decided_without_history_says_so_and_a_state_has_the_columns(start: Start) -> None:
+    away = {**DECISION, "history": "away"}
+    columns = {"purchases_1h": 3, "mean_30d": 41.27}
+
+    decision = start(Script(ok(away)))("score", transaction_json())
+    known = start(Script(ok({**SCORED, "history": columns})))("get", "tx-1")
+    lacking = start(Script(ok({**SCORED, "decision": away, "history": "away"})))("get", "tx-1")
+
+    assert decision.history == "away"
+    assert (known.history, known.decision.history) == (columns, None)
+    assert (lacking.history, lacking.decision.history) == ("away", "away")
+
+
 def test_a_submission_may_wait_for_its_decision(start: Start) -> None:
     script = Script(ok(SCORED))
 

@@ -1,12 +1,14 @@
 """Imports a model that was trained elsewhere: reads it, converts it, and proves that it scores the same."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from riskline.shared.domain.assessment import Rows
+from riskline.shared.domain.inputs import Inputs
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import Ensemble, Manifest, quantiles, write_bundle
@@ -30,112 +32,165 @@ EDGE_SPLITS = 700
 """Splits for which rows are made, seven at and beside each."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A model file, and what the team says of it."""
+
+    path: Path
+    thresholds: Thresholds
+    named: Sequence[str] | None = None
+    """Its columns in its order, where the file has no names."""
+    sha256: str | None = None
+    """It is opened only if it has this sha256."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that was read, and is proven to score the same here."""
+
+    ensemble: Ensemble
+    libraries: dict[str, str]
+    training: dict[str, Any]
+    """The manifest's entry of where it comes from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importer:
+    """Reads model files in a process of their own: of this Python, or of another that has their libraries."""
+
+    warn: Callable[[str], None]
+    calibration: Method | None = None
+    python: str | None = None
+
+    def read(self, file: ModelFile, reference: Reference, features: tuple[str, ...]) -> Imported:
+        """The model of a file.
+
+        Raises:
+            BundleError: it cannot be read, is not supported, has other features, or scores differently here.
+        """
+        with ModelProcess(file.path, python=self.python, sha256=file.sha256, warn=self.warn) as foreign:
+            facts, arrays = foreign.described()
+            try:
+                return self._imported(foreign, facts, arrays, file=file, reference=reference, features=features)
+            except BundleError as error:
+                told = str(error)
+                raise BundleError(told if str(file.path) in told else f"{file.path}: {told}") from error
+
+    def _imported(
+        self,
+        foreign: ModelProcess,
+        facts: dict[str, Any],
+        arrays: dict[str, np.ndarray],
+        *,
+        file: ModelFile,
+        reference: Reference,
+        features: tuple[str, ...],
+    ) -> Imported:
+        own = None if facts["calibration"] is None else CalibrationFacts.model_validate(facts["calibration"])
+        isolated = facts["estimator"] == "IsolationForest"
+        method = Method.SIGMOID if isolated and self.calibration is None else self.calibration
+        labels = reference.usable_labels
+        if method is not None and (own is not None or labels is None):
+            raise BundleError(_not_calibratable(isolated=isolated, own=own))
+        columns = columns_of(features, facts["names"], file.named, width=facts["width"])
+        trees, scoring = _converted(facts, arrays, own, columns)
+        scoring = centred(scoring, reference.rows)
+        edges = edge_rows(trees, reference.rows) if scoring.linear is None else rows_beside(reference.rows)
+        difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
+        if (told := _other_numbers(trees, scoring, reference.rows, features)) is not None:
+            self.warn(told)
+        curve = own
+        if method is not None and labels is not None:
+            scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)
+        return Imported(
+            _ensemble(trees, scoring, file, reference, features=features, facts=facts, difference=difference),
+            {str(name): str(version) for name, version in facts["libraries"].items()},
+            {
+                "imported_from": foreign.looked.name,
+                "sha256": foreign.looked.sha256,
+                "max_difference": difference,
+                "rows": len(reference.rows),
+                "edge_rows": len(edges),
+                "columns": [features[column] for column in columns],
+                "reference": reference.described(),
+                "calibration": described(curve, by="the file" if method is None else "its labels"),
+            },
+        )
+
+
 def import_model(
-    file: Path,
+    file: ModelFile,
     reference: Reference,
+    importer: Importer,
     *,
-    features: tuple[str, ...],
-    named: Sequence[str] | None,
-    thresholds: Thresholds,
-    calibration: Method | None = None,
-    python: str | None,
-    sha256: str | None,
-    warn: Callable[[str], None],
+    inputs: Inputs,
+    twin: ModelFile | None = None,
     created_at: str,
     models_dir: Path,
 ) -> Manifest:
-    """Makes a model version of a model file; `named` are its column names where the file has none.
+    """Makes a model version of a model file, and of one that decides without history, where there is a `twin`.
 
     Raises:
-        BundleError: it cannot be read, is not supported, has other features, or scores differently here.
+        BundleError: one cannot be read, is not supported, has other features, or scores differently here.
     """
-    with ModelProcess(file, python=python, sha256=sha256, warn=warn) as foreign:
-        facts, arrays = foreign.described()
-        try:
-            return _imported(
-                foreign,
-                facts,
-                arrays,
-                reference,
-                features=features,
-                named=named,
-                thresholds=thresholds,
-                calibration=calibration,
-                warn=warn,
-                created_at=created_at,
-                models_dir=models_dir,
-            )
-        except BundleError as error:
-            told = str(error)
-            raise BundleError(told if str(file) in told else f"{file}: {told}") from error
+    model = importer.read(file, reference, inputs.features)
+    training, other = model.training, None
+    if twin is not None:
+        columns = [inputs.features.index(name) for name in inputs.twin_features]
+        known = replace(reference, rows=np.ascontiguousarray(reference.rows[:, columns]))
+        other = importer.read(twin, known, inputs.twin_features)
+        training = {**training, "twin": {**other.training, "libraries": other.libraries}}
+    return write_bundle(
+        models_dir,
+        model.ensemble,
+        libraries=model.libraries,
+        created_at=created_at,
+        training=training,
+        history=inputs.history,
+        twin=None if other is None else other.ensemble,
+    )
 
 
-def _imported(
-    foreign: ModelProcess,
-    facts: dict[str, Any],
-    arrays: dict[str, np.ndarray],
-    reference: Reference,
-    *,
-    features: tuple[str, ...],
-    named: Sequence[str] | None,
-    thresholds: Thresholds,
-    calibration: Method | None,
-    warn: Callable[[str], None],
-    created_at: str,
-    models_dir: Path,
-) -> Manifest:
-    own = None if facts["calibration"] is None else CalibrationFacts.model_validate(facts["calibration"])
-    isolated = facts["estimator"] == "IsolationForest"
-    method = Method.SIGMOID if isolated and calibration is None else calibration
-    labels = reference.usable_labels
-    if method is not None and (own is not None or labels is None):
-        raise BundleError(_not_calibratable(isolated=isolated, own=own))
-    columns = columns_of(features, facts["names"], named, width=facts["width"])
+def _converted(
+    facts: dict[str, Any], arrays: dict[str, np.ndarray], own: CalibrationFacts | None, columns: list[int]
+) -> tuple[Trees, Scoring]:
+    """The trees and their scoring, over the transaction's features in their order."""
     trees, scoring = _held(facts, arrays, own)
-    problem = trees.problem(len(features))
+    problem = trees.problem(len(columns))
     if problem is not None:
         raise BundleError(f"its trees cannot be held: {problem}")
     if facts["scaling"] and scoring.linear is None:
         trees, scoring = fold_scaling(trees, scoring, facts["scaling"])
-    trees, scoring = _reordered(trees, columns), centred(reordered(scoring, columns), reference.rows)
-    edges = edge_rows(trees, reference.rows) if scoring.linear is None else rows_beside(reference.rows)
-    difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
-    if (told := _other_numbers(trees, scoring, reference.rows, features)) is not None:
-        warn(told)
-    curve = own
-    if method is not None and labels is not None:
-        scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)
+    return _reordered(trees, columns), reordered(scoring, columns)
+
+
+def _ensemble(
+    trees: Trees,
+    scoring: Scoring,
+    file: ModelFile,
+    reference: Reference,
+    *,
+    features: tuple[str, ...],
+    facts: dict[str, Any],
+    difference: float,
+) -> Ensemble:
+    """The model as a bundle has it, measured on the labels of the reference where it has some."""
     scores = Engine(trees, scoring, width=len(features)).score(reference.rows)
     metrics: dict[str, Any] = {"largest_difference_to_estimator": difference}
+    labels = reference.usable_labels
     if labels is not None:
-        metrics = {**evaluate(labels, scores, thresholds=thresholds), **metrics}
-    model = Ensemble(
+        metrics = {**evaluate(labels, scores, thresholds=file.thresholds), **metrics}
+    return Ensemble(
         trees=trees,
         scoring=scoring,
         features=features,
-        thresholds=thresholds,
+        thresholds=file.thresholds,
         estimator=facts["estimator"] if facts["estimator"] != "Booster" else f"{facts['library']}.Booster",
         metrics=metrics,
         reference={
             "features": {name: quantiles(reference.rows[:, i]) for i, name in enumerate(features)},
             "score": quantiles(scores),
             "rows_sketch": sketched(reference.rows),
-        },
-    )
-    return write_bundle(
-        models_dir,
-        model,
-        libraries={str(name): str(version) for name, version in facts["libraries"].items()},
-        created_at=created_at,
-        training={
-            "imported_from": foreign.looked.name,
-            "sha256": foreign.looked.sha256,
-            "max_difference": difference,
-            "rows": len(reference.rows),
-            "edge_rows": len(edges),
-            "columns": [features[column] for column in columns],
-            "reference": reference.described(),
-            "calibration": described(curve, by="the file" if method is None else "its labels"),
         },
     )
 
