@@ -119,6 +119,11 @@ KEYS = (
 
 HISTORY = (
     Command(
+        "status",
+        "riskline.cli.history.status:status",
+        "Say what is kept of each entity, since when it is observed, and how warm its windows are.",
+    ),
+    Command(
         "backfill",
         "riskline.cli.history.backfill:backfill",
         "Give cards, merchants and other entities the past that a file has; run it again after an interruption.",
@@ -129,6 +134,11 @@ HISTORY = (
         "riskline.cli.history.verify:verify",
         "Compute the columns of history that were served anew, and compare each bit; exit 1 where one differs.",
         loads="polars",
+    ),
+    Command(
+        "erase",
+        "riskline.cli.history.erase:erase",
+        "Forget what is kept of one entity, whose value is read from standard input, alone and with others.",
     ),
 )
 

@@ -193,15 +193,15 @@ async def test_erasing_all_leaves_nothing(store: HistoryStore) -> None:
 
 async def test_the_first_event_marks_each_entity_once_and_a_backfill_beside_it(store: HistoryStore) -> None:
     assert await store.marks() == {}
-    await store.observe([an_observation("a", at_us=START_US), an_observation("b", at_us=START_US - 1)])
+    await store.observe([an_observation("a", at_us=START_US), an_observation("b", at_us=START_US + 1)])
     await store.mark_backfill(MERCHANT, from_us=START_US - DAY_US, to_us=START_US, progress="100 of 200 rows")
 
     marks = await store.marks()
 
     assert marks == {
-        "c0000001": Mark("card", START_US),
-        "c0000002": Mark("merchant", START_US, START_US - DAY_US, START_US, "100 of 200 rows"),
-        "c0000003": Mark("card+merchant", START_US),
+        "c0000001": Mark("card", START_US, live_to_us=START_US + 1),
+        "c0000002": Mark("merchant", START_US, START_US - DAY_US, START_US, "100 of 200 rows", START_US + 1),
+        "c0000003": Mark("card+merchant", START_US, live_to_us=START_US + 1),
     }
 
 

@@ -29,6 +29,8 @@ class Mark(NamedTuple):
     backfilled_to_us: int | None = None
     progress: str = ""
     """How far the backfill has come, in its own words."""
+    live_to_us: int | None = None
+    """The latest event time that a process has observed, as it was a minute ago."""
 
 
 class Size(NamedTuple):

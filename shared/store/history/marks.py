@@ -7,7 +7,17 @@ from riskline.shared.domain.history.plan import EntityPlan
 from riskline.shared.store.history.interface import Mark
 
 SECRET = "secret"  # noqa: S105  # the field's name
-NAME, LIVE_FROM, BACKFILLED_FROM, BACKFILLED_TO, PROGRESS = "name", "live_from", "from", "to", "progress"
+NAME, LIVE_FROM, LIVE_TO, BACKFILLED_FROM, BACKFILLED_TO, PROGRESS = (
+    "name",
+    "live_from",
+    "live_to",
+    "from",
+    "to",
+    "progress",
+)
+
+OLDEST_US = -(1 << 63)
+"""Before any event time."""
 
 UNKNOWN_HASHES = (
     "what is kept was hashed with another secret: set RISKLINE_HISTORY_SECRET to that one in all API processes, or "
@@ -31,6 +41,11 @@ def live_marks(entities: tuple[EntityPlan, ...], *, at_us: int) -> list[LiveMark
     return marks
 
 
+def live_fields(entities: tuple[EntityPlan, ...], *, to_us: int) -> dict[str, str]:
+    """What each minute's transactions leave."""
+    return {f"{plan.fingerprint}:{LIVE_TO}": str(to_us) for plan in entities}
+
+
 def backfill_fields(plan: EntityPlan, *, from_us: int, to_us: int, progress: str) -> dict[str, str]:
     """What a backfill leaves."""
     values = {NAME: plan.name, BACKFILLED_FROM: str(from_us), BACKFILLED_TO: str(to_us), PROGRESS: progress}
@@ -51,6 +66,7 @@ def _mark(fields: Mapping[str, str]) -> Mark:
     return Mark(
         name=fields.get(NAME, ""),
         live_from_us=_number(fields.get(LIVE_FROM)),
+        live_to_us=_number(fields.get(LIVE_TO)),
         backfilled_from_us=_number(fields.get(BACKFILLED_FROM)),
         backfilled_to_us=_number(fields.get(BACKFILLED_TO)),
         progress=fields.get(PROGRESS, ""),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha1
 from typing import Any
@@ -15,9 +15,11 @@ from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms
 from riskline.shared.store.history.interface import Mark, Progress, Replacement, Size, unwatched
 from riskline.shared.store.history.marks import (
+    OLDEST_US,
     SECRET,
     UNKNOWN_HASHES,
     backfill_fields,
+    live_fields,
     live_marks,
     parsed_marks,
 )
@@ -57,6 +59,7 @@ class RedisHistory:
         self._patience_seconds = patience_seconds
         self._clock = clock
         self._marked_until = -float("inf")
+        self._newest_us = OLDEST_US
 
     async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
         """See HistoryStore; in a cluster an entity at a time, so that one may know an id that another has forgotten."""
@@ -64,7 +67,7 @@ class RedisHistory:
         for start in range(0, len(observations), LARGEST_CALL):
             some = observations[start : start + LARGEST_CALL]
             async with self._limited(self._timeout_seconds):
-                await self._mark(some[0].at_us)
+                await self._mark(some)
                 seen += await self._observe(some)
         return seen
 
@@ -123,10 +126,9 @@ class RedisHistory:
     async def mark_backfill(self, entity_index: int, *, from_us: int, to_us: int, progress: str = "") -> None:
         """See HistoryStore."""
         fields = backfill_fields(self._history.entities[entity_index], from_us=from_us, to_us=to_us, progress=progress)
-        words = [word for pair in fields.items() for word in pair]
         async with self._limited(self._patience_seconds):
             await self._agree_on_secret()
-            await self._run([Command(MARKS, ("HSET", MARKS, *words))])
+            await self._run([_set_marks(fields)])
 
     async def sizes(self) -> dict[str, Size]:
         """See HistoryStore."""
@@ -142,14 +144,17 @@ class RedisHistory:
         """See HistoryStore."""
         await self._servers.close()
 
-    async def _mark(self, at_us: int) -> None:
-        """Sets the marks that are missing, and sees whose secret it is; before anything is added."""
+    async def _mark(self, observations: Sequence[Observation]) -> None:
+        """Sets the marks before anything is added: the first time where it is missing, and the newest."""
+        self._newest_us = max(self._newest_us, *(each.at_us for each in observations))
         now = self._clock()
         if now < self._marked_until:
             return
         await self._agree_on_secret()
-        marks = live_marks(self._history.entities, at_us=at_us)
-        await self._run([Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in marks])
+        entities = self._history.entities
+        once = live_marks(entities, at_us=observations[0].at_us)
+        commands = [Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in once]
+        await self._run([*commands, _set_marks(live_fields(entities, to_us=self._newest_us))])
         self._marked_until = now + MARK_AGAIN_SECONDS
 
     async def _agree_on_secret(self) -> None:
@@ -190,6 +195,10 @@ class RedisHistory:
             fault = HistoryUnavailableError(f"the history's Redis: {reason}")
             fault.began = began
             raise fault from error
+
+
+def _set_marks(fields: Mapping[str, str]) -> Command:
+    return Command(MARKS, ("HSET", MARKS, *(word for pair in fields.items() for word in pair)))
 
 
 def _unless_refused(answers: list[Any]) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from riskline.shared.domain.history.plan import EntityPlan, History
+from riskline.shared.domain.history.plan import CELLS, EntityPlan, History
 from riskline.shared.store.history.interface import Mark
 
 WARM_SHARE = 0.9
@@ -31,22 +31,70 @@ class Warmth(NamedTuple):
         return self.share >= WARM_SHARE
 
 
+class WindowWarmth(NamedTuple):
+    """The same of one window of an entity."""
+
+    window_us: int
+    """How long the entity is kept, for columns without a window, such as the time since the last one."""
+    columns: tuple[str, ...]
+    share: float
+    warm_at_us: int | None
+    """The event time at which all of it will be covered; None where nothing was observed yet."""
+
+
 def warmth(history: History, marks: Mapping[str, Mark], *, now_us: int) -> list[Warmth]:
     """The warmth of each entity, in the order of the history; `marks` are by fingerprint, as the store has them."""
     return [_of_entity(plan, marks.get(plan.fingerprint), now_us) for plan in history.entities]
 
 
+def windows(plan: EntityPlan, mark: Mark, *, now_us: int) -> list[WindowWarmth]:
+    """The warmth of each window of an entity, the shortest first."""
+    by_window: dict[int, list[str]] = {}
+    for column in plan.columns:
+        by_window.setdefault(column.window_us or plan.keep_us, []).append(column.name)
+    return [
+        WindowWarmth(
+            window_us, tuple(names), _covered_us(mark, window_us, now_us) / window_us, _warm_at(mark, window_us)
+        )
+        for window_us, names in sorted(by_window.items())
+    ]
+
+
 def _of_entity(plan: EntityPlan, mark: Mark | None, now_us: int) -> Warmth:
     needed_us = max((column.window_us for column in plan.columns), default=0) or plan.keep_us
-    spans: list[tuple[int, int]] = []
-    if mark is not None and mark.backfilled_from_us is not None and mark.backfilled_to_us is not None:
-        spans.append((mark.backfilled_from_us, mark.backfilled_to_us))
-    if mark is not None and mark.live_from_us is not None:
-        spans.append((mark.live_from_us, now_us))
-    covered_us, end = 0, now_us - needed_us
-    for begin, until in sorted(spans):
+    return Warmth(plan.name, needed_us, 0 if mark is None else _covered_us(mark, needed_us, now_us))
+
+
+def _covered_us(mark: Mark, window_us: int, now_us: int) -> int:
+    """How much of the window was observed or backfilled.
+
+    It ends at the newest event that was observed: a past month may be replayed through a running service.
+    """
+    now_us = min(now_us, now_us if mark.live_to_us is None else mark.live_to_us)
+    covered_us, end = 0, now_us - window_us
+    for begin, until in _spans(mark, now_us):
         from_us, to_us = max(begin, end), min(until, now_us)
         if to_us > from_us:
             covered_us += to_us - from_us
             end = to_us
-    return Warmth(plan.name, needed_us, covered_us)
+    return covered_us
+
+
+def _spans(mark: Mark, now_us: int) -> list[tuple[int, int]]:
+    """The times that were observed or backfilled, the earliest first."""
+    spans: list[tuple[int, int]] = []
+    if mark.backfilled_from_us is not None and mark.backfilled_to_us is not None:
+        spans.append((mark.backfilled_from_us, mark.backfilled_to_us))
+    if mark.live_from_us is not None:
+        spans.append((mark.live_from_us, now_us))
+    return sorted(spans)
+
+
+def _warm_at(mark: Mark, window_us: int) -> int | None:
+    """A gap of a cell between the backfill and the first live event is none: each window is as much longer."""
+    begins = mark.live_from_us
+    if begins is None:
+        return None
+    if mark.backfilled_from_us is not None and begins - (mark.backfilled_to_us or 0) <= window_us // CELLS:
+        begins = mark.backfilled_from_us
+    return begins + window_us
