@@ -3,9 +3,10 @@
 import io
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
@@ -14,6 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from riskline import Count, Entity, EventTime, Exact
+from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.history.observation import clock
 from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.data.dataset import BATCH_ROWS, ENDINGS, estimated_rows, read_batches
@@ -335,3 +339,48 @@ for _ in read_blocks(Path(sys.argv[1]), Transaction):
 (peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
 print(int(peak) // 1024)
 """
+
+
+class Local(TransactionModel):
+    """Times without a zone, and a card that may be missing."""
+
+    at: Annotated[datetime, EventTime("Europe/Paris")]
+    card: Annotated[str, Entity("7d", ignore=("",))] = ""
+    shop: Annotated[int, Entity("7d")]
+    cost: Annotated[float, Exact(2)]
+    in_hour: Annotated[int, Count("card", "1h")]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("text", "hours"), [("2018-07-25 00:04:12", -2), ("2018-07-25T00:04:12", -2), ("2018-07-25T00:04:12Z", 0)]
+)
+def test_a_file_of_a_class_with_history_has_what_a_client_sends(
+    tmp_path: Path, ending: str, text: str, hours: int
+) -> None:
+    row = {"transaction_id": "T", "at": text, "card": "", "shop": 7, "cost": 1.5}
+    history = history_of(Local)
+    assert history is not None
+
+    (read_one,), refusals = read(save(tmp_path / f"rows{ending}", [row]), Local)
+
+    assert refusals.total == 0
+    assert (read_one.card, read_one.shop, read_one.features()) == ("", 7, (1.5,))
+    midnight = datetime(2018, 7, 25, 0, 4, 12, tzinfo=UTC)
+    assert clock(history)(read_one) == (midnight + timedelta(hours=hours)).timestamp() * 1_000_000
+
+
+def test_a_column_of_history_in_a_file_is_not_read(tmp_path: Path) -> None:
+    row = {"transaction_id": "T", "at": "2018-07-25 00:04:12", "shop": 7, "cost": 1.5, "in_hour": 99}
+
+    (read_one,), _ = read(save(tmp_path / "rows.csv", [row]), Local)
+
+    assert read_one.lacks_history
+
+
+def test_a_number_with_more_places_than_its_field_is_a_bad_row(tmp_path: Path) -> None:
+    row = {"transaction_id": "T", "at": "2018-07-25 00:04:12", "shop": 7, "cost": 1.555}
+
+    _, refusals = read(save(tmp_path / "rows.csv", [row]), Local)
+
+    assert refusals.listed() == "  row 1: cost: Input should have at most 2 decimal places"
