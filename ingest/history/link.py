@@ -153,7 +153,7 @@ class HistoryLink:
             except HistoryUnavailableError as error:
                 self._outage.failed(error)
                 seconds = math.inf
-            if seconds > self._timeout_seconds:
+            if seconds == math.inf or (seconds > self._timeout_seconds and not self._late):
                 await asyncio.sleep(RETRY_SECONDS)
             elif not self._late:
                 self._outage.over()
