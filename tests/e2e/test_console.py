@@ -288,7 +288,7 @@ def test_what_failed_is_tried_again_on_its_own_page(running: Site, page: Page) -
     assert "It waits for a worker again." in page.inner_text("[role=status]")
     eventually(lambda: b"scored" in running.call("GET", "/transactions/by-itself"))
     page.click("text=Refresh")
-    assert "decided" in page.inner_text("section:has(#history)")
+    assert "decided" in page.inner_text("section:has(#timeline)")
 
 
 @pytest.mark.slow

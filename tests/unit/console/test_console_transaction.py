@@ -22,9 +22,9 @@ def console() -> Open:
     return Open()
 
 
-def history(page: str) -> list[tuple[str, ...]]:
-    """The rows of `History`."""
-    part = page.partition('aria-labelledby="history"')[2].partition("</section>")[0]
+def timeline(page: str) -> list[tuple[str, ...]]:
+    """The rows of `Timeline`."""
+    part = page.partition('aria-labelledby="timeline"')[2].partition("</section>")[0]
     return [tuple(re.findall(r"<td[^>]*>(.*?)</td>", row)) for row in re.findall(r"<tr><td.*?</tr>", part)]
 
 
@@ -116,7 +116,7 @@ def test_one_that_was_erased_has_no_values_to_show_or_to_try(console: Open) -> N
 
     assert "The values are not stored any more." in page
     assert "/console/try" not in page.partition("<main")[2]
-    assert [row[1] for row in history(page)] == ["submitted", "erased"]
+    assert [row[1] for row in timeline(page)] == ["submitted", "erased"]
 
 
 def test_its_history_says_by_which_door_it_came(console: Open) -> None:
@@ -125,10 +125,10 @@ def test_its_history_says_by_which_door_it_came(console: Open) -> None:
         orjson.loads(console.api.store.records["at-once"]) | {"submitted_at": "2026-11-24T03:15:06.000Z"}
     )
 
-    assert history(console.get("/transactions/at-once").text) == [
+    assert timeline(console.get("/transactions/at-once").text) == [
         ("2026-11-24 03:15:07 UTC", "decided", "APPROVE, at once: by the synchronous door")
     ]
-    assert history(console.get("/transactions/queued").text) == [
+    assert timeline(console.get("/transactions/queued").text) == [
         ("2026-11-24 03:15:06 UTC", "submitted", "to the queue"),
         ("2026-11-24 03:15:07 UTC", "decided", "APPROVE"),
     ]
@@ -139,14 +139,14 @@ def test_its_history_says_when_it_failed_and_when_its_callback_was_given_up(cons
     tried = attempt(at="2023-11-14T22:13:21.500Z")
     console.call_back("t-1", tried, status="dead", at_ms=1_700_000_001_900, reason="the last of 1 attempts failed")
 
-    assert history(console.get("/transactions/t-1").text) == [
+    assert timeline(console.get("/transactions/t-1").text) == [
         ("2023-11-14 22:13:19 UTC", "submitted", "to the queue"),
         ("2023-11-14 22:13:20 UTC", "failed", "deciding it raised KeyError"),
         ("2023-11-14 22:13:21 UTC", "callback tried", "status 500 after 2 ms"),
         ("2023-11-14 22:13:21 UTC", "callback given up", ""),
     ]
     console.api.sync_redis.zrem(Keys().failed, "t-1")
-    assert history(console.get("/transactions/t-1").text)[-1][:2] == ("–", "failed")  # noqa: RUF001  # as it is shown
+    assert timeline(console.get("/transactions/t-1").text)[-1][:2] == ("–", "failed")  # noqa: RUF001  # as it is shown
 
 
 def test_an_attempt_of_which_no_time_is_known_has_its_place_too() -> None:
