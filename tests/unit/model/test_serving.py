@@ -3,14 +3,15 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from riskline import Count
 from riskline.shared.domain.assessment import Rows
-from riskline.shared.domain.inputs import Inputs
+from riskline.shared.domain.inputs import Inputs, inputs_of
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError
 from riskline.shared.model.bundle import TREES
@@ -20,7 +21,8 @@ from riskline.shared.store.interfaces import Claim
 from riskline.shared.telemetry.metrics import MODEL_INFO
 from riskline.worker.scoring.drain import outcomes
 from tests.support.factories import AmountModel, transaction_json
-from tests.support.models import write_version
+from tests.support.histories import Purchase
+from tests.support.models import write_version, write_version_with_history
 
 FEATURES = Transaction.feature_names()
 INPUTS = Inputs(FEATURES)
@@ -221,3 +223,32 @@ def test_a_lack_of_descriptors_is_no_refusal_of_the_model(tmp_path: Path, monkey
     assert events == ["the active model cannot be looked at; tried again", "the active model can be looked at"]
     assert "ulimit -n" in lines[0]["problem"]
     assert serving.model is not None
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_where_history_is_required_the_twin_decides_nothing(tmp_path: Path, *, required: bool) -> None:
+    made = write_version_with_history(tmp_path, Purchase, by_history=("purchases_1h", 4), by_twin=("items", 4))
+    Registry(tmp_path).activate(made.version)
+    serving = Serving(Registry(tmp_path), inputs_of(Purchase), history_required=required)
+
+    serving.refresh()
+
+    assert (serving.require().twin is None) is required
+
+
+def test_a_class_that_changed_its_windows_is_told_so_and_the_model_that_serves_stays(tmp_path: Path) -> None:
+    class Changed(Purchase):
+        purchases_1h: Annotated[int, Count("card_id", "2h")]
+
+    first = write_version_with_history(tmp_path, Changed, by_history=("purchases_1h", 4), by_twin=("items", 4))
+    other = write_version_with_history(tmp_path, Purchase, by_history=("purchases_1h", 4), by_twin=("items", 4))
+    registry = Registry(tmp_path)
+    registry.activate(first.version)
+    serving = Serving(registry, inputs_of(Changed))
+    serving.refresh()
+
+    registry.activate(other.version)
+    serving.refresh()
+
+    assert serving.require().version == first.version
+    assert "purchases_1h was count in 1h by card_id and is count in 2h by card_id" in serving.problem
