@@ -128,8 +128,8 @@ def _require_seen(cls: type[TransactionModel], error: ValidationError) -> None:
         missing = next((name for name in declared(cls).columns if f"'{name}'" in str(raised)), None)
         if missing is not None and isinstance(raised, AttributeError):
             raise SettingsError(
-                f"{cls.__name__}: {_reasons(error)}: it uses {missing} in a way that Riskline does not see, and so "
-                f"cannot tell that it needs history: write self.{missing} in the feature itself"
+                f"{cls.__name__}: {_reasons(error)}: it uses {missing} before history is known. Only a @feature may "
+                f"use it, and must name it in its code: self.{missing}"
             )
 
 

@@ -34,6 +34,9 @@ def take_columns(cls: type[BaseModel]) -> None:
     fields = cls.__pydantic_fields__
     taken = {name: field for name, field in fields.items() if column_marker(field) is not None}
     if not taken:
+        if DECLARED not in vars(cls) and declared(cls).columns:
+            # its fields stand for all columns of its base
+            setattr(cls, DECLARED, NOTHING)
         return
     of_bases, own = declared(cls).columns, vars(cls).get("__annotations__", {})
     # pydantic makes a base's columns anew for a subclass, of their annotations alone

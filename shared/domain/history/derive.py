@@ -49,7 +49,7 @@ def history_of(cls: type[BaseModel]) -> History | None:
         zone=said.zone,
         columns=tuple(columns),
         entities=entities,
-        fingerprint=_digest(time_field, said.zone, columns, [(each, each.ignored) for each in entities]),
+        fingerprint=_digest(time_field, said.zone, [_said(each) for each in columns], [_kept_of(e) for e in entities]),
     )
 
 
@@ -96,7 +96,12 @@ def _entity_plan(entity: tuple[str, ...], wanted: list[_Wanted], fields: Mapping
         columns=tuple(column for column, _ in columns),
         places=tuple(place for _, place in columns),
         fingerprint=_digest(
-            STATE_FORMAT, entity, min(keeps), plan_numbers, texts, sorted({_kept(column) for column, _ in columns})
+            STATE_FORMAT,
+            entity,
+            min(keeps),
+            [tuple(number) for number in plan_numbers],
+            texts,
+            sorted({_kept(column) for column, _ in columns}),
         ),
     )
 
@@ -121,6 +126,15 @@ def _kept(column: HistoryColumn) -> tuple[int, ...]:
     return (int(column.kind), column.window_us, column.number, column.text, column.up_to)
 
 
+def _said(column: HistoryColumn) -> tuple[Any, ...]:
+    """All of a column that its values depend on, but what its entity has."""
+    return (column.name, *_kept(column), column.unit_us, column.empty, column.whole)
+
+
+def _kept_of(entity: EntityPlan) -> tuple[Any, ...]:
+    return (entity.fingerprint, entity.ignored, entity.texts_ignored, entity.places)
+
+
 def _ignored(field: FieldInfo) -> tuple[str | int, ...]:
     found: Entity | None = marker(field, Entity)
     return () if found is None else found.ignore
@@ -132,4 +146,5 @@ def _places(field: FieldInfo) -> int:
 
 
 def _digest(*parts: Any) -> str:
+    """The fingerprint of plain values: what is printed of a class of our own may change with a release."""
     return blake2b(repr(parts).encode(), digest_size=4).hexdigest()

@@ -5,10 +5,13 @@ from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
+BY_ANY_NAME = frozenset({"history_values", "lacks_history"})
+"""What tells of all columns."""
+
 
 def using(cls: type, methods: Mapping[str, Callable[[Any], Any]], columns: Collection[str]) -> frozenset[str]:
     """The methods whose code names a column, itself or in what it calls of the class and of its module."""
-    names = frozenset(columns)
+    names = BY_ANY_NAME.union(columns)
     return frozenset(name for name, method in methods.items() if names & _named(cls, method, set()))
 
 

@@ -210,6 +210,10 @@ def test_features_that_use_history_are_found_through_what_they_call() -> None:
             return sum(each.times_here for each in [self])
 
         @feature
+        def all_of_it(self) -> float:
+            return sum(self.history_values().values())
+
+        @feature
         def without(self) -> float:
             return self.cost
 
@@ -218,8 +222,80 @@ def test_features_that_use_history_are_found_through_what_they_call() -> None:
             return super().hour() + self.purchases_1h
 
     late = set(Calling.feature_names()) - set(Calling.twin_feature_names()) - set(COLUMNS)
-    assert late == {"by_property", "by_method", "by_name", "by_function", "in_a_loop", "cost_to_mean", "hour"}
+    assert late == {
+        "by_property",
+        "by_method",
+        "by_name",
+        "by_function",
+        "in_a_loop",
+        "cost_to_mean",
+        "hour",
+        "all_of_it",
+    }
 
 
 def beside(transaction: Purchase) -> float:
     return transaction.mean_30d
+
+
+class Ahead(TransactionModel):
+    """Names what is defined below it."""
+
+    at: Annotated[str, EventTime]
+    card_id: Annotated[str, Entity("30d")]
+    cost: "Annotated[Money, Exact(2)]"
+    spent: "Annotated[Money, Total('cost', 'card_id', '1d')]"
+
+
+Money = float
+
+
+def test_a_class_that_is_complete_later_has_its_columns_then() -> None:
+    Ahead.model_rebuild()
+
+    assert Ahead.feature_names() == ("cost", "spent")
+    assert set(Ahead.model_fields) == {"transaction_id", "at", "card_id", "cost"}
+    assert Ahead.lacks_history
+
+
+def test_a_class_can_be_built_anew() -> None:
+    names = Purchase.feature_names()
+
+    Purchase.model_rebuild(force=True)
+
+    assert Purchase.feature_names() == names
+    assert Purchase.from_row(purchase()).with_history(list(COLUMNS.values())).history_values() == COLUMNS
+
+
+def test_a_field_of_a_subclass_may_stand_for_a_column() -> None:
+    class Base(TransactionModel):
+        at: Annotated[str, EventTime]
+        card_id: Annotated[str, Entity("30d")]
+        kind: int
+        in_hour: Annotated[int, Count("card_id", "1h")]
+
+    class Sent(Base):
+        in_hour: int
+
+    class Again(Sent):
+        other: int
+
+    for sent in (Sent, Again):
+        assert history_of(sent) is None
+        assert not sent.lacks_history
+        assert "in_hour" in sent.model_fields
+    assert Base.lacks_history
+
+
+def test_fingerprints_do_not_change_with_a_release() -> None:
+    history = history_of(Purchase)
+
+    assert history is not None
+    assert history.fingerprint == "297e7afa"
+    assert [each.fingerprint for each in history.entities] == [
+        "6aaaa0a4",
+        "4c723f00",
+        "8f0dd082",
+        "f2f268e6",
+        "2cc115b1",
+    ]

@@ -2,10 +2,10 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pytest
-from pydantic import AwareDatetime, Field, NaiveDatetime, create_model
+from pydantic import AwareDatetime, Field, NaiveDatetime, create_model, model_validator
 
 from riskline import (
     Count,
@@ -261,8 +261,21 @@ def test_a_division_by_zero_for_a_new_card_is_found_when_the_class_is_loaded() -
 
 
 def test_a_use_of_history_that_no_code_shows_is_found_when_the_class_is_loaded() -> None:
-    with pytest.raises(SettingsError, match=r"it uses mean_30d in a way that Riskline does not see.*self\.mean_30d"):
+    with pytest.raises(SettingsError, match=r"it uses mean_30d before history is known.*self\.mean_30d"):
         load_transaction_class("tests.unit.domain.test_history_rules:Hiding")
+
+
+class Validating(Purchase):
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if self.times_here > 100:
+            raise ValueError("too often")
+        return self
+
+
+def test_a_validator_that_uses_history_is_found_when_the_class_is_loaded() -> None:
+    with pytest.raises(SettingsError, match="it uses times_here before history is known"):
+        load_transaction_class("tests.unit.domain.test_history_rules:Validating")
 
 
 def test_a_class_with_history_is_checked_with_examples_of_what_is_sent() -> None:
