@@ -170,9 +170,10 @@ def _print_json(manifest: Manifest, *, active: bool) -> None:
 
 def _print_import(manifest: Manifest, file: Path, reference: Path, data: Path | None, *, active: bool) -> None:
     facts = manifest.training
+    edges = "thresholds" if manifest.scoring.linear is None else "columns' ends"
     stderr.print(
         f"{manifest.estimator} of {file.name}: scores within {facts['max_difference']:.2g} of its own on "
-        f"{facts['rows']:,} rows and on {facts['edge_rows']:,} at its thresholds; "
+        f"{facts['rows']:,} rows and on {facts['edge_rows']:,} at its {edges}; "
         f"{'it serves now' if active else 'it does not serve yet'}",
         markup=False,
     )

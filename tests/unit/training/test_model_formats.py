@@ -160,12 +160,13 @@ def test_a_lightgbm_model_of_another_kind_is_refused(found: str, instead: str, s
         lightgbm_trees(LIGHTGBM.replace(found, instead))
 
 
-@pytest.mark.parametrize("form", ["pkl", "json", "ubj", "named"])
+@pytest.mark.parametrize("form", ["pkl", "json", "ubj", "named", "forest"])
 def test_an_xgboost_classifier_scores_as_it_did(tmp_path: Path, form: str) -> None:
     xgboost = pytest.importorskip("xgboost", reason="XGBoost is no package of Riskline's; `pip install xgboost`")
-    model = xgboost.XGBClassifier(n_estimators=40, n_jobs=1).fit(labelled().rows, labelled().labels)
+    make = xgboost.XGBRFClassifier if form == "forest" else xgboost.XGBClassifier
+    model = make(n_estimators=40, n_jobs=1).fit(labelled().rows, labelled().labels)
     file = tmp_path / f"team.{form}"
-    if form == "pkl":
+    if form in ("pkl", "forest"):
         dumped(model, file)
     else:
         model.get_booster().feature_names = list(FEATURES) if form == "named" else None
@@ -175,7 +176,7 @@ def test_an_xgboost_classifier_scores_as_it_did(tmp_path: Path, form: str) -> No
     manifest = imported(file, named=None if form == "named" else FEATURES)
 
     assert manifest.training["max_difference"] <= 1e-6
-    assert manifest.estimator == ("XGBClassifier" if form == "pkl" else "xgboost.Booster")
+    assert manifest.estimator == (make.__name__ if form in ("pkl", "forest") else "xgboost.Booster")
 
 
 def test_a_large_xgboost_model_may_round_with_each_of_its_trees(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from riskline.shared.errors import BundleError
 from riskline.shared.model.trees import LEAF, MAX_KNOTS, MAX_WIDTH, Scoring, Trees
 from riskline.shared.model.untrusted import printable
+from riskline.worker.training.imports.unpickle import FORESTS
 
 EULER_GAMMA = 0.5772156649015329
 
@@ -81,7 +82,7 @@ def converted(facts: dict[str, Any], arrays: Arrays) -> tuple[Trees, Scoring]:
         if facts["max_samples"] <= 1:
             raise BundleError("its trees have one row each and tell nothing: train it with larger max_samples")
         return isolation(arrays, max_samples=facts["max_samples"])
-    if facts["estimator"] in ("RandomForestClassifier", "ExtraTreesClassifier"):
+    if facts["estimator"] in FORESTS:
         return forest(arrays)
     if facts["estimator"] == "GradientBoostingClassifier":
         return boosting(arrays, inputs="float32", initial=facts["initial"], scale=facts["scale"])

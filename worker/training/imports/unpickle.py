@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier")
+LONE_TREES = ("DecisionTreeClassifier", "ExtraTreeClassifier")
+FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier", "BaggingClassifier", *LONE_TREES)
 LINEAR = ("LogisticRegression", "LogisticRegressionCV", "SGDClassifier", "LinearSVC")
 TREES = (*FORESTS, "GradientBoostingClassifier", "HistGradientBoostingClassifier", "IsolationForest")
 SKLEARN = (*TREES, *LINEAR)
-OTHERS = {"xgboost": ("XGBClassifier", "Booster"), "lightgbm": ("LGBMClassifier", "Booster")}
+OTHERS = {"xgboost": ("XGBClassifier", "XGBRFClassifier", "Booster"), "lightgbm": ("LGBMClassifier", "Booster")}
 SCALERS = ("StandardScaler", "MinMaxScaler", "RobustScaler", "MaxAbsScaler")
 SUPPORTED = (
     f"supported are {', '.join(SKLEARN)}, XGBClassifier and LGBMClassifier, a Pipeline of {', '.join(SCALERS)} before "
@@ -36,6 +37,7 @@ OWN_THRESHOLD = {
 OTHER_SCALERS = ("QuantileTransformer", "PowerTransformer")
 RESCALED = "trees need no scaling, so train without it"
 RESHAPED = "let your transaction class have (or compute) the columns that the model sees, and train on those"
+COMMITTEES = ("VotingClassifier", "StackingClassifier")
 PROPORTIONS_SINCE = (1, 4)
 """The first scikit-learn whose forests hold shares instead of counts at their nodes."""
 
@@ -51,6 +53,11 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     told = _no_model(model)
     if told is not None:
         raise Unsupported(told)
+    if name in COMMITTEES:
+        raise Unsupported(
+            f"is a {name} of several models, whose votes have no exact reasons: import the best of them (one of its "
+            "estimators_) alone"
+        )
     if name not in (SKLEARN if library == "sklearn" else OTHERS.get(library, ())):
         raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
     if not _fitted(final, library):
@@ -204,14 +211,22 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     facts: dict[str, Any] = {"width": _width(model)}
     if name == "HistGradientBoostingClassifier":
         return _hist_gradient_boosting(model, facts)
-    trees = [each.tree_ for each in np.ravel(model.estimators_)]
+    members = [model] if name in LONE_TREES else list(np.ravel(model.estimators_))
+    if not all(hasattr(each, "tree_") for each in members):
+        raise Unsupported(
+            f"is a {name} of {type(members[0]).__name__}s: only one of decision trees can be held; train that, or "
+            "import one of its estimators_"
+        )
+    trees = [each.tree_ for each in members]
     leaf = _joined([each.children_left for each in trees]) < 0
     feature = _joined([each.feature for each in trees])
     weight = "weighted_n_node_samples"
-    if name == "IsolationForest":
+    if name in ("IsolationForest", "BaggingClassifier"):
         features = model.estimators_features_
         chosen = [own[np.maximum(each.feature, 0)] for own, each in zip(features, trees)]  # noqa: B905  # Python 3.10
-        feature, weight = _joined(chosen), "n_node_samples"
+        feature = _joined(chosen)
+    if name == "IsolationForest":
+        weight = "n_node_samples"
         facts["max_samples"] = int(model.max_samples_)
     arrays = {
         "sizes": np.array([each.node_count for each in trees], np.int64),
@@ -219,7 +234,7 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
         "threshold": _joined([each.threshold for each in trees]),
         "left": _joined([each.children_left for each in trees]).astype(np.int64),
         "right": _joined([each.children_right for each in trees]).astype(np.int64),
-        "value": _joined([_values(each, name) for each in trees]),
+        "value": _joined([_values(each, name) for each in members]),
         "weight": _joined([getattr(each, weight) for each in trees]).astype(np.float64),
     }
     if name == "GradientBoostingClassifier":
@@ -230,9 +245,10 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
         facts["scale"] = 2.0 if model.loss == "exponential" else 1.0
         arrays["value"] = float(model.learning_rate) * arrays["value"]
     elif name in FORESTS:
-        # one thread from here: with several the order of the sum, and so its last bit, may vary
-        model.set_params(n_jobs=None)
-        if model.n_outputs_ != 1:
+        if name not in LONE_TREES:
+            # one thread from here: with several the order of the sum, and so its last bit, may vary
+            model.set_params(n_jobs=None)
+        if getattr(model, "n_outputs_", 1) != 1:
             raise Unsupported("predicts several outputs: train one for fraud alone")
     return facts, arrays
 
@@ -260,8 +276,11 @@ def _width(model: Any) -> int:
     return int(next(getattr(model, name) for name in names if hasattr(model, name)))
 
 
-def _values(tree: Any, name: str) -> np.ndarray:
-    value: np.ndarray = tree.value[:, 0, :]
+def _values(estimator: Any, name: str) -> np.ndarray:
+    value: np.ndarray = estimator.tree_.value[:, 0, :]
+    if name == "BaggingClassifier" and value.shape[1] == 1:
+        # its rows were all of one class
+        return np.full(len(value), float(estimator.classes_[0]))
     # an estimator with one class is refused later
     chosen: np.ndarray = value[:, -1 if name in FORESTS else 0]
     if name in FORESTS and _release("scikit-learn") < PROPORTIONS_SINCE:
