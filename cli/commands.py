@@ -171,6 +171,12 @@ COMMANDS = (
         loads="polars",
     ),
     Command(
+        "class",
+        "riskline.cli.models.first_class:first_class",
+        "Write a first transaction class from a file's columns, or from a model's, ready to edit.",
+        loads="polars",
+    ),
+    Command(
         "train",
         "riskline.cli.models.training:train",
         "Train a model on a labelled file, print how good it is, and keep it as a version.",

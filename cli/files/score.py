@@ -94,7 +94,7 @@ def score(
     with _cleared_away(), progress:
         progress.add_task("starting" if url is None else f"asking {url}")
         with scorer as (score_blocks, versions):
-            blocks, rows = _opened(file, transaction_class)
+            blocks, rows = _opened(file, transaction_class, with_ids=url is not None)
             task = progress.add_task(f"scoring {file.name}", total=rows)
             with written(out) as sink:
                 for scored in score_blocks(blocks):
@@ -177,15 +177,18 @@ def _api_key(settings: Settings, file: Path | None) -> str | None:
         raise InstallationError(f"{file}: the API key cannot be read from it: {why}") from error
 
 
-def _opened(file: Path, transaction_class: type[TransactionModel]) -> tuple[Iterator[Block], int | None]:
-    """The file's rows, and about how many there are."""
+def _opened(
+    file: Path, transaction_class: type[TransactionModel], *, with_ids: bool
+) -> tuple[Iterator[Block], int | None]:
+    """The file's rows, and about how many there are; a service keeps decisions by id, so it needs those of the file."""
     try:
         from riskline.worker.training.data.dataset import estimated_rows, read_blocks  # noqa: PLC0415  # polars is slow to import
     except ImportError as error:
         raise InstallationError(f"`riskline score` needs polars: {install_command('files')} ({error})") from error
     # polars has taken Ctrl-C for itself, and would keep it back until the next block is read
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
-    return read_blocks(file, transaction_class), estimated_rows(file)
+    needed = (transaction_class.ID_FIELD,) if with_ids else ()
+    return read_blocks(file, transaction_class, needed=needed), estimated_rows(file)
 
 
 def _bad_rows(file: Path, refusals: Refusals) -> DatasetError:

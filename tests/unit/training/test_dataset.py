@@ -384,3 +384,23 @@ def test_a_number_with_more_places_than_its_field_is_a_bad_row(tmp_path: Path) -
     _, refusals = read(save(tmp_path / "rows.csv", [row]), Local)
 
     assert refusals.listed() == "  row 1: cost: Input should have at most 2 decimal places"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".ndjson", ".parquet"])
+def test_rows_without_ids_are_known_by_their_numbers_where_no_id_is_asked_for(tmp_path: Path, ending: str) -> None:
+    rows = [transaction_json(amount=10.5 + each) for each in range(3)]
+    path = save(tmp_path / f"rows{ending}", [{n: v for n, v in row.items() if n != "transaction_id"} for row in rows])
+
+    [batch] = read_batches(path, Transaction)
+
+    assert [each.transaction_id for each in batch.transactions] == ["1", "2", "3"]
+    with pytest.raises(DatasetError, match="has no column transaction_id"):
+        list(read_batches(path, Transaction, needed=("transaction_id",)))
+
+
+def test_whole_numbers_of_a_parquet_file_are_ids(tmp_path: Path) -> None:
+    path = save(tmp_path / "rows.parquet", [transaction_json(transaction_id=each) for each in (7, 2_987_000)])
+
+    [batch] = read_batches(path, Transaction)
+
+    assert [each.transaction_id for each in batch.transactions] == ["7", "2987000"]

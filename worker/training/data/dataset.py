@@ -108,15 +108,17 @@ def _read_columns(
         frame = _scan(path, separator)
         names = frame.collect_schema().names()
         extras = _extras(path, transaction_class, names, needed, kept)
-        fields = {name: field for name, field in transaction_class.model_fields.items() if name in names}
-        wanted = frame.select(list(dict.fromkeys([*fields, *extras])))
+        known = {*names, transaction_class.ID_FIELD}
+        fields = {name: field for name, field in transaction_class.model_fields.items() if name in known}
+        wanted = frame.select([name for name in dict.fromkeys([*fields, *extras]) if name in names])
         is_text = not path.name.endswith(".parquet")
         # an empty text looks like a missing value
-        texts = [name for name, field in fields.items() if field.annotation is str and field.is_required()]
+        texts = [name for name in names if name in fields and _is_needed_text(fields[name])]
         for chunk in _chunks(wanted) if is_text else _slices(wanted):
             for part in chunk.iter_slices(BATCH_ROWS):
                 rows = range(number + 1, number + 1 + part.height)
-                yield _columns(*_filled(part, rows, texts) if is_text else (part, rows), fields, extras)
+                filled, numbers = _filled(part, rows, texts) if is_text else (part, rows)
+                yield _columns(_with_ids(filled, numbers, transaction_class), numbers, fields, extras)
                 number += part.height
     except (PolarsError, OSError, EOFError, zlib.error) as error:
         told = what_is_wrong(path, str(error), separator) if isinstance(error, PolarsError) else None
@@ -144,6 +146,7 @@ def _read_lines(
 ) -> Iterator[Block]:
     """Reads line by line with the parser of the HTTP doors: no type is guessed from the first rows."""
     extras: list[str] | None = None
+    has_ids = True
     with path.open("rb") as file:
         for first in count(1, BATCH_ROWS):
             lines = list(islice(file, BATCH_ROWS))
@@ -155,7 +158,8 @@ def _read_lines(
                     raise DatasetError(problem)
                 columns = dict.fromkeys(name for value in parsed(lines) if isinstance(value, dict) for name in value)
                 extras = _extras(path, transaction_class, columns, needed, kept)
-            yield LineBlock(first, lines, extras)
+                has_ids = transaction_class.ID_FIELD in columns
+            yield LineBlock(first, lines, extras, has_ids=has_ids)
 
 
 def _extras(
@@ -165,7 +169,9 @@ def _extras(
     needed: Sequence[str],
     kept: Sequence[str],
 ) -> list[str]:
-    fields = [name for name, field in transaction_class.model_fields.items() if field.is_required()]
+    required = [name for name, field in transaction_class.model_fields.items() if field.is_required()]
+    # rows without an id are known by their numbers
+    fields = [name for name in required if name != transaction_class.ID_FIELD]
     missing = [name for name in (*fields, *needed) if name not in columns]
     if missing:
         raise DatasetError(
@@ -181,6 +187,10 @@ def _separator(path: Path, transaction_class: type[TransactionModel], beside: Se
     return separator_of(path, numbers, {*fields, *beside})
 
 
+def _is_needed_text(field: FieldInfo) -> bool:
+    return field.annotation is str and field.is_required()
+
+
 def _filled(part: pl.DataFrame, rows: range, texts: list[str]) -> tuple[pl.DataFrame, Sequence[int]]:
     """The non-empty rows of a CSV and their numbers; missing cells of text fields become empty texts."""
     empty = part.select(pl.all_horizontal(pl.all().is_null())).to_series()
@@ -189,6 +199,14 @@ def _filled(part: pl.DataFrame, rows: range, texts: list[str]) -> tuple[pl.DataF
         numbers = [row for row, is_empty in zip(rows, empty, strict=True) if not is_empty]
         part = part.filter(~empty)
     return part.with_columns(pl.col(texts).fill_null("")), numbers
+
+
+def _with_ids(part: pl.DataFrame, numbers: Sequence[int], transaction_class: type[TransactionModel]) -> pl.DataFrame:
+    """The rows with their ids as texts; where the file has none, a row's number is its id."""
+    id_field = transaction_class.ID_FIELD
+    if id_field not in part.columns:
+        return part.with_columns(pl.Series(id_field, list(map(str, numbers)), dtype=pl.String))
+    return part.with_columns(pl.col(id_field).cast(pl.String)) if part[id_field].dtype.is_integer() else part
 
 
 def _scan(path: Path, separator: str) -> pl.LazyFrame:

@@ -26,6 +26,7 @@ EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 NO_TIME: int = np.iinfo(np.int64).min
 """NumPy's time that is none."""
 
+DEFAULT_LABEL = "is_fraud"
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 

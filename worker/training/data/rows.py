@@ -179,11 +179,15 @@ class ColumnBlock:
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
-    """Lines of NDJSON, and the names of the wanted members beside the transaction's fields."""
+    """Lines of NDJSON, and the names of the wanted members beside the transaction's fields.
+
+    Where the file has no ids, a line's number is its id.
+    """
 
     first_row: int
     lines: list[bytes]
     extras: Sequence[str] = ()
+    has_ids: bool = True
 
     def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
         """The rows, each validated by the class; skips empty lines."""
@@ -192,7 +196,7 @@ class LineBlock:
         objects = []
         for (row, _), value in zip(numbered, parsed([line for _, line in numbered]), strict=True):
             if isinstance(value, dict):
-                objects.append((row, value))
+                objects.append((row, value if self.has_ids else {transaction_class.ID_FIELD: str(row), **value}))
             else:
                 batch.refused.append(Refusal(row, ("row: is not a JSON object",)))
         fields = transaction_class.model_fields

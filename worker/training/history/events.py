@@ -82,7 +82,8 @@ def read_events(
         DatasetError: the file cannot be read, lacks a column, has no rows, or bad ones that are not to be skipped.
     """
     before, refusals = len(events), Refusals()
-    for batch in read_batches(path, transaction_class):
+    # an id that is a number of a row would not be known again when its transaction is sent
+    for batch in read_batches(path, transaction_class, needed=(transaction_class.ID_FIELD,)):
         refused = list(batch.refused)
         for row, transaction in zip(batch.rows, batch.transactions, strict=True):
             observation = observing.of(transaction)

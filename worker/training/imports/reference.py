@@ -12,11 +12,9 @@ from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError
 from riskline.shared.model.trees import LEAF, Scoring, Trees
-from riskline.worker.training.data.labelled import LabelledRows, truth_of
+from riskline.worker.training.data.labelled import DEFAULT_LABEL, LabelledRows, truth_of
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.data.vectors import SILENT, Steps, read_vectors
-
-DEFAULT_LABEL = "is_fraud"
 
 MAX_DIFFERENCE = 1e-6
 """The largest difference between the probabilities of the kernel and the model's own library."""
