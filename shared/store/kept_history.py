@@ -10,14 +10,18 @@ history have none of them.
 
 import math
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 import orjson
 
 from riskline.shared.domain.decision import AWAY
 from riskline.shared.domain.history.derive import history_of
-from riskline.shared.domain.history.plan import History, HistoryColumn
+from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
+
+NUMBERS, INTEGERS = frozenset({int, float}), frozenset({int})
+"""The types of a column's value, and of a whole one; no others, as True is an int, too."""
 
 
 def history_members(transaction: TransactionModel) -> bytes:
@@ -47,9 +51,15 @@ def history_in(record: Mapping[str, Any], history: History) -> tuple[float, ...]
     values = record.get("history")
     if not isinstance(values, dict) or record.get("history_of") != history.fingerprint:
         return None
-    if not all(_is_value(values.get(column.name), column) for column in history.columns):
+    found: tuple[Any, ...] = tuple(map(values.get, history.names))
+    # in C throughout: a worker does this for each transaction
+    if not NUMBERS.issuperset(map(type, found)) or not all(map(math.isfinite, found)):
         return None
-    return tuple(values[column.name] for column in history.columns)
+    whole = compress(found, history.whole)
+    # as they are written, but for one beyond 64 bits
+    if INTEGERS.issuperset(map(type, whole)):
+        return found
+    return found if all(float(value).is_integer() for value in compress(found, history.whole)) else None
 
 
 def order_in(record: Mapping[str, Any], history: History) -> tuple[int | None, ...] | None:
@@ -58,9 +68,3 @@ def order_in(record: Mapping[str, Any], history: History) -> tuple[int | None, .
     if not isinstance(order, list) or len(order) != len(history.entities):
         return None
     return tuple(order) if all(each is None or (type(each) is int and each > 0) for each in order) else None
-
-
-def _is_value(value: Any, column: HistoryColumn) -> bool:
-    if type(value) is int:
-        return True
-    return type(value) is float and math.isfinite(value) and (not column.whole or value.is_integer())

@@ -5,6 +5,7 @@ A plan is derived from the class once. The fold, the store, the doors and traini
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import NamedTuple
 
 CELLS = 60
@@ -112,6 +113,16 @@ class History:
     entities: tuple[EntityPlan, ...]
     fingerprint: str
     """8 hex digits of all columns' definitions, with which a model was trained."""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def whole(self) -> tuple[bool, ...]:
+        """For each column, whether its value is an int in Python."""
+        return tuple(column.whole for column in self.columns)
 
     @property
     def empty(self) -> tuple[float, ...]:
