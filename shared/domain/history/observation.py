@@ -61,6 +61,9 @@ NAMES_NOTHING = bytes(HASH_BYTES)
 AHEAD_US = 300_000_000
 """Five minutes: how far another machine's clock may be ahead of ours."""
 
+_new = tuple.__new__
+"""Makes a named tuple in half the time of the tuple itself, which is a function in Python."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -172,16 +175,16 @@ def _part_maker(plan: EntityPlan, names: list[str], carried: list[Any]) -> MakeP
         if name is None:
             return None
         if get is not None:
-            return Part(name, pack(EVENT_TAG, id_hash, at_us, *get(values)))
+            return _new(Part, (name, pack(EVENT_TAG, id_hash, at_us, *get(values))))
         if single is not None:
-            return Part(name, pack(EVENT_TAG, id_hash, at_us, values[single]))
-        return Part(name, pack(EVENT_TAG, id_hash, at_us))
+            return _new(Part, (name, pack(EVENT_TAG, id_hash, at_us, values[single])))
+        return _new(Part, (name, pack(EVENT_TAG, id_hash, at_us)))
 
     def of_several(hashes: Hashed, values: Carried, id_hash: bytes, at_us: int) -> Part | None:
         part = of_one(hashes, values, id_hash, at_us)
         more = [name for place in others if (name := hashes[place]) is not None]
         if part is None or len(more) < len(others):
             return None
-        return Part(":".join([part.entity, *more]), part.event)
+        return _new(Part, (":".join([part.entity, *more]), part.event))
 
     return of_several if others else of_one
