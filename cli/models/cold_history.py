@@ -9,16 +9,19 @@ from typing import NamedTuple
 import typer
 
 from riskline.cli.history.opened import OpenedHistory, opened_history
+from riskline.cli.installation import installation_settings
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.plan import duration
 from riskline.shared.errors import BundleError, InstallationError, SettingsError
 from riskline.shared.model.registry import Registry
-from riskline.shared.settings import load_settings
 from riskline.shared.store.history.interface import Mark
 from riskline.shared.store.history.warmth import Warmth, warmth
 
 WARMED_BY = "give it the past of a file by `riskline history backfill FILE`, or wait"
+
+
+NOT_RUNNING = "the history is not there yet"
 
 
 class Coldness(NamedTuple):
@@ -32,24 +35,35 @@ class Coldness(NamedTuple):
 def refuse_cold(registry: Registry, version: str, *, data: Path | None, cold: bool) -> None:
     """Refuses to activate a version whose history is cold, unless the operator wants it cold.
 
-    The first version serves at once, since nothing better does; a line says that it is cold. So does one where the
-    history cannot be asked.
-
     Raises:
         BundleError: its history is cold, and another version serves.
     """
+    if (refusal := cold_refusal(registry, version, data=data, cold=cold)) is not None:
+        raise BundleError(refusal)
+
+
+def cold_refusal(registry: Registry, version: str, *, data: Path | None, cold: bool = False) -> str | None:
+    """The reason that a version is not activated on a cold history; None where it may be.
+
+    The first version serves at once, since nothing better does; a line says that it is cold. So does one where the
+    history cannot be asked.
+    """
     problem = coldness(data)
     if problem is None:
-        return
+        return None
     if not cold and registry.active_version() is not None and problem.is_certain:
-        raise BundleError(f"{problem.text}: {WARMED_BY}, or activate {version} as it is with --cold")
+        return f"{problem.text}: {WARMED_BY}, or activate {version} as it is with --cold"
     typer.echo(f"{problem.text}: {WARMED_BY}", err=True)
+    return None
 
 
 def coldness(data: Path | None) -> Coldness | None:
     """What is known of a history that is not warm; None where it is, or the class has none."""
-    if history_of(load_transaction_class(load_settings(data=data).transaction)) is None:
+    settings = installation_settings(data=data)
+    if history_of(load_transaction_class(settings.transaction)) is None:
         return None
+    if settings.redis_url is None and settings.history_url is None:
+        return Coldness(NOT_RUNNING, is_certain=False)
     try:
         with opened_history(data) as opened:
             found = warmth(opened.history, asyncio.run(_marks(opened)), now_us=time.time_ns() // 1000)

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 
 from riskline.cli.change_log import note_change
+from riskline.cli.models.cold_history import cold_refusal
 from riskline.cli.models.periods import TestFromOption, TrainFromOption, TrainToOption, periods
 from riskline.cli.options import DataOption
 from riskline.cli.output import written
@@ -232,6 +233,9 @@ def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None)
     if wanted is None:
         wanted = registry.active_version() is None
     note_change(settings.data, "model made", version=version)
+    if wanted and (refusal := cold_refusal(registry, version, data=settings.data)) is not None:
+        stderr.print(refusal, markup=False, soft_wrap=True)
+        return False
     if wanted:
         registry.activate(version)
         note_change(settings.data, "model activated", version=version)

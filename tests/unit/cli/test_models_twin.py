@@ -11,10 +11,12 @@ import pytest
 
 from riskline.cli.main import run
 from riskline.cli.models import cold_history
+from riskline.cli.models.training import activate_if_wanted
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
+from riskline.shared.settings import load_settings
 from riskline.shared.store.history.interface import Mark
 from tests.support.histories import Purchase
 from tests.support.models import write_version, write_version_with_history
@@ -101,6 +103,35 @@ def test_another_version_is_not_activated_on_a_cold_history_unless_one_says_so(
     assert run(["models", "activate", second, "--no-wait", "--cold"]) == 0
     assert registry.active_version() == second
     assert "the history is cold" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wanted", [True, None])
+def test_training_activates_the_first_version_and_no_other_one_on_a_cold_history(
+    registry: Registry,
+    tmp_path: Path,
+    history: History,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    wanted: bool | None,
+) -> None:
+    history({})
+    settings = load_settings(data=tmp_path)
+    first, second = made(tmp_path), made(tmp_path, day=25)
+
+    assert activate_if_wanted(settings, first, wanted=wanted)
+    assert not activate_if_wanted(settings, second, wanted=wanted)
+
+    assert registry.active_version() == first
+    assert (f"or activate {second} as it is with --cold" in capsys.readouterr().err) is bool(wanted)
+
+
+def test_where_nothing_runs_yet_the_first_version_is_told_how_its_history_comes(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "activate", made(tmp_path), "--no-wait"]) == 0
+
+    assert registry.active_version() is not None
+    assert "the history is not there yet: give it the past of a file" in capsys.readouterr().err
 
 
 def test_a_warm_history_is_not_spoken_of(
