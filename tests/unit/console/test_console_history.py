@@ -144,3 +144,18 @@ def stored(history: Any, *, shown: bool) -> str:
     }
     console.api.store.records["P-1"] = orjson.dumps(record)
     return unescape((console.post if shown else console.get)("/transactions/P-1").text)
+
+
+def test_a_column_that_is_left_empty_is_what_the_history_has_and_is_not_added_to() -> None:
+    model = Made(lambda row: min(1.0, row["purchases_1h"] / 10), Purchase)
+    console = Open(model=model, transaction_class=Purchase)
+    for number in range(3):
+        body = orjson.dumps(purchase(number, seconds=number))
+        answer = console.api.client.simulate_post("/score-transaction", body=body, content_type="application/json")
+        assert answer.json["fraud_probability"] == number / 10
+
+    sent = {name: str(value) for name, value in purchase(seconds=9).items() if name != "transaction_id"}
+    pages = [unescape(console.post("/try", **sent).text) for _ in range(2)]
+
+    for page in pages:
+        assert re.search(r'purchases_1h</td><td class="n">3</td><td>looked up', page)
