@@ -82,12 +82,16 @@ def _described(verdict: Verdict) -> dict[str, Any]:
 
 
 def _lines(verdict: Verdict) -> Iterator[str]:
-    values = counted(verdict.identical + verdict.different, "value")
     if not verdict.transactions:
         yield "no record has columns of history: there is nothing to verify"
         return
-    what = f"{values} of {counted(verdict.transactions, 'transaction')}"
-    yield f"{what} computed anew: {'all are identical' if not verdict.different else f'{verdict.different:,} differ'}"
+    computed, transactions = verdict.identical + verdict.different, counted(verdict.transactions, "transaction")
+    if verdict.different:
+        yield f"{counted(computed, 'value')} of {transactions} computed anew: {verdict.different:,} differ"
+    elif computed:
+        yield f"{counted(computed, 'value')} of {transactions} computed anew: all are identical"
+    else:
+        yield f"no value of {transactions} can be computed anew"
     if verdict.first is not None:
         first = verdict.first
         yield (

@@ -141,6 +141,19 @@ def test_what_was_decided_without_history_and_added_later_is_counted_for_those_a
     assert (found.identical, found.different) == (90 * COLUMNS, 0)
 
 
+def test_a_file_that_has_more_than_is_missing_hides_no_transaction_that_was_added_later() -> None:
+    served = serve(MemoryHistory(HISTORY), rows(100))
+    served[50:60] = [each._replace(values=None, order=()) for each in served[50:60]]
+    before = [
+        purchase(900 + number, seconds=-(10**7), card_id=f"C{number % 3}", device_id="D1") for number in range(30)
+    ]
+
+    found = verdict(served, files=before)
+
+    assert found.different == 0
+    assert found.unchecked[UNKNOWN_PAST] < 0.2 * found.identical
+
+
 def test_an_entity_that_was_forgotten_begins_anew() -> None:
     store = MemoryHistory(HISTORY)
     served = serve(store, rows(60))

@@ -81,8 +81,15 @@ class _Past:
 
     served: list[tuple[int, _Event]] = field(default_factory=list)
     """By their place among the entity's events."""
-    unplaced: list[_Event] = field(default_factory=list)
-    """Those whose place is not known, in their probable order."""
+    of_files: list[_Event] = field(default_factory=list)
+    later: list[_Event] = field(default_factory=list)
+    """Those that were added while or after the history was away: nothing says when."""
+
+    def filling(self, missing: int) -> list[_Event]:
+        """The events without a known place that fit the places without an event: as many, and no others as many."""
+        some = {len(each): each for each in (self.of_files, self.later, self.of_files + self.later)}
+        is_one_way = len(self.of_files) != len(self.later) or missing > len(self.later)
+        return some.get(missing, []) if is_one_way else []
 
 
 def compare(history: History, fold: Fold, *, past: OrderedEvents | None, served: Sequence[Served]) -> Verdict:
@@ -124,13 +131,12 @@ class _Checking:
         size = self._plan.event_bytes
         for entity in files:
             events = [entity.content[at : at + size] for at in range(0, len(entity.content), size)]
-            found[entity.entity].unplaced += [_Event(event) for event in events if _identity(event) not in ids]
+            found[entity.entity].of_files += [_Event(event) for event in events if _identity(event) not in ids]
         for each, part in parts:
             if part is None:
                 self._compare_empty(each)
             elif each.values is None:
-                # it was added all the same, perhaps later, in the order in which they came
-                found[part.entity].unplaced.append(_Event(part.event))
+                found[part.entity].later.append(_Event(part.event))
             elif (ordinal := each.order[self._number]) is None:
                 self._leave(1, OUT_OF_ORDER)
             else:
@@ -142,7 +148,7 @@ class _Checking:
         lives = _lives(past.served)
         for life in lives:
             missing = life[-1][0] - len(life)
-            filling = iter(past.unplaced if len(lives) == 1 and missing == len(past.unplaced) else ())
+            filling = iter(past.filling(missing) if len(lives) == 1 else ())
             events: list[_Event] = []
             for ordinal, event in life:
                 gap = ordinal - 1 - len(events)
