@@ -20,6 +20,7 @@ from riskline.ingest.resources.batches import BatchesResource
 from riskline.ingest.resources.decisions import DecisionsResource
 from riskline.ingest.resources.docs import add_docs_routes
 from riskline.ingest.resources.health import HealthResource, MetricsResource
+from riskline.ingest.resources.history import EntityResource
 from riskline.ingest.resources.score import ScoreResource
 from riskline.ingest.resources.transactions import TransactionResource, TransactionsResource
 from riskline.ingest.services import Services
@@ -84,6 +85,10 @@ def create_app(services: Services, settings: Settings, *, lifespan: object | Non
     health = HealthResource(services)
     app.add_route("/score-transaction", score)
     _add_transactions(app, services, settings, submissions)
+    app.add_route(
+        "/history/{entity}",
+        EntityResource(services.eraser, notes=services.store.console, max_body_bytes=settings.max_body_bytes),
+    )
     app.add_route("/decisions", DecisionsResource(services.feed))
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")

@@ -15,6 +15,7 @@ from riskline.ingest.console.frame.rendering import Renderer
 from riskline.ingest.console.frame.sessions import Sessions
 from riskline.ingest.console.overview.alerts import badges_of
 from riskline.ingest.edge.graceful_shutdown import GracefulShutdown
+from riskline.ingest.history.erasure import EntityEraser
 from riskline.ingest.history.observer import Observer
 from riskline.ingest.history.opening import observer_of
 from riskline.ingest.long_polls.feed_reads import FeedReader
@@ -50,6 +51,7 @@ class Services:
     submitter: Submitter
     observer: Observer | None
     """Gives transactions their history; None where their class has none."""
+    eraser: EntityEraser
     recorder: AnyRecorder
     strict: StrictRecorder | None
     """Records each decision before it is answered; None where the settings do not ask for that."""
@@ -101,6 +103,7 @@ class Services:
             observer=None
             if history is None
             else observer_of(history, settings, transaction_class, serving=serving, intake=store.intake),
+            eraser=EntityEraser(transaction_class, history, settings),
             recorder=recorder_of(store.intake, capacity=settings.record_buffer),
             strict=StrictRecorder(store.intake) if settings.record == "strict" else None,
             waiting=DecisionWaiters(store.intake, places),

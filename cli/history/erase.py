@@ -52,7 +52,7 @@ def erase(
 
 
 def _digest(opened: OpenedHistory, field: str, value: str) -> str:
-    fields = entity_fields(opened.history)
+    fields = entity_fields(opened.transaction_class)
     if field not in fields:
         raise typer.BadParameter(f"{field} is no entity: it may be {', '.join(fields)}", param_hint="ENTITY")
     digest = entity_named(opened.transaction_class, opened.observing(), field, value)

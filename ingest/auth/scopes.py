@@ -35,6 +35,7 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/transactions/{transaction_id}"): READ_STATE,
     ("DELETE", "/transactions/batch"): ADMIN_ONLY,
     ("DELETE", "/transactions/{transaction_id}"): ADMIN_ONLY,
+    ("DELETE", "/history/{entity}"): ADMIN_ONLY,
     ("GET", "/decisions"): READ,
     ("GET", "/metrics"): READ,
     ("GET", "/health"): OPEN,

@@ -99,6 +99,14 @@ DRY_RUN: Json = {
     "history knows it.",
     "schema": {"type": "boolean", "default": False},
 }
+ENTITY: Json = {
+    "name": "entity",
+    "in": "path",
+    "required": True,
+    "description": "A field of the transaction class that is an entity.",
+    "schema": {"type": "string"},
+    "examples": {"card": {"value": "card_id"}},
+}
 PREFER: Json = {
     "name": "Prefer",
     "in": "header",
@@ -220,7 +228,8 @@ class Examples:
         known = TYPES[name]
         problem: Json = {"type": TYPE_PREFIX + name, "title": known.title, "status": known.status}
         problem["detail"] = known.example
-        problem["instance"] = instance.replace("{transaction_id}", self._id["transaction_id"])
+        path = instance.replace("{transaction_id}", self._id["transaction_id"])
+        problem["instance"] = path.replace("{entity}", ENTITY["examples"]["card"]["value"])
         if name == "invalid-transaction":
             problem["errors"] = [
                 {"pointer": f"/{self._number}", "detail": "Input should be a valid number"},

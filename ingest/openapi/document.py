@@ -3,6 +3,7 @@
 from riskline.ingest.openapi.components import (
     AFTER,
     DRY_RUN,
+    ENTITY,
     EXPLAIN,
     FEED_WAIT,
     HEADERS,
@@ -78,6 +79,7 @@ class _Paths(Operations):
             "/transactions": {"post": self._submit()},
             "/transactions/batch": {"post": self._submit_batch()},
             "/transactions/{transaction_id}": {"get": self._state(), "delete": self._erase()},
+            "/history/{entity}": {"delete": self._erase_entity()},
             "/decisions": {"get": self._decisions()},
             "/health": {"get": self._health()},
             "/health/live": {"get": self._live()},
@@ -185,6 +187,25 @@ class _Paths(Operations):
             "responses": {
                 "204": response("Nothing of it is kept.", {}),
                 **self.problems(path, "unknown-transaction", "not-decided-yet", "store-unavailable"),
+            },
+        }
+
+    def _erase_entity(self) -> Json:
+        return {
+            "operationId": "eraseEntity",
+            "tags": ["operations"],
+            "summary": "Erase the history of an entity",
+            "description": "Forgets what is kept of one card, merchant or other entity of the transaction class, alone "
+            "and together with others. Transactions that come afterwards begin its history anew.",
+            "parameters": [ENTITY],
+            "requestBody": self.entity_body(),
+            "responses": {
+                "204": response("Nothing of it is kept.", {}),
+                **self.problems(
+                    "/history/{entity}",
+                    *("not-json", "unknown-entity", "body-too-large", "unsupported-media-type", "invalid-entity-value"),
+                    "history-unavailable",
+                ),
             },
         }
 

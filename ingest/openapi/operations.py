@@ -58,6 +58,18 @@ class Operations:
             lines["examples"] = {"transactions": {"value": to_json(example).decode() + "\n"}}
         return {"required": True, "content": {MEDIA_JSON: array, MEDIA_LINES: lines}}
 
+    def entity_body(self) -> Json:
+        """The value of an entity."""
+        value: Json = {"type": ["string", "integer"], "minLength": 1, "description": "As its transactions have it."}
+        schema = {
+            "type": "object",
+            "properties": {"value": value},
+            "required": ["value"],
+            "additionalProperties": False,
+        }
+        media = {"schema": schema, "examples": {"card": {"value": {"value": "C-7731"}}}}
+        return {"required": True, "content": {MEDIA_JSON: media}}
+
     def identifier(self) -> Json:
         """The parameter that names a transaction."""
         return {

@@ -16,6 +16,7 @@ from riskline.shared.errors import (
     BundleError,
     ConflictError,
     HistoryRequiredError,
+    HistoryUnavailableError,
     OutcomeUnknownError,
     QueueFullError,
     StoreUnavailableError,
@@ -181,6 +182,7 @@ NOT_KNOWN = (
     "transaction_id is never taken twice."
 )
 NOT_READ = "What Redis has cannot be read now; nothing that was accepted is lost. Ask again later."
+NOT_ERASED = "The history did not answer in time; part may be forgotten. Repeat the request, which is safe."
 NO_MORE = "No more was accepted than is said. Repeat the request: the same transaction_id is never taken twice."
 SOME_NOT_KNOWN = (
     "Redis did not answer in time, so it is not known whether as many rows as `unknown` says were taken. Repeat the "
@@ -215,6 +217,8 @@ async def _on_validation_error(req: falcon.asgi.Request, _resp: Any, error: Vali
 async def _on_store_unavailable(
     req: falcon.asgi.Request, _resp: Any, error: StoreUnavailableError, _params: Any
 ) -> None:
+    if isinstance(error, HistoryUnavailableError):
+        raise HttpProblem("history-unavailable", NOT_ERASED)
     if req.method in READING or isinstance(error, UnreadableStateError):
         raise HttpProblem("store-unavailable", NOT_READ)
     raise HttpProblem("store-unavailable", NOT_KNOWN if isinstance(error, OutcomeUnknownError) else REFUSED)

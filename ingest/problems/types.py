@@ -64,6 +64,14 @@ PROBLEMS = {
         do="Check the id. If it was never submitted, submit it; if it has expired, it would be decided anew.",
         path="/transactions/TXN-99827364",
     ),
+    "unknown-entity": ProblemType(
+        404,
+        "Unknown entity",
+        example="It may be card_id, merchant_id.",
+        when="The path names no field that is an entity of the transaction class. `detail` says which there are.",
+        do="Don't repeat it: name one of these.",
+        path="/history/card",
+    ),
     "conflict": ProblemType(
         409,
         "The transaction_id is taken by another transaction",
@@ -194,13 +202,21 @@ PROBLEMS = {
         do="Repeat it after `Retry-After`: by then a tenth of the queue should be free. Where it stays so, the "
         "operator starts more workers.",
     ),
+    "invalid-entity-value": ProblemType(
+        422,
+        "The body names no entity",
+        example='Send {"value": …} with the value of the entity, as its transactions have it.',
+        when='The body is no `{"value": …}`, or the field cannot have this value.',
+        do="Don't repeat it: send the value as the entity's transactions have it, a text or a whole number.",
+        path="/history/card_id",
+    ),
     "history-unavailable": ProblemType(
         503,
         "The history is away",
         example="The history is away, and RISKLINE_HISTORY is required. Repeat the request later.",
         when="The transaction's history cannot be read, and it may not be decided without: `RISKLINE_HISTORY` is "
         "`required`, or the model has no twin that decides without history. Nothing was accepted; of a batch, "
-        "`accepted` and `known` say how many rows were.",
+        "`accepted` and `known` say how many rows were. An entity cannot be erased meanwhile.",
         do="Repeat it after `Retry-After`, then less and less often: the same transaction_id is never counted twice.",
         path="/score-transaction",
     ),

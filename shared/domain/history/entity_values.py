@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
+from riskline.shared.domain.history.markers import Entity, marker
 from riskline.shared.domain.history.observation import Observing
-from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
 
 
-def entity_fields(history: History) -> tuple[str, ...]:
-    """The fields that are entities, alone or together with others, in the order of the class."""
-    return tuple(dict.fromkeys(field for plan in history.entities for field in plan.fields))
+def entity_fields(transaction_class: type[TransactionModel]) -> tuple[str, ...]:
+    """The fields that the class declares as entities, in its order."""
+    return tuple(name for name, field in transaction_class.model_fields.items() if marker(field, Entity) is not None)
 
 
 def entity_named(

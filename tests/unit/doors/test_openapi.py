@@ -26,6 +26,7 @@ from riskline.shared.domain.transaction import Transaction, TransactionModel
 from riskline.shared.errors import BundleError, InstallationError
 from tests.support.api import MAX_BATCH_ROWS, Api
 from tests.support.factories import transaction_json
+from tests.support.histories import Purchase
 
 DOCUMENT = build_openapi(Transaction, version="1.2.3")
 COMMITTED = Path(__file__).parents[3] / "docs" / "reference" / "openapi.json"
@@ -230,7 +231,24 @@ def given_answers() -> Iterator[tuple[str, str, Any]]:
     bare = Api(BundleError("no model in DIR")).client
     yield "/score-transaction", "post", bare.simulate_post("/score-transaction", json=transaction_json())
     yield from ((path, "get", bare.simulate_get(path)) for path in ("/health", "/health/ready"))
+    yield from erased_entities()
     yield from refusals()
+
+
+def erased_entities() -> Iterator[tuple[str, str, Any]]:
+    api = Api(transaction_class=Purchase)
+    path, value = "/history/card_id", {"value": "C1"}
+    answers = [
+        api.client.simulate_delete(path, json=value),
+        api.client.simulate_delete("/history/cost", json=value),
+        api.client.simulate_delete(path, json={}),
+        api.client.simulate_delete(path, body=b"{", headers=JSON),
+        api.client.simulate_delete(path, body=b" " * 100_000, headers=JSON),
+        api.client.simulate_delete(path),
+    ]
+    api.history.away = True
+    answers.append(api.client.simulate_delete(path, json=value))
+    yield from (("/history/{entity}", "delete", answer) for answer in answers)
 
 
 def refusals() -> Iterator[tuple[str, str, Any]]:
