@@ -26,4 +26,4 @@ def add_file(file: Path, opened: OpenedHistory, events: Events, progress: Progre
         now_us=time.time_ns() // 1000,
         progress=lambda rows: progress.advance(task, rows),
     )
-    list_refusals(refusals)
+    list_refusals(refusals, opened.transaction_class)

@@ -1,16 +1,16 @@
 """`riskline evaluate`: the figures of a model version on a labelled file, and a choice of thresholds."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 import typer
 
 from riskline.cli.lazy_group import missing_packages
-from riskline.cli.models.periods import FromOption, ToOption
+from riskline.cli.models.periods import FromOption, ToOption, WarmUpOption, check_warm_up, warm_up_of
 from riskline.cli.models.training import (
     FileArgument,
     JsonOption,
@@ -27,11 +27,14 @@ from riskline.cli.terminal import rows_progress, stderr, working
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.inputs import inputs_of
-from riskline.shared.domain.policy import Thresholds
+from riskline.shared.model.bundle import Manifest, ServingModel, TwinManifest, no_twin
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
-from riskline.worker.training.data.periods import between
+from riskline.worker.training.data.labelled import LabelledRows
+from riskline.worker.training.data.periods import LeftOut, between
+from riskline.worker.training.evaluation.evaluate import evaluate as metrics_of
 from riskline.worker.training.evaluation.measurement import Measurement, costs_of, measure
+from riskline.worker.training.evaluation.overlap import overlap
 from riskline.worker.training.evaluation.thresholds import PROMISE
 
 
@@ -58,6 +61,10 @@ def evaluate(
     ] = None,
     first: FromOption = None,
     last: ToOption = None,
+    warm_up: WarmUpOption = None,
+    twin: Annotated[
+        bool, typer.Option("--twin", help="Measure its twin, which decides while the history is away.")
+    ] = False,
     skip_bad_rows: SkipOption = False,
     label: LabelOption = "is_fraud",
     data: DataOption = None,
@@ -69,10 +76,15 @@ def evaluate(
         raise typer.BadParameter("needs the other cost too", param_hint="--cost-fn, --cost-fp")
     if report is not None and report.resolve() == file.resolve():
         raise typer.BadParameter("would replace the file that is measured", param_hint="--report")
+    if twin and keep_report:
+        raise typer.BadParameter("would be the twin's in the place of the version's", param_hint="--keep-report")
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
+    check_warm_up(warm_up, transaction_class)
+    inputs = inputs_of(transaction_class)
     registry = Registry(settings.models_dir, pinned_version=model or settings.model_version)
-    serving = registry.load_active(inputs_of(transaction_class))
+    serving = registry.load_active(inputs)
+    judge = _judge(serving, twin=twin)
     reports = [] if report is None else [report]
     if keep_report:
         reports.append(registry.report_path(serving.version))
@@ -81,28 +93,85 @@ def evaluate(
         labelled = labelled_rows(
             file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows, card_column=card_column
         )
-        labelled = between(labelled, first, last)
-        progress.add_task(f"measuring on {len(labelled.rows):,} rows")
-        costs = costs_of(labelled, serving.feature_names, missed=cost_fn, declined=cost_fp)
-        measured = measure(labelled, serving, costs=costs, alerts_per_day=alerts_per_day)
-        command = _command(measured, serving.version, serving.thresholds, data)
+        cold = warm_up_of(labelled, transaction_class, warm_up, first=first)
+        rows, left_out = between(labelled, first, last, warm_up=cold)
+        progress.add_task(f"measuring on {len(rows.rows):,} rows")
+        measured = measure(
+            rows.columns(inputs.without_history()) if twin else rows,
+            judge.model,
+            costs=costs_of(rows, inputs.features, missed=cost_fn, declined=cost_fp),
+            alerts_per_day=alerts_per_day,
+            known=overlap(rows, serving.manifest.training, serving.rows_sketch),
+        )
+        command = _command(measured, judge, data)
         if page is not None:
             progress.add_task("writing the report")
-            text = page(measured, labelled, serving.manifest, file_name=file.name, command=command, made_at=utc_now())
+            text = page(measured, rows, judge.manifest, file_name=file.name, command=command, made_at=utc_now())
             for out in outs:
                 out.write(text.encode())
-    list_refusals(labelled.refusals)
+    list_refusals(labelled.refusals, transaction_class)
     note_untimed(labelled)
     stderr.print(f"{'warning' if measured.known.is_warning else 'note'}: {measured.known.text}", markup=False)
+    beside = None if twin or serving.twin is None else _beside(rows.columns(inputs.without_history()), serving.twin)
     if as_json:
-        shown = {"model_version": serving.version, **measured.described()}
-        written_to = {"command": command, "report": str(reports[0]) if reports else None}
-        shown |= {name: value for name, value in written_to.items() if value is not None}
-        typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+        _print_json(measured, judge, left_out, {"command": command, "report": _first(reports), "twin": beside})
         return
-    typer.echo(f"model {serving.version} on {file.name}")
-    typer.echo(metrics_lines(measured.metrics, review=serving.thresholds.review))
+    typer.echo(f"{judge.name} on {file.name}")
+    for each in left_out:
+        typer.echo(str(each))
+    typer.echo(metrics_lines(measured.metrics, review=judge.model.thresholds.review))
+    if beside is not None:
+        typer.echo(_beside_words(beside))
     _print_measurement(measured, command, reports)
+
+
+class _Judge(NamedTuple):
+    """What is measured: a version, or the twin of one."""
+
+    model: ServingModel
+    manifest: Manifest
+    is_twin: bool
+
+    @property
+    def name(self) -> str:
+        return f"the twin of model {self.manifest.version}" if self.is_twin else f"model {self.manifest.version}"
+
+
+def _judge(serving: ServingModel, *, twin: bool) -> _Judge:
+    if not twin:
+        return _Judge(serving, serving.manifest, is_twin=False)
+    part = serving.manifest.twin
+    if part is None or serving.twin is None:
+        raise no_twin(serving.manifest)
+    said = {name: getattr(part, name) for name in TwinManifest.model_fields}
+    manifest = serving.manifest.model_copy(update={**said, "history": None, "twin": None})
+    return _Judge(serving.twin, manifest, is_twin=True)
+
+
+def _beside(rows: LabelledRows, twin: ServingModel) -> dict[str, Any]:
+    """The figures of the twin on the same rows."""
+    return metrics_of(rows.labels, twin.score(rows.rows), thresholds=twin.thresholds)
+
+
+def _beside_words(metrics: dict[str, Any]) -> str:
+    return (
+        f"  without history    ROC-AUC {metrics['roc_auc']:.4f}, average precision {metrics['average_precision']:.4f} "
+        "(its twin; --twin has all its figures)"
+    )
+
+
+def _print_json(measured: Measurement, judge: _Judge, left_out: Sequence[LeftOut], others: dict[str, Any]) -> None:
+    shown = {"model_version": judge.manifest.version, **measured.described()}
+    if judge.is_twin:
+        shown["of_twin"] = True
+    if left_out:
+        shown["left_out"] = [each._asdict() for each in left_out]
+    shown |= {name: value for name, value in others.items() if value is not None}
+    typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
+
+
+def _first(reports: list[Path]) -> str | None:
+    return str(reports[0]) if reports else None
 
 
 def _report_page() -> Callable[..., str]:
@@ -132,14 +201,15 @@ def _intervals(measured: Measurement) -> str:
     return f"  95 % intervals at {measured.now.threshold:g}: {', '.join(intervals)} ({how})"
 
 
-def _command(measured: Measurement, version: str, now: Thresholds, data: Path | None) -> str | None:
+def _command(measured: Measurement, judge: _Judge, data: Path | None) -> str | None:
     """The command that makes a version with the chosen thresholds; None where they are the present ones."""
-    if measured.chosen is None or measured.chosen.thresholds == now:
+    if measured.chosen is None or measured.chosen.thresholds == judge.model.thresholds:
         return None
     chosen = measured.chosen.thresholds
     review = ["--no-review"] if chosen.review is None else ["--review", str(chosen.review)]
-    where = [] if data is None else ["--data", str(data)]
-    return shlex.join(["riskline", "models", "thresholds", version, "--decline", str(chosen.decline), *review, *where])
+    more = [*(["--twin"] if judge.is_twin else []), *([] if data is None else ["--data", str(data)])]
+    version = judge.manifest.version
+    return shlex.join(["riskline", "models", "thresholds", version, "--decline", str(chosen.decline), *review, *more])
 
 
 def _say_chosen(measured: Measurement, command: str | None) -> None:

@@ -113,7 +113,7 @@ def import_model(
         )
     keep_description(Registry(settings.models_dir), manifest.version, description)
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
-    list_refusals(rows.refusals)
+    list_refusals(rows.refusals, transaction_class)
     if as_json:
         _print_json(manifest, active=active)
         return

@@ -4,7 +4,12 @@ from typing import Annotated
 
 import typer
 
+from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.history.markers import length_us
+from riskline.shared.domain.transaction import TransactionModel
+from riskline.worker.training.data.labelled import LabelledRows
 from riskline.worker.training.data.periods import Moment, Periods
+from riskline.worker.training.data.warm_up import NONE, WarmUp, warm_up
 
 MOMENT = "DATE"
 
@@ -43,6 +48,41 @@ ToOption = Annotated[
     Moment | None,
     typer.Option("--to", parser=moment, metavar=MOMENT, help="Measure on rows up to this day, and on this day."),
 ]
+
+
+WarmUpOption = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-up",
+        metavar="LENGTH",
+        help="With history: leave out the file's first 30d, or none (default: its longest window).",
+        show_default=False,
+    ),
+]
+
+
+def warm_up_of(
+    data: LabelledRows, transaction_class: type[TransactionModel], wanted: str | None, *, first: Moment | None
+) -> WarmUp | None:
+    """The warm-up of a file, of whose rows those from `first` on are wanted."""
+    return warm_up(history_of(transaction_class), data.times, wanted, has_beginning=first is not None)
+
+
+def check_warm_up(wanted: str | None, transaction_class: type[TransactionModel]) -> None:
+    """Checks the option before a file is read.
+
+    Raises:
+        typer.BadParameter: it names no length of time, or the class has no history.
+    """
+    if wanted is None:
+        return
+    try:
+        if wanted != NONE:
+            length_us(wanted)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, or none", param_hint="--warm-up") from error
+    if history_of(transaction_class) is None:
+        raise typer.BadParameter("is for a transaction class with history", param_hint="--warm-up")
 
 
 def periods(train_from: Moment | None, train_to: Moment | None, test_from: Moment | None) -> Periods:

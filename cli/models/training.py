@@ -11,12 +11,22 @@ from rich.progress import Progress
 
 from riskline.cli.change_log import note_change
 from riskline.cli.models.cold_history import cold_refusal
-from riskline.cli.models.periods import TestFromOption, TrainFromOption, TrainToOption, periods
+from riskline.cli.models.periods import (
+    TestFromOption,
+    TrainFromOption,
+    TrainToOption,
+    WarmUpOption,
+    check_warm_up,
+    periods,
+    warm_up_of,
+)
 from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.policy import DEFAULT_DECLINE_THRESHOLD, Thresholds
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import BundleError, InstallationError
@@ -27,12 +37,15 @@ from riskline.shared.settings import Settings, load_settings
 from riskline.shared.wording import counted, no_transactions
 from riskline.worker.training.calibration import Method
 from riskline.worker.training.data.labelled import LabelledRows, read_labelled
-from riskline.worker.training.data.periods import split
+from riskline.worker.training.data.periods import LeftOut, split
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.data.vectors import Steps
 from riskline.worker.training.evaluation.measurement import measure
 from riskline.worker.training.fit import Algorithm
+from riskline.worker.training.train import Recipe
 from riskline.worker.training.train import train as train_model
+
+TWIN_DECIDES = "its twin, which decides while the history is away:"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 FileArgument = Annotated[Path, typer.Argument(help="A .csv, .csv.gz, .ndjson or .parquet file.")]
@@ -84,6 +97,7 @@ def train(
     train_from: TrainFromOption = None,
     train_to: TrainToOption = None,
     test_from: TestFromOption = None,
+    warm_up: WarmUpOption = None,
     skip_bad_rows: SkipOption = False,
     label: LabelOption = "is_fraud",
     decline_threshold: ThresholdOption = DEFAULT_DECLINE_THRESHOLD,
@@ -104,40 +118,58 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a labelled file, print how good it is, and keep it as a version."""
-    if algorithm not in list(Algorithm):
-        raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
-    method = method_named(calibration)
+    recipe = _recipe(algorithm, decline_threshold, review_threshold, calibration, seed)
     description = checked_description(name, note)
     wanted = periods(train_from, train_to, test_from)
-    if review_threshold is not None and review_threshold > decline_threshold:
-        raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
+    check_warm_up(warm_up, transaction_class)
+    registry = Registry(settings.models_dir)
     with rows_progress() as progress:
         labelled = labelled_rows(file, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
-        parts = split(labelled, wanted, seed=seed)
+        cold = warm_up_of(labelled, transaction_class, warm_up, first=train_from)
+        parts = split(labelled, wanted, warm_up=cold, seed=seed)
         progress.add_task(f"fitting {algorithm} on {len(parts.training.rows):,} rows")
         manifest = train_model(
             parts,
-            features=transaction_class.feature_names(),
-            algorithm=Algorithm(algorithm),
-            thresholds=Thresholds(decline=decline_threshold, review=review_threshold),
-            calibration=method,
-            seed=seed,
+            recipe,
+            inputs=inputs_of(transaction_class),
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
-        keep_description(Registry(settings.models_dir), manifest.version, description)
+        keep_description(registry, manifest.version, description)
         if report:
             progress.add_task("writing its report")
-            keep_report(Registry(settings.models_dir), manifest.version, parts.test, file_name=file.name)
+            keep_report(registry, manifest.version, parts.test, file_name=file.name)
     active = activate_if_wanted(settings, manifest.version, wanted=activate)
-    list_refusals(labelled.refusals)
+    list_refusals(labelled.refusals, transaction_class)
     note_untimed(labelled)
     if as_json:
         shown = {**manifest.model_dump(), "active": active, "refused_rows": labelled.refusals.total}
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
         return
+    _print_version(manifest, data, active=active)
+
+
+def _recipe(algorithm: str, decline: float, review: float | None, calibration: str | None, seed: int) -> Recipe:
+    """The recipe that options name.
+
+    Raises:
+        typer.BadParameter: there is no such algorithm or calibration, or the thresholds contradict each other.
+    """
+    if algorithm not in list(Algorithm):
+        raise typer.BadParameter(f"choose one of {', '.join(Algorithm)}", param_hint="--algorithm")
+    if review is not None and review > decline:
+        raise typer.BadParameter("must not be above the decline threshold", param_hint="--review-threshold")
+    return Recipe(
+        algorithm=Algorithm(algorithm),
+        thresholds=Thresholds(decline=decline, review=review),
+        calibration=method_named(calibration),
+        seed=seed,
+    )
+
+
+def _print_version(manifest: Manifest, data: Path | None, *, active: bool) -> None:
     typer.echo(_report(manifest))
     where = "" if data is None else f" --data {shlex.quote(str(data))}"
     typer.echo("It serves now." if active else f"To serve it: riskline models activate {manifest.version}{where}")
@@ -201,7 +233,7 @@ def labelled_rows(
     )
 
 
-def list_refusals(refusals: Refusals) -> None:
+def list_refusals(refusals: Refusals, transaction_class: type[TransactionModel]) -> None:
     """Lists on standard error the rows that were left out."""
     if refusals.total:
         stderr.print(f"left out {no_transactions(refusals.total)}:")
@@ -210,9 +242,10 @@ def list_refusals(refusals: Refusals) -> None:
         stderr.print(refusals.listed())
     if refusals.first_repeated is not None:
         row, transaction_id = refusals.first_repeated
+        counts = "" if history_of(transaction_class) is None else ", and once in the history"
         stderr.print(
             f"note: {counted(refusals.repeated, 'row')} with a transaction_id that an earlier row has "
-            f"(first: row {row}, {transaction_id}); each counts as a row of its own",
+            f"(first: row {row}, {transaction_id}); each counts as a row of its own{counts}",
             markup=False,
             soft_wrap=True,
         )
@@ -243,14 +276,17 @@ def activate_if_wanted(settings: Settings, version: str, *, wanted: bool | None)
 
 
 def _report(manifest: Manifest) -> str:
-    training, test = manifest.training, manifest.training["test"]
-    left_out = [f"left out {counted(each['rows'], 'row')} {each['reason']}\n" for each in training.get("left_out", ())]
-    return (
-        f"model {manifest.version}: {manifest.estimator}\n"
-        f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud), "
-        f"tested on {test['rows']:,} others ({test['frauds']:,} fraud)\n"
-        f"{''.join(left_out)}{metrics_lines(manifest.metrics, review=manifest.thresholds.review)}"
-    )
+    training, test, review = manifest.training, manifest.training["test"], manifest.thresholds.review
+    trained = f"trained on {training['rows']:,} rows ({training['frauds']:,} fraud)"
+    lines = [
+        f"model {manifest.version}: {manifest.estimator}",
+        f"{trained}, tested on {test['rows']:,} others ({test['frauds']:,} fraud)",
+        *(str(LeftOut(**each)) for each in training.get("left_out", ())),
+        metrics_lines(manifest.metrics, review=review),
+    ]
+    if manifest.twin is not None:
+        lines += [TWIN_DECIDES, metrics_lines(manifest.twin.metrics, review=manifest.twin.thresholds.review)]
+    return "\n".join(lines)
 
 
 def approved_frauds(metrics: dict[str, Any], *, version: str, where: str) -> str | None:

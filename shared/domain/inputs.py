@@ -15,6 +15,10 @@ class Inputs(NamedTuple):
     """The columns that remain without history; empty where the class has none."""
     history: History | None = None
 
+    def without_history(self) -> list[int]:
+        """The positions of the twin's columns among all."""
+        return [self.features.index(name) for name in self.twin_features]
+
 
 def inputs_of(transaction_class: type[TransactionModel]) -> Inputs:
     """The inputs of a class's transactions."""

@@ -34,12 +34,14 @@ def main(models: str) -> None:
     """Trains by the code of `riskline train`, which has no option for the size of a forest, and activates it."""
     # scikit-learn is wanted by this program only, not by the workers that import the class above
     from riskline.shared.clock import utc_now  # noqa: PLC0415
+    from riskline.shared.domain.inputs import Inputs  # noqa: PLC0415
     from riskline.shared.domain.policy import Thresholds  # noqa: PLC0415
     from riskline.shared.model.registry import Registry  # noqa: PLC0415
     from riskline.worker.training import fit  # noqa: PLC0415
     from riskline.worker.training.data.labelled import LabelledRows  # noqa: PLC0415
+    from riskline.worker.training.data.periods import Parts  # noqa: PLC0415
     from riskline.worker.training.data.rows import Refusals  # noqa: PLC0415
-    from riskline.worker.training.train import train  # noqa: PLC0415
+    from riskline.worker.training.train import Recipe, train  # noqa: PLC0415
 
     fit.FOREST_TREES, fit.FOREST_DEPTH = TREES, DEPTH
     data = rows(TRAINING_ROWS, seed=0)
@@ -47,12 +49,9 @@ def main(models: str) -> None:
     labels = data[:, :5].sum(axis=1) + np.random.default_rng(2).normal(scale=3, size=TRAINING_ROWS) > 0
     labelled = LabelledRows(data, labels.astype(np.int8), None, Refusals())
     manifest = train(
-        labelled,
-        labelled.subset(np.arange(TRAINING_ROWS) < 1_000),
-        features=NAMES,
-        algorithm=fit.Algorithm.RANDOM_FOREST,
-        thresholds=Thresholds(decline=0.85, review=None),
-        seed=0,
+        Parts(labelled, labelled.subset(np.arange(TRAINING_ROWS) < 1_000)),
+        Recipe(algorithm=fit.Algorithm.RANDOM_FOREST, thresholds=Thresholds(decline=0.85, review=None)),
+        inputs=Inputs(NAMES),
         created_at=utc_now(),
         models_dir=Path(models),
     )

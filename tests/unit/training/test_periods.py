@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from riskline.shared.domain.transaction import Transaction
@@ -94,7 +93,7 @@ def test_what_names_no_moment_of_the_file_is_refused(text: str) -> None:
 def test_a_part_without_rows_is_refused(tmp_path: Path, day: str) -> None:
     with pytest.raises(DatasetError, match="has 0 rows, 0 of them fraud: it needs both kinds"):
         split(hours(tmp_path, 24), periods(test_from=day), seed=0)
-    with pytest.raises(DatasetError, match=r"training part has 0 rows|no row of the file is from --train-from on"):
+    with pytest.raises(DatasetError, match="no row of the file is left to train on: choose an earlier --train-from"):
         split(hours(tmp_path, 24), periods(train_from="2030-01-01"), seed=0)
 
 
@@ -117,9 +116,9 @@ def test_measured_are_the_rows_between_two_moments_of_which_either_may_be_open(t
     data = hours(tmp_path)
     second, third = Moment.parse("2025-04-02"), Moment.parse("2025-04-03T06:00")
 
-    assert window(between(data, second, third)) == ["04-02T00", "04-03T05"]
-    assert window(between(data, second, None)) == ["04-02T00", "04-04T23"]
-    assert window(between(data, None, second)) == ["04-01T00", "04-02T23"]
-    assert np.array_equal(between(data, None, None).rows, data.rows)
+    assert window(between(data, second, third).rows) == ["04-02T00", "04-03T05"]
+    assert window(between(data, second, None).rows) == ["04-02T00", "04-04T23"]
+    assert window(between(data, None, second).rows) == ["04-01T00", "04-02T23"]
+    assert between(data, None, None).rows is data
     with pytest.raises(DatasetError, match="the file has those from 2025-04-01T00:00:00 to 2025-04-04T23:00:00"):
         between(data, Moment.parse("2026-01-01"), None)

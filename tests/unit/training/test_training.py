@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from riskline.cli.main import run
-from riskline.shared.domain.inputs import inputs_of
+from riskline.shared.domain.inputs import Inputs, inputs_of
 from riskline.shared.domain.policy import Thresholds
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import BundleError, DatasetError
@@ -18,7 +18,7 @@ from riskline.worker.training.data.periods import split
 from riskline.worker.training.data.simulate import simulate
 from riskline.worker.training.evaluation.evaluate import evaluate
 from riskline.worker.training.fit import Algorithm, Fitted
-from riskline.worker.training.train import train
+from riskline.worker.training.train import Recipe, train
 from tests.support.fitted import fitted, labelled
 
 FEATURES = Transaction.feature_names()
@@ -50,10 +50,8 @@ def json_of(captured: pytest.CaptureFixture[str]) -> Any:
 def make_version(models_dir: Path, *, algorithm: Algorithm = Algorithm.RANDOM_FOREST, seconds: int = 0) -> Any:
     return train(
         split(labelled(), seed=0),
-        features=FEATURES,
-        algorithm=algorithm,
-        thresholds=Thresholds(),
-        seed=0,
+        Recipe(algorithm=algorithm, thresholds=Thresholds()),
+        inputs=Inputs(FEATURES),
         created_at=f"2026-11-24T03:15:{seconds:02}Z",
         models_dir=models_dir,
     )

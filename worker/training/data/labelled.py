@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,10 @@ class LabelledRows:
         times = None if self.times is None else self.times[mask]
         cards = None if self.cards is None else [card for card, kept in zip(self.cards, mask, strict=True) if kept]
         return LabelledRows(self.rows[mask], self.labels[mask], times, self.refusals, cards)
+
+    def columns(self, places: list[int]) -> "LabelledRows":
+        """The same rows with these features only."""
+        return replace(self, rows=self.rows[:, places])
 
     @property
     def frauds(self) -> int:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from riskline.shared.errors import DatasetError
+from riskline.shared.wording import counted
 from riskline.worker.training.data.labelled import TIMESTAMP, LabelledRows
+from riskline.worker.training.data.warm_up import WarmUp
 
 HOLDOUT_SHARE = 0.25
 """The share of rows that tests where no option says which."""
@@ -49,6 +51,9 @@ class LeftOut(NamedTuple):
     rows: int
     reason: str
 
+    def __str__(self) -> str:
+        return f"left out {counted(self.rows, 'row')} {self.reason}"
+
 
 class Parts(NamedTuple):
     """The rows to train on and the rows to test."""
@@ -84,8 +89,10 @@ class Periods:
         return next((option for option, moment in named.items() if moment is not None), None)
 
 
-def split(data: LabelledRows, periods: Periods | None = None, *, seed: int) -> Parts:
+def split(data: LabelledRows, periods: Periods | None = None, *, warm_up: WarmUp | None = None, seed: int) -> Parts:
     """Training and test rows: by time where there are times (the last quarter, if none is named), else at random.
+
+    Rows of the warm-up are neither.
 
     Raises:
         DatasetError: a part has no rows, or not both labels.
@@ -93,52 +100,74 @@ def split(data: LabelledRows, periods: Periods | None = None, *, seed: int) -> P
     periods = Periods() if periods is None else periods
     if data.times is None and (option := periods.named()) is not None:
         raise DatasetError(f"{option} needs a column {TIMESTAMP} with a time in every row")
-    left_out: list[LeftOut] = []
+    left_out: tuple[LeftOut, ...] = ()
     if data.times is None:
         in_test = np.random.default_rng(seed).random(len(data.rows)) < HOLDOUT_SHARE
         in_training = ~in_test
     else:
-        in_training, in_test, left_out = _by_time(data.times, periods)
-    parts = Parts(data.subset(in_training), data.subset(in_test), tuple(left_out))
+        in_training, in_test, left_out = _by_time(data.times, periods, warm_up)
+    parts = Parts(data.subset(in_training), data.subset(in_test), left_out)
     for name, part in (("training", parts.training), ("test", parts.test)):
         if not 0 < part.frauds < len(part.labels):
-            options = "--train-from, --train-to or --test-from" if left_out else "--test-from"
+            options = "--test-from" if not left_out else "--train-from, --train-to, --test-from or --warm-up"
             raise DatasetError(
                 f"the {name} part has {len(part.labels):,} rows, {part.frauds:,} of them fraud: it needs both kinds; "
-                f"choose another {options}, or a larger file"
+                f"choose another {options}, or a larger file{''.join(f'; {each}' for each in left_out)}"
             )
     return parts
 
 
-def between(data: LabelledRows, first: Moment | None, last: Moment | None) -> LabelledRows:
-    """The rows from one moment to another, of which either may be open.
+class Between(NamedTuple):
+    """The rows to measure."""
+
+    rows: LabelledRows
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def between(data: LabelledRows, first: Moment | None, last: Moment | None, *, warm_up: WarmUp | None = None) -> Between:
+    """The rows from one moment to another, of which either may be open, without those of the warm-up.
 
     Raises:
         DatasetError: there are none.
     """
-    if first is None and last is None:
-        return data
     if data.times is None:
-        raise DatasetError(f"--from and --to need a column {TIMESTAMP} with a time in every row")
-    inside = np.ones(len(data.times), bool) if first is None else data.times >= first.at
+        if first is not None or last is not None:
+            raise DatasetError(f"--from and --to need a column {TIMESTAMP} with a time in every row")
+        return Between(data)
+    warm, left_out = _warm(data.times, warm_up)
+    inside = warm if first is None else warm & (data.times >= first.at)
     if last is not None:
-        inside &= data.times < last.end
+        inside = inside & (data.times < last.end)
     if not inside.any():
         earliest, latest = (each.item().isoformat() for each in (data.times.min(), data.times.max()))
-        raise DatasetError(f"no row is between --from and --to: the file has those from {earliest} to {latest}")
-    return data.subset(inside)
+        cold = "".join(f"; {each}" for each in left_out)
+        raise DatasetError(f"no row is between --from and --to: the file has those from {earliest} to {latest}{cold}")
+    return Between(data if inside.all() else data.subset(inside), left_out)
 
 
-def _by_time(times: npt.NDArray[np.datetime64], periods: Periods) -> tuple[Mask, Mask, list[LeftOut]]:
+def _warm(times: npt.NDArray[np.datetime64], warm_up: WarmUp | None) -> tuple[Mask, tuple[LeftOut, ...]]:
+    """The rows whose windows have filled, and the others as those that are left out."""
+    if warm_up is None:
+        return np.ones(len(times), bool), ()
+    warm = times >= times.min() + warm_up.length
+    return warm, (LeftOut(int((~warm).sum()), warm_up.reason),)
+
+
+def _by_time(
+    times: npt.NDArray[np.datetime64], periods: Periods, warm_up: WarmUp | None
+) -> tuple[Mask, Mask, tuple[LeftOut, ...]]:
     first, last, test = periods.train_from, periods.train_to, periods.test_from
-    begun = np.ones(len(times), bool) if first is None else times >= first.at
-    in_test = times >= (_border(times[begun], last) if test is None else test.at)
+    warm, left_out = _warm(times, warm_up)
+    begun = warm if first is None else warm & (times >= first.at)
+    if not begun.any():
+        cold = "".join(f"; {each}" for each in left_out)
+        raise DatasetError(f"no row of the file is left to train on: choose an earlier --train-from{cold}")
+    in_test = warm & (times >= (_border(times[begun], last) if test is None else test.at))
     in_training = begun & ~in_test & (True if last is None else times < last.end)
-    left_out = []
-    if first is not None and not begun.all():
-        left_out.append(LeftOut(int((~begun).sum()), f"from before {first.said}"))
+    if first is not None and (before := int((warm & ~begun).sum())):
+        left_out += (LeftOut(before, f"from before {first.said}"),)
     if gap := int((~in_training & ~in_test & begun).sum()):
-        left_out.append(LeftOut(gap, "between those to train on and those that test"))
+        left_out += (LeftOut(gap, "between those to train on and those that test"),)
     return in_training, in_test, left_out
 
 
@@ -146,6 +175,4 @@ def _border(times: npt.NDArray[np.datetime64], last: Moment | None) -> np.dateti
     """The first moment of the test rows where no option names it."""
     if last is not None:
         return last.end
-    if not len(times):
-        raise DatasetError("no row of the file is from --train-from on: choose an earlier one")
     return np.datetime64(int(np.quantile(times.astype(np.int64), 1 - HOLDOUT_SHARE)), "us")

@@ -70,9 +70,16 @@ class Measurement:
 
 
 def measure(
-    data: LabelledRows, model: ServingModel, *, costs: Costs | None = None, alerts_per_day: int | None = None
+    data: LabelledRows,
+    model: ServingModel,
+    *,
+    costs: Costs | None = None,
+    alerts_per_day: int | None = None,
+    known: TrainingOverlap | None = None,
 ) -> Measurement:
     """Scores the rows and measures; chooses thresholds where costs or alerts per day are given.
+
+    `known` is the overlap of rows with the training rows by columns that `data` has not.
 
     Raises:
         DatasetError: the rows are not of both kinds, or alerts per day are asked for without times.
@@ -96,7 +103,7 @@ def measure(
         costs=costs,
         curve=curve,
         chosen=chosen,
-        known=overlap(data, model.manifest.training, model.rows_sketch),
+        known=known or overlap(data, model.manifest.training, model.rows_sketch),
     )
 
 

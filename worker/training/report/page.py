@@ -102,12 +102,32 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Same model as", origin),
         ("Imported from", training.get("imported_from")),
         ("Trained on", _rows(training) if "imported_from" not in training else None),
+        ("Left out", "; ".join(f"{each['rows']:,} rows {each['reason']}" for each in training.get("left_out", ()))),
         ("Features", ", ".join(manifest.features)),
+        ("Of history", _history(manifest)),
+        ("Without history", _twin(manifest)),
         ("Calibration", calibrated or "none"),
         ("Declines above", f"{manifest.thresholds.decline:g}"),
         ("Reviews above", "nothing" if review is None else f"{review:g}"),
     ]
     return [(name, str(value)) for name, value in facts if value]
+
+
+def _history(manifest: Manifest) -> str | None:
+    columns = None if manifest.history is None else manifest.history.columns
+    return None if columns is None else ", ".join(f"{name} ({said})" for name, said in columns.items())
+
+
+def _twin(manifest: Manifest) -> str | None:
+    """The twin, and how good it was when it was trained."""
+    if manifest.twin is None:
+        return None if manifest.history is None else "it decides nothing: it has no twin"
+    figures = {"ROC-AUC": "roc_auc", "average precision": "average_precision"}
+    measured = [
+        f"{name} {manifest.twin.metrics[at]:.4f}" for name, at in figures.items() if at in manifest.twin.metrics
+    ]
+    when = f" with {' and '.join(measured)} in its test" if measured else ""
+    return f"its twin decides{when}"
 
 
 def _rows(training: dict[str, Any]) -> str | None:
