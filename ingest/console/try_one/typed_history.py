@@ -20,6 +20,8 @@ Look = Callable[[TransactionModel], Awaitable[TransactionModel]]
 
 TYPED, LOOKED_UP, OF_A_FIRST = "typed in", "looked up", "as for a first one"
 
+NEVER_BELOW_0 = frozenset({Kind.COUNT, Kind.DISTINCT, Kind.SPREAD, Kind.SINCE_LAST, Kind.SEEN})
+
 LOOKS = "what the history has now"
 """What a column is that is left empty."""
 
@@ -114,7 +116,7 @@ def _input(column: HistoryColumn, field: FieldInfo) -> FormField:
         name=column.name,
         about=field.description or "",
         kind="integer" if column.whole else "number",
-        least=0 if is_flag else None,
+        least=min(0.0, column.empty) if column.kind in NEVER_BELOW_0 else None,
         most=1 if is_flag else None,
         range="",
         choices=(),

@@ -93,6 +93,7 @@ async def test_columns_of_history_are_varied_and_entities_are_not() -> None:
     varied = {each.field.name: each for each in variation.fields}
     scores = [each.fraud_probability for each in varied["purchases_1h"].outcomes if each is not None]
     assert (min(scores), max(scores)) == (0, 1)
+    assert varied["times_here"].values[0] == 0
     assert "card_id" not in varied
     assert ("card_id", "another one has another history") in variation.left_out
 
