@@ -12,11 +12,10 @@ from riskline.cli.history.opened import OpenedHistory, opened_history
 from riskline.cli.installation import installation_settings
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.history.derive import history_of
-from riskline.shared.domain.history.plan import duration
 from riskline.shared.errors import BundleError, InstallationError, SettingsError
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.history.interface import Mark
-from riskline.shared.store.history.warmth import Warmth, warmth
+from riskline.shared.store.history.warmth import cold_text, warmth
 
 WARMED_BY = "give it the past of a file by `riskline history backfill FILE`, or wait"
 
@@ -69,8 +68,8 @@ def coldness(data: Path | None) -> Coldness | None:
             found = warmth(opened.history, asyncio.run(_marks(opened)), now_us=time.time_ns() // 1000)
     except (InstallationError, SettingsError) as error:
         return Coldness(f"whether the history is warm is not known ({error})", is_certain=False)
-    cold = [each for each in found if not each.is_warm]
-    return Coldness(f"the history is cold: {'; '.join(map(_said, cold))}", is_certain=True) if cold else None
+    text = cold_text(found)
+    return None if text is None else Coldness(text, is_certain=True)
 
 
 async def _marks(opened: OpenedHistory) -> Mapping[str, Mark]:
@@ -79,17 +78,3 @@ async def _marks(opened: OpenedHistory) -> Mapping[str, Mark]:
         return await store.marks()
     finally:
         await store.close()
-
-
-def _said(found: Warmth) -> str:
-    return f"of {found.entity} it has {_rough(found.covered_us)} of {duration(found.needed_us)}"
-
-
-def _rough(microseconds: int) -> str:
-    """A length of time in its two largest units at most."""
-    minutes = microseconds // 60_000_000
-    parts = ((minutes // 1_440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
-    first = next((at for at, (number, _) in enumerate(parts) if number), None)
-    if first is None:
-        return "nothing" if not microseconds else "less than 1min"
-    return " ".join(f"{number}{unit}" for number, unit in parts[first : first + 2] if number)

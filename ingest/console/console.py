@@ -79,7 +79,8 @@ def _add_failed(app: Any, services: Services, changes: ChangeLog) -> None:
 
 def _add_models(app: Any, services: Services, settings: Settings, changes: ChangeLog) -> None:
     renderer, registry, inputs = services.renderer, services.registry, inputs_of(services.transaction_class)
+    coldness = None if services.observer is None else services.observer.coldness
     models = ModelsPage(renderer, registry, services.processes, changes, pinned_version=settings.model_version)
     app.add_route("/console/models", models)
     app.add_route("/console/models/{version}/report", ReportPage(renderer, registry))
-    app.add_route("/console/models/switch", SwitchPage(models, registry, changes, inputs=inputs))
+    app.add_route("/console/models/switch", SwitchPage(models, registry, changes, inputs=inputs, coldness=coldness))

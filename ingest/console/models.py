@@ -1,6 +1,8 @@
 """The model versions: their figures, the processes that serve each, and the switch to another one."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -128,7 +130,17 @@ class ReportPage(ConsolePage):
 class SwitchPage(ConsolePage):
     """POST /console/models/switch: makes a version the active one in place of the one that was asked about."""
 
-    def __init__(self, page: ModelsPage, registry: Registry, changes: ChangeLog, *, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        page: ModelsPage,
+        registry: Registry,
+        changes: ChangeLog,
+        *,
+        inputs: Inputs,
+        coldness: Callable[[], Awaitable[str | None]] | None,
+    ) -> None:
+        """`coldness` says what is missing of the history; it is None where the class has none."""
+        self._coldness = coldness
         self._page = page
         self._registry = registry
         self._changes = changes
@@ -141,6 +153,7 @@ class SwitchPage(ConsolePage):
         about = {"version": version, "replaces": asked_about or "none"}
         try:
             await asyncio.to_thread(self._see_that_it_is_still, asked_about)
+            await self._refuse_cold(version, asked_about)
             await self._changes.note(req, ACTIVATION, **about)
             await asyncio.to_thread(self._registry.activate, version, self._inputs)
         except BundleError as error:
@@ -150,6 +163,20 @@ class SwitchPage(ConsolePage):
             return
         resp.status = falcon.HTTP_303
         resp.location = f"{req.root_path}/console/models?{urlencode({'done': version})}"
+
+    async def _refuse_cold(self, version: str, active: str) -> None:
+        """As `riskline models activate` does: the first version and one to go back to serve also on a cold history."""
+        if self._coldness is None or not active:
+            return
+        # a damaged name of the version before is nothing to go back to
+        with suppress(BundleError):
+            if version == await asyncio.to_thread(self._registry.previous_version):
+                return
+        if (cold := await self._coldness()) is not None:
+            raise BundleError(
+                f"{cold}: give it the past of a file by `riskline history backfill FILE`, or wait, or activate "
+                f"{version} as it is by `riskline models activate {version} --cold`"
+            )
 
     def _see_that_it_is_still(self, asked_about: str) -> None:
         """Checks that the active version is still the one that the confirmation named."""

@@ -12,7 +12,7 @@ from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
-from riskline.shared.store.history.interface import HistoryStore, Replacement
+from riskline.shared.store.history.interface import HistoryStore, Mark, Replacement
 from riskline.shared.telemetry.metrics import (
     HISTORY_AWAY,
     HISTORY_AWAY_SECONDS,
@@ -84,6 +84,14 @@ class HistoryLink:
             except (HistoryUnavailableError, TimeoutError) as error:
                 # what reads the long tail next tries again
                 log.debug("the history was not compacted", problem=str(error))
+
+    async def marks(self) -> dict[str, Mark]:
+        """What is known of each entity's history as a whole.
+
+        Raises:
+            HistoryUnavailableError: the history is away.
+        """
+        return await self._store.marks()
 
     def keep(self, observations: Sequence[Observation]) -> None:
         """Takes observations that are to be added once the history is back."""

@@ -15,9 +15,10 @@ from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
 from riskline.shared.domain.history.observation import Observation, Observing, Seen, too_early
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.errors import HistoryRequiredError, HistoryUnreadableError
+from riskline.shared.errors import HistoryRequiredError, HistoryUnavailableError, HistoryUnreadableError
 from riskline.shared.log import get_logger
 from riskline.shared.model.history import Fold
+from riskline.shared.store.history.warmth import cold_text, warmth
 from riskline.shared.telemetry.metrics import HISTORY_OBSERVATIONS
 
 log = get_logger(__name__)
@@ -57,6 +58,7 @@ class Observer:
     ) -> None:
         """`refusal` is the error for a transaction that lacks its history; None where it may be decided without."""
         self._link = link
+        self._history = history
         self._time_field = history.time_field
         self._observing = observing
         self._fold = fold
@@ -148,6 +150,14 @@ class Observer:
         if seen is None:
             return required(self._without(transaction))
         return required(self._with_history(transaction, observation, seen[0]))
+
+    async def coldness(self) -> str | None:
+        """What is missing of the past that the columns look at; None where it is there, or cannot be asked for."""
+        try:
+            marks = await self._link.marks()
+        except HistoryUnavailableError:
+            return None
+        return cold_text(warmth(self._history, marks, now_us=time.time_ns() // 1000))
 
     async def warm(self) -> None:
         """Connects before the first request comes."""

@@ -1,9 +1,9 @@
 """How much of the past that a class's columns look at is there: a new history is cold, and warms as time passes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from riskline.shared.domain.history.plan import CELLS, EntityPlan, History
+from riskline.shared.domain.history.plan import CELLS, EntityPlan, History, duration
 from riskline.shared.store.history.interface import Mark
 
 WARM_SHARE = 0.9
@@ -98,3 +98,23 @@ def _warm_at(mark: Mark, window_us: int) -> int | None:
     if mark.backfilled_from_us is not None and begins - (mark.backfilled_to_us or 0) <= window_us // CELLS:
         begins = mark.backfilled_from_us
     return begins + window_us
+
+
+def cold_text(found: Sequence[Warmth]) -> str | None:
+    """What is missing of a history that is not warm; None of one that is."""
+    cold = [each for each in found if not each.is_warm]
+    return f"the history is cold: {'; '.join(map(_said, cold))}" if cold else None
+
+
+def _said(found: Warmth) -> str:
+    return f"of {found.entity} it has {_rough(found.covered_us)} of {duration(found.needed_us)}"
+
+
+def _rough(microseconds: int) -> str:
+    """A length of time in its two largest units at most."""
+    minutes = microseconds // 60_000_000
+    parts = ((minutes // 1_440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    first = next((at for at, (number, _) in enumerate(parts) if number), None)
+    if first is None:
+        return "nothing" if not microseconds else "less than 1min"
+    return " ".join(f"{number}{unit}" for number, unit in parts[first : first + 2] if number)

@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,9 +13,12 @@ from riskline.ingest.console.try_one.typed_history import Known, history_inputs_
 from riskline.ingest.console.try_one.variation import Variation
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.transaction import Transaction, TransactionModel
-from riskline.shared.errors import HistoryRequiredError
+from riskline.shared.errors import HistoryRequiredError, HistoryUnavailableError
+from riskline.shared.model.registry import Registry
 from tests.support.console_pages import Open
+from tests.support.faulty_history import FaultyHistory
 from tests.support.histories import Purchase, purchase
+from tests.support.models import write_version_with_history
 from tests.unit.console.test_console_try_one import Made
 
 HISTORY = history_of(Purchase)
@@ -160,3 +164,46 @@ def test_a_column_that_is_left_empty_is_what_the_history_has_and_is_not_added_to
 
     for page in pages:
         assert re.search(r'purchases_1h</td><td class="n">3</td><td>looked up', page)
+
+
+def version_of(models_dir: Path, *, day: int) -> str:
+    made = write_version_with_history(
+        models_dir,
+        Purchase,
+        by_history=("purchases_1h", 4),
+        by_twin=("items", 4),
+        created_at=f"2026-11-{day}T03:15:00.000Z",
+    )
+    return made.version
+
+
+def test_another_version_is_not_activated_on_a_cold_history_but_one_can_go_back(tmp_path: Path) -> None:
+    first, second, third = (version_of(tmp_path, day=day) for day in (24, 25, 26))
+    registry = Registry(tmp_path)
+    console = Open(models_dir=tmp_path, transaction_class=Purchase)
+
+    assert console.post("/models/switch", version=first, replaces="").status_code == 303
+    refused = console.post("/models/switch", version=second, replaces=first)
+
+    assert refused.status_code == 409
+    assert "the history is cold: of card_id it has nothing of 30d" in unescape(refused.text)
+    assert f"riskline models activate {second} --cold" in unescape(refused.text)
+    assert registry.active_version() == first
+
+    registry.activate(third)
+    assert console.post("/models/switch", version=first, replaces=third).status_code == 303
+    assert registry.active_version() == first
+
+
+def test_a_history_that_is_away_keeps_no_version_from_being_activated(tmp_path: Path) -> None:
+    first, second = (version_of(tmp_path, day=day) for day in (24, 25))
+    Registry(tmp_path).activate(first)
+    history = FaultyHistory(None)
+    console = Open(models_dir=tmp_path, transaction_class=Purchase, history=history)
+
+    async def fails() -> None:
+        raise HistoryUnavailableError("away")
+
+    history.marks = fails  # type: ignore[method-assign]
+
+    assert console.post("/models/switch", version=second, replaces=first).status_code == 303
