@@ -15,6 +15,7 @@ from riskline.cli.change_log import note_change
 from riskline.cli.doctor.api_keys_check import check_keys
 from riskline.cli.doctor.audit import audit_installation
 from riskline.cli.doctor.finding import Finding, Verdict
+from riskline.cli.doctor.history import check_history
 from riskline.cli.doctor.models import check_versions
 from riskline.cli.doctor.redis import check_redis, check_work
 from riskline.cli.doctor.store import accept_losses
@@ -124,6 +125,8 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
         yield Finding("model", Verdict.FAIL, str(error))
     else:
         yield Finding("model", Verdict.OK, f"{model.version} serves from {settings.models_dir}")
+        if model.manifest.history is not None:
+            yield from check_history(settings, has_twin=model.manifest.twin is not None)
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
