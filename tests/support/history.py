@@ -1,6 +1,7 @@
 """An entity's history as anybody would write it who has time and memory: what the fold has to agree with."""
 
 import math
+import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -160,3 +161,47 @@ def folded(fold: Fold, kept: bytes, event: Event, *, known: bool = False) -> Fol
 def packed(events: Iterable[Event]) -> bytes:
     """Events as they are kept."""
     return b"".join(event.packed() for event in events)
+
+
+def kept_after(fold: Fold, entity: int, events: Iterable[Event]) -> bytes:
+    """What is kept after these events, where each is followed by the compaction that it gives reason for."""
+    kept = b""
+    for event in events:
+        compaction, kept = fold.compaction(entity, kept, event.packed()), kept + event.packed()
+        if compaction is not None:
+            kept = compaction.new + kept[len(compaction.old) :]
+    return kept
+
+
+def usual() -> History:
+    """Twenty columns over a card, a merchant and a device."""
+
+    def column(kind: Kind, window_us: int = 0, number: int = -1, text: int = -1) -> HistoryColumn:
+        return HistoryColumn(kind.name, kind, window_us, number, text, up_to=64, unit_us=MINUTE)
+
+    card = [column(Kind.COUNT, window) for window in (HOUR, DAY, 30 * DAY)]
+    card += [column(Kind.TOTAL, HOUR, 0), column(Kind.TOTAL, DAY, 0), column(Kind.MEAN, 30 * DAY, 0)]
+    card += [column(Kind.LARGEST, 30 * DAY, 0), column(Kind.SINCE_LAST), column(Kind.LAST, number=0)]
+    merchant = [column(Kind.COUNT, window) for window in (HOUR, DAY, 30 * DAY)]
+    merchant += [column(kind, 30 * DAY, 0) for kind in (Kind.MEAN, Kind.SPREAD, Kind.LARGEST)]
+    merchant += [column(Kind.DISTINCT, DAY, text=0)]
+    device = [column(Kind.COUNT, HOUR), column(Kind.COUNT, 7 * DAY), column(Kind.SINCE_LAST)]
+    device += [column(Kind.DISTINCT, 7 * DAY, text=0)]
+    return history(
+        entity_plan(card, keep_us=30 * DAY, places=(2,)),
+        entity_plan(merchant, keep_us=37 * DAY, places=(2,), texts=1, first=9),
+        entity_plan(device, keep_us=7 * DAY, texts=1, first=16),
+    )
+
+
+def purchases(plan: EntityPlan, chance: random.Random, *, count: int, over_us: int, until_us: int) -> list[Event]:
+    """Events at random times of some length up to a time, of usual amounts."""
+    return [
+        Event(
+            chance.randrange(1 << 64),
+            at_us,
+            tuple(chance.randrange(100, 30_000) for _ in plan.numbers),
+            tuple(chance.randrange(1, 1 << 64) for _ in plan.texts),
+        )
+        for at_us in sorted(until_us - chance.randrange(over_us) for _ in range(count))
+    ]

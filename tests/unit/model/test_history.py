@@ -21,11 +21,15 @@ from tests.support.history import (
     SECOND,
     Event,
     Reference,
+    cell,
     entity_plan,
     every_kind,
     folded,
     history,
+    kept_after,
     packed,
+    purchases,
+    usual,
 )
 
 LIMIT = 2**53
@@ -304,3 +308,31 @@ def test_rows_that_do_not_fit_are_refused_before_they_are_read() -> None:
     with pytest.raises(ValueError, match="thousands of years"):
         fold.replay(0, times, times + (1 << 59), numbers, texts)
     assert fold.replay(0, times[:0], times[:0], numbers[:0], texts[:0]).shape == (0, len(ONE.columns))
+
+
+def test_a_card_of_two_purchases_a_day_takes_1300_bytes_after_a_month() -> None:
+    fold, plan = Fold(usual()), usual().entities[0]
+    sizes = [
+        len(kept_after(fold, 0, purchases(plan, random.Random(seed), count=60, over_us=30 * DAY, until_us=NOW)))
+        for seed in range(20)
+    ]
+
+    assert 1_300 < sum(sizes) / len(sizes) < 1_350
+    assert max(sizes) < 1_600
+
+
+def test_a_merchant_takes_8_kilobytes_after_a_flood_and_no_purchase_is_missed() -> None:
+    plan = entity_plan(every_kind(HOUR, DAY, 30 * DAY), keep_us=37 * DAY, places=(2,), texts=1)
+    fold, reference, chance = Fold(history(plan)), Reference(plan), random.Random(1)
+    events = purchases(plan, chance, count=10_000, over_us=60 * DAY, until_us=NOW - HOUR)
+    events += purchases(plan, chance, count=100_000, over_us=HOUR, until_us=NOW)
+    kept = kept_after(fold, 0, events)
+
+    assert len(kept) < 8 * 1024
+    reference.newest, reference.times = events[-1].at_us, events[-16:]
+    for window, cells in reference.cells.items():
+        for event in events:
+            cells.setdefault(cell(event.at_us, window), []).append(event)
+    found, expected = folded(fold, kept, one(1, NOW)).values, reference.columns(NOW)
+    for each, mine, right in zip(plan.columns, found, expected, strict=True):
+        assert mine == (64 if each.kind is Kind.DISTINCT else right)
