@@ -103,6 +103,8 @@ typedef struct {
     uint64_t *hashes;
     recent *recents;
     int32_t *texts_count;
+    int32_t *found;  /* how many of each distinct count a time sees */
+    int64_t *begins; /* of each window, then of each distinct count: where the cells that a time sees begin */
 } machine;
 
 /* Where the parts of a machine are in its memory; the size of it. */
@@ -114,6 +116,8 @@ static int64_t lay_out(const plan *p, machine *m, uintptr_t memory) {
     at += sizeof(wide) * (uintptr_t)p->lanes_count;
     m->space = (wide *)at;
     at += sizeof(wide) * (uintptr_t)(p->up_to > CAPACITY ? p->up_to : CAPACITY);
+    m->begins = (int64_t *)at;
+    at += sizeof(int64_t) * (uintptr_t)(p->windows_count + p->distincts_count);
     m->tracks = (track *)at;
     at += sizeof(track) * (uintptr_t)p->windows_count;
     m->kept = (int64_t *)at;
@@ -123,6 +127,8 @@ static int64_t lay_out(const plan *p, machine *m, uintptr_t memory) {
     m->recents = (recent *)at;
     at += sizeof(recent) * (uintptr_t)p->distincts_count * (uintptr_t)(p->up_to + 1);
     m->texts_count = (int32_t *)at;
+    at += sizeof(int32_t) * (uintptr_t)p->distincts_count;
+    m->found = (int32_t *)at;
     at += sizeof(int32_t) * (uintptr_t)p->distincts_count;
     return (int64_t)(at - memory);
 }
@@ -211,14 +217,25 @@ static int32_t place_of(const window *w, track *k, wide *lanes, int64_t cell) {
     return at;
 }
 
-static wide with(wide old, int32_t what, wide x, int is_first) {
-    wide square = (wide)((uwide)x * (uwide)x);
+/* What two cells' numbers of a lane come to. */
+static wide joined(int32_t what, wide one, wide other) {
+    uwide sum = (uwide)one + (uwide)other;
     switch (what) {
-    case OF_COUNT: return (wide)((uwide)old + 1);
-    case OF_SUM: return (wide)((uwide)old + (uwide)x);
-    case OF_SQUARES: return old > MOST_SQUARES - square ? MOST_SQUARES : old + square;
-    case OF_LARGEST: return is_first || x > old ? x : old;
-    default: return is_first || x < old ? x : old;
+    case OF_SQUARES: return (wide)(sum > (uwide)MOST_SQUARES ? (uwide)MOST_SQUARES : sum);
+    case OF_LARGEST: return one > other ? one : other;
+    case OF_SMALLEST: return one < other ? one : other;
+    default: return (wide)sum;
+    }
+}
+
+/* Adds an event's numbers to one cell's, which are a stride from one another. */
+static void add_event(const plan *p, const window *w, wide *cell, int32_t stride, const uint8_t *numbers) {
+    int is_first = !cell[0];
+    for (int32_t j = w->first; j < w->end; j++, cell += stride) {
+        const lane *l = p->lanes + j;
+        wide x = l->what == OF_COUNT ? 1 : number_at(numbers, l->number);
+        if (l->what == OF_SQUARES) x *= x;
+        *cell = is_first ? x : joined(l->what, *cell, x);
     }
 }
 
@@ -226,12 +243,7 @@ static void add_to_window(const plan *p, machine *m, int32_t which, int64_t t, c
     const window *w = p->windows + which;
     track *k = m->tracks + which;
     int32_t at = place_of(w, k, m->lanes, cell_of(&w->length, t));
-    int is_first = m->lanes[w->first * CAPACITY + at] == 0;
-    for (int32_t j = w->first; j < w->end; j++) {
-        const lane *l = p->lanes + j;
-        wide *mine = m->lanes + j * CAPACITY + at;
-        *mine = with(*mine, l->what, l->what == OF_COUNT ? 0 : number_at(numbers, l->number), is_first);
-    }
+    add_event(p, w, m->lanes + w->first * CAPACITY + at, CAPACITY, numbers);
     /* the newest event is in the newest cell */
     int64_t newest = k->cells[k->end - 1];
     while (is_before(&w->length, k->cells[k->start], m->newest - p->keep)) k->start++;
@@ -404,19 +416,20 @@ static double of_window(const plan *p, const machine *m, const column *c) {
     }
 }
 
-static double of_texts(const plan *p, const machine *m, const column *c, int64_t t) {
-    const distinct *d = p->distincts + c->of;
-    const recent *all = m->recents + c->of * (p->up_to + 1);
+/* How many texts have a cell that a time sees. */
+static void count_texts(const plan *p, machine *m, int32_t which, int64_t t) {
+    const distinct *d = p->distincts + which;
+    const recent *all = m->recents + which * (p->up_to + 1);
     int64_t last = cell_of(&d->length, t), first = last - CELLS;
-    int64_t kept = m->events ? cell_of(&d->length, m->newest - p->keep) : first;
+    int64_t kept = cell_of(&d->length, m->newest - p->keep);
     int32_t found = 0;
     if (kept > first) first = kept;
-    for (int32_t i = 0; i < m->texts_count[c->of]; i++) {
+    for (int32_t i = 0; i < m->texts_count[which]; i++) {
         int32_t j = 0;
         while (j < RECENT && all[i][j] > last) j++;
         found += j < RECENT && all[i][j] >= first;
     }
-    return found ? found : c->empty;
+    m->found[which] = found;
 }
 
 static double of_times(const machine *m, const column *c, int64_t t) {
@@ -427,14 +440,22 @@ static double of_times(const machine *m, const column *c, int64_t t) {
     return (double)found / (double)c->unit;
 }
 
-static void read_columns(const plan *p, machine *m, int64_t t, double *out, int by_place) {
-    int is_empty = !m->events || is_forgotten(p, m, t);
-    for (int32_t i = 0; i < p->windows_count && !is_empty; i++) sum_up(p, m, i, t);
+static int sees_nothing(const plan *p, const machine *m, int64_t t) { return !m->events || is_forgotten(p, m, t); }
+
+static void look(const plan *p, machine *m, int64_t t) {
+    if (sees_nothing(p, m, t)) return;
+    for (int32_t i = 0; i < p->windows_count; i++) sum_up(p, m, i, t);
+    for (int32_t i = 0; i < p->distincts_count; i++) count_texts(p, m, i, t);
+}
+
+/* The columns of what was found at a time. */
+static void put_columns(const plan *p, const machine *m, int64_t t, double *out, int by_place) {
+    int is_empty = sees_nothing(p, m, t);
     for (int32_t i = 0; i < p->columns_count; i++) {
         const column *c = p->columns + i;
         double *mine = out + (by_place ? c->place : i);
         if (is_empty) *mine = c->empty;
-        else if (c->kind == DISTINCT) *mine = of_texts(p, m, c, t);
+        else if (c->kind == DISTINCT) *mine = m->found[c->of] ? m->found[c->of] : c->empty;
         else if (c->kind == SINCE_LAST || c->kind == LAST) *mine = of_times(m, c, t);
         else *mine = of_window(p, m, c);
     }
@@ -513,31 +534,31 @@ static packed take_packed(reader *r, int32_t count, int32_t widest) {
     return q;
 }
 
+/* What a number has more than the least one; quick where it takes no more than 8 bytes. */
+static uint64_t more_of(const packed *q, int32_t i) {
+    const uint8_t *at = q->at + (int64_t)q->width * i;
+    uint64_t more = 0;
+    if (q->end - at >= 8) {
+        memcpy(&more, at, sizeof more);
+        return more & q->mask;
+    }
+    memcpy(&more, at, (size_t)q->width);
+    return more;
+}
+
 static wide unpacked(const packed *q, int32_t i) {
+    if (q->width <= 8) return (wide)(q->least + more_of(q, i));
     uwide more = 0;
     memcpy(&more, q->at + (int64_t)q->width * i, (size_t)q->width);
     return (wide)(q->least + more);
 }
 
-/* Those from a place on, up to another. */
-static void unpack_all(const packed *q, int32_t from, int32_t to, wide *out) {
-    if (q->width <= 8)
-        for (; from < to && q->end - (q->at + (int64_t)q->width * from) >= 8; from++) {
-            uint64_t more;
-            memcpy(&more, q->at + (int64_t)q->width * from, sizeof more);
-            out[from] = (wide)(q->least + (more & q->mask));
-        }
-    for (; from < to; from++) out[from] = unpacked(q, from);
+static void unpack_all(const packed *q, int32_t count, wide *out) {
+    for (int32_t i = 0; i < count; i++) out[i] = unpacked(q, i);
 }
 
 static void unpack_int64s(const packed *q, int32_t count, int64_t *out) {
-    int32_t from = 0;
-    for (; from < count && q->end - (q->at + (int64_t)q->width * from) >= 8; from++) {
-        uint64_t more;
-        memcpy(&more, q->at + (int64_t)q->width * from, sizeof more);
-        out[from] = (int64_t)((uint64_t)q->least + (more & q->mask));
-    }
-    for (; from < count; from++) out[from] = (int64_t)unpacked(q, from);
+    for (int32_t i = 0; i < count; i++) out[i] = (int64_t)unpacked(q, i);
 }
 
 /* Bytes that a number of the kind takes at most: such sums of cells stay below 2^95, such counts below 2^54. */
@@ -550,25 +571,19 @@ static int32_t widest_of(int32_t what) {
     }
 }
 
-/* What the cells hold is taken of those alone that a time sees, if there is one. */
-static void unpack_window(const plan *p, machine *m, int32_t which, reader *r, const int64_t *seen_at) {
+static void unpack_window(const plan *p, machine *m, int32_t which, reader *r) {
     const window *w = p->windows + which;
     track *k = m->tracks + which;
-    int32_t count = take_count(r, 1, MOST_CELLS), from = 0, to = count;
+    int32_t count = take_count(r, 1, MOST_CELLS);
     packed q = take_packed(r, count, 8);
     if (r->is_bad) return;
     unpack_int64s(&q, count, k->cells);
     for (int32_t i = 1; i < count; i++)
         if (k->cells[i] <= k->cells[i - 1]) r->is_bad = 1;
     k->end = count;
-    if (seen_at) {
-        int64_t last = cell_of(&w->length, *seen_at);
-        while (to > 0 && k->cells[to - 1] > last) to--;
-        for (from = to; from > 0 && k->cells[from - 1] >= last - CELLS;) from--;
-    }
     for (int32_t j = w->first; j < w->end; j++) {
         q = take_packed(r, count, widest_of(p->lanes[j].what));
-        if (!r->is_bad) unpack_all(&q, from, to, m->lanes + j * CAPACITY);
+        if (!r->is_bad) unpack_all(&q, count, m->lanes + j * CAPACITY);
     }
 }
 
@@ -581,7 +596,7 @@ static void unpack_texts(const plan *p, machine *m, int32_t which, reader *r) {
         /* how far each is behind the one before it */
         packed q = take_packed(r, count, 8);
         if (r->is_bad) return;
-        unpack_all(&q, 0, count, m->space);
+        unpack_all(&q, count, m->space);
         for (int32_t i = 0; i < count; i++)
             recents[i][j] = (int64_t)((j ? (uint64_t)recents[i][j - 1] : 0) - (uint64_t)m->space[i]);
     }
@@ -602,13 +617,12 @@ static void unpack_times(const plan *p, machine *m, reader *r) {
     m->times_end = count;
 }
 
-/* Takes the state in front of the events: its length, or -1 where it cannot be read. */
-static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const int64_t *seen_at) {
-    uint32_t all;
-    if (length < HEAD) return -1;
-    memcpy(&all, bytes + 1, sizeof all);
-    if (all > length || bytes[5] != VERSION) return -1;
-    reader r = {bytes + 6, bytes + all, all < HEAD};
+/* The state in front of the events, with what every state has. */
+static reader take_head(machine *m, const uint8_t *bytes, int64_t length) {
+    uint32_t all = 0;
+    if (length >= HEAD) memcpy(&all, bytes + 1, sizeof all);
+    if (all < HEAD || all > length || bytes[5] != VERSION) return (reader){bytes, bytes, 1};
+    reader r = {bytes + 6, bytes + all, 0};
     m->newest = take_time(&r);
     m->oldest = take_time(&r);
     m->events = (uint64_t)take_number(&r, 8);
@@ -618,10 +632,17 @@ static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t l
         m->ids[i] = (uint64_t)number_at(ids, i);
         mark(m, m->ids[i]);
     }
+    if (!m->events || !m->ids_count) r.is_bad = 1;
+    return r;
+}
+
+/* Takes the state in front of the events: its length, or -1 where it cannot be read. */
+static int64_t unpack(const plan *p, machine *m, const uint8_t *bytes, int64_t length) {
+    reader r = take_head(m, bytes, length);
     if (p->timed) unpack_times(p, m, &r);
-    for (int32_t i = 0; i < p->windows_count; i++) unpack_window(p, m, i, &r, seen_at);
+    for (int32_t i = 0; i < p->windows_count; i++) unpack_window(p, m, i, &r);
     for (int32_t i = 0; i < p->distincts_count; i++) unpack_texts(p, m, i, &r);
-    return r.is_bad || r.at != r.end || !m->events || !m->ids_count ? -1 : (int64_t)all;
+    return r.is_bad || r.at != r.end ? -1 : r.end - bytes;
 }
 
 static int32_t width_of(uwide v) {
@@ -723,9 +744,11 @@ int64_t riskline_history_room(const plan *p) {
     return room + (4 + (8 + each * RECENT) * p->up_to) * (int64_t)p->distincts_count;
 }
 
-/* --- The calls ---------------------------------------------------------------------------------------------------- */
+/* --- What is kept -------------------------------------------------------------------------------------------------- */
 
-enum { UNREADABLE = -1, TAKEN = 0, FOUND = 1, GONE = 2 };
+enum { UNREADABLE = -1, TAKEN = 0, FOUND = 1, GONE = 2, LATE = 3 };
+
+static int64_t event_size(const plan *p) { return 1 + 8 + 8 + 8 * (int64_t)(p->numbers + p->texts); }
 
 /* A transaction whose columns are wanted. */
 typedef struct {
@@ -734,14 +757,13 @@ typedef struct {
     int is_known; /* whether the id was there already */
 } asking;
 
-/* Takes all that is kept. For a transaction: what its columns need of that, and of a known one what stands before its
- * event, GONE where that one is in the packed state. */
+/* Takes all that is kept; of a known transaction what stands before its event, GONE where that one is packed. */
 static int fold(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const asking *a) {
     const uint8_t *at = bytes, *end = bytes + length;
-    int64_t size = 1 + 8 + 8 + 8 * (int64_t)(p->numbers + p->texts);
+    int64_t size = event_size(p);
     int result = TAKEN, until = a && a->is_known;
     if (length && *at == 'S') {
-        int64_t state = unpack(p, m, bytes, length, a ? &a->t : 0);
+        int64_t state = unpack(p, m, bytes, length);
         if (state < 0) return UNREADABLE;
         at += state;
         if (until && is_remembered(m, a->id)) result = GONE;
@@ -759,6 +781,129 @@ static int fold(const plan *p, machine *m, const uint8_t *bytes, int64_t length,
     }
     return result;
 }
+
+/* --- A transaction that is not late -------------------------------------------------------------------------------- */
+
+/* Where no event is newer than a transaction, it sees no cell and no text that might have been dropped: those in its
+ * windows are the newest ones. So the columns are sums over what is kept, as it lies there, and the machine is left out:
+ * a fifth of the work. */
+
+static void skim_lane(const packed *q, int32_t what, int32_t from, int32_t to, wide *result) {
+    uint64_t sum = 0, most = 0, least = ~(uint64_t)0;
+    if (from == to || q->width > 7 || (what == OF_SQUARES && q->least >> 64)) {
+        *result = 0;
+        for (int32_t i = from; i < to; i++) *result = i > from ? joined(what, *result, unpacked(q, i)) : unpacked(q, i);
+        return;
+    }
+    for (int32_t i = from; i < to; i++) {
+        uint64_t more = more_of(q, i);
+        sum += more;
+        most = more > most ? more : most;
+        least = more < least ? more : least;
+    }
+    if (what == OF_LARGEST) *result = (wide)(q->least + most);
+    else if (what == OF_SMALLEST) *result = (wide)(q->least + least);
+    else *result = (wide)(q->least * (uwide)(to - from) + sum);
+}
+
+static void skim_window(const plan *p, machine *m, int32_t which, reader *r) {
+    const window *w = p->windows + which;
+    int32_t count = take_count(r, 1, MOST_CELLS), from = count;
+    packed q = take_packed(r, count, 8);
+    wide first = m->begins[which] / w->length.per;
+    while (!r->is_bad && from > 0 && unpacked(&q, from - 1) >= first) from--;
+    for (int32_t j = w->first; j < w->end; j++) {
+        q = take_packed(r, count, widest_of(p->lanes[j].what));
+        if (!r->is_bad) skim_lane(&q, p->lanes[j].what, from, count, m->results + j);
+    }
+}
+
+/* The texts that are seen, one after the other. */
+static void skim_texts(const plan *p, machine *m, int32_t which, reader *r) {
+    const distinct *d = p->distincts + which;
+    uint64_t *mine = m->hashes + which * (p->up_to + 1);
+    int32_t count = take_count(r, 4, d->up_to), found = 0;
+    const uint8_t *hashes = take(r, 8 * (int64_t)count);
+    packed q = take_packed(r, count, 8);
+    wide first = m->begins[p->windows_count + which] / d->length.per;
+    for (int32_t j = 1; j < RECENT; j++) take_packed(r, count, 8);
+    for (int32_t i = 0; i < count && !r->is_bad; i++)
+        if (-unpacked(&q, i) >= first) mine[found++] = (uint64_t)number_at(hashes, i);
+    m->found[which] = found;
+}
+
+/* The newest time, and the numbers of its event. */
+static void skim_times(const plan *p, machine *m, reader *r) {
+    int32_t count = take_count(r, 1, TIMES);
+    packed q = take_packed(r, count, 8);
+    if (count && !r->is_bad) m->times[m->times_end++] = (int64_t)unpacked(&q, count - 1);
+    if (m->times_end && is_far(m->times[0])) r->is_bad = 1;
+    for (int32_t j = 0; j < p->kept_count; j++) {
+        q = take_packed(r, count, 8);
+        if (count && !r->is_bad) m->kept[j * TIMES_ROOM] = (int64_t)unpacked(&q, count - 1);
+    }
+}
+
+static void skim_event(const plan *p, machine *m, int64_t t, const uint8_t *numbers, const uint8_t *texts) {
+    if (!m->events || t >= m->newest) {
+        m->newest = m->times[0] = t;
+        m->times_end = p->timed;
+        for (int32_t j = 0; j < p->kept_count; j++) m->kept[j * TIMES_ROOM] = number_at(numbers, p->kept[j]);
+    }
+    m->events++;
+    for (int32_t i = 0; i < p->windows_count; i++) {
+        const window *w = p->windows + i;
+        if (t * w->length.times >= m->begins[i]) add_event(p, w, m->results + w->first, 1, numbers);
+    }
+    for (int32_t i = 0; i < p->distincts_count; i++) {
+        const distinct *d = p->distincts + i;
+        uint64_t hash = (uint64_t)number_at(texts, d->text), *mine = m->hashes + i * (p->up_to + 1);
+        int32_t count = m->found[i], is_there = !hash || t * d->length.times < m->begins[p->windows_count + i];
+        if (count == d->up_to) continue;
+        for (int32_t j = 0; j < count; j++) is_there |= mine[j] == hash;
+        if (!is_there) mine[m->found[i]++] = hash;
+    }
+}
+
+static int64_t begin_of(const length *l, int64_t t) { return (cell_of(l, t) - CELLS) * l->per; }
+
+static void skim_nothing(const plan *p, machine *m, int64_t t) {
+    for (int32_t i = 0; i < p->windows_count; i++) m->begins[i] = begin_of(&p->windows[i].length, t);
+    for (int32_t j = 0; j < p->lanes_count; j++) m->results[j] = 0;
+    for (int32_t i = 0; i < p->distincts_count; i++) {
+        m->begins[p->windows_count + i] = begin_of(&p->distincts[i].length, t);
+        m->found[i] = 0;
+    }
+}
+
+/* Takes what a transaction sees; LATE where the machine has to tell, then all is as if there had been nothing. */
+static int skim(const plan *p, machine *m, const uint8_t *bytes, int64_t length, const asking *a) {
+    const uint8_t *at = bytes, *end = bytes + length;
+    int64_t size = event_size(p);
+    skim_nothing(p, m, a->t);
+    if (length && *at == 'S') {
+        reader r = take_head(m, bytes, length);
+        if (p->timed) skim_times(p, m, &r);
+        for (int32_t i = 0; i < p->windows_count; i++) skim_window(p, m, i, &r);
+        for (int32_t i = 0; i < p->distincts_count; i++) skim_texts(p, m, i, &r);
+        if (r.is_bad || r.at != r.end) return UNREADABLE;
+        if (m->newest > a->t) return LATE;
+        at = r.end;
+    }
+    if ((end - at) % size) return UNREADABLE;
+    for (; at < end; at += size) {
+        uint64_t id = (uint64_t)number_at(at + 1, 0);
+        int64_t t = number_at(at + 1, 1);
+        if (*at != 'E' || is_far(t)) return UNREADABLE;
+        if (t > a->t || is_forgotten(p, m, t)) return LATE;
+        if (is_too_old(p, m, t) || is_remembered(m, id)) continue;
+        remember(m, id);
+        skim_event(p, m, t, at + 17, at + 17 + 8 * p->numbers);
+    }
+    return TAKEN;
+}
+
+/* --- The calls ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const plan *const *plans;
@@ -782,9 +927,14 @@ int32_t riskline_history_columns(const history *h, const uint8_t *ask, const uin
         int64_t length = number_at(ask, 3 + i);
         machine m;
         begin(p, &m, h->memory);
-        int found = length < 0 ? TAKEN : fold(p, &m, bytes, length, &a);
+        int found = length < 0 ? TAKEN : a.is_known ? LATE : skim(p, &m, bytes, length, &a);
+        if (found == LATE) {
+            reset(p, &m);
+            found = fold(p, &m, bytes, length, &a);
+            if (found != UNREADABLE) look(p, &m, a.t);
+        }
         if (found == UNREADABLE) return -i - 1;
-        read_columns(p, &m, a.t, out, 1);
+        put_columns(p, &m, a.t, out, 1);
         int is_gone = length >= 0 && a.is_known && found != FOUND, is_old = is_too_old(p, &m, a.t);
         int has_none = length < 0 || is_gone || is_old;
         ordinals[i] = has_none ? 0 : !m.events || is_forgotten(p, &m, a.t) ? 1 : (int64_t)m.events + 1;
@@ -824,7 +974,8 @@ void riskline_history_replay(
     for (int64_t i = 0; i < rows; i++) {
         int64_t row = order[i], t = times[row];
         if (i && entities[row] != entities[order[i - 1]]) reset(p, &m);
-        read_columns(p, &m, t, out + row * p->columns_count, 0);
+        look(p, &m, t);
+        put_columns(p, &m, t, out + row * p->columns_count, 0);
         if (entities[row] < 0) continue;
         if (is_forgotten(p, &m, t)) reset(p, &m);
         if (!is_too_old(p, &m, t)) apply(p, &m, t, numbers + 8 * row * p->numbers, texts + 8 * row * p->texts);

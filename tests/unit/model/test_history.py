@@ -80,7 +80,9 @@ def test_whatever_is_observed_and_whenever_it_is_packed_the_columns_are_those_of
     for event in timed(drawn):
         found = folded(fold, kept, event)
         assert bits(found.values) == bits(reference.columns(event.at_us))
-        assert found.too_old == (event.at_us < reference.newest - PLAN.keep_us,)
+        too_old, is_new = event.at_us < reference.newest - PLAN.keep_us, event.at_us > reference.newest + PLAN.keep_us
+        assert found.too_old == (too_old,)
+        assert found.ordinals == (None if too_old else 1 if is_new else reference.applied + 1,)
 
         reference.observe(event)
         kept, raw = kept + event.packed(), raw + 1
