@@ -2,22 +2,25 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 from rich.progress import Progress
 
-from riskline.cli.files.scoring import Job, Score
-from riskline.cli.files.scoring_pool import scoring
+from riskline.cli.files.pasts import FilePast, Past
+from riskline.cli.files.scoring import Job, Score, Scored
+from riskline.cli.files.scoring_pool import Scorers, scoring
 from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress_to_end, stderr
 from riskline.shared.domain.class_check import load_transaction_class
+from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError, InstallationError
@@ -53,6 +56,15 @@ def score(
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, help="Processes that score (default: one a core, 8 at most).")
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history",
+            metavar="PAST",
+            help="With history: the past in the file (default), live, or none.",
+            show_default=False,
+        ),
+    ] = None,
     url: Annotated[
         str | None, typer.Option("--url", help="Have a running service decide, instead of a model here.")
     ] = None,
@@ -67,18 +79,24 @@ def score(
     data: DataOption = None,
 ) -> None:
     """Decide every transaction of a file; the output file appears whole or not at all."""
-    _check_usage(url, here={"--model": model, "--processes": processes}, there=(api_key_file, connections))
+    _check_usage(
+        url, here={"--model": model, "--processes": processes, "--history": history}, there=(api_key_file, connections)
+    )
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
+    past, now_us = _past(transaction_class, history), time.time_ns() // 1_000
     progress = rows_progress_to_end()
     if url is None:
-        scorer = _scoring_here(
-            settings,
-            transaction_class,
-            wanted=model or settings.model_version,
+        job = Job(
+            models_dir=settings.models_dir,
+            version=_version(settings, transaction_class, wanted=model or settings.model_version),
+            transaction=settings.transaction,
             explain=explain,
-            processes=processes or _processes(file),
+            past=past,
+            data=data,
+            now_us=now_us,
         )
+        scorer = _scoring_here(job, processes=processes or _processes(file))
     else:
         scorer = _scoring_there(
             transaction_class,
@@ -88,25 +106,95 @@ def score(
             connections=connections or CONNECTIONS,
             say=partial(_describe, progress),
         )
-    refusals = Refusals()
-    decided = 0
+    work = _Work(file, transaction_class, progress, skip_bad_rows=skip_bad_rows, with_ids=url is not None)
     # processes that score start before polars is imported here: they don't need it
     with _cleared_away(), progress:
         progress.add_task("starting" if url is None else f"asking {url}")
         with scorer as (score_blocks, versions):
-            blocks, rows = _opened(file, transaction_class, with_ids=url is not None)
-            task = progress.add_task(f"scoring {file.name}", total=rows)
+            blocks = work.blocks()
+            if past is Past.FILE and isinstance(score_blocks, Scorers):
+                blocks = work.replayed(blocks, score_blocks, now_us=now_us)
             with written(out) as sink:
-                for scored in score_blocks(blocks):
-                    refusals.merge(scored.refusals)
-                    if refusals.total and not skip_bad_rows:
-                        raise _bad_rows(file, refusals)
-                    sink.write(scored.ndjson)
-                    decided += scored.decided
-                    done = scored.decided + scored.refusals.total
-                    # the text, too: it may say that the service did not answer
-                    progress.update(task, advance=done, description=f"scoring {file.name}")
-    _print_totals(decided, versions, refusals)
+                work.write(score_blocks(blocks), sink)
+    _print_totals(work.decided, versions, work.refusals)
+    if past is Past.NONE and history_of(transaction_class) is not None and url is None:
+        stderr.print("each by the model's twin, without history")
+
+
+class _Work:
+    """The rows of a file on their way to decisions, with progress and what is wrong with them."""
+
+    def __init__(
+        self,
+        file: Path,
+        transaction_class: type[TransactionModel],
+        progress: Progress,
+        *,
+        skip_bad_rows: bool,
+        with_ids: bool,
+    ) -> None:
+        self._file = file
+        self._class = transaction_class
+        self._progress = progress
+        self._skip_bad_rows = skip_bad_rows
+        self._with_ids = with_ids
+        self._rows: int | None = None
+        self.refusals = Refusals()
+        self.decided = 0
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows of the file, in blocks."""
+        blocks, self._rows = _opened(self._file, self._class, with_ids=self._with_ids)
+        return blocks
+
+    def replayed(self, blocks: Iterator[Block], scorers: Scorers, *, now_us: int) -> Iterator[Block]:
+        """The same blocks with the history that the file has of their rows, after a first pass over all of them."""
+        history = history_of(self._class)
+        if history is None:
+            return blocks
+        past, refusals = FilePast(history, now_us=now_us), Refusals()
+        task = self._progress.add_task(f"reading the past in {self._file.name}", total=self._rows)
+        for taken in scorers.take(blocks):
+            refusals.merge(taken.refusals)
+            self._require_good(refusals)
+            past.take(taken.events)
+            self._progress.advance(task, taken.rows)
+        again = self.blocks()
+        return past.given(again, self._begin)
+
+    def _begin(self, step: str) -> None:
+        self._progress.add_task(step)
+
+    def write(self, scored_blocks: Iterator[Scored], sink: IO[bytes]) -> None:
+        """Writes decisions as they come."""
+        description = f"scoring {self._file.name}"
+        task = self._progress.add_task(description, total=self._rows)
+        for scored in scored_blocks:
+            self.refusals.merge(scored.refusals)
+            self._require_good(self.refusals)
+            sink.write(scored.ndjson)
+            self.decided += scored.decided
+            # the text, too: it may say that the service did not answer
+            self._progress.update(task, advance=scored.decided + scored.refusals.total, description=description)
+
+    def _require_good(self, refusals: Refusals) -> None:
+        if refusals.total and not self._skip_bad_rows:
+            raise _bad_rows(self._file, refusals)
+
+
+def _past(transaction_class: type[TransactionModel], wanted: str | None) -> Past:
+    """The past that an option names: of a class with history by default the file's own.
+
+    Raises:
+        typer.BadParameter: there is no such past, or the class has no history.
+    """
+    if wanted is not None and wanted not in list(Past):
+        raise typer.BadParameter(f"choose one of {', '.join(Past)}", param_hint="--history")
+    if history_of(transaction_class) is None:
+        if wanted is not None:
+            raise typer.BadParameter("is for a transaction class with history", param_hint="--history")
+        return Past.NONE
+    return Past.FILE if wanted is None else Past(wanted)
 
 
 def _print_totals(decided: int, versions: Collection[str], refusals: Refusals) -> None:
@@ -119,20 +207,15 @@ Scoring = Iterator[tuple[Score, Collection[str]]]
 """The scorer of blocks, and the model versions that have decided so far."""
 
 
-@contextmanager
-def _scoring_here(
-    settings: Settings,
-    transaction_class: type[TransactionModel],
-    *,
-    wanted: str | None,
-    explain: bool,
-    processes: int,
-) -> Scoring:
+def _version(settings: Settings, transaction_class: type[TransactionModel], *, wanted: str | None) -> str:
     registry = Registry(settings.models_dir, pinned_version=wanted)
-    version = registry.load_active(inputs_of(transaction_class)).version
-    job = Job(models_dir=settings.models_dir, version=version, transaction=settings.transaction, explain=explain)
-    with scoring(job, processes=processes) as score_blocks:
-        yield score_blocks, (version,)
+    return registry.load_active(inputs_of(transaction_class)).version
+
+
+@contextmanager
+def _scoring_here(job: Job, *, processes: int) -> Scoring:
+    with scoring(job, processes=processes) as scorers:
+        yield scorers, (job.version,)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from queue import SimpleQueue
 from signal import Signals
 from typing import Any
 
-from riskline.cli.files.scoring import Job, Score, Scored, Scorer
+from riskline.cli.files.pasts import Taken
+from riskline.cli.files.scoring import Job, Scored, Scorer
 from riskline.shared.errors import InstallationError, RisklineError
 from riskline.worker.training.data.rows import Block
 
@@ -31,15 +32,31 @@ END_SECONDS = 5.0
 """A process that was killed is gone in less."""
 
 
+class Scorers:
+    """Scores blocks, or takes their events, here or in several processes; answers come in the blocks' order."""
+
+    def __init__(self, run: Callable[[str, Iterable[Block]], Iterator[Any]]) -> None:
+        self._run = run
+
+    def __call__(self, blocks: Iterable[Block]) -> Iterator[Scored]:
+        """The decisions of each block."""
+        return self._run(Scorer.score.__name__, blocks)
+
+    def take(self, blocks: Iterable[Block]) -> Iterator[Taken]:
+        """The events of each block."""
+        return self._run(Scorer.take.__name__, blocks)
+
+
 @contextmanager
-def scoring(job: Job, *, processes: int) -> Iterator[Score]:
-    """A scorer of blocks: in this process for one process, else in child processes that end with the context.
+def scoring(job: Job, *, processes: int) -> Iterator[Scorers]:
+    """Scorers of blocks: in this process for one process, else in child processes that end with the context.
 
     Raises:
         RisklineError: the model or the class cannot be loaded, or a process ended before its work.
     """
     if processes == 1:
-        yield partial(map, Scorer(job).score)
+        scorer = Scorer(job)
+        yield Scorers(lambda task, blocks: map(getattr(scorer, task), blocks))
         return
     children: list[_Child] = []
     threads = ThreadPoolExecutor(processes)
@@ -48,11 +65,14 @@ def scoring(job: Job, *, processes: int) -> Iterator[Score]:
         idle: SimpleQueue[_Child] = SimpleQueue()
         for child in children:
             idle.put(child)
-        yield partial(
-            _in_order,
-            submit=lambda block: threads.submit(_score_by_any, idle, block),
-            under_way=processes + WAITING_BLOCKS,
-        )
+
+        def run(task: str, blocks: Iterable[Block]) -> Iterator[Any]:
+            by_any = partial(_by_any, idle, task)
+            return _in_order(
+                blocks, submit=lambda block: threads.submit(by_any, block), under_way=processes + WAITING_BLOCKS
+            )
+
+        yield Scorers(run)
     finally:
         for child in children:
             child.process.kill()
@@ -82,17 +102,16 @@ class _Child:
         with suppress(ConnectionError):
             self._connection.send(job)
 
-    def score(self, block: Block) -> Scored:
-        """Has a block scored; the first call waits until the process is ready."""
+    def answer(self, task: str, block: Block) -> Any:
+        """The answer of a method of the `Scorer` there; the first call waits until the process is ready."""
         try:
             if not self._is_ready:
                 self._answer()
                 self._is_ready = True
-            self._connection.send(block)
-            scored: Scored = self._answer()
+            self._connection.send((task, block))
+            return self._answer()
         except (EOFError, ConnectionError) as error:
             raise InstallationError(f"a process that scores {self._end()}; score the file again") from error
-        return scored
 
     def close(self) -> None:
         """Takes leave of a process that was killed."""
@@ -115,20 +134,18 @@ class _Child:
         return f"ended with status {status}"
 
 
-def _score_by_any(idle: "SimpleQueue[_Child]", block: Block) -> Scored:
-    """Scores a block by an idle process: there are as many processes as threads."""
+def _by_any(idle: "SimpleQueue[_Child]", task: str, block: Block) -> Any:
+    """The answer of an idle process: there are as many processes as threads."""
     child = idle.get()
     try:
-        return child.score(block)
+        return child.answer(task, block)
     finally:
         idle.put(child)
 
 
-def _in_order(
-    blocks: Iterable[Block], *, submit: Callable[[Block], Future[Scored]], under_way: int
-) -> Iterator[Scored]:
+def _in_order(blocks: Iterable[Block], *, submit: Callable[[Block], Future[Any]], under_way: int) -> Iterator[Any]:
     """The answers in the blocks' order; no more blocks are read than may be under way."""
-    waiting: deque[Future[Scored]] = deque()
+    waiting: deque[Future[Any]] = deque()
     problems: list[RisklineError] = []
     for block in _readable(blocks, problems):
         waiting.append(submit(block))

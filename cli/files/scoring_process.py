@@ -33,13 +33,14 @@ def main() -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Loads the model of the first message, a `Job`, confirms it, then answers each block."""
+    """Loads the model of the first message, a `Job`, confirms it, then answers each block by a method of `Scorer`."""
     scorer = Scorer(connection.recv())
     gc.freeze()
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION)
     connection.send(None)
     while True:
-        connection.send(scorer.score(connection.recv()))
+        task, block = connection.recv()
+        connection.send(getattr(scorer, task)(block))
 
 
 def _end_with_the_command(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """A class with history: what is trained on, the twin beside the model, and what is measured."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +16,14 @@ from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.bundle import Manifest
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.warm_up import warm_up
-from tests.support.files import LABEL, save
+from tests.support.bursts import ROWS, START, in_bursts
+from tests.support.files import save
 from tests.support.histories import Purchase
-
-DAYS, CARDS, EACH = 90, 30, 40
-START = datetime(2025, 1, 1)  # noqa: DTZ001  # NumPy's times have no zone
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ninety days of purchases; of each card three bursts within minutes are fraud, which only their number tells."""
-    draw = np.random.default_rng(1)
-    rows = []
-    for card in range(CARDS):
-        hours = draw.uniform(0, DAYS * 24, EACH)
-        bursts = [hour + minute / 60 for hour in draw.uniform(0, DAYS * 24, 3) for minute in range(6)]
-        rows += [row(card, float(hour), is_fraud=0) for hour in hours]
-        rows += [row(card, float(hour), is_fraud=1) for hour in bursts]
-    rows = [{"transaction_id": f"T{number}", **each} for number, each in enumerate(rows)]
-    return save(tmp_path_factory.mktemp("sample") / "purchases.csv", rows)
-
-
-def row(card: int, hour: float, *, is_fraud: int) -> dict[str, Any]:
-    return {
-        "at": (START + timedelta(hours=hour)).isoformat() + "Z",
-        "card_id": f"C{card}",
-        "merchant_id": f"M{int(hour) % 7}",
-        "device_id": "",
-        "cost": 20 + int(hour) % 30,
-        "channel": "pos",
-        "items": 1,
-        LABEL: is_fraud,
-    }
+    return save(tmp_path_factory.mktemp("sample") / "purchases.csv", in_bursts())
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +73,7 @@ def test_rows_of_the_first_days_only_fill_the_windows_and_it_is_told(
     assert manifest.training["window"][0] >= (START + timedelta(days=30)).isoformat()
     (cold,) = manifest.training["left_out"]
     assert f"left out {cold['rows']} rows from its first 30d, in which the windows of history fill\n" in told
-    all_rows = CARDS * (EACH + 18)
-    assert manifest.training["rows"] + manifest.training["test"]["rows"] + cold["rows"] == all_rows
+    assert manifest.training["rows"] + manifest.training["test"]["rows"] + cold["rows"] == ROWS
 
     assert run(["train", str(sample), "--no-report", "--warm-up", "none"]) == 0
     assert "left_out" not in made(registry).training
@@ -161,7 +136,7 @@ def test_an_evaluation_replays_the_file_so_that_earlier_rows_are_the_past_of_tho
     assert trained.twin is not None
     assert found["twin"]["average_precision"] == trained.twin.metrics["average_precision"]
     assert found["left_out"][0]["reason"] == "from its first 30d, in which the windows of history fill"
-    assert sum(each["rows"] for each in found["left_out"]) + found["rows"] < CARDS * (EACH + 18)
+    assert sum(each["rows"] for each in found["left_out"]) + found["rows"] < ROWS
     assert run(["evaluate", str(sample), "--from", "2025-03-10"]) == 0
     assert "  without history    ROC-AUC 0." in capsys.readouterr().out
 

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.history.limits import TOO_EARLY
 from riskline.shared.domain.history.observation import AHEAD_US, clock
 from riskline.shared.domain.history.plan import EntityPlan, History, Number
+from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.history import Fold
 from riskline.worker.training.data.rows import Refusal, RowBatch
 
@@ -50,13 +52,18 @@ class Observed:
         numbers = dict.fromkeys(number for plan in history.entities for number in plan.numbers)
         self._numbers = [(number, attrgetter(number.field)) for number in numbers]
 
+    def punctual(self, batch: RowBatch) -> tuple[RowBatch, Int64s]:
+        """The batch without the rows that a door would refuse for their time, and the times of the others."""
+        times = self._times(batch)
+        early = times > self._latest_us
+        if not early.any():
+            return batch, times
+        reason = (f"{self._time_field}: {TOO_EARLY}",)
+        return batch.without([Refusal(batch.rows[at], reason) for at in np.flatnonzero(early)]), times[~early]
+
     def of(self, batch: RowBatch) -> tuple[RowBatch, Events]:
         """The batch without the rows that a door would refuse for their time, and the events of the others."""
-        times = self._times(batch)
-        if len(times) and times.max() > self._latest_us:
-            early = [batch.rows[at] for at in np.flatnonzero(times > self._latest_us)]
-            batch = batch.without([Refusal(row, (f"{self._time_field}: {TOO_EARLY}",)) for row in early])
-            times = self._times(batch)
+        batch, times = self.punctual(batch)
         transactions = batch.transactions
         return batch, Events(
             [transaction.transaction_id for transaction in transactions],
@@ -75,6 +82,14 @@ def _units(values: list[float], places: int) -> Int64s:
         return np.array([round(value) for value in values], np.int64)
     units: Int64s = np.rint(np.array(values, np.float64) * 10**places).astype(np.int64)
     return units
+
+
+def with_history(row: int, transaction: TransactionModel, values: Sequence[float]) -> TransactionModel | Refusal:
+    """The transaction with its columns of history, or the refusal of its row where a feature makes nothing of them."""
+    try:
+        return transaction.with_history(values)
+    except ValidationError as error:
+        return Refusal.of(row, error)
 
 
 class _Numbered:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.class_check import require_pure
@@ -16,7 +15,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
 from riskline.shared.wording import no_transactions
 from riskline.worker.training.data.dataset import read_batches
-from riskline.worker.training.data.replay import Int64s, Observed, Replay
+from riskline.worker.training.data.replay import Int64s, Observed, Replay, with_history
 from riskline.worker.training.data.rows import Refusal, Refusals, RowBatch
 
 BUILT_TWICE = 1_000
@@ -169,22 +168,16 @@ class _Within(_Plain):
         self._done = 0
 
     def vectors(self, batch: RowBatch) -> tuple[RowBatch, Sequence[Any]]:
-        batch, events = self._observed.of(batch)
+        batch, times = self._observed.punctual(batch)
         done, self._done = self._done, self._done + len(batch.rows)
-        if not np.array_equal(events.times, self._times[done : self._done]):
+        if not np.array_equal(times, self._times[done : self._done]):
             raise DatasetError(f"{self._path} was changed while it was read")
         rows = zip(batch.rows, batch.transactions, self._columns[done : self._done].tolist(), strict=True)
-        return batch, [_with_history(*row) for row in rows]
+        whole = [with_history(*row) for row in rows]
+        return batch, [each if isinstance(each, Refusal) else each.features() for each in whole]
 
     def whole(self, rows: Rows, taken: np.ndarray, _steps: Steps) -> tuple[Rows, Int64s | None]:
         return rows, self._times[taken]
-
-
-def _with_history(row: int, transaction: TransactionModel, values: list[float]) -> Any:
-    try:
-        return transaction.with_history(values).features()
-    except ValidationError as error:
-        return Refusal.of(row, error)
 
 
 def _source(path: Path, transaction_class: type[TransactionModel], steps: Steps) -> _Plain:
