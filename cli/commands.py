@@ -136,6 +136,11 @@ HISTORY = (
         loads="polars",
     ),
     Command(
+        "accept-loss",
+        "riskline.cli.history.loss:accept_loss",
+        "Use a history again that was emptied, however little of the past it knows by now.",
+    ),
+    Command(
         "erase",
         "riskline.cli.history.erase:erase",
         "Forget what is kept of one entity, whose value is read from standard input, alone and with others.",

@@ -63,8 +63,10 @@ def build(settings: Settings, *, foreign_server: bool = False) -> Any:
         serving=create_serving(settings, transaction_class),
         gate=gate,
         tracing=create_tracing(settings, service="riskline-api"),
+        history=None
+        if history is None
         # probes and compactions may take longer than a request waits
-        history=None if history is None else open_history(settings, history, timeout_seconds=PROBE_SECONDS),
+        else open_history(settings, history, timeout_seconds=PROBE_SECONDS, refuses_lost=True),
     )
     return create_app(services, settings, lifespan=Lifespan(services, background(services, settings)))
 

@@ -48,6 +48,10 @@ class HistoryUnavailableError(StoreUnavailableError):
     """The history cannot be read or added to in time; the call may be repeated safely."""
 
 
+class HistoryLostError(HistoryUnavailableError):
+    """The history was emptied: what it does not know is no zero. What is observed is added to it all the same."""
+
+
 class OutcomeUnknownError(StoreUnavailableError):
     """Redis did not answer a write, which may have happened; the call may be repeated safely."""
 

@@ -4,12 +4,11 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 from riskline.ingest.history.late_observations import LateObservations
 from riskline.ingest.history.patience import patience
 from riskline.shared.domain.history.observation import Observation, Seen
-from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
 from riskline.shared.store.history.interface import HistoryStore, Mark, Replacement
@@ -35,7 +34,8 @@ WARM_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 """The pause between two probes while the history is away."""
 
-Result = TypeVar("Result")
+RECOVERY_SECONDS = 1.0
+"""How often a history that was lost is asked whether it is warm again."""
 
 
 class HistoryLink:
@@ -56,6 +56,12 @@ class HistoryLink:
             failing="the history is away: transactions are decided without it, or refused",
             back="the history is back, and has what was missing",
         )
+        self._loss = Outage(
+            log,
+            failing="the history has lost what it had: transactions are decided without it until it is warm again",
+            back="the history that was lost is used again",
+        )
+        self._asked_at = -math.inf
 
     @property
     def is_away(self) -> bool:
@@ -66,6 +72,11 @@ class HistoryLink:
     def late(self) -> int:
         """Observations that wait to be added."""
         return len(self._late)
+
+    @property
+    def is_lost(self) -> bool:
+        """True where the history answers, and lacks what it had."""
+        return self._loss.lasts
 
     async def observe(self, observations: Sequence[Observation]) -> list[Seen] | None:
         """Adds observations and returns what was there before each; None where the history is away."""
@@ -158,6 +169,9 @@ class HistoryLink:
         while self._away.is_set():
             try:
                 seconds = await self._add_late()
+            except HistoryLostError as error:
+                self._loss.failed(error)
+                seconds = 0.0 if self._late or await self._is_recovered() else math.inf
             except HistoryUnavailableError as error:
                 self._outage.failed(error)
                 seconds = math.inf
@@ -165,6 +179,7 @@ class HistoryLink:
                 await asyncio.sleep(RETRY_SECONDS)
             elif not self._late:
                 self._outage.over()
+                self._loss.over()
                 self._away.clear()
                 HISTORY_AWAY.set(0)
             now = time.monotonic()
@@ -175,6 +190,7 @@ class HistoryLink:
         """Adds the oldest late observations, or only looks where there are none; returns the seconds it took.
 
         Raises:
+            HistoryLostError: they are added to a history that lacks what it had.
             HistoryUnavailableError: the history is away; they stay.
         """
         batch = self._late.first(MOST_A_CALL)
@@ -184,7 +200,24 @@ class HistoryLink:
                 await (self._store.observe(batch) if batch else self._store.look(self._probed))
         except TimeoutError:
             raise HistoryUnavailableError(f"no answer within {PROBE_SECONDS:g} s") from None
-        if batch:
-            self._late.remove(len(batch))
-            HISTORY_OBSERVATIONS.labels("late").inc(len(batch))
+        except HistoryLostError:
+            self._added(len(batch))
+            raise
+        self._added(len(batch))
         return time.monotonic() - began
+
+    def _added(self, count: int) -> None:
+        self._late.remove(count)
+        HISTORY_OBSERVATIONS.labels("late").inc(count)
+
+    async def _is_recovered(self) -> bool:
+        """True where a history that was lost has enough of the past again; asked now and then."""
+        now = time.monotonic()
+        if now - self._asked_at < RECOVERY_SECONDS:
+            return False
+        self._asked_at = now
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._store.recovered()
+        except (HistoryUnavailableError, TimeoutError):
+            return False

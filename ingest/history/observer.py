@@ -75,6 +75,8 @@ class Observer:
         """What is wrong with the history now; None where it answers."""
         if not self._link.is_away:
             return None
+        if self._link.is_lost:
+            return "The history has lost what it had, and is done without until it is warm again: the log says more."
         return f"The history is away; {self._link.late} transactions are to be added to it: the log says why."
 
     @property

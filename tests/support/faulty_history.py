@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from riskline.shared.domain.history.observation import Observation, Seen
-from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 
 
 class FaultyHistory:
@@ -13,7 +13,7 @@ class FaultyHistory:
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
-        self.away = self.full = False
+        self.away = self.full = self.lost = False
         self.hangs = asyncio.Event()
         """Set while calls are answered; clear, they wait until it is set."""
         self.hangs.set()
@@ -29,13 +29,20 @@ class FaultyHistory:
         if self.full:
             raise HistoryUnavailableError("OOM")
         found: list[Seen] = await self.inner.observe(observations)
+        if self.lost:
+            raise HistoryLostError("it was emptied")
         return found
 
     async def look(self, observations: Sequence[Observation]) -> list[Seen]:
         self.looked.append([each.transaction_id for each in observations])
         await self._reached()
         found: list[Seen] = await self.inner.look(observations)
+        if self.lost:
+            raise HistoryLostError("it was emptied")
         return found
+
+    async def recovered(self) -> bool:
+        return not self.lost
 
     async def _reached(self) -> None:
         if self.away:

@@ -50,7 +50,10 @@ def unwatched(_done: int, _of: int) -> None:
 
 
 class HistoryStore(Protocol):
-    """The history of one transaction class; every method raises HistoryUnavailableError where its store is away."""
+    """The history of one transaction class; every method raises HistoryUnavailableError where its store is away.
+
+    For those who decide by it, `observe` and `look` raise HistoryLostError while it lacks what it once had.
+    """
 
     async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
         """Adds transactions, each once, and returns what was kept before each of them.
@@ -82,6 +85,12 @@ class HistoryStore(Protocol):
 
     async def mark_backfill(self, entity_index: int, *, from_us: int, to_us: int, progress: str = "") -> None:
         """Notes the event times that a backfill has covered, and how far it has come."""
+
+    async def accept_loss(self) -> None:
+        """Uses the history again although it lost what it had, however little it knows by now."""
+
+    async def recovered(self) -> bool:
+        """True where the history has lost nothing, or has enough of the past again: it is used again then."""
 
     async def sizes(self) -> dict[str, Size]:
         """The sizes by the fingerprint of the entity, from a sample where there are many."""

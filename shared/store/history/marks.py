@@ -16,6 +16,14 @@ NAME, LIVE_FROM, LIVE_TO, BACKFILLED_FROM, BACKFILLED_TO, PROGRESS = (
     "progress",
 )
 
+EPOCH, LOST = "epoch", "lost"
+"""A text that is drawn when the history begins, by which its end is seen; and when that was seen, in microseconds."""
+
+WAS_LOST = (
+    "it was emptied, came back without its file, or another Redis answers: `riskline history backfill` gives it the "
+    "past of a file, `riskline history accept-loss` uses it as it is"
+)
+
 OLDEST_US = -(1 << 63)
 """Before any event time."""
 

@@ -114,6 +114,14 @@ class MemoryHistory:
         plan = self._history.entities[entity_index]
         self.fields |= backfill_fields(plan, from_us=from_us, to_us=to_us, progress=progress)
 
+    async def accept_loss(self) -> None:
+        """See HistoryStore; the memory of a process loses nothing."""
+
+    async def recovered(self) -> bool:
+        """See HistoryStore."""
+        self._reach()
+        return True
+
     async def sizes(self) -> dict[str, Size]:
         """See HistoryStore."""
         self._reach()

@@ -12,10 +12,13 @@ from riskline.shared.store.history.secret import check_of, history_secret
 from riskline.shared.store.history.servers import OneServer, Servers
 
 
-def open_history(settings: Settings, history: History, *, timeout_seconds: float | None = None) -> HistoryStore:
+def open_history(
+    settings: Settings, history: History, *, timeout_seconds: float | None = None, refuses_lost: bool = False
+) -> HistoryStore:
     """The history of a class; connects at its first call.
 
-    A command that waits for more than one transaction names its own `timeout_seconds`.
+    A command that waits for more than one transaction names its own `timeout_seconds`. With `refuses_lost` a history
+    that was emptied fails calls for transactions.
 
     Raises:
         SettingsError: there is no Redis or no secret.
@@ -27,6 +30,7 @@ def open_history(settings: Settings, history: History, *, timeout_seconds: float
         secret_check=check_of(history_secret(settings)),
         timeout_seconds=settings.history_timeout if timeout_seconds is None else timeout_seconds,
         patience_seconds=patience_seconds,
+        refuses_lost=refuses_lost,
     )
 
 

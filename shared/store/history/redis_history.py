@@ -5,19 +5,23 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha1
+from secrets import token_hex
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
 from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.domain.history.plan import History
-from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms
 from riskline.shared.store.history.interface import Mark, Progress, Replacement, Size, unwatched
 from riskline.shared.store.history.marks import (
+    EPOCH,
+    LOST,
     OLDEST_US,
     SECRET,
     UNKNOWN_HASHES,
+    WAS_LOST,
     backfill_fields,
     live_fields,
     live_marks,
@@ -26,6 +30,7 @@ from riskline.shared.store.history.marks import (
 from riskline.shared.store.history.scans import Reach, erase_everything, erase_of_composites, sizes_of
 from riskline.shared.store.history.server import Command, Server, Word, script_call
 from riskline.shared.store.history.servers import Servers
+from riskline.shared.store.history.warmth import warmth
 from riskline.shared.store.keys import FIRST, entity_key
 
 LARGEST_CALL = 64
@@ -35,6 +40,9 @@ MARK_AGAIN_SECONDS = 60.0
 """The marks are looked at this often, as Redis may have been emptied; it costs a round trip."""
 
 MARKS = FIRST.history_marks
+
+EPOCH_NOW = Command(MARKS, ("HMGET", MARKS, EPOCH, LOST))
+"""Goes with each call for a transaction: what is not there may be new, or lost."""
 
 
 class RedisHistory:
@@ -48,9 +56,13 @@ class RedisHistory:
         secret_check: str,
         timeout_seconds: float,
         patience_seconds: float,
+        refuses_lost: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Calls on the way of a transaction have `timeout_seconds`, all others `patience_seconds` for a round trip."""
+        """Calls on the way of a transaction have `timeout_seconds`, all others `patience_seconds` for a round trip.
+
+        With `refuses_lost` the calls for a transaction fail where the history lacks what it had.
+        """
         self._servers = servers
         self._history = history
         self._calls = Calls(history)
@@ -60,6 +72,8 @@ class RedisHistory:
         self._clock = clock
         self._marked_until = -float("inf")
         self._newest_us = OLDEST_US
+        self._refuses_lost = refuses_lost
+        self._epoch: bytes | None = None
 
     async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
         """See HistoryStore; in a cluster an entity at a time, so that one may know an id that another has forgotten."""
@@ -74,13 +88,15 @@ class RedisHistory:
     async def _observe(self, observations: Sequence[Observation]) -> list[Seen]:
         if self._servers.scattered:
             calls, places = self._calls.apart(observations)
-            return self._calls.seen_apart(observations, places, await self._run(calls))
-        return self._calls.seen_together(observations, await self._run(self._calls.together(observations)))
+            return self._calls.seen_apart(observations, places, await self._run_unless_lost(calls))
+        calls = self._calls.together(observations)
+        return self._calls.seen_together(observations, await self._run_unless_lost(calls))
 
     async def look(self, observations: Sequence[Observation]) -> list[Seen]:
         """See HistoryStore."""
         async with self._limited(self._timeout_seconds):
-            return self._calls.seen_looking(observations, await self._run(self._calls.looks(observations)))
+            answers = await self._run_unless_lost(self._calls.looks(observations))
+            return self._calls.seen_looking(observations, answers)
 
     async def compact(self, replacements: Sequence[Replacement]) -> int:
         """See HistoryStore."""
@@ -130,6 +146,18 @@ class RedisHistory:
             await self._agree_on_secret()
             await self._run([_set_marks(fields)])
 
+    async def accept_loss(self) -> None:
+        """See HistoryStore."""
+        await self._patiently([Command(MARKS, ("HDEL", MARKS, LOST))])
+
+    async def recovered(self) -> bool:
+        """See HistoryStore."""
+        marks = await self.marks()
+        if not all(each.is_warm for each in warmth(self._history, marks, now_us=time.time_ns() // 1000)):
+            return False
+        await self.accept_loss()
+        return True
+
     async def sizes(self) -> dict[str, Size]:
         """See HistoryStore."""
         return await sizes_of(await self._reach())
@@ -159,12 +187,38 @@ class RedisHistory:
 
     async def _agree_on_secret(self) -> None:
         """The first secret holds: what is hashed with another one would never be found."""
-        commands = (("HSETNX", MARKS, SECRET, self._check), ("HGET", MARKS, SECRET))
-        self._same_secret(await self._run([Command(MARKS, each) for each in commands]))
+        commands = (
+            ("HSETNX", MARKS, EPOCH, token_hex(8)),
+            ("HSETNX", MARKS, SECRET, self._check),
+            ("HMGET", MARKS, EPOCH, LOST),
+            ("HGET", MARKS, SECRET),
+        )
+        answers = await self._run([Command(MARKS, each) for each in commands])
+        self._same_secret(answers)
+        if self._epoch is None:
+            self._epoch = answers[2][0]
 
     def _same_secret(self, answers: Sequence[Any]) -> None:
         if answers[-1] not in (None, self._check.encode()):
             raise HistoryUnavailableError(UNKNOWN_HASHES)
+
+    async def _run_unless_lost(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers, where the history is still the one that this process has known."""
+        if not self._refuses_lost:
+            return await self._run(commands)
+        *answers, (epoch, lost) = await self._run([*commands, EPOCH_NOW])
+        if self._epoch not in (None, epoch):
+            await self._note_loss()
+            lost = True
+        if lost:
+            raise HistoryLostError(WAS_LOST)
+        return answers
+
+    async def _note_loss(self) -> None:
+        """Begins a new epoch, and tells all processes that what came before it is unknown."""
+        self._epoch, self._marked_until = None, -float("inf")
+        await self._run([Command(MARKS, ("HSETNX", MARKS, LOST, str(time.time_ns() // 1000)))])
+        await self._agree_on_secret()
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         if not commands:

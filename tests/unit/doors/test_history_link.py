@@ -116,6 +116,27 @@ async def test_a_full_history_is_away_until_it_takes_what_is_late(store: FaultyH
     assert store.inner.added == ["T1"]
 
 
+async def test_a_history_that_was_emptied_is_added_to_and_not_used_until_it_has_recovered(
+    store: FaultyHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "RECOVERY_SECONDS", 0)
+    link = HistoryLink(store, timeout_seconds=PATIENCE_SECONDS)
+    store.lost = True
+    async with running(link):
+        assert await link.observe(observations(0)) is None
+        link.keep(observations(*range(3 * MOST_A_CALL)))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while link.late:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.001)
+        assert link.is_away
+        assert link.is_lost
+        store.lost = False
+        await until_back(link)
+
+    assert store.inner.added == [f"T{number}" for number in range(3 * MOST_A_CALL)]
+    assert not link.is_lost
+
+
 async def test_where_nothing_is_late_a_look_is_the_probe(store: FaultyHistory) -> None:
     link = HistoryLink(store, timeout_seconds=PATIENCE_SECONDS)
     store.away = True
