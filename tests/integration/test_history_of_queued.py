@@ -17,7 +17,9 @@ from riskline.shared.model.registry import Registry
 from riskline.shared.store.feed import OLDEST
 from riskline.shared.store.interfaces import Claim
 from riskline.shared.store.records import queued_record
+from riskline.shared.store.sharding import sharded_queue
 from riskline.worker.scoring import drain as draining
+from riskline.worker.scoring.isolated_trial import without_fatal_rows
 from riskline.worker.scoring.pulse import Pulse
 from tests.integration.stores import NOW, Store
 from tests.support.histories import Purchase, purchase
@@ -113,6 +115,30 @@ def test_a_worker_decides_as_it_is_decided_in_process_to_the_bit(store: Store, v
     assert [each["action"] for each in alone] == ["DECLINE", "DECLINE", "APPROVE", "DECLINE"]
     assert [each.get("history") for each in alone] == ["away", None, None, None]
     assert [store.get(f"P-{i}")["history"] == "away" for i in range(4)] == [True, False, False, False]
+
+
+def test_what_a_lost_worker_had_is_decided_by_the_same_values(
+    store: Store, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are tried in a process of their own before, as one of them may have ended the worker."""
+    transactions, model = accepted(store), versions.of(Purchase)
+    tried: list[int] = []
+
+    def attempt(claimed: Claim, *arguments: Any, **named: Any) -> Any:
+        tried.append(claimed.losses)
+        return without_fatal_rows(claimed, *arguments, **named)
+
+    monkeypatch.setattr(draining, "without_fatal_rows", attempt)
+    monkeypatch.setattr(sharded_queue, "LOOK_SECONDS", 0.0)
+    store.queue.claim("lost", count=10, lease_seconds=0)
+    store.sweep(lease_seconds=60, turn_seconds=0)
+
+    drained(store, model)
+
+    assert 1 in tried
+    alone = [decide(each, model, scored_at=NOW).to_dict() for each in transactions]
+    assert [each["fraud_probability"] for each in decisions(store)] == [each["fraud_probability"] for each in alone]
+    assert [each.get("history") for each in decisions(store)] == ["away", None, None, None]
 
 
 def test_the_feed_says_which_were_decided_without_history(store: Store, versions: Versions) -> None:
