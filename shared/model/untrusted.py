@@ -96,7 +96,7 @@ def arrays_of(file: IO[bytes], kinds: Mapping[str, type], *, most_bytes: int) ->
             if problem is not None:
                 raise ValueError(problem)
             return {name: _unpacked(archive, name, kind) for name, kind in kinds.items()}
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"is not a file of arrays ({error})") from error
 
 

@@ -144,6 +144,15 @@ def test_an_archive_with_a_member_twice_or_one_more_is_refused(bundle: Path, nam
         load_model(signed(bundle))
 
 
+def test_an_archive_that_asks_for_a_newer_zip_than_there_is_is_refused(bundle: Path) -> None:
+    content = bytearray((bundle / TREES).read_bytes())
+    content[content.index(b"PK\1\2") + 6] = 148
+    (bundle / TREES).write_bytes(content)
+
+    with pytest.raises(BundleError, match=r"trees\.npz is not a file of arrays .zip file version 14\.8"):
+        load_model(signed(bundle))
+
+
 @cache
 def zeros(kind: str, megabytes: int) -> bytes:
     """An array of so many megabytes of zeros, packed; its header is right."""
