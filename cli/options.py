@@ -23,3 +23,11 @@ ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="API processes that share the port (RISKLINE_PROCESSES, default 1)."),
 ]
+
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help="The name of the model, where the file is a dict; its place in a list.")
+]
+FraudClassOption = Annotated[
+    str | None,
+    typer.Option("--fraud-class", help="The label that is fraud, where labels are not 0 and 1: yes, 2, ...."),
+]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from riskline.cli.options import KeyOption
 from riskline.cli.terminal import stderr
 from riskline.worker.training.data.dataset import ENDINGS
 from riskline.worker.training.data.first_class import Written, from_names, from_rows
@@ -23,6 +24,7 @@ def first_class(
     sha256: Annotated[
         str | None, typer.Option("--sha256", help="Open a model file only if it has this sha256.")
     ] = None,
+    key: KeyOption = None,
     python: Annotated[
         str | None, typer.Option("--python", help="A Python with the libraries that wrote a model file.")
     ] = None,
@@ -33,20 +35,20 @@ def first_class(
     if file.name.endswith(ENDINGS):
         written = from_rows(file, label=label, name=name)
     else:
-        written = _of_model(file, name=name, sha256=sha256, python=python)
+        written = _of_model(file, name=name, sha256=sha256, key=key, python=python)
     for note in written.notes:
         stderr.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     typer.echo(written.source, nl=False)
 
 
-def _of_model(file: Path, *, name: str, sha256: str | None, python: str | None) -> Written:
+def _of_model(file: Path, *, name: str, sha256: str | None, key: str | None, python: str | None) -> Written:
     # scikit-learn is slow to import, and rows need none
     from riskline.worker.training.imports.model_process import ModelProcess  # noqa: PLC0415  # as said
 
     def warn(message: str) -> None:
         stderr.print(f"warning: {message}", markup=False)
 
-    with ModelProcess(file, python=python, sha256=sha256, warn=warn) as model:
+    with ModelProcess(file, python=python, sha256=sha256, warn=warn, key=key) as model:
         facts, _ = model.described()
     if facts["names"] is None:
         raise typer.BadParameter(

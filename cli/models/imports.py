@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -28,7 +29,7 @@ from riskline.cli.models.training import (
     metrics_lines,
     steps_of,
 )
-from riskline.cli.options import DataOption
+from riskline.cli.options import DataOption, FraudClassOption, KeyOption
 from riskline.cli.terminal import rows_progress, stderr
 from riskline.shared.clock import utc_now
 from riskline.shared.domain.class_check import load_transaction_class
@@ -54,6 +55,8 @@ def import_model(
         str | None, typer.Option("--features", help="The model's columns in its order, a,b,c, where it has no names.")
     ] = None,
     sha256: Annotated[str | None, typer.Option("--sha256", help="Open the file only if it has this sha256.")] = None,
+    key: KeyOption = None,
+    fraud_class: FraudClassOption = None,
     python: Annotated[
         str | None,
         typer.Option("--python", help="A Python with the libraries that wrote the file (default: this one)."),
@@ -97,17 +100,18 @@ def import_model(
     if twin is not None and inputs.history is None:
         raise typer.BadParameter(f"{transaction_class.__name__} has no columns of history", param_hint="--twin")
     thresholds = Thresholds(decline=decline_threshold, review=review_threshold)
+    told = partial(ModelFile, thresholds=thresholds, fraud_class=fraud_class)
     with rows_progress() as progress, _ended_in_order():
-        rows = _read_reference(reference, transaction_class, progress, label=label, skip_bad_rows=skip_bad_rows)
+        rows = _read_reference(
+            reference, transaction_class, progress, label=label, fraud_class=fraud_class, skip_bad_rows=skip_bad_rows
+        )
         progress.add_task(f"importing {file.name}")
         manifest = make_version(
-            ModelFile(path=file, thresholds=thresholds, named=_names(features), sha256=sha256),
+            told(path=file, named=_names(features), sha256=sha256, key=key),
             rows,
             Importer(warn=_warn, calibration=method, python=python),
             inputs=inputs,
-            twin=None
-            if twin is None
-            else ModelFile(path=twin, thresholds=thresholds, named=_names(twin_features), sha256=twin_sha256),
+            twin=None if twin is None else told(path=twin, named=_names(twin_features), sha256=twin_sha256),
             created_at=utc_now(),
             models_dir=settings.models_dir,
         )
@@ -134,12 +138,14 @@ def _read_reference(
     progress: Progress,
     *,
     label: str | None,
+    fraud_class: str | None,
     skip_bad_rows: bool,
 ) -> Reference:
     rows = read_reference(
         reference,
         transaction_class,
         label=label,
+        fraud_class=fraud_class,
         skip_bad_rows=skip_bad_rows,
         steps=steps_of(progress, f"reading {reference.name}"),
     )

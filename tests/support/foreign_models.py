@@ -40,6 +40,8 @@ def imported(file: Path, **options: Any) -> Any:
         "thresholds": Thresholds(),
         "python": None,
         "sha256": None,
+        "key": None,
+        "fraud_class": None,
         "calibration": None,
         "warn": lambda message: None,
         "rows": reference(),
@@ -47,7 +49,7 @@ def imported(file: Path, **options: Any) -> Any:
         **options,
     }
     return import_model(
-        ModelFile(path=file, **{name: asked[name] for name in ("named", "thresholds", "sha256")}),
+        ModelFile(path=file, **{name: asked[name] for name in ("named", "thresholds", "sha256", "key", "fraud_class")}),
         asked["rows"],
         Importer(**{name: asked[name] for name in ("python", "calibration", "warn")}),
         inputs=Inputs(asked["features"]),

@@ -165,7 +165,7 @@ def test_a_forests_nodes_are_shares_whether_its_scikit_learn_keeps_counts_or_sha
     tree = SimpleNamespace(value=shares * np.array([8, 3]).reshape(2, 1, 1) if counts else shares)
     monkeypatch.setattr(unpickle, "_release", lambda package: release)
 
-    assert unpickle._values(SimpleNamespace(tree_=tree), "RandomForestClassifier").tolist() == [0.75, 0.0]
+    assert unpickle._values(SimpleNamespace(tree_=tree), "RandomForestClassifier", 1).tolist() == [0.75, 0.0]
 
 
 def test_numbers_that_are_no_probabilities_are_called_a_misreading_of_ours(
@@ -246,15 +246,25 @@ def test_what_cannot_be_held_exactly_is_refused_with_the_way_there(kind: str) ->
         unpickle.describe(model)
 
 
-@pytest.mark.parametrize("labels", [np.arange(300) % 3, np.array(["no", "yes"])[np.arange(300) % 2], np.ones(300)])
-def test_only_the_classes_0_and_1_are_taken(labels: Any) -> None:
-    with pytest.raises(unpickle.Unsupported, match="it must have 0 and 1"):
-        unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:300], labels))
+@pytest.mark.parametrize(
+    ("labels", "fraud_class", "said"),
+    [
+        (np.arange(300) % 3, None, "has the classes 0, 1, 2: say by --fraud-class which of them is fraud"),
+        (np.array(["0", "1"])[np.arange(300) % 2], None, "has the classes 0, 1: say by --fraud-class"),
+        (np.array(["no", "yes"])[np.arange(300) % 2], "fraud", "has no class 'fraud': it has no, yes"),
+        (np.ones(300), None, "has the one class 1.0: train it with fraud and with what is none"),
+    ],
+)
+def test_which_class_is_fraud_is_never_guessed(labels: Any, fraud_class: str | None, said: str) -> None:
+    with pytest.raises(unpickle.Unsupported, match=said):
+        unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:300], labels), fraud_class)
 
 
-def test_classes_that_are_text_are_shown_as_such() -> None:
-    with pytest.raises(unpickle.Unsupported, match="has the classes '0', '1': it must have 0 and 1"):
-        unpickle.describe(RandomForestClassifier(2).fit(labelled().rows[:30], np.array(["0", "1"])[np.arange(30) % 2]))
+def test_of_several_classes_only_a_forests_shares_are_taken() -> None:
+    rows, labels = labelled().rows[:300], np.arange(300) % 3
+
+    with pytest.raises(unpickle.Unsupported, match="has 3 classes, and of several only a forest"):
+        unpickle.describe(HistGradientBoostingClassifier(max_iter=2).fit(rows, labels), "2")
 
 
 def test_an_error_while_scoring_is_told_as_such(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_code_in_a_file_sees_no_credentials_and_what_it_prints_is_no_answer(
     file = evil(tmp_path / "team.pkl", LOOK_AROUND)
 
     with model_process.ModelProcess(file, python=None, sha256=None, warn=warnings.append) as model:
-        with pytest.raises(BundleError, match=r"is a builtins.tuple of NoneType, str, str, no model"):
+        with pytest.raises(BundleError, match=r"is a tuple with '0' .NoneType., '1' .str., '2' .str., no model"):
             model.described()
         environment, interfaces, where = orjson.loads((model._work / "seen.json").read_bytes())
 

@@ -47,6 +47,8 @@ class EstimatorFacts(BaseModel):
     scale: float = 1.0
     max_samples: int = 0
     calibration: CalibrationFacts | None = None
+    first_of_two: bool = False
+    """The score is that of the second class, and the first is fraud."""
     libraries: dict[Word, Word] = Field(max_length=20)
 
     def problem(self) -> str | None:

@@ -23,6 +23,7 @@ from riskline.worker.training.imports.linear import centred, hardly_in_doubt, li
 from riskline.worker.training.imports.model_process import ModelProcess
 from riskline.worker.training.imports.reference import Reference, beyond_thresholds, misread_error, require_same_scores
 from riskline.worker.training.imports.scaling import fold_scaling
+from riskline.worker.training.imports.turned import turned
 from riskline.worker.training.imports.unpickle import FORESTS
 
 SHARE_ROUNDING = 1e-9
@@ -42,6 +43,10 @@ class ModelFile:
     """Its columns in its order, where the file has no names."""
     sha256: str | None = None
     """It is opened only if it has this sha256."""
+    key: str | None = None
+    """The name of the model in a dict, or its place in a list."""
+    fraud_class: str | None = None
+    """The label that is fraud, where labels are not 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,14 @@ class Importer:
         Raises:
             BundleError: it cannot be read, is not supported, has other features, or scores differently here.
         """
-        with ModelProcess(file.path, python=self.python, sha256=file.sha256, warn=self.warn) as foreign:
+        with ModelProcess(
+            file.path,
+            python=self.python,
+            sha256=file.sha256,
+            warn=self.warn,
+            key=file.key,
+            fraud_class=file.fraud_class,
+        ) as foreign:
             facts, arrays = foreign.described()
             try:
                 return self._imported(foreign, facts, arrays, file=file, reference=reference, features=features)
@@ -99,6 +111,8 @@ class Importer:
         difference = _proven(foreign, facts, trees, scoring, [reference.rows, edges], columns=columns, own=own)
         if (told := _other_numbers(trees, scoring, reference.rows, features)) is not None:
             self.warn(told)
+        if facts["first_of_two"]:
+            trees, scoring = turned(trees, scoring)
         curve = own
         if method is not None and labels is not None:
             scoring, curve = _calibrated(trees, scoring, reference.rows, labels, method, isolated=isolated)

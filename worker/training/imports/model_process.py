@@ -69,8 +69,12 @@ class ModelProcess:
         python: str | None,
         sha256: str | None,
         warn: Callable[[str], None],
+        key: str | None = None,
+        fraud_class: str | None = None,
     ) -> None:
+        """`key` names the model in a dict, `fraud_class` the label that is fraud."""
         self._file, self._python = file, python
+        self._asked = {"key": key, "fraud_class": fraud_class}
         self._named = python or "this Python"
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
@@ -156,7 +160,7 @@ class ModelProcess:
 
     def _start(self, warn: Callable[[str], None]) -> None:
         kept = {name: os.environ[name] for name in os.environ if name in KEPT_NAMES or name.startswith(KEPT_PREFIXES)}
-        request = {"kind": self.looked.kind, "sklearn": self.looked.sklearn, "memory": MEMORY_BYTES}
+        request = {"kind": self.looked.kind, "sklearn": self.looked.sklearn, "memory": MEMORY_BYTES, **self._asked}
         request["file"] = MAX_ARRAYS_BYTES
         (self._work / "request.json").write_text(json.dumps(request))
         python = sys.executable if self._python is None else shutil.which(self._python)

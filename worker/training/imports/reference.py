@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.errors import BundleError
+from riskline.shared.errors import BundleError, DatasetError
 from riskline.shared.model.trees import LEAF, Scoring, Trees
 from riskline.worker.training.data.labelled import DEFAULT_LABEL, LabelledRows, truth_of
 from riskline.worker.training.data.rows import Refusals
 from riskline.worker.training.data.vectors import SILENT, Steps, read_vectors
+from riskline.worker.training.imports.unpickle import is_label
 
 MAX_DIFFERENCE = 1e-6
 """The largest difference between the probabilities of the kernel and the model's own library."""
@@ -63,10 +64,13 @@ def read_reference(
     transaction_class: type[TransactionModel],
     *,
     label: str | None,
+    fraud_class: str | None = None,
     skip_bad_rows: bool,
     steps: Steps = SILENT,
 ) -> Reference:
     """Reads a file of transactions whole, and its labels: those of is_fraud where it has that, or of the named column.
+
+    With a `fraud_class` that is fraud, and any other label is none.
 
     Raises:
         DatasetError: the file cannot be read, has no rows or no such column, or bad rows that are not to be skipped.
@@ -79,7 +83,7 @@ def read_reference(
     def take(extra: dict[str, Any]) -> str | None:
         if extra.get(label) in (None, ""):
             return None
-        truth = truth_of(extra[label])
+        truth = truth_of(extra[label]) if fraud_class is None else int(is_label(extra[label], fraud_class))
         if truth is None:
             return f"{label}: must be 0 or 1"
         labels.append(truth)
@@ -94,6 +98,11 @@ def read_reference(
         skip_bad_rows=skip_bad_rows,
         steps=steps,
     )
+    if fraud_class is not None and labels and not any(labels):
+        raise DatasetError(
+            f"{path}: no row has {fraud_class} in {label}. With --fraud-class the labels are those of the model: name "
+            "their column by --label"
+        )
     truths = np.array(labels, dtype=np.int8) if len(labels) == len(rows) else None
     return Reference(rows, truths, refusals, len(labels))
 

@@ -46,7 +46,7 @@ class Unsupported(Exception):  # noqa: N818  # it is no error of the program
     """The estimator cannot become a bundle; the message has the reason and the remedy."""
 
 
-def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def describe(model: Any, fraud_class: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The facts of an estimator, fit for JSON, and the nodes of its trees one behind the other."""
     around, final, curve = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
@@ -62,16 +62,14 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise Unsupported(f"is a {library}.{name}: {SUPPORTED}; train one of these, and import that")
     if not _fitted(final, library):
         raise Unsupported(f"is a {name} that was never fitted: fit it, dump it again, and import that")
+    column, first_of_two = fraud_column(model, fraud_class)
     if name in LINEAR:
         facts, arrays = _linear(final, name, calibrated=curve is not None)
     elif library == "sklearn":
-        facts, arrays = _sklearn(final, name)
+        facts, arrays = _sklearn(final, name, column)
     else:
         facts, arrays = (_xgboost if library == "xgboost" else _lightgbm)(final)
-    classes = getattr(final, "classes_", None)
-    if classes is not None and list(classes) != [0, 1]:
-        shown = ", ".join(map(repr, np.asarray(classes)[:5].tolist()))
-        raise Unsupported(f"has the classes {shown}: it must have 0 and 1 (1 is fraud); train it with such labels")
+    facts["first_of_two"] = first_of_two
     # the other libraries' estimators have names even where none were given
     candidates = (*around, final) if library == "sklearn" else around
     named = next((each for each in candidates if hasattr(each, "feature_names_in_")), None)
@@ -83,17 +81,83 @@ def describe(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return facts, arrays
 
 
+def chosen(opened: Any, key: str | None) -> Any:
+    """What a key names in an opened dict, or a position in a list or tuple; without a key what was opened."""
+    if key is None:
+        return opened
+    members = _members(opened)
+    if not members:
+        raise Unsupported(f"is a {type(opened).__name__}, which has no members: leave --key out")
+    if key not in members:
+        raise Unsupported(f"has no {key!r} in it: it has {_shown(members)}")
+    return members[key]
+
+
+def _members(opened: Any) -> dict[str, Any]:
+    if isinstance(opened, dict):
+        return {str(name): value for name, value in opened.items()}
+    return {str(at): value for at, value in enumerate(opened)} if isinstance(opened, (list, tuple)) else {}
+
+
+def _shown(members: dict[str, Any]) -> str:
+    return ", ".join(f"{name!r} ({_kind(value)})" for name, value in list(members.items())[:10])
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(each, str) for each in value):
+        return f"{type(value).__name__}: {', '.join(value[:10])}{', ...' if len(value) > 10 else ''}"  # noqa: PLR2004  # enough to know them by
+    return type(value).__name__
+
+
+def fraud_column(model: Any, fraud_class: str | None) -> tuple[int, bool]:
+    """The column of the fraud class among the estimator's probabilities, and whether its score must be turned round.
+
+    It must where an estimator gives one score, which is that of the second class, and the first is fraud. A forest's
+    nodes hold each class's share.
+    """
+    _, final, curve = unwrapped(model)
+    classes = getattr(final, "classes_", None)
+    if classes is None:
+        if fraud_class is not None:
+            raise Unsupported("knows no classes, as its labels were 0 and 1: leave --fraud-class out")
+        return 1, False
+    labels = np.asarray(classes).tolist()
+    shown = ", ".join(map(str, labels[:5]))
+    if len(labels) < 2:  # noqa: PLR2004  # a classifier's least
+        raise Unsupported(f"has the one class {shown}: train it with fraud and with what is none")
+    if fraud_class is None:
+        if labels != [0, 1]:
+            raise Unsupported(f"has the classes {shown}: say by --fraud-class which of them is fraud")
+        return 1, False
+    at = next((place for place, label in enumerate(labels) if is_label(label, fraud_class)), None)
+    if at is None:
+        raise Unsupported(f"has no class {fraud_class!r}: it has {shown}")
+    if type(final).__name__ in FORESTS and curve is None:
+        return at, False
+    if len(labels) > 2:  # noqa: PLR2004  # two have one score
+        raise Unsupported(
+            f"has {len(labels)} classes, and of several only a forest without a calibration can be held: train it with "
+            "two, fraud and what is none"
+        )
+    return 1, at == 0
+
+
+def is_label(label: Any, text: str) -> bool:
+    """True where the text names the label: 1 is also 1.0, and True is also true."""
+    try:
+        return float(label) == float(text)
+    except ValueError:
+        return str(label).lower() == text.lower() if isinstance(label, bool) else str(label) == text
+
+
 def _no_model(model: Any) -> str | None:
     """The remedy for an object that contains a model, or is none; None where it may be one."""
     name = type(model).__name__
     library = type(model).__module__.partition(".")[0]
-    if isinstance(model, dict):
-        keys = ", ".join(map(repr, list(model)[:10]))
-        return f"is a dict with {keys}, no model: dump the model in it alone, with its scaler in one Pipeline"
-    if isinstance(model, (list, tuple, set)):
-        kinds = ", ".join(type(each).__name__ for each in list(model)[:10])
+    if isinstance(model, (dict, list, tuple)):
         return (
-            f"is a {library}.{name} of {kinds}, no model: dump the model in it alone, with its scaler in one Pipeline"
+            f"is a {name} with {_shown(_members(model))}, no model: name the one that is the model by --key. If it "
+            "needs a scaler that is beside it, dump make_pipeline(scaler, model) instead"
         )
     if isinstance(model, np.ndarray) or name in ("DataFrame", "Series"):
         return f"holds rows ({name}), no model: dump the estimator itself"
@@ -118,7 +182,7 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
     if name == "FrozenEstimator":
         return unwrapped(model.estimator)
     if name in (*SEARCHES, *OWN_THRESHOLD):
-        return unwrapped(_chosen(model, name))
+        return unwrapped(_found_best(model, name))
     if name == "CalibratedClassifierCV":
         inner, curve = calibration_of(model)
         around, final, inner_curve = unwrapped(inner)
@@ -144,7 +208,7 @@ def unwrapped(model: Any) -> tuple[list[Any], Any, dict[str, Any] | None]:
     return [*scalers, *around], final, own_curve
 
 
-def _chosen(model: Any, name: str) -> Any:
+def _found_best(model: Any, name: str) -> Any:
     """The estimator that a search found best."""
     if name in OWN_THRESHOLD:
         inner, threshold = OWN_THRESHOLD[name]
@@ -207,7 +271,7 @@ def _scaling(scaler: Any) -> dict[str, Any]:
     return {key: np.asarray(value, np.float64).tolist() for key, value in numbers.items() if value is not None}
 
 
-def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _sklearn(model: Any, name: str, column: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     facts: dict[str, Any] = {"width": _width(model)}
     if name == "HistGradientBoostingClassifier":
         return _hist_gradient_boosting(model, facts)
@@ -234,7 +298,7 @@ def _sklearn(model: Any, name: str) -> tuple[dict[str, Any], dict[str, np.ndarra
         "threshold": _joined([each.threshold for each in trees]),
         "left": _joined([each.children_left for each in trees]).astype(np.int64),
         "right": _joined([each.children_right for each in trees]).astype(np.int64),
-        "value": _joined([_values(each, name) for each in members]),
+        "value": _joined([_values(each, name, column) for each in members]),
         "weight": _joined([getattr(each, weight) for each in trees]).astype(np.float64),
     }
     if name == "GradientBoostingClassifier":
@@ -276,17 +340,19 @@ def _width(model: Any) -> int:
     return int(next(getattr(model, name) for name in names if hasattr(model, name)))
 
 
-def _values(estimator: Any, name: str) -> np.ndarray:
+def _values(estimator: Any, name: str, column: int) -> np.ndarray:
     value: np.ndarray = estimator.tree_.value[:, 0, :]
-    if name == "BaggingClassifier" and value.shape[1] == 1:
-        # its rows were all of one class
-        return np.full(len(value), float(estimator.classes_[0]))
-    # an estimator with one class is refused later
-    chosen: np.ndarray = value[:, -1 if name in FORESTS else 0]
+    if name == "BaggingClassifier":
+        # each tree knows only the classes of its own rows
+        known = estimator.classes_.tolist()
+        if column not in known:
+            return np.zeros(len(value))
+        column = known.index(column)
+    share: np.ndarray = value[:, column if name in FORESTS else 0]
     if name in FORESTS and _release("scikit-learn") < PROPORTIONS_SINCE:
         totals = value.sum(axis=1)
-        chosen = chosen / np.where(totals == 0.0, 1.0, totals)
-    return chosen
+        share = share / np.where(totals == 0.0, 1.0, totals)
+    return share
 
 
 def _hist_gradient_boosting(model: Any, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -349,7 +415,7 @@ def _lightgbm(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return {"width": booster.num_feature(), "names": names if given else None}, {"text": np.frombuffer(text, np.uint8)}
 
 
-def scores(model: Any, rows: np.ndarray) -> np.ndarray:
+def scores(model: Any, rows: np.ndarray, column: int = 1) -> np.ndarray:
     """The estimator's own scores of these rows: probabilities, or an isolation forest's anomaly scores."""
     _, final, _ = unwrapped(model)
     library, name = type(final).__module__.partition(".")[0], type(final).__name__
@@ -367,7 +433,7 @@ def scores(model: Any, rows: np.ndarray) -> np.ndarray:
     elif library == "xgboost" and model is final:
         own = model.predict_proba(rows, validate_features=False)[:, 1]
     else:
-        own = model.predict_proba(rows)[:, 1]
+        own = model.predict_proba(rows)[:, column]
     return np.asarray(own, np.float64)
 
 
@@ -435,13 +501,14 @@ def main() -> None:
     scoring = False
     try:
         _bounded(request["memory"], request["file"])
-        model = _opened(request["kind"], str(work / "model"))
-        facts, arrays = describe(model)
+        model = chosen(_opened(request["kind"], str(work / "model")), request["key"])
+        facts, arrays = describe(model, request["fraud_class"])
+        column, _ = fraud_column(model, request["fraud_class"])
         np.savez(work / "arrays.npz", **arrays)  # type: ignore[arg-type]  # its other options are named
         answer(facts={**facts, "libraries": versions})
         scoring = True
         for line in sys.stdin:
-            np.save(work / "scores.npy", scores(model, np.load(work / line.strip(), allow_pickle=False)))
+            np.save(work / "scores.npy", scores(model, np.load(work / line.strip(), allow_pickle=False), column))
             answer(done=True)
     except Unsupported as problem:
         answer(problem=str(problem))
