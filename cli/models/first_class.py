@@ -20,6 +20,12 @@ def first_class(
     label: Annotated[
         str | None, typer.Option("--label", help="The column that says what is fraud (default: is_fraud, if any).")
     ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            "--id-column", help="The column of ids (default: transaction_id, if any; else rows are numbered)."
+        ),
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="The name of the class.")] = "Payment",
     sha256: Annotated[
         str | None, typer.Option("--sha256", help="Open a model file only if it has this sha256.")
@@ -33,7 +39,7 @@ def first_class(
     if not name.isidentifier():
         raise typer.BadParameter("must be a name that a class can have", param_hint="--name")
     if file.name.endswith(ENDINGS):
-        written = from_rows(file, label=label, name=name)
+        written = from_rows(file, label=label, name=name, id_column=id_column)
     else:
         written = _of_model(file, name=name, sha256=sha256, key=key, python=python)
     for note in written.notes:

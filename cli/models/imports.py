@@ -109,7 +109,7 @@ def import_model(
         manifest = make_version(
             told(path=file, named=_names(features), sha256=sha256, key=key),
             rows,
-            Importer(warn=_warn, calibration=method, python=python),
+            Importer(warn=_warn, calibration=method, python=python, renamed=transaction_class.FILE_COLUMNS),
             inputs=inputs,
             twin=None if twin is None else told(path=twin, named=_names(twin_features), sha256=twin_sha256),
             created_at=utc_now(),

@@ -46,12 +46,19 @@ def _problems(cls: type[BaseModel], id_field: str) -> Iterator[str]:
         if wrong := _problem_of_field(name, field, cls, is_id=name == id_field, serialized=serialized or set()):
             yield f"field {name} {wrong}"
     yield from _problems_of_history(cls, id_field)
+    yield from _problems_of_file_columns(cls)
     for name in cls.model_computed_fields:
         yield f"{name} is a computed field, which would be sent with the transaction: make it a @feature"
     for name, method in derived_features(cls).items():
         if wrong := _problem_of_feature(method, cls):
             yield f"feature {name} {wrong}"
     yield from _problems_of_columns(layout(cls, id_field).columns, id_field)
+
+
+def _problems_of_file_columns(cls: type[BaseModel]) -> Iterator[str]:
+    for column, name in getattr(cls, "FILE_COLUMNS", {}).items():
+        if name not in cls.model_fields:
+            yield f"has no field {name}, which FILE_COLUMNS names for the column {column!r}"
 
 
 def _problems_of_history(cls: type[BaseModel], id_field: str) -> Iterator[str]:

@@ -67,6 +67,9 @@ class TransactionModel(BaseModel):
 
     ID_FIELD: ClassVar[str] = "transaction_id"
 
+    FILE_COLUMNS: ClassVar[Mapping[str, str]] = {}
+    """The fields of columns that have other names in files and in model files, such as `{"Amount (USD)": "price"}`."""
+
     lacks_history: ClassVar[bool] = False
     """True of a transaction whose columns of history are not known (yet): it is without them until `with_history`."""
 

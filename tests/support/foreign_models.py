@@ -44,6 +44,7 @@ def imported(file: Path, **options: Any) -> Any:
         "fraud_class": None,
         "calibration": None,
         "warn": lambda message: None,
+        "renamed": {},
         "rows": reference(),
         "features": FEATURES,
         **options,
@@ -51,7 +52,7 @@ def imported(file: Path, **options: Any) -> Any:
     return import_model(
         ModelFile(path=file, **{name: asked[name] for name in ("named", "thresholds", "sha256", "key", "fraud_class")}),
         asked["rows"],
-        Importer(**{name: asked[name] for name in ("python", "calibration", "warn")}),
+        Importer(**{name: asked[name] for name in ("python", "calibration", "warn", "renamed")}),
         inputs=Inputs(asked["features"]),
         created_at="2026-11-24T03:15:07.123Z",
         models_dir=file.parent / "models",

@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from riskline.cli.main import app, run
 from riskline.shared.domain.class_check import load_transaction_class
-from riskline.shared.errors import DatasetError
+from riskline.shared.errors import DatasetError, SettingsError
 from riskline.worker.training.data.dataset import read_batches, write_frame
 from riskline.worker.training.data.first_class import from_names, from_rows
-from tests.support.foreign_models import dumped
+from riskline.worker.training.data.rows import Refusals
+from riskline.worker.training.imports.reference import Reference
+from tests.support.foreign_models import dumped, imported
 
 RANDOM = np.random.default_rng(0)
 COUNT = 400
@@ -82,7 +84,7 @@ FILES: dict[str, tuple[str, Callable[[], dict[str, Any]], list[str]]] = {
             "Amount (USD)": amounts(),
             "class": some(1, 2, 3),
         },
-        ["Amount (USD) has no name that a field can have: call the column amount_usd", "call the column class_"],
+        [],
     ),
 }
 
@@ -108,8 +110,6 @@ def test_the_class_takes_every_row_of_its_file(
 
     transaction_class = loaded(written.source, monkeypatch)
     assert label not in transaction_class.model_fields
-    renamed = frame.rename({"Amount (USD)": "amount_usd", "class": "class_"}, strict=False)
-    write_frame(renamed, file)
     batches = list(read_batches(file, transaction_class))
     assert [refusal for batch in batches for refusal in batch.refused] == []
     ids = [each.transaction_id for batch in batches for each in batch.transactions]
@@ -183,13 +183,21 @@ def test_a_cell_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text
 
 def test_a_model_that_knows_its_columns_gives_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = RandomForestClassifier(2).fit(np.stack([amounts(), amounts()], axis=1), FRAUD)
-    model.feature_names_in_ = np.array(["amount", "hour"], dtype=object)
+    model.feature_names_in_ = np.array(["Amount (USD)", "hour"], dtype=object)
+    file = dumped(model, tmp_path / "fraud_model.joblib")
 
-    done = CliRunner().invoke(app, ["class", str(dumped(model, tmp_path / "fraud_model.joblib")), "--name", "Card"])
+    done = CliRunner().invoke(app, ["class", str(file), "--name", "Card"])
 
     assert done.exit_code == 0
-    assert loaded(done.stdout, monkeypatch, "Card").feature_names() == ("amount", "hour")
+    transaction_class = loaded(done.stdout, monkeypatch, "Card")
+    assert transaction_class.feature_names() == ("amount_usd", "hour")
     assert "note: give each field its type" in done.stderr
+    rows = Reference(np.stack([amounts(), amounts()], axis=1), None, Refusals())
+    options = {"features": ("amount_usd", "hour"), "named": None, "rows": rows}
+    assert imported(file, **options, renamed=transaction_class.FILE_COLUMNS).training["columns"] == [
+        "amount_usd",
+        "hour",
+    ]
 
 
 def test_a_model_without_names_is_refused_with_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,3 +206,38 @@ def test_a_model_without_names_is_refused_with_the_way(tmp_path: Path, capsys: p
     assert run(["class", str(dumped(model, tmp_path / "fraud_model.joblib"))]) != 0
 
     assert "write the class from the rows" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("ending", [".csv", ".ndjson", ".parquet"])
+def test_columns_with_other_names_and_ids_of_a_teams_own_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    file = tmp_path / f"rows{ending}"
+    write_frame(pl.DataFrame({"TransactionID": [2_987_000, 2_987_001], "Amount (USD)": [1.5, 2.5]}), file)
+    written = from_rows(file, label=None, name="Payment", id_column="TransactionID")
+
+    [batch] = read_batches(file, loaded(written.source, monkeypatch))
+
+    assert [(each.transaction_id, each.features()) for each in batch.transactions] == [
+        ("2987000", (1.5,)),
+        ("2987001", (2.5,)),
+    ]
+
+
+def test_two_columns_for_one_field_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("Amount (USD)\n1.5\n")
+    transaction_class = loaded(from_rows(file, label=None, name="Payment").source, monkeypatch)
+    file.write_text("Amount (USD),amount_usd\n1.5,2.5\n")
+
+    with pytest.raises(DatasetError, match=r"has two columns for amount_usd, of which one is Amount \(USD\)"):
+        list(read_batches(file, transaction_class))
+
+
+def test_a_name_for_a_field_that_there_is_not_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("Amount (USD)\n1.5\n")
+    source = from_rows(file, label=None, name="Payment").source.replace('"amount_usd"', '"sum"')
+
+    with pytest.raises(SettingsError, match=r"has no field sum, which FILE_COLUMNS names for the column 'Amount"):
+        loaded(source, monkeypatch)

@@ -106,6 +106,8 @@ def _read_columns(
         if path.name.endswith((".csv", ".csv.gz")):
             separator = _separator(path, transaction_class, (*needed, *kept))
         frame = _scan(path, separator)
+        renamed = _renamed(path, transaction_class, frame.collect_schema().names())
+        frame = frame.rename(renamed)
         names = frame.collect_schema().names()
         extras = _extras(path, transaction_class, names, needed, kept)
         known = {*names, transaction_class.ID_FIELD}
@@ -146,7 +148,7 @@ def _read_lines(
 ) -> Iterator[Block]:
     """Reads line by line with the parser of the HTTP doors: no type is guessed from the first rows."""
     extras: list[str] | None = None
-    has_ids = True
+    has_ids, renamed = True, dict[str, str]()
     with path.open("rb") as file:
         for first in count(1, BATCH_ROWS):
             lines = list(islice(file, BATCH_ROWS))
@@ -157,9 +159,20 @@ def _read_lines(
                 if lines and (problem := lines_problem(path, lines[0])) is not None:
                     raise DatasetError(problem)
                 columns = dict.fromkeys(name for value in parsed(lines) if isinstance(value, dict) for name in value)
+                renamed = _renamed(path, transaction_class, columns)
+                columns = dict.fromkeys(renamed.get(name, name) for name in columns)
                 extras = _extras(path, transaction_class, columns, needed, kept)
                 has_ids = transaction_class.ID_FIELD in columns
-            yield LineBlock(first, lines, extras, has_ids=has_ids)
+            yield LineBlock(first, lines, extras, has_ids=has_ids, renamed=renamed)
+
+
+def _renamed(path: Path, transaction_class: type[TransactionModel], columns: Collection[str]) -> dict[str, str]:
+    """The fields' names of those columns that have others in the file."""
+    renamed = {column: name for column, name in transaction_class.FILE_COLUMNS.items() if column in columns}
+    for column, name in renamed.items():
+        if name in columns or list(renamed.values()).count(name) > 1:
+            raise DatasetError(f"{path} has two columns for {name}, of which one is {column}: remove the other")
+    return renamed
 
 
 def _extras(
@@ -183,8 +196,10 @@ def _extras(
 
 def _separator(path: Path, transaction_class: type[TransactionModel], beside: Sequence[str]) -> str:
     fields = transaction_class.model_fields
-    numbers = [name for name, field in fields.items() if field.annotation in (int, float)]
-    return separator_of(path, numbers, {*fields, *beside})
+    others = transaction_class.FILE_COLUMNS
+    numbers = {name for name, field in fields.items() if field.annotation in (int, float)}
+    numbers |= {column for column, name in others.items() if name in numbers}
+    return separator_of(path, numbers, {*fields, *others, *beside})
 
 
 def _is_needed_text(field: FieldInfo) -> bool:

@@ -50,7 +50,7 @@ class _Field(NamedTuple):
     arguments: dict[str, Any]
 
 
-def from_rows(path: Path, *, label: str | None, name: str) -> Written:
+def from_rows(path: Path, *, label: str | None, name: str, id_column: str | None = None) -> Written:
     """A class for the rows of a file: bounds by their numbers, categories by their texts, examples of a fraud.
 
     Raises:
@@ -61,11 +61,14 @@ def from_rows(path: Path, *, label: str | None, name: str) -> Written:
         label = DEFAULT_LABEL
     if label is not None and label not in frame.columns:
         raise DatasetError(f"{path} has no column {label}; it has {', '.join(frame.columns)}")
+    if id_column is not None and id_column not in frame.columns:
+        raise DatasetError(f"{path} has no column {id_column}; it has {', '.join(frame.columns)}")
     fields: dict[str, _Field] = {}
+    renamed = {} if id_column in (None, TransactionModel.ID_FIELD) else {id_column: TransactionModel.ID_FIELD}
     notes = [] if label is not None else ["no --label was named: take the field of the label out"]
     example = _example(frame, label)
     for column in frame.columns:
-        if column in (TransactionModel.ID_FIELD, label):
+        if column in (TransactionModel.ID_FIELD, id_column, label):
             continue
         found = _field(frame[column], example[column])
         if isinstance(found, str):
@@ -73,26 +76,27 @@ def from_rows(path: Path, *, label: str | None, name: str) -> Written:
             continue
         given = _identifier(column, fields)
         if given != column:
-            notes.append(f"{column} has no name that a field can have: call the column {given} in your files")
+            renamed[column] = given
         missing = frame[column].null_count()
         if missing:
             notes.append(f"{column} is missing in {missing:,} of {frame.height:,} rows, which are refused: fill it")
         fields[given] = found
     if not fields:
         raise DatasetError(f"{path} has no column that can be a field: {'; '.join(notes)}")
-    return Written(_module(name, fields, f"A row of {path.name}."), notes)
+    return Written(_module(name, fields, f"A row of {path.name}.", renamed), notes)
 
 
 def from_names(names: Sequence[str], *, of: str, name: str) -> Written:
     """A class for the columns of a model, of which nothing is known but the names."""
     fields: dict[str, _Field] = {}
+    renamed: dict[str, str] = {}
     notes = ["give each field its type, its bounds and an example: the model tells only their names"]
     for column in names:
         given = _identifier(column, fields)
         if given != column:
-            notes.append(f"{column} has no name that a field can have: name it {given} by --features at the import")
+            renamed[column] = given
         fields[given] = _Field("float", {"examples": [0.0]})
-    return Written(_module(name, fields, f"The columns of {of}."), notes)
+    return Written(_module(name, fields, f"The columns of {of}.", renamed), notes)
 
 
 def _beginning(path: Path) -> pl.DataFrame:
@@ -175,20 +179,24 @@ def _identifier(column: str, taken: dict[str, _Field]) -> str:
     return made
 
 
-def _module(name: str, fields: dict[str, _Field], what: str) -> str:
-    return "\n".join(_lines(name, fields, what)) + "\n"
+def _module(name: str, fields: dict[str, _Field], what: str, renamed: dict[str, str]) -> str:
+    return "\n".join(_lines(name, fields, what, renamed)) + "\n"
 
 
-def _lines(name: str, fields: dict[str, _Field], what: str) -> Iterator[str]:
+def _lines(name: str, fields: dict[str, _Field], what: str, renamed: dict[str, str]) -> Iterator[str]:
     annotations = " ".join(field.annotation for field in fields.values())
     yield '"""The transaction class, as `riskline class` wrote it: a beginning, to be edited."""'
     yield ""
-    if "Annotated" in annotations:
-        yield from ("from typing import Annotated", "")
+    typing = ["Annotated"] * ("Annotated" in annotations) + ["ClassVar"] * bool(renamed)
+    if typing:
+        yield from (f"from typing import {', '.join(typing)}", "")
     used = [each for each in ("Encoded", "Nominal", "OneHot") if re.search(rf"\b{each}\b", annotations)]
     yield from ("from pydantic import Field", "", f"from riskline import {', '.join([*used, 'TransactionModel'])}")
     told = re.sub(r"[^\w. -]", "_", what)
     yield from ("", "", f"class {name}(TransactionModel):", f'    """{told}"""', "")
+    if renamed:
+        pairs = (f"        {_quoted(column)}: {_quoted(field)}," for column, field in renamed.items())
+        yield from ("    FILE_COLUMNS: ClassVar[dict[str, str]] = {", *pairs, "    }", "")
     for given, field in fields.items():
         arguments = ", ".join(f"{argument}={_shown(value)}" for argument, value in field.arguments.items())
         yield f"    {given}: {field.annotation} = Field({arguments})"

@@ -1,7 +1,7 @@
 """Rows of a file, and the transactions made of them. Without polars, which scoring does not need."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from typing import Any, Protocol, Self
@@ -181,13 +181,14 @@ class ColumnBlock:
 class LineBlock:
     """Lines of NDJSON, and the names of the wanted members beside the transaction's fields.
 
-    Where the file has no ids, a line's number is its id.
+    Where the file has no ids, a line's number is its id. `renamed` has the fields' names of members with others.
     """
 
     first_row: int
     lines: list[bytes]
     extras: Sequence[str] = ()
     has_ids: bool = True
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def batch(self, transaction_class: type[TransactionModel]) -> RowBatch:
         """The rows, each validated by the class; skips empty lines."""
@@ -196,7 +197,7 @@ class LineBlock:
         objects = []
         for (row, _), value in zip(numbered, parsed([line for _, line in numbered]), strict=True):
             if isinstance(value, dict):
-                objects.append((row, value if self.has_ids else {transaction_class.ID_FIELD: str(row), **value}))
+                objects.append((row, self._named(value, row, transaction_class.ID_FIELD)))
             else:
                 batch.refused.append(Refusal(row, ("row: is not a JSON object",)))
         fields = transaction_class.model_fields
@@ -208,6 +209,11 @@ class LineBlock:
         batch.take(transaction_class, [row for row, _ in objects], values, extras)
         batch.refused.sort(key=lambda refusal: refusal.row)
         return batch
+
+    def _named(self, value: dict[str, Any], row: int, id_field: str) -> dict[str, Any]:
+        if self.renamed:
+            value = {self.renamed.get(name, name): cell for name, cell in value.items()}
+        return value if self.has_ids else {id_field: str(row), **value}
 
 
 def parsed(lines: Sequence[bytes]) -> list[Any]:

@@ -1,7 +1,7 @@
 """Imports a model that was trained elsewhere: reads it, converts it, and proves that it scores the same."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,8 @@ class Importer:
     warn: Callable[[str], None]
     calibration: Method | None = None
     python: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The features of a model's columns that have other names."""
 
     def read(self, file: ModelFile, reference: Reference, features: tuple[str, ...]) -> Imported:
         """The model of a file.
@@ -104,7 +106,8 @@ class Importer:
         labels = reference.usable_labels
         if method is not None and (own is not None or labels is None):
             raise BundleError(_not_calibratable(isolated=isolated, own=own))
-        columns = columns_of(features, facts["names"], file.named, width=facts["width"])
+        names = facts["names"] and [self.renamed.get(name, name) for name in facts["names"]]
+        columns = columns_of(features, names, file.named, width=facts["width"])
         trees, scoring = _converted(facts, arrays, own, columns)
         scoring = centred(scoring, reference.rows)
         edges = edge_rows(trees, reference.rows) if scoring.linear is None else rows_beside(reference.rows)
