@@ -208,12 +208,12 @@ def test_a_model_without_names_is_refused_with_the_way(tmp_path: Path, capsys: p
     assert "write the class from the rows" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("ending", [".csv", ".ndjson", ".parquet"])
+@pytest.mark.parametrize(("ending", "ids"), [(".csv", int), (".parquet", int), (".ndjson", str)])
 def test_columns_with_other_names_and_ids_of_a_teams_own_are_read_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, ids: Callable[[int], Any]
 ) -> None:
     file = tmp_path / f"rows{ending}"
-    write_frame(pl.DataFrame({"TransactionID": [2_987_000, 2_987_001], "Amount (USD)": [1.5, 2.5]}), file)
+    write_frame(pl.DataFrame({"TransactionID": [ids(2_987_000), ids(2_987_001)], "Amount (USD)": [1.5, 2.5]}), file)
     written = from_rows(file, label=None, name="Payment", id_column="TransactionID")
 
     [batch] = read_batches(file, loaded(written.source, monkeypatch))
