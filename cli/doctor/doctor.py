@@ -16,6 +16,7 @@ from riskline.cli.doctor.api_keys_check import check_keys
 from riskline.cli.doctor.audit import audit_installation
 from riskline.cli.doctor.finding import Finding, Verdict
 from riskline.cli.doctor.history import check_history
+from riskline.cli.doctor.history_redis import check_history_redis
 from riskline.cli.doctor.models import check_versions
 from riskline.cli.doctor.redis import check_redis, check_work
 from riskline.cli.doctor.store import accept_losses
@@ -81,7 +82,8 @@ def diagnose(**overrides: object) -> Iterator[Finding]:
     yield Finding("settings", Verdict.OK, f"valid; the data directory is {settings.data}")
     yield _check_data(settings)
     yield _check_kernel()
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_check_model, check_keys, _check_redis, check_port)
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...]
+    checks = (_check_model, check_keys, _check_redis, check_history_redis, check_port)
     for check in checks:
         yield from check(settings)
     yield from _check_extras()

@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 
 from riskline_client import AuthenticatedClient, Client
 from riskline_client.api.feed import list_decisions
-from riskline_client.api.operations import get_health, get_liveness, get_metrics, get_open_api, get_readiness
+from riskline_client.api.operations import (
+    erase_entity,
+    get_health,
+    get_liveness,
+    get_metrics,
+    get_open_api,
+    get_readiness,
+)
 from riskline_client.api.queue import erase_transaction, get_transaction, submit_batch, submit_transaction
 from riskline_client.api.scoring import score_transaction
 from riskline_client.models import (
@@ -20,6 +27,7 @@ from riskline_client.models import (
     BatchResult,
     Decision,
     DecisionPage,
+    EraseEntityBody,
     GetOpenApiResponse200,
     Health,
     HealthStatus,
@@ -119,6 +127,9 @@ def main(url: str, key: str, prefix: str) -> None:
 
     call(erase_transaction, type(None), 204, client=client, transaction_id=f"{prefix}-2")
     refused(get_transaction, 410, "transaction-erased", client=client, transaction_id=f"{prefix}-2")
+
+    entity = EraseEntityBody(value="C-7731")
+    refused(erase_entity, 404, "unknown-entity", client=client, entity="card_id", body=entity)
 
     assert call(get_health, Health, 200, client=nobody).status is HealthStatus.HEALTHY
     call(get_liveness, Liveness, 200, client=nobody)

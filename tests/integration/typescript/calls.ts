@@ -83,6 +83,9 @@ refused(
 given(await client.DELETE("/transactions/{transaction_id}", path("2")), 204);
 refused(await client.GET("/transactions/{transaction_id}", path("2")), 410, "transaction-erased");
 
+const entity = { params: { path: { entity: "card_id" } }, body: { value: "C-7731" } };
+refused(await client.DELETE("/history/{entity}", entity), 404, "unknown-entity");
+
 assert.equal(given(await nobody.GET("/health")).status, "healthy");
 assert.equal(given(await nobody.GET("/health/live")).status, "live");
 assert.deepEqual(given(await nobody.GET("/health/ready")).missing, []);
