@@ -32,7 +32,17 @@ def records(transaction_id: str) -> Iterator[bytes]:
     """Records that no door has written, under the id of a transaction that waits."""
     yield from (b"", b"{", b"[]", b"5", b"null", b'"queued"', b"\xff\xfe", b"{}", b'{"status":"queued"}', DEEP)
     names = ["status", "submitted_at", "transaction", "callback_url", "default_callback_url", "request_id"]
-    names += ["traceparent", "explain", "replays", "decision", "error", "erased_at"]
+    names += [
+        "traceparent",
+        "explain",
+        "replays",
+        "decision",
+        "error",
+        "erased_at",
+        "history",
+        "history_of",
+        "history_order",
+    ]
     for name in names:
         yield from (orjson.dumps(a_record(transaction_id, **{name: value})) for value in [..., *VALUES])
     for url in HOSTILE_URLS:

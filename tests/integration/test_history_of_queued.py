@@ -1,5 +1,6 @@
 """Queued transactions of a class with history are decided by the values in their records, whoever decides them when."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from riskline.shared.store.sharding import sharded_queue
 from riskline.worker.scoring import drain as draining
 from riskline.worker.scoring.isolated_trial import without_fatal_rows
 from riskline.worker.scoring.pulse import Pulse
+from tests.integration.garbage import VALUES
 from tests.integration.stores import NOW, Store
 from tests.support.histories import Purchase, purchase
 from tests.support.models import write_version_with_history
@@ -207,6 +209,40 @@ def test_a_record_with_damaged_values_is_decided_by_the_twin_never_by_zeros(
 
     decision = orjson.loads(outcome.decision)
     assert (decision["action"], decision["history"]) == ("DECLINE", "away")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_a_record_says_of_its_history_it_is_decided_by_that_or_by_the_twin_or_fails(
+    versions: Versions, seed: int
+) -> None:
+    """The model decides where each column has a number of its kind, else the twin."""
+    chance, model = random.Random(seed), versions.of(Purchase)
+    sound = orjson.loads(
+        queued_record(Purchase.from_row(purchase()).with_history([1.0] * len(columns())), submitted_at=NOW).record
+    )
+    records = []
+    for _ in range(200):
+        record = orjson.loads(orjson.dumps(sound))
+        for name in chance.sample(sorted(record["history"]), chance.randint(0, 2)):
+            record["history"][name] = chance.choice(VALUES)
+        for name in chance.sample(["history", "history_of", "history_order"], chance.choice((0, 0, 1))):
+            record[name] = chance.choice(VALUES)
+        records.append(record)
+
+    done = draining.outcomes(Claim([("P-1", each) for each in records]), model=model, transaction_class=Purchase)
+
+    assert len(done) == len(records)
+    by_model = 0
+    for outcome in done:
+        if not outcome.decision:
+            assert orjson.loads(outcome.record)["status"] == "failed"
+            continue
+        decision = orjson.loads(outcome.decision)
+        kept = orjson.loads(outcome.record)["history"]
+        assert (decision.get("history") == "away") == (kept == "away")
+        by_model += kept != "away"
+        assert kept == "away" or all(type(value) in (int, float) for value in kept.values())
+    assert 20 < by_model < len(records)
 
 
 def test_a_feature_that_makes_no_number_of_the_history_fails_its_row_alone(store: Store, versions: Versions) -> None:
