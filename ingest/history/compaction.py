@@ -5,20 +5,17 @@ from collections import deque
 from typing import NamedTuple
 
 from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
-from riskline.shared.domain.history.observation import STATE_TAG, Observation, Seen
+from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.domain.history.plan import EntityPlan
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.log import get_logger
-from riskline.shared.model.history import LONGEST_TAIL, Fold
+from riskline.shared.model.history import LONGEST_TAIL, Fold, state_bytes
 from riskline.shared.store.history.interface import Replacement
 
 log = get_logger(__name__)
 
 MOST_WAITING = 1024
 """Entities that wait to be packed: those beyond are left to their next reader."""
-
-STATE_HEAD = slice(1, 5)
-"""The bytes of a packed state with its length."""
 
 
 class _LongTail(NamedTuple):
@@ -43,7 +40,7 @@ class Compactor:
     def consider(self, observation: Observation, seen: Seen) -> None:
         """Takes the entities of an observation that was just added whose tails are long."""
         for at, (part, before, long) in enumerate(zip(observation.parts, seen.before, self._long_bytes, strict=True)):
-            if before is None or part is None or len(before) < long or len(before) - _state_bytes(before) < long:
+            if before is None or part is None or len(before) < long or len(before) - state_bytes(before) < long:
                 continue
             if (at, part.entity) not in self._known and len(self._waiting) < MOST_WAITING:
                 self._known.add((at, part.entity))
@@ -78,7 +75,3 @@ class Compactor:
         if compaction is None:
             return None
         return Replacement(tail.at, tail.entity, compaction.old, compaction.new)
-
-
-def _state_bytes(before: bytes) -> int:
-    return int.from_bytes(before[STATE_HEAD], "little") if before[:1] == STATE_TAG else 0

@@ -4,6 +4,7 @@ import math
 import random
 import struct
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -284,6 +285,15 @@ def test_the_order_of_a_classs_columns_changes_no_packed_byte() -> None:
     other = entity_plan(ONE.columns[::-1], keep_us=ONE.keep_us, places=(2,), texts=1)
 
     assert Fold(history(ONE)).packed(0, kept) == Fold(history(other)).packed(0, kept)
+
+
+def test_a_packed_state_has_the_bytes_that_earlier_releases_wrote() -> None:
+    ids = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(1, 61)]
+    events = [one(id_, NOW + n * 37 * MINUTE, n * n - 50, n % 7) for n, id_ in enumerate(ids, start=1)]
+    state = Fold(history(ONE)).packed(0, packed(events))
+
+    # other bytes need another version in the state, and another STATE_FORMAT of the fingerprints
+    assert (len(state), sha256(state).hexdigest()[:16]) == (1_797, "4507ada4e59b3476")
 
 
 @pytest.mark.parametrize("damage", [b"E", b"X" * 33, b"S", b"S\xff\xff\xff\xff\x01", packed([one(1, 2**60)])])
