@@ -2,17 +2,23 @@
 
 import asyncio
 import os
+import shutil
 import signal
-from collections.abc import AsyncIterator
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from riskline.cli.up.redis_server import server_candidates
 from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.interface import Replacement
 from riskline.shared.store.history.redis_history import MARK_AGAIN_SECONDS, RedisHistory
 from tests.integration.history_stores import redis_history
-from tests.integration.running import OwnRedis
+from tests.integration.running import OwnRedis, eventually
+from tests.integration.servers import Servers, Watched, answer, free_ports
 from tests.support.observations import CARD, START_US, an_event, an_observation, hashed
 
 pytestmark = pytest.mark.integration
@@ -225,3 +231,56 @@ async def test_what_was_acknowledged_survives_kills_and_what_was_not_is_safe_to_
         assert (an_event(name) in before) == seen.known
     for store in stores:
         await store.close()
+
+
+async def test_the_history_follows_the_master_that_sentinel_names() -> None:
+    with tempfile.TemporaryDirectory(prefix="rl-", dir="/tmp") as made, watched(Path(made)) as servers:
+        store = redis_history(servers.url)
+        await store.warm()
+        await store.observe([an_observation("a")])
+        servers.first.wait(1, 60_000)
+        eventually(servers.fail_over)
+        eventually(lambda: answer(servers.second, "role") == "master")
+
+        seen = await patiently(store, an_observation("b"))
+
+        assert [each.before[CARD] for each in seen] in ([an_event("a")], [an_event("a") + an_event("b")])
+        await store.close()
+
+
+def watched(directory: Path) -> Watched:
+    found = server_candidates()
+    if not found:
+        pytest.skip("there is no redis-server")
+    return Watched(directory, server=found[0])
+
+
+@pytest.fixture
+def over_tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The URL of a Redis that speaks TLS alone, and its certificate."""
+    openssl, servers = shutil.which("openssl"), server_candidates()
+    if openssl is None or not servers:
+        pytest.skip("there is no openssl or no redis-server")
+    key, certificate, [port] = tmp_path / "key.pem", tmp_path / "cert.pem", free_ports(1)
+    words = ["-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj", "/CN=localhost"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run([openssl, "req", "-x509", *words], check=True, capture_output=True)
+    with Servers(tmp_path, server=servers[0]) as started:
+        tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+        started.start("tls", "--port", "0", "--save", "", "--tls-auth-clients", "no", *tls)
+        log_file = tmp_path / "tls.log"
+        said = eventually(lambda: log_file.exists() and log_file.read_text())
+        if "Failed to configure TLS" in said or "Bad directive" in said:
+            pytest.skip(f"{servers[0]} speaks no TLS")
+        yield f"rediss://127.0.0.1:{port}", certificate
+
+
+async def test_the_history_speaks_tls(over_tls: tuple[str, Path]) -> None:
+    url, certificate = over_tls
+    store, stranger = redis_history(f"{url}?ssl_ca_certs={certificate}"), redis_history(url)
+
+    assert await patiently(store, an_observation("a")) == [Seen((b"", b"", b""))]
+    with pytest.raises(HistoryUnavailableError, match="certificate"):
+        await stranger.observe([an_observation("b")])
+    await store.close()
+    await stranger.close()
