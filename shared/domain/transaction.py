@@ -9,13 +9,23 @@ from functools import cache
 from operator import itemgetter
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json, to_json
 
 from riskline.shared.domain.columns import Layout, computed, derive, layout, needs_computing, raised_by_class
 from riskline.shared.domain.features import Columns, Nominal
 from riskline.shared.domain.history.declared import declared, naming_columns, take_columns
 from riskline.shared.domain.history.derive import history_of
+from riskline.shared.domain.history.schema_notes import add_notes
 from riskline.shared.domain.wrong_fields import MOST_LISTED
 
 TRANSACTION_ID_PATTERN = r"^(?:\.{0,2}[A-Za-z0-9_~:-]|\.{3})[A-Za-z0-9._~:-]*$"
@@ -85,6 +95,13 @@ class TransactionModel(BaseModel):
         if needs_computing(cls):
             _compute_last(handler.resolve_ref_schema(schema), _keep_of_twin if cls.lacks_history else _keep)
         return schema
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Says in descriptions what clients must know and JSON Schema cannot say."""
+        described = handler(schema)
+        add_notes(cls, handler.resolve_ref_schema(described))
+        return described
 
     @classmethod
     def feature_names(cls) -> tuple[str, ...]:

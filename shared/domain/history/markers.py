@@ -131,6 +131,7 @@ class Exact:
         if type(places) is not int or not 0 <= places <= MOST_PLACES:
             raise ValueError(f"Exact takes a number of decimal places from 0 to {MOST_PLACES}, not {places!r}")
         self.places = places
+        self.said = f"{places} decimal place{'' if places == 1 else 's'}"
         self._scale = 10.0**places
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler | None = None) -> CoreSchema:
@@ -143,9 +144,9 @@ class Exact:
         scaled = value * self._scale
         size = abs(scaled)
         if abs(scaled - round(scaled)) > (NOISE * size if size > 1 else NOISE):
-            raise PydanticCustomError(EXACT, f"Input should have at most {self.places} decimal places")
+            raise PydanticCustomError(EXACT, f"Input should have at most {self.said}")
         if size > MOST_UNITS:
-            raise PydanticCustomError(EXACT, f"Input is too large to be exact to {self.places} decimal places")
+            raise PydanticCustomError(EXACT, f"Input is too large to be exact to {self.said}")
         return value
 
 

@@ -41,7 +41,7 @@ class CardPayment(TransactionModel):
     device_id: Annotated[str, Entity("7d", ignore=("",))] = Field(
         default="", description="The device that paid online; empty where there is none.", examples=["D000084"]
     )
-    amount: Annotated[float, Exact(2)] = Field(gt=0, description="Amount, with its cents.", examples=[489.9])
+    amount: Annotated[float, Exact(2)] = Field(gt=0, description="Amount in the card's currency.", examples=[489.9])
     merchant_category_code: Annotated[int, Nominal] = Field(
         ge=1, le=9999, description="Merchant category code (ISO 18245).", examples=[5732]
     )

@@ -1,5 +1,6 @@
 """A class that declares history: its columns, its plan, and a transaction without and with them."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import pytest
@@ -299,3 +300,20 @@ def test_fingerprints_do_not_change_with_a_release() -> None:
         "f2f268e6",
         "2cc115b1",
     ]
+
+
+def test_openapi_says_what_a_client_must_know_of_a_field() -> None:
+    class Told(TransactionModel):
+        at: Annotated[datetime, EventTime("Europe/Paris")] = Field(description="When it was.")
+        card_id: Annotated[str, Entity("30d")]
+        cost: Annotated[float, Exact(2)]
+        points: Annotated[float, Exact(0)]
+        in_hour: Annotated[int, Count("card_id", "1h")]
+
+    told = Told.model_json_schema()["properties"]
+
+    assert told["at"]["description"] == "When it was. Without a zone it is a time in Europe/Paris."
+    assert told["cost"]["description"] == "At most 2 decimal places."
+    assert told["points"]["description"] == "A whole number."
+    assert told["card_id"]["maxLength"] == 1000
+    assert "description" not in told["card_id"]
