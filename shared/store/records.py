@@ -235,13 +235,15 @@ def flaw(record: Record) -> str | None:
         return "submitted_at"
     if "transaction" not in record:
         return "transaction"
-    wrong = next((name for name, kind in TYPES.items() if name in record and not isinstance(record[name], kind)), None)
-    if wrong is None and (url := callback_url_of(record)):
+    wrong = [name for name, value in record.items() if name in TYPES and not isinstance(value, TYPES[name])]
+    if wrong:
+        return wrong[0]
+    if url := callback_url_of(record):
         try:
             urlsplit(url)
         except ValueError:
             return "callback_url"
-    return wrong
+    return None
 
 
 def readable(record: bytes | str | None) -> Record | None:
