@@ -42,6 +42,7 @@ HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
 SCORE_FILES = DOCS / "how-to" / "score-files.md"
 FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
 RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
+BEGIN = DOCS / "how-to" / "begin-with-a-file.md"
 IMPORT = DOCS / "how-to" / "import-a-model.md"
 EVALUATE = DOCS / "how-to" / "evaluate-a-model.md"
 SWAP = DOCS / "how-to" / "swap-and-roll-back.md"
@@ -181,6 +182,7 @@ def running(demo_models: Path, environment: dict[str, str], tmp_path: Path) -> I
         SCORE_FILES,
         REPLAY,
         RECEIVE,
+        BEGIN,
         IMPORT,
         EVALUATE,
         SWAP,
