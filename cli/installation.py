@@ -38,6 +38,7 @@ class RunningState:
     children: dict[str, int]
     store_url: str | None = None
     shards: int = 1
+    history_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def installation_settings(**overrides: object) -> Settings:
     state = Installation(settings.data).running_state()
     if state is None:
         return settings
-    running = {"redis_url": state.redis_url, "store_url": state.store_url, "shards": state.shards}
+    running = {name: getattr(state, name) for name in ("redis_url", "store_url", "shards", "history_url")}
     return load_settings(**{**overrides, **running})
 
 

@@ -116,6 +116,7 @@ def _state(settings: Settings, supervisor: Supervisor, *, redis_started: bool) -
         redis_started=redis_started,
         store_url=settings.store_url,
         shards=settings.shards,
+        history_url=settings.history_url,
         children={child.name: child.pid for child in supervisor.children()},
     )
 

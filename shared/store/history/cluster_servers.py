@@ -117,7 +117,8 @@ class ClusterServers:
             raise ranges
         owners: dict[int, Address] = {}
         for first, last, (host, port, *_), *_ in ranges:
-            owners |= dict.fromkeys(range(first, last + 1), (host.decode() or asked[0], port))
+            # a node that does not know its own name means the one by which it was reached
+            owners |= dict.fromkeys(range(first, last + 1), ((host or b"").decode() or asked[0], port))
         self._owners = owners
         return owners
 
