@@ -15,6 +15,7 @@ from riskline.shared.domain.history.derive import history_of
 from riskline.shared.errors import BundleError, InstallationError, SettingsError
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.history.interface import Mark
+from riskline.shared.store.history.secret import secret_file
 from riskline.shared.store.history.warmth import cold_text, warmth
 
 WARMED_BY = "give it the past of a file by `riskline history backfill FILE`, or wait"
@@ -63,6 +64,11 @@ def coldness(data: Path | None) -> Coldness | None:
         return None
     if settings.redis_url is None and settings.history_url is None:
         return Coldness(NOT_RUNNING, is_certain=False)
+    if settings.history_secret is None and not secret_file(settings).exists():
+        # none is made here, as this may not be where the API runs
+        return Coldness(
+            f"whether the history is warm is not known: {secret_file(settings)} is not there", is_certain=False
+        )
     try:
         with opened_history(data) as opened:
             found = warmth(opened.history, asyncio.run(_marks(opened)), now_us=time.time_ns() // 1000)

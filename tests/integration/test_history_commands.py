@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from riskline.cli.history.erase import erase
 from riskline.cli.history.status import status
+from riskline.cli.models.cold_history import coldness
 from riskline.shared.domain.history.observation import Observation, Observing
 from riskline.shared.errors import InstallationError, RisklineError
 from riskline.shared.settings import load_settings
@@ -19,6 +20,8 @@ from riskline.shared.store.history.secret import history_secret
 from tests.integration.observing_process import purchases
 from tests.integration.running import OwnRedis
 from tests.support.histories import Purchase, purchase
+
+DAY_SECONDS = 86_400
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +63,25 @@ def run(*words: str, value: str = "") -> str:
 
 def counts() -> dict[str, int]:
     return {each["entity"]: each["entities"] for each in json.loads(run("status", "--json"))["entities"]}
+
+
+@pytest.mark.usefixtures("installation")
+def test_a_history_is_cold_until_its_longest_window_was_observed() -> None:
+    """By which `models activate` goes."""
+    history_secret(load_settings())
+    empty = coldness(None)
+    observe(
+        purchase(1, seconds=-40 * DAY_SECONDS, device_id="D1"), purchase(2, seconds=-37 * DAY_SECONDS, device_id="D1")
+    )
+    young = coldness(None)
+    observe(purchase(3, seconds=-9 * DAY_SECONDS, device_id="D1"))
+
+    assert empty is not None
+    assert young is not None
+    assert (empty.is_certain, "of card_id it has nothing of 30d" in empty.text) == (True, True)
+    assert "of card_id it has 3d of 30d" in young.text
+    assert "of device_id it has 3d of 7d" in young.text
+    assert coldness(None) is None
 
 
 def test_status_says_since_when_each_entity_is_observed_and_how_warm_its_windows_are(installation: str) -> None:

@@ -58,6 +58,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> History:
 
         monkeypatch.setattr(cold_history, "_marks", read)
         monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+        monkeypatch.setenv("RISKLINE_HISTORY_SECRET", "a secret of these tests")
 
     return put
 
@@ -132,6 +133,23 @@ def test_where_nothing_runs_yet_the_first_version_is_told_how_its_history_comes(
 
     assert registry.active_version() is not None
     assert "the history is not there yet: give it the past of a file" in capsys.readouterr().err
+
+
+def test_no_secret_is_made_where_the_api_may_not_run(
+    registry: Registry,
+    tmp_path: Path,
+    history: History,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    history({})
+    monkeypatch.delenv("RISKLINE_HISTORY_SECRET")
+
+    assert run(["models", "activate", made(tmp_path), "--no-wait"]) == 0
+
+    assert registry.active_version() is not None
+    assert not (tmp_path / "history_secret").exists()
+    assert "whether the history is warm is not known" in capsys.readouterr().err
 
 
 def test_a_warm_history_is_not_spoken_of(
