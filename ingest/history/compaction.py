@@ -5,7 +5,7 @@ from collections import deque
 from typing import NamedTuple
 
 from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, Part, Seen
 from riskline.shared.domain.history.plan import EntityPlan
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.log import get_logger
@@ -39,13 +39,16 @@ class Compactor:
 
     def consider(self, observation: Observation, seen: Seen) -> None:
         """Takes the entities of an observation that was just added whose tails are long."""
-        for at, (part, before, long) in enumerate(zip(observation.parts, seen.before, self._long_bytes, strict=True)):
-            if before is None or part is None or len(before) < long or len(before) - state_bytes(before) < long:
-                continue
-            if (at, part.entity) not in self._known and len(self._waiting) < MOST_WAITING:
-                self._known.add((at, part.entity))
-                self._waiting.append(_LongTail(at, part.entity, before, part.event))
-                self._filled.set()
+        for at, (before, long) in enumerate(zip(seen.before, self._long_bytes, strict=True)):
+            # few are: this is done for each entity of each transaction
+            if before is not None and len(before) >= long and len(before) - state_bytes(before) >= long:
+                self._take(at, observation.parts[at], before)
+
+    def _take(self, at: int, part: Part | None, before: bytes) -> None:
+        if part is not None and (at, part.entity) not in self._known and len(self._waiting) < MOST_WAITING:
+            self._known.add((at, part.entity))
+            self._waiting.append(_LongTail(at, part.entity, before, part.event))
+            self._filled.set()
 
     async def run(self) -> None:
         """Packs until cancelled."""

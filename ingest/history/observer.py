@@ -26,6 +26,10 @@ log = get_logger(__name__)
 TOO_EARLY = PydanticCustomError("too_early", "Input should be at most five minutes ahead of the present time")
 """More is a wrong clock or zone. It would make all that follows late."""
 
+CALLS_AT_ONCE = 2
+"""Calls under way for single requests: while Redis works on one, this process works on the answers of the other. More
+would only be smaller."""
+
 BATCHES_AT_ONCE = 4
 """Parts of batch requests that are observed at a time: each holds a connection to Redis."""
 
@@ -66,7 +70,9 @@ class Observer:
         self._refusal = refusal
         self._compactor = Compactor(link, fold, history.entities)
         self._pending: deque[_Waiting] = deque()
-        self._under_way: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._comes = False
         self._is_told = False
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
 
@@ -108,8 +114,12 @@ class Observer:
             pydantic.ValidationError: its event time is too far ahead of our clock.
         """
         self._pending.append(_Waiting(transaction, self.observation(transaction), observed, at_once))
-        if self._under_way is None:
-            self._under_way = asyncio.create_task(self._observe_pending())
+        if not self._comes and self._under_way < CALLS_AT_ONCE:
+            self._comes = True
+            self._under_way += 1
+            task = asyncio.create_task(self._observe_pending())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def observed(self, transaction: TransactionModel, *, at_once: bool = False) -> TransactionModel:
         """The transaction with its history, or without where that is away.
@@ -175,8 +185,8 @@ class Observer:
         Raises:
             HistoryUnavailableError: the history is away.
         """
-        if self._under_way is not None:
-            await asyncio.wait([self._under_way])
+        while self._tasks:
+            await asyncio.wait(self._tasks)
         await self._link.close()
 
     async def disconnect(self) -> None:
@@ -189,12 +199,14 @@ class Observer:
         return self._link.late
 
     async def _observe_pending(self) -> None:
+        """Observes what came in this turn of the event loop, and what comes while it does."""
+        self._comes = False
         try:
             while self._pending:
-                batch = [self._pending.popleft() for _ in range(min(MOST_A_CALL, len(self._pending)))]
-                await self._answer(batch)
+                await self._answer([self._pending.popleft() for _ in range(min(MOST_A_CALL, len(self._pending)))])
         finally:
-            self._under_way = None
+            # at once: what comes in this turn must find a call that takes it, or begin one
+            self._under_way -= 1
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
         at_once = [number for number, each in enumerate(batch) if each.at_once]

@@ -9,11 +9,13 @@ import orjson
 import pytest
 from falcon.testing import Result
 
+from riskline.ingest.history import observer as observers
 from riskline.ingest.history.link import MOST_A_CALL
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.settings import load_settings
 from riskline.shared.store.history.memory_history import MemoryHistory
 from riskline.shared.telemetry.metrics import exposition
+from tests.integration.running import PATIENCE_SECONDS
 from tests.support.api import Api
 from tests.support.factories import AmountModel, transaction_json
 from tests.support.faulty_history import FaultyHistory
@@ -407,6 +409,34 @@ async def test_requests_of_one_turn_share_a_round_trip(path: str) -> None:
 
     assert len(api.history.observed) == 1
     assert sorted(api.history.observed[0]) == sorted(f"P-{number}" for number in range(20))
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_a_request_that_comes_as_the_last_call_ends_is_answered(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observers, "CALLS_AT_ONCE", at_once)
+    api, count = HistoryApi(), 50
+    found: list[Any] = []
+    done = asyncio.get_running_loop().create_future()
+
+    def observe() -> None:
+        api.observer.observe(Purchase.from_row(purchase(len(found), seconds=len(found))), observed)
+
+    def observed(transaction: Any) -> None:
+        found.append(transaction.purchases_1h)
+        if len(found) == count:
+            done.set_result(None)
+        elif len(found) % 2:
+            observe()
+        else:
+            # in the turn after, in which the call before has just ended
+            asyncio.get_running_loop().call_soon(observe)
+
+    observe()
+    await asyncio.wait_for(done, PATIENCE_SECONDS)
+
+    assert found == list(range(count))
 
 
 @pytest.mark.parametrize("path", ["/score-transaction", "/transactions"])
