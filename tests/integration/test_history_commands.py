@@ -124,6 +124,18 @@ def test_a_card_is_erased_alone_and_with_others_and_its_value_is_nowhere(install
         assert not any(b"C-secret" in b"".join(entry.values()) for _, entry in noted)
 
 
+def test_no_value_of_an_entity_is_in_redis(installation: str) -> None:
+    observe(purchase(1, card_id="C-secret", merchant_id="M-secret", device_id="D-secret"))
+
+    with Redis.from_url(installation) as redis:
+        names = redis.keys("riskline:{h*}:*")
+        kept = [name + redis.get(name) for name in names] + [str(redis.hgetall("riskline:{0}:history_marks")).encode()]
+
+    assert len(kept) == 6
+    assert not any(b"secret" in each for each in kept[:-1])
+    assert not any(value in kept[-1] for value in (b"C-secret", b"M-secret", b"D-secret"))
+
+
 def test_all_are_erased_also_those_of_another_secret(installation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     observe(purchase(1))
     monkeypatch.setenv("RISKLINE_HISTORY_SECRET", "another secret of the operator")

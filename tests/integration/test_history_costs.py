@@ -13,7 +13,7 @@ from redis import Redis
 from riskline import Count, Entity, EventTime, Exact, Mean, Total, TransactionModel
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.observation import Observation, Observing
-from riskline.shared.model.history import Fold
+from riskline.shared.model.history import Fold, Folded
 from tests.integration.history_stores import redis_history
 from tests.integration.observing_process import compact
 from tests.integration.running import OwnRedis
@@ -122,3 +122,39 @@ def test_what_is_kept_of_a_card_after_thirty_days_is_bounded(
     used = [client.memory_usage(key) for key in client.keys("riskline:{h*}:entity:*")]
     assert len(used) == cards
     assert sum(used) / cards <= most_bytes
+
+
+FLOOD = 20_000
+
+
+def test_a_flood_at_one_entity_leaves_a_state_of_few_kilobytes_and_the_right_count(
+    client: Redis, redis: OwnRedis
+) -> None:
+    history = history_of(Payment)
+    assert history is not None
+    observing, fold, sizes = Observing(history, SECRET), Fold(history), []
+
+    def payment(number: int) -> Observation:
+        at = (START + timedelta(seconds=number)).isoformat()
+        row = {"transaction_id": f"P{number}", "at": at, "card_id": "C1", "cost": 0.01 * (number % 100)}
+        return observing.of(Payment.from_row(row))
+
+    async def run() -> Folded:
+        store = redis_history(redis.url, history=history)
+        for start in range(0, FLOOD, 64):
+            some = [payment(number) for number in range(start, min(start + 64, FLOOD))]
+            await compact(store, fold, some, await store.observe(some))
+            [key] = client.keys("riskline:{h*}:entity:*")
+            sizes.append(client.strlen(key))
+        last = payment(FLOOD)
+        [seen] = await store.look([last])
+        await store.close()
+        return fold.columns(last, seen)
+
+    told = dict(zip([column.name for column in history.columns], asyncio.run(run()).values, strict=True))
+
+    assert max(sizes) <= 8192
+    assert told["count_30d"] == FLOOD
+    # the cells of the last hour and a sixtieth of it
+    assert 3600 <= told["count_1h"] <= 3660
+    assert told["mean_30d"] == pytest.approx(0.495)
