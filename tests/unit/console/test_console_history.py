@@ -207,3 +207,18 @@ def test_a_history_that_is_away_keeps_no_version_from_being_activated(tmp_path: 
     history.marks = fails  # type: ignore[method-assign]
 
     assert console.post("/models/switch", version=second, replaces=first).status_code == 303
+
+
+@pytest.mark.parametrize("twin", [True, False])
+def test_the_page_of_models_says_what_decides_without_history(tmp_path: Path, *, twin: bool) -> None:
+    write_version_with_history(
+        tmp_path, Purchase, by_history=("purchases_1h", 4), by_twin=("items", 4) if twin else None
+    )
+
+    page = Open(models_dir=tmp_path, transaction_class=Purchase).get("/models").text
+
+    words = dict(re.findall(r"<div><dt>([^<]*)</dt><dd>([^<]*)</dd></div>", page))
+    assert words["Columns of history"] == "12"
+    assert words.get("Without history declines above") == ("0.7" if twin else None)
+    assert words.get("Average precision without history") == ("0.5000" if twin else None)
+    assert ("decides nothing: no twin" in page) is not twin
