@@ -1,5 +1,8 @@
 """One tree of the errors that Riskline raises on purpose; every message says what to do."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class RisklineError(Exception):
     """An error with a message for users: one line that says what is wrong and what to do."""
@@ -50,6 +53,9 @@ class HistoryUnavailableError(StoreUnavailableError):
 
 class HistoryLostError(HistoryUnavailableError):
     """The history was emptied: what it does not know is no zero. What is observed is added to it all the same."""
+
+    seen: Sequence[Any] = ()
+    """What `observe` would have returned: it has to be packed all the same."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from riskline.ingest.history.late_observations import LateObservations
+from riskline.ingest.history.long_tails import LongTails
 from riskline.ingest.history.patience import patience
 from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
@@ -45,8 +46,17 @@ class HistoryLink:
     as quick as a call for a request must be.
     """
 
-    def __init__(self, store: HistoryStore, *, timeout_seconds: float, late: LateObservations | None = None) -> None:
+    def __init__(
+        self,
+        store: HistoryStore,
+        *,
+        timeout_seconds: float,
+        tails: LongTails | None = None,
+        late: LateObservations | None = None,
+    ) -> None:
+        """With `tails` what is late is packed as it is added."""
         self._store = store
+        self._tails = tails
         self._timeout_seconds = timeout_seconds
         self._late = LateObservations() if late is None else late
         self._away = asyncio.Event()
@@ -89,12 +99,15 @@ class HistoryLink:
     async def compact(self, replacements: Sequence[Replacement]) -> None:
         """Replaces events by packed states, where nobody else has; does nothing while the history is away."""
         if not self.is_away:
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._store.compact(replacements)
-            except (HistoryUnavailableError, TimeoutError) as error:
-                # what reads the long tail next tries again
-                log.debug("the history was not compacted", problem=str(error))
+            await self._compact(replacements)
+
+    async def _compact(self, replacements: Sequence[Replacement]) -> None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._store.compact(replacements)
+        except (HistoryUnavailableError, TimeoutError) as error:
+            # what reads the long tail next tries again
+            log.debug("the history was not compacted", problem=str(error))
 
     async def marks(self) -> dict[str, Mark]:
         """What is known of each entity's history as a whole.
@@ -197,18 +210,22 @@ class HistoryLink:
         began = time.monotonic()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await (self._store.observe(batch) if batch else self._store.look(self._probed))
+                seen = await (self._store.observe(batch) if batch else self._store.look(self._probed))
         except TimeoutError:
             raise HistoryUnavailableError(f"no answer within {PROBE_SECONDS:g} s") from None
-        except HistoryLostError:
-            self._added(len(batch))
+        except HistoryLostError as error:
+            await self._added(batch, error.seen)
             raise
-        self._added(len(batch))
+        await self._added(batch, seen)
         return time.monotonic() - began
 
-    def _added(self, count: int) -> None:
-        self._late.remove(count)
-        HISTORY_OBSERVATIONS.labels("late").inc(count)
+    async def _added(self, batch: Sequence[Observation], seen: Sequence[Seen]) -> None:
+        """Takes them out, and packs: each one of a merchant's is answered with all events that stand before it."""
+        self._late.remove(len(batch))
+        HISTORY_OBSERVATIONS.labels("late").inc(len(batch))
+        replacements = self._tails.replacements(batch, seen) if self._tails is not None and batch and seen else ()
+        if replacements:
+            await self._compact(replacements)
 
     async def _is_recovered(self) -> bool:
         """True where a history that was lost has enough of the past again; asked now and then."""

@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from riskline.ingest.history.compaction import Compactor
 from riskline.ingest.history.first_values import FirstValues
 from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
+from riskline.ingest.history.long_tails import LongTails
 from riskline.shared.domain.history.observation import Observation, Observing, Seen, too_early
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
@@ -68,7 +69,7 @@ class Observer:
         self._fold = fold
         self._first_values = first_values
         self._refusal = refusal
-        self._compactor = Compactor(link, fold, history.entities)
+        self._compactor = Compactor(link, LongTails(fold, history.entities))
         self._pending: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way = 0

@@ -2,6 +2,7 @@
 
 from riskline.ingest.history.first_values import FirstValues
 from riskline.ingest.history.link import HistoryLink
+from riskline.ingest.history.long_tails import LongTails
 from riskline.ingest.history.observer import Observer
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.observation import Observing
@@ -41,11 +42,13 @@ def observer_of(
             return HistoryRequiredError(NO_TWIN)
         return None
 
+    fold = Fold(history)
+    tails = LongTails(fold, history.entities)
     return Observer(
-        HistoryLink(store, timeout_seconds=settings.history_timeout),
+        HistoryLink(store, timeout_seconds=settings.history_timeout, tails=tails),
         history=history,
         observing=Observing(history, history_secret(settings)),
-        fold=Fold(history),
+        fold=fold,
         first_values=FirstValues(intake, history, timeout_seconds=settings.history_timeout),
         refusal=refusal,
     )

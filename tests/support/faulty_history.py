@@ -30,7 +30,9 @@ class FaultyHistory:
             raise HistoryUnavailableError("OOM")
         found: list[Seen] = await self.inner.observe(observations)
         if self.lost:
-            raise HistoryLostError("it was emptied")
+            lost = HistoryLostError("it was emptied")
+            lost.seen = found
+            raise lost
         return found
 
     async def look(self, observations: Sequence[Observation]) -> list[Seen]:

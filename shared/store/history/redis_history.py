@@ -88,15 +88,23 @@ class RedisHistory:
     async def _observe(self, observations: Sequence[Observation]) -> list[Seen]:
         if self._servers.scattered:
             calls, places = self._calls.apart(observations)
-            return self._calls.seen_apart(observations, places, await self._run_unless_lost(calls))
-        calls = self._calls.together(observations)
-        return self._calls.seen_together(observations, await self._run_unless_lost(calls))
+            answers, lost = await self._run_watching(calls)
+            seen = self._calls.seen_apart(observations, places, answers)
+        else:
+            answers, lost = await self._run_watching(self._calls.together(observations))
+            seen = self._calls.seen_together(observations, answers)
+        if lost is not None:
+            lost.seen = seen
+            raise lost
+        return seen
 
     async def look(self, observations: Sequence[Observation]) -> list[Seen]:
         """See HistoryStore."""
         async with self._limited(self._timeout_seconds):
-            answers = await self._run_unless_lost(self._calls.looks(observations))
-            return self._calls.seen_looking(observations, answers)
+            answers, lost = await self._run_watching(self._calls.looks(observations))
+        if lost is not None:
+            raise lost
+        return self._calls.seen_looking(observations, answers)
 
     async def compact(self, replacements: Sequence[Replacement]) -> int:
         """See HistoryStore."""
@@ -202,17 +210,15 @@ class RedisHistory:
         if answers[-1] not in (None, self._check.encode()):
             raise HistoryUnavailableError(UNKNOWN_HASHES)
 
-    async def _run_unless_lost(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers, where the history is still the one that this process has known."""
+    async def _run_watching(self, commands: Sequence[Command]) -> tuple[list[Any], HistoryLostError | None]:
+        """The answers, and an error where the history is not the one any more that this process has known."""
         if not self._refuses_lost:
-            return await self._run(commands)
+            return await self._run(commands), None
         *answers, (epoch, lost) = await self._run([*commands, EPOCH_NOW])
         if self._epoch not in (None, epoch):
             await self._note_loss()
             lost = True
-        if lost:
-            raise HistoryLostError(WAS_LOST)
-        return answers
+        return answers, HistoryLostError(WAS_LOST) if lost else None
 
     async def _note_loss(self) -> None:
         """Begins a new epoch, and tells all processes that what came before it is unknown."""

@@ -1,6 +1,7 @@
 """The way to the history: what fails or is late costs the requests under way, and no other."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -10,11 +11,15 @@ import pytest
 from riskline.ingest.history import link as links
 from riskline.ingest.history.late_observations import LateObservations
 from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
+from riskline.ingest.history.long_tails import LongTails
 from riskline.ingest.history.patience import patience
 from riskline.shared.domain.history.observation import Observation, Part, Seen
 from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.model.history import Fold
+from riskline.shared.store.history.memory_history import MemoryHistory
 from tests.integration.running import PATIENCE_SECONDS
 from tests.support.faulty_history import FaultyHistory
+from tests.support.history import DAY, HOUR, kept_after, packed, purchases, usual
 
 
 class Remembering:
@@ -135,6 +140,32 @@ async def test_a_history_that_was_emptied_is_added_to_and_not_used_until_it_has_
 
     assert store.inner.added == [f"T{number}" for number in range(3 * MOST_A_CALL)]
     assert not link.is_lost
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_merchants_thousand_late_transactions_are_packed_as_they_are_added(
+    lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "RECOVERY_SECONDS", 0)
+    plan = usual()
+    fold, inner = Fold(plan), MemoryHistory(plan)
+    store = FaultyHistory(inner)
+    link = HistoryLink(store, timeout_seconds=PATIENCE_SECONDS, tails=LongTails(fold, plan.entities))
+    events = purchases(plan.entities[1], random.Random(1), count=1_000, over_us=HOUR, until_us=DAY)
+    store.away = True
+    assert await link.observe(observations(0)) is None
+    link.keep([Observation(str(each.id), each.at_us, (None, Part("0" * 24, each.packed()), None)) for each in events])
+    store.away, store.lost = False, lost
+    async with running(link):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while link.late:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.001)
+        store.lost = False
+        await until_back(link)
+
+    [kept] = inner.kept.values()
+    assert len(kept.content) < len(kept_after(fold, 1, events)) + MOST_A_CALL * plan.entities[1].event_bytes
+    assert fold.packed(1, kept.content) == fold.packed(1, packed(events))
 
 
 async def test_where_nothing_is_late_a_look_is_the_probe(store: FaultyHistory) -> None:
