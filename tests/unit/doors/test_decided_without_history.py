@@ -7,16 +7,21 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
+from riskline.ingest.recording.strict_recorder import StrictRecorder
+from riskline.shared.domain.assessment import decide
 from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.model.bundle import ServingModel
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import load_settings
+from riskline.shared.store.memory import MemoryStore
+from riskline.shared.store.records import queued_record
 from riskline.shared.webhooks.signing import new_secret
 from tests.support.api import Api
 from tests.support.faulty_history import FaultyHistory
 from tests.support.histories import Purchase, purchase
 from tests.support.models import write_version_with_history
 
+NOW = "2026-11-24T03:15:07.123Z"
 AT_ONCE, QUEUED = "/score-transaction", "/transactions"
 COUNTER = "riskline_decisions_without_history_total"
 
@@ -68,6 +73,22 @@ def test_a_strict_decision_of_a_queued_one_keeps_the_history_that_it_was_made_by
     assert state(api, 4)["history"]["purchases_1h"] == 4
     assert state(api, 4)["decision"] == answer.json
     assert api.work() == 4
+
+
+async def test_one_that_was_queued_without_history_keeps_that_by_which_the_strict_door_decides_it(
+    model: ServingModel,
+) -> None:
+    store, lacking = MemoryStore(), Purchase.from_row(purchase(1, items=9))
+    await store.accept([queued_record(lacking, submitted_at=NOW)])
+    known = lacking.with_history([1.0] * 12)
+    decision = decide(known, model, scored_at=NOW)
+
+    await StrictRecorder(store).keep(known, decision, orjson.dumps(decision.to_dict()))
+
+    (record,) = await store.get(["P-1"])
+    assert record is not None
+    assert record["history"] == known.history_values()
+    assert "history" not in record["decision"]
 
 
 def away_api(model: ServingModel, **options: Any) -> Api:
