@@ -28,11 +28,11 @@ enum {
     CAPACITY = 160,   /* more, so that the oldest leave without all others moving */
     IDS = 128,        /* that are remembered */
     TIMES = 16,       /* of the newest events that are kept by themselves */
-    TIMES_ROOM = 64,
+    TIMES_ROOM = 64,  /* as above */
     RECENT = 4,       /* cells that are kept of each text */
     VERSION = 1,      /* of the packed state */
     HEAD = 1 + 4 + 1 + 3 * 8,
-    FILTER = 32
+    FILTER = 32       /* times 64 bits, to tell most new ids at once */
 };
 #define FARTHEST ((int64_t)1 << 58) /* microseconds from 1970, nine thousand years; times a window's `times` it fits */
 #define MOST_SQUARES ((wide)(~(uwide)0 >> 1)) /* a sum of squares stops there */
@@ -160,9 +160,11 @@ static int64_t number_at(const uint8_t *bytes, int32_t place) {
     return number;
 }
 
-/* A multiplication takes half the time of a division, and is at most one cell wrong: no window is under a second. */
+/* A multiplication takes half the time of a division. It is less than a cell wrong, as no window is under a second;
+ * rounded towards zero, a cell below that is the next one. */
 static int64_t cell_of(const length *l, int64_t t) {
-    int64_t scaled = t * l->times, cell = (int64_t)((double)scaled * l->each), rest = scaled - cell * l->per;
+    int64_t scaled = t * l->times, cell = (int64_t)((double)scaled * l->each) - (scaled < 0);
+    int64_t rest = scaled - cell * l->per;
     return cell + (rest >= l->per) - (rest < 0);
 }
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskline.shared.domain.history.observation import Observation, Part, Seen
-from riskline.shared.domain.history.plan import EntityPlan, Kind
+from riskline.shared.domain.history.plan import EntityPlan, HistoryColumn, Kind
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.model.history import KEPT_TAIL, LONGEST_TAIL, Fold
 from tests.support.history import (
@@ -39,6 +39,9 @@ LIMIT = 2**53
 WINDOWS = (7 * SECOND, 90 * MINUTE, DAY)
 PLAN = entity_plan(every_kind(*WINDOWS, numbers=2, texts=2, up_to=5), keep_us=2 * DAY, places=(2, 0), texts=2)
 NOW = 1_760_000_000 * SECOND
+
+YEAR_1900, YEAR_2200 = -2_208_988_800 * 60, 7_258_118_400 * 60
+"""The numbers of cells of a second."""
 
 LATE = st.sampled_from([0, 0, 0, SECOND, MINUTE, HOUR, DAY, 2 * DAY]).flatmap(lambda most: st.integers(0, most))
 EVENTS = st.lists(
@@ -231,6 +234,23 @@ def test_a_window_begins_with_the_cell_of_its_length_ago() -> None:
         assert column(ONE, folded(fold, inside.packed(), one(2, at_us + late)).values, Kind.COUNT, HOUR) == 1
         assert column(ONE, folded(fold, outside.packed(), one(2, at_us + late)).values, Kind.COUNT, HOUR) == 0
     assert column(ONE, folded(fold, inside.packed(), one(2, at_us + MINUTE)).values, Kind.COUNT, HOUR) == 0
+
+
+def test_a_time_is_in_the_right_cell_in_any_year_to_the_microsecond() -> None:
+    chance, window = random.Random(1), SECOND
+    plan = entity_plan([HistoryColumn("count", Kind.COUNT, window)], keep_us=DAY)
+    pairs = []
+    for _ in range(100_000):
+        # the first microsecond of a cell, or the last of the one before
+        start = -(-chance.randrange(YEAR_1900, YEAR_2200) * window // 60) - chance.randint(0, 1)
+        pairs.append((start, start + window + chance.randint(0, window // 60)))
+    times = np.array(pairs, np.int64).ravel()
+    groups, nothing = np.repeat(np.arange(len(pairs)), 2), np.empty((len(times), 0))
+
+    found = Fold(history(plan)).replay(0, groups, times, nothing.astype(np.int64), nothing.astype(np.uint64))[1::2, 0]
+
+    expected = [float(cell(before, window) >= cell(now, window) - 60) for before, now in pairs]
+    assert found.tolist() == expected
 
 
 def test_a_text_that_names_nothing_is_not_counted() -> None:
