@@ -234,3 +234,21 @@ def test_a_long_history_is_packed_after_the_answer(doors: Doors) -> None:
     eventually(packed)
     doors.score(60)
     assert doors.recorded(60)["purchases_1h"] == 59
+
+
+def test_a_flood_at_one_merchant_leaves_little_behind_and_is_counted_whole(doors: Doors) -> None:
+    count, rows = 20, 1000
+    for batch in range(count):
+        flood = [purchase(10 + batch * rows + number, seconds=batch, card_id=f"C{number}") for number in range(rows)]
+        status, answer = doors.post("/transactions/batch", flood)
+        assert (status, answer["accepted"]) == (202, rows)
+    client = doors.history.client()
+
+    def longest() -> int:
+        # what reads a long tail has it packed
+        doors.post("/score-transaction?dry_run=false", purchase(9, seconds=count, card_id="C1"))
+        return max(client.strlen(key) for key in client.scan_iter("riskline:{h*}:entity:*"))
+
+    eventually(lambda: longest() < 8_192)
+    doors.post("/score-transaction", purchase(8, seconds=count + 1, card_id="C2"))
+    assert doors.recorded(8)["items_here"] == count * rows + 2

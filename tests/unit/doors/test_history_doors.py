@@ -360,6 +360,31 @@ def test_strict_recording_keeps_the_values_and_gives_the_first_decision_again() 
     assert orjson.loads(api.store.records["P-2"])["history"]["purchases_1h"] == 2
 
 
+def test_what_is_tried_in_the_console_leaves_nothing() -> None:
+    api = HistoryApi()
+    api.score(purchase(1))
+    before = {name: kept.content for name, kept in api.history.inner.kept.items()}
+
+    page = api.client.simulate_get("/console/try")
+
+    assert page.status_code == 200
+    assert api.history.looked
+    assert {name: kept.content for name, kept in api.history.inner.kept.items()} == before
+
+
+def test_a_wait_for_a_decision_is_one_with_history() -> None:
+    api = HistoryApi()
+    api.score(purchase(1))
+
+    waited = api.post("/transactions", purchase(2, seconds=1), Prefer="wait=0")
+    api.work()
+    again = api.post("/transactions", purchase(2, seconds=1), Prefer="wait=0")
+
+    assert (waited.status_code, again.status_code) == (202, 200)
+    assert again.json["history"]["purchases_1h"] == 1
+    assert again.json["decision"]["fraud_probability"] == 0.1
+
+
 def comparable(answer: Answer) -> tuple[Any, ...]:
     body = orjson.loads(answer.body)
     for name in ("scored_at", "submitted_at"):
@@ -437,6 +462,29 @@ async def test_a_request_that_comes_as_the_last_call_ends_is_answered(
     await asyncio.wait_for(done, PATIENCE_SECONDS)
 
     assert found == list(range(count))
+
+
+async def test_an_id_that_is_sent_a_thousand_times_at_once_counts_once() -> None:
+    api = HistoryApi(record_capacity=2000)
+    async with serving(api.app) as server:
+        await server.connect(fast=True).send(request("/score-transaction", orjson.dumps(purchase(1)))).answers()
+        wires = [server.connect(fast=True) for _ in range(500)]
+        for number, wire in enumerate(wires):
+            path = "/transactions" if number % 2 else "/score-transaction"
+            wire.send(request(path, orjson.dumps(purchase(2, seconds=1))))
+        found = [(await wire.answers())[0].status for wire in wires]
+        for wire in wires:
+            wire.send(request("/score-transaction", orjson.dumps(purchase(2, seconds=1))))
+        said = {orjson.loads((await wire.answers(2))[1].body)["fraud_probability"] for wire in wires}
+        (after,) = (
+            await server.connect(fast=True)
+            .send(request("/score-transaction", orjson.dumps(purchase(3, seconds=2))))
+            .answers()
+        )
+
+    assert set(found) == {200, 202}
+    assert said == {0.1}
+    assert orjson.loads(after.body)["fraud_probability"] == 0.2
 
 
 @pytest.mark.parametrize("path", ["/score-transaction", "/transactions"])
