@@ -143,10 +143,11 @@ class Exact:
     def _checked(self, value: float) -> float:
         scaled = value * self._scale
         size = abs(scaled)
-        if abs(scaled - round(scaled)) > (NOISE * size if size > 1 else NOISE):
-            raise PydanticCustomError(EXACT, f"Input should have at most {self.said}")
+        # first, as its units may be more than a float can say, and infinity cannot be rounded
         if size > MOST_UNITS:
             raise PydanticCustomError(EXACT, f"Input is too large to be exact to {self.said}")
+        if abs(scaled - round(scaled)) > (NOISE * size if size > 1 else NOISE):
+            raise PydanticCustomError(EXACT, f"Input should have at most {self.said}")
         return value
 
 

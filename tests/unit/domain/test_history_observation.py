@@ -166,8 +166,9 @@ def test_a_number_of_more_units_than_a_float_counts_is_refused() -> None:
     assert Counting.from_row(row)
     with pytest.raises(ValidationError, match="at most 9007199254740992"):
         Counting.from_row({**row, "points": -(2**53) - 1})
-    with pytest.raises(ValidationError, match="too large to be exact"):
-        Counting.from_row({**row, "cost": 1e15})
+    for cost in (1e15, 1.7e308, -1.7e308):
+        with pytest.raises(ValidationError, match="too large to be exact"):
+            Counting.from_row({**row, "cost": cost})
     with pytest.raises(ValidationError, match="card_id"):
         Counting.from_row({**row, "card_id": 2**63})
 
