@@ -9,6 +9,7 @@ from riskline.shared.domain.history.observation import Seen
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.interface import HistoryStore, Mark, Replacement
 from riskline.shared.store.history.memory_history import MemoryHistory
+from riskline.shared.store.history.warmth import warmth
 from tests.integration.clusters import Cluster
 from tests.integration.history_stores import redis_history
 from tests.integration.running import OwnRedis
@@ -254,6 +255,18 @@ async def test_a_history_with_another_secret_is_neither_read_nor_added_to(shared
     assert await kept(ours) == (events("a"),) * 3
     await ours.close()
     await theirs.close()
+
+
+async def test_a_first_try_with_an_old_time_makes_no_history_of_what_was_not_observed(store: HistoryStore) -> None:
+    await store.observe([an_observation("try", at_us=START_US - 200 * DAY_US)])
+    await store.observe([an_observation("a", at_us=START_US + 1), an_observation("b", at_us=START_US)])
+    await store.observe([an_observation("c", at_us=START_US + 6 * DAY_US)])
+    await store.observe([an_observation("late", at_us=START_US - 100 * DAY_US)])
+
+    marks = await store.marks()
+
+    assert {mark.live_from_us for mark in marks.values()} == {START_US}
+    assert not any(each.is_warm for each in warmth(a_history(), marks, now_us=START_US + DAY_US // 24))
 
 
 async def test_a_backfill_with_another_secret_than_the_first_puts_nothing(shared_redis: OwnRedis) -> None:

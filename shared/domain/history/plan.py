@@ -85,6 +85,11 @@ class EntityPlan:
         return "+".join(self.fields)
 
     @property
+    def reach_us(self) -> int:
+        """How far back its columns look: the longest window; how long it is kept, where none has a window."""
+        return max((column.window_us for column in self.columns), default=0) or self.keep_us
+
+    @property
     def event_bytes(self) -> int:
         """The size of one event."""
         return TAG_BYTES + ID_BYTES + NUMBER_BYTES + NUMBER_BYTES * len(self.numbers) + HASH_BYTES * len(self.texts)

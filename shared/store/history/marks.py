@@ -1,6 +1,6 @@
 """The marks of a history: one hash for all classes that were ever served, a few fields for each entity."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from riskline.shared.domain.history.plan import EntityPlan
@@ -23,6 +23,10 @@ WAS_LOST = (
     "it was emptied, came back without its file, or another Redis answers: `riskline history backfill` gives it the "
     "past of a file, `riskline history accept-loss` uses it as it is"
 )
+
+SILENCE_US = 7 * 86_400_000_000
+"""Longer than this, and than the columns look back, nothing was observed: then live transactions begin anew. What was
+before is in no window any more, so that it makes no difference where a backfill counts it twice."""
 
 OLDEST_US = -(1 << 63)
 """Before any event time."""
@@ -49,9 +53,20 @@ def live_marks(entities: tuple[EntityPlan, ...], *, at_us: int) -> list[LiveMark
     return marks
 
 
-def live_fields(entities: tuple[EntityPlan, ...], *, to_us: int) -> dict[str, str]:
-    """What each minute's transactions leave."""
-    return {f"{plan.fingerprint}:{LIVE_TO}": str(to_us) for plan in entities}
+def live_fields(
+    entities: tuple[EntityPlan, ...], marks: Mapping[str, Mark], *, times_us: Sequence[int]
+) -> dict[str, str]:
+    """What each minute's transactions, of these times, leave beside the marks that are there."""
+    fields = {}
+    for plan in entities:
+        mark = marks.get(plan.fingerprint)
+        before_us = None if mark is None else mark.live_to_us
+        to_us = max(times_us) if before_us is None else max(before_us, *times_us)
+        fields[f"{plan.fingerprint}:{LIVE_TO}"] = str(to_us)
+        if before_us is not None and to_us > (silent_until := before_us + max(plan.reach_us, SILENCE_US)):
+            # a try with an old time, or a service that was not used: what is between them was not observed
+            fields[f"{plan.fingerprint}:{LIVE_FROM}"] = str(min(each for each in times_us if each > silent_until))
+    return fields
 
 
 def backfill_fields(plan: EntityPlan, *, from_us: int, to_us: int, progress: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from riskline.shared.domain.history.plan import History
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms, knows
 from riskline.shared.store.history.interface import Mark, Progress, Replacement, Size, unwatched
-from riskline.shared.store.history.marks import OLDEST_US, backfill_fields, live_fields, live_marks, parsed_marks
+from riskline.shared.store.history.marks import backfill_fields, live_fields, live_marks, parsed_marks
 from riskline.shared.store.keys import entity_key, parse_entity_key
 
 
@@ -33,7 +33,6 @@ class MemoryHistory:
         self._history = history
         self._calls = Calls(history)
         self._clock = clock
-        self._newest_us = OLDEST_US
 
     async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
         """See HistoryStore."""
@@ -41,8 +40,8 @@ class MemoryHistory:
         if observations:
             for mark in live_marks(self._history.entities, at_us=observations[0].at_us):
                 self.fields.setdefault(mark.field, mark.value)
-            self._newest_us = max(self._newest_us, *(each.at_us for each in observations))
-            self.fields |= live_fields(self._history.entities, to_us=self._newest_us)
+            times_us = [each.at_us for each in observations]
+            self.fields |= live_fields(self._history.entities, parsed_marks(self.fields), times_us=times_us)
         return [self._observe(each) for each in observations]
 
     def _observe(self, observation: Observation) -> Seen:

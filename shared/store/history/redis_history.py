@@ -20,6 +20,7 @@ from riskline.shared.store.history.marks import (
     LOST,
     OLDEST_US,
     SECRET,
+    SILENCE_US,
     UNKNOWN_HASHES,
     WAS_LOST,
     backfill_fields,
@@ -144,8 +145,7 @@ class RedisHistory:
     async def marks(self) -> dict[str, Mark]:
         """See HistoryStore."""
         [kept] = await self._patiently([Command(MARKS, ("HGETALL", MARKS))])
-        pairs = kept.items() if isinstance(kept, dict) else zip(kept[::2], kept[1::2], strict=True)
-        return parsed_marks({field.decode(): value.decode() for field, value in pairs})
+        return _parsed(kept)
 
     async def mark_backfill(self, entity_index: int, *, from_us: int, to_us: int, progress: str = "") -> None:
         """See HistoryStore."""
@@ -182,15 +182,18 @@ class RedisHistory:
 
     async def _mark(self, observations: Sequence[Observation]) -> None:
         """Sets the marks before anything is added: the first time where it is missing, and the newest."""
-        self._newest_us = max(self._newest_us, *(each.at_us for each in observations))
+        known_us = self._newest_us
+        self._newest_us = max(known_us, *(each.at_us for each in observations))
         now = self._clock()
-        if now < self._marked_until:
+        if now < self._marked_until and self._newest_us - known_us <= SILENCE_US:
             return
         await self._agree_on_secret()
         entities = self._history.entities
         once = live_marks(entities, at_us=observations[0].at_us)
         commands = [Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in once]
-        await self._run([*commands, _set_marks(live_fields(entities, to_us=self._newest_us))])
+        *_, kept = await self._run([*commands, Command(MARKS, ("HGETALL", MARKS))])
+        times_us = [*(each.at_us for each in observations), self._newest_us]
+        await self._run([_set_marks(live_fields(entities, _parsed(kept), times_us=times_us))])
         self._marked_until = now + MARK_AGAIN_SECONDS
 
     async def _agree_on_secret(self) -> None:
@@ -259,6 +262,11 @@ class RedisHistory:
 
 def _set_marks(fields: Mapping[str, str]) -> Command:
     return Command(MARKS, ("HSET", MARKS, *(word for pair in fields.items() for word in pair)))
+
+
+def _parsed(kept: Any) -> dict[str, Mark]:
+    pairs = kept.items() if isinstance(kept, dict) else zip(kept[::2], kept[1::2], strict=True)
+    return parsed_marks({field.decode(): value.decode() for field, value in pairs})
 
 
 def _unless_refused(answers: list[Any]) -> list[Any]:

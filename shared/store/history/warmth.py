@@ -61,8 +61,7 @@ def windows(plan: EntityPlan, mark: Mark, *, now_us: int) -> list[WindowWarmth]:
 
 
 def _of_entity(plan: EntityPlan, mark: Mark | None, now_us: int) -> Warmth:
-    needed_us = max((column.window_us for column in plan.columns), default=0) or plan.keep_us
-    return Warmth(plan.name, needed_us, 0 if mark is None else _covered_us(mark, needed_us, now_us))
+    return Warmth(plan.name, plan.reach_us, 0 if mark is None else _covered_us(mark, plan.reach_us, now_us))
 
 
 def _covered_us(mark: Mark, window_us: int, now_us: int) -> int:
