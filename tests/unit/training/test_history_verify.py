@@ -166,6 +166,21 @@ def test_an_entity_that_was_forgotten_begins_anew() -> None:
     assert (found.identical, found.different, dict(found.unchecked)) == (120 * COLUMNS, 0, {})
 
 
+def test_an_entity_that_began_anew_is_told_by_its_times_where_records_say_one_moment_for_all() -> None:
+    month = 86_400 * 31
+    some = [
+        purchase(number, seconds=number // 5 * month + (-1 if number % 5 == 4 else 1) * number, cost=1 + number)
+        for number in range(15)
+    ]
+    served = [each._replace(at="of one batch") for each in serve(MemoryHistory(HISTORY), some)]
+
+    # neither as they were observed, nor the other way round
+    found = verdict(served[1::2] + served[::2])
+
+    assert (found.different, found.unchecked[UNKNOWN_PAST]) == (0, 0)
+    assert found.identical > 12 * COLUMNS
+
+
 def test_one_too_late_to_be_counted_has_no_place_and_changes_nothing() -> None:
     some = [purchase(1, seconds=0), purchase(2, seconds=86_400 * 31), purchase(3, seconds=10), purchase(4, seconds=20)]
     served = serve(MemoryHistory(HISTORY), some)

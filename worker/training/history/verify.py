@@ -1,5 +1,6 @@
 """Computes anew what was served, from the records of all transactions and the order in which they were observed."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ UNKNOWN_PAST = "transactions before it are in no record and in no file"
 OUT_OF_ORDER = "it was too late to be counted, or its id had been forgotten"
 AWAY = "it was decided without history"
 NO_ORDER = "its record does not say when it was observed"
+
+TIME = slice(TAG_BYTES + ID_BYTES, TAG_BYTES + ID_BYTES + NUMBER_BYTES)
+"""The place of the time in an event."""
 
 ENTITIES_A_CALL = 1024
 """Entities whose events are computed by one call."""
@@ -145,7 +149,7 @@ class _Checking:
 
     def sequences(self, past: _Past) -> Iterator[list[_Event]]:
         """The events from an entity's first one on, as far as all are known; several where it was forgotten between."""
-        lives = _lives(past.served)
+        lives = _lives(past.served, self._plan.keep_us)
         for life in lives:
             missing = life[-1][0] - len(life)
             filling = iter(past.filling(missing) if len(lives) == 1 else ())
@@ -189,18 +193,38 @@ class _Checking:
             self._verdict.unchecked[reason] += transactions * len(self._plan.columns)
 
 
-def _lives(served: list[tuple[int, _Event]]) -> list[list[tuple[int, _Event]]]:
+def _lives(served: list[tuple[int, _Event]], keep_us: int) -> list[list[tuple[int, _Event]]]:
     """The events by their places, apart for each time that the entity was forgotten and began anew."""
     if not served:
         return []
     if len({ordinal for ordinal, _ in served}) == len(served):
         return [sorted(served, key=itemgetter(0))]
-    lives: list[dict[int, _Event]] = [{}]
+    lives = _lives_by_time(served, keep_us)
+    if sum(map(len, lives)) == len(served):
+        return [sorted(life.items()) for life in lives]
+    # it was erased, or its first events are in no record: the order of submission is all that tells them apart
+    lives = [{}]
     for ordinal, event in served:
         if ordinal in lives[-1]:
             lives.append({})
         lives[-1][ordinal] = event
     return [sorted(life.items()) for life in lives]
+
+
+def _lives_by_time(served: list[tuple[int, _Event]], keep_us: int) -> list[dict[int, _Event]]:
+    """The lives of an entity that began anew by events more than `keep` after all before them.
+
+    No event of a life is older than `keep` before its first one, and all of earlier lives are.
+    """
+    begins = sorted(_time_us(event) - keep_us for ordinal, event in served if ordinal == 1)
+    lives: list[dict[int, _Event]] = [{} for _ in range(len(begins) + 1)]
+    for ordinal, event in served:
+        lives[bisect_right(begins, _time_us(event))][ordinal] = event
+    return [life for life in lives if life]
+
+
+def _time_us(event: _Event) -> int:
+    return int.from_bytes(event.content[TIME], "little", signed=True)
 
 
 def _identity(event: bytes) -> bytes:
