@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import orjson
 from pydantic import ValidationError
 
 from riskline.ingest.history.patience import patience
@@ -12,7 +13,7 @@ from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.interfaces import TransactionIntake
 from riskline.shared.store.kept_history import history_in, order_in
-from riskline.shared.store.records import Record
+from riskline.shared.store.records import Record, is_later
 
 log = get_logger(__name__)
 
@@ -26,7 +27,7 @@ class FirstValues:
         self._timeout_seconds = timeout_seconds
 
     async def of(self, transactions: Sequence[TransactionModel]) -> list[TransactionModel | None]:
-        """Each as it was decided first, without history where it was so; None where no record tells."""
+        """Each as it was decided first, without history where it was so; None where no record of it tells."""
         try:
             async with patience(self._timeout_seconds):
                 records = await self._intake.get([each.transaction_id for each in transactions])
@@ -37,7 +38,7 @@ class FirstValues:
         return list(map(self._as_recorded, transactions, records))
 
     def _as_recorded(self, transaction: TransactionModel, record: Record | None) -> TransactionModel | None:
-        if record is None:
+        if record is None or not _is_of(record, transaction):
             return None
         if record.get("history") == AWAY:
             return transaction
@@ -50,3 +51,8 @@ class FirstValues:
             # the class fails with these values: what it does with those of the history is this transaction's alone
             log.warning("the first values of a repeated transaction are not used", problem=str(error))
             return None
+
+
+def _is_of(record: Record, transaction: TransactionModel) -> bool:
+    """False where the id was another transaction's first: the values of its entities are not those of this one."""
+    return is_later(record) or record["transaction"] == orjson.loads(transaction.to_json())

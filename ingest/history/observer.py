@@ -255,7 +255,7 @@ class Observer:
     def _with_history(self, transaction: TransactionModel, observation: Observation, seen: Seen) -> Observed:
         try:
             folded = self._fold.columns(observation, seen)
-            if True in folded.too_old:
+            if True in folded.too_old and not seen.known:
                 TOO_OLD.inc()
             return transaction.with_history(folded.values, folded.ordinals)
         except HistoryUnreadableError as error:

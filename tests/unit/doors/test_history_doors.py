@@ -1,6 +1,7 @@
 """Both doors give a transaction its history before it is decided, and decide without it where it is away."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -123,6 +124,16 @@ def test_a_purchase_whose_first_event_is_forgotten_is_decided_by_the_values_of_i
 
     assert any(kept.content.startswith(b"S") for kept in api.history.inner.kept.values())
     assert probabilities(again) == probabilities(first)
+
+
+def test_a_purchase_with_the_id_of_another_is_not_decided_by_the_values_of_that_ones_card() -> None:
+    api = HistoryApi()
+    answers = [api.score(purchase(number, seconds=number)) for number in range(3)]
+    api.record()
+
+    other = api.score(purchase(2, seconds=2, card_id="another"))
+
+    assert probabilities([*answers, other]) == [0.0, 0.1, 0.2, 0.0]
 
 
 async def packed(api: Api) -> None:
@@ -308,7 +319,7 @@ def test_an_event_time_has_a_zone_and_is_not_of_the_future(path: str, at: str | 
 
 
 def test_a_purchase_of_forty_days_ago_is_decided_and_not_kept() -> None:
-    api = HistoryApi()
+    api, before = HistoryApi(), too_old()
     api.score(purchase(1))
     kept = {name: each.content for name, each in api.history.inner.kept.items()}
 
@@ -317,7 +328,14 @@ def test_a_purchase_of_forty_days_ago_is_decided_and_not_kept() -> None:
     assert answer.json["fraud_probability"] == 0.0
     assert kept
     assert probabilities([api.score(purchase(3, seconds=1))]) == [0.1]
-    assert 'riskline_history_observations_total{outcome="too_old"}' in exposition().decode()
+    assert too_old() == before + 1
+    api.score(purchase(2, seconds=-40 * DAY_SECONDS))
+    assert too_old() == before + 1
+
+
+def too_old() -> float:
+    [said] = re.findall(r'riskline_history_observations_total\{outcome="too_old"\} (\S+)', exposition().decode())
+    return float(said)
 
 
 @pytest.mark.parametrize("path", ["/score-transaction", "/transactions"])
