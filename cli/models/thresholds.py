@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from riskline.cli.change_log import note_change
+from riskline.cli.models.cold_history import refuse_cold
 from riskline.cli.models.serving import known_living, pinned_note, say_active
 from riskline.cli.options import DataOption
 from riskline.shared.clock import utc_now
@@ -53,6 +54,9 @@ def thresholds(
     note_change(data, "model thresholds changed", version=made.version, of=version, to=thresholds_told)
     if not activate:
         return
+    if version != registry.active_version():
+        # other thresholds of what serves are no colder than that
+        refuse_cold(registry, made.version, data=data, cold=False)
     before = known_living(data=data)
     registry.activate(made.version, inputs_of(load_transaction_class(settings.transaction)))
     note_change(data, "model activated", version=made.version)

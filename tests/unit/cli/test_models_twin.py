@@ -222,6 +222,22 @@ def test_the_twins_review_threshold_stays_where_none_is_named(
     assert changed.twin.thresholds == Thresholds(decline=0.55)
 
 
+@pytest.mark.parametrize("serves", [True, False])
+def test_other_thresholds_of_what_serves_are_activated_on_a_cold_history_too(
+    registry: Registry, tmp_path: Path, history: History, capsys: pytest.CaptureFixture[str], *, serves: bool
+) -> None:
+    history({})
+    version, other = made(tmp_path), made(tmp_path, day=25)
+    registry.activate(version if serves else other)
+
+    code = run(["models", "thresholds", version, "--decline", "0.9", "--activate"])
+
+    said = capsys.readouterr()
+    assert code == (0 if serves else 1)
+    assert registry.active_version() == (said.out.strip() if serves else other)
+    assert (f"or activate {said.out.strip()} as it is with --cold" in said.err) is not serves
+
+
 @pytest.mark.usefixtures("registry")
 def test_thresholds_of_a_twin_that_is_not_there_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "thresholds", made(tmp_path, twin=False), "--twin", "--decline", "0.8"]) == 1
