@@ -36,14 +36,12 @@ def ask(question: Question) -> Address:
         try:
             # not cached: connections are made seldom
             with Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **question.options) as redis:
-                answer = redis.execute_command(question.command)
+                answer: Any = redis.execute_command(question.command)
         except (RedisError, OSError) as error:
-            found: Address | str = str(error)
-        else:
-            found = question.learn(server, answer)
-        if not isinstance(found, str):
+            answer = error
+        found = _heard(question, server, answer, problems)
+        if found is not None:
             return found
-        problems.append(f"{address_text(server)}: {found}")
     raise question.unanswered("; ".join(problems))
 
 
@@ -54,15 +52,22 @@ async def ask_async(question: Question) -> Address:
         host, port = server
         try:
             async with AsyncRedis(host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **question.options) as redis:
-                answer = await redis.execute_command(question.command)  # type: ignore[no-untyped-call]  # redis-py has no types
+                answer: Any = await redis.execute_command(question.command)  # type: ignore[no-untyped-call]  # redis-py has no types
         except (RedisError, OSError) as error:
-            found: Address | str = str(error)
-        else:
-            found = question.learn(server, answer)
-        if not isinstance(found, str):
+            answer = error
+        found = _heard(question, server, answer, problems)
+        if found is not None:
             return found
-        problems.append(f"{address_text(server)}: {found}")
     raise question.unanswered("; ".join(problems))
+
+
+def _heard(question: Question, server: Address, answer: Any, problems: list[str]) -> Address | None:
+    """The address by a server's answer or error; else adds why there is none to the problems."""
+    found = str(answer) if isinstance(answer, Exception) else question.learn(server, answer)
+    if not isinstance(found, str):
+        return found
+    problems.append(f"{address_text(server)}: {found}")
+    return None
 
 
 def address_text(address: Address) -> str:

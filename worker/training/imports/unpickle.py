@@ -275,12 +275,7 @@ def _sklearn(model: Any, name: str, column: int) -> tuple[dict[str, Any], dict[s
     facts: dict[str, Any] = {"width": _width(model)}
     if name == "HistGradientBoostingClassifier":
         return _hist_gradient_boosting(model, facts)
-    members = [model] if name in LONE_TREES else list(np.ravel(model.estimators_))
-    if not all(hasattr(each, "tree_") for each in members):
-        raise Unsupported(
-            f"is a {name} of {type(members[0]).__name__}s: only one of decision trees can be held; train that, or "
-            "import one of its estimators_"
-        )
+    members = _trees_of(model, name)
     trees = [each.tree_ for each in members]
     leaf = _joined([each.children_left for each in trees]) < 0
     feature = _joined([each.feature for each in trees])
@@ -315,6 +310,16 @@ def _sklearn(model: Any, name: str, column: int) -> tuple[dict[str, Any], dict[s
         if getattr(model, "n_outputs_", 1) != 1:
             raise Unsupported("predicts several outputs: train one for fraud alone")
     return facts, arrays
+
+
+def _trees_of(model: Any, name: str) -> list[Any]:
+    members = [model] if name in LONE_TREES else list(np.ravel(model.estimators_))
+    if not all(hasattr(each, "tree_") for each in members):
+        raise Unsupported(
+            f"is a {name} of {type(members[0]).__name__}s: only one of decision trees can be held; train that, or "
+            "import one of its estimators_"
+        )
+    return members
 
 
 def _linear(model: Any, name: str, *, calibrated: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
