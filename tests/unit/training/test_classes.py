@@ -46,8 +46,11 @@ def calibrated(model: Any, method: str = "sigmoid") -> Any:
     return CalibratedClassifierCV(model, method=method, ensemble=False, cv=2)
 
 
-@pytest.mark.parametrize(("others", "fraud"), [("no", "yes"), ("legitimate", "fraud"), (1, 2), (1, -1)])
-@pytest.mark.parametrize("kind", MODELS)
+# the second of two classes, and the first
+LABELLED = [(kind, *classes) for kind in MODELS for classes in (("no", "yes"), ("legitimate", "fraud"))]
+
+
+@pytest.mark.parametrize(("kind", "others", "fraud"), [*LABELLED, ("forest", 1, 2), ("boosting", 1, -1)])
 def test_the_probability_and_the_reasons_are_those_of_the_fraud_class(
     tmp_path: Path, kind: str, others: Any, fraud: Any
 ) -> None:
