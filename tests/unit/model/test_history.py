@@ -236,6 +236,37 @@ def test_a_window_begins_with_the_cell_of_its_length_ago() -> None:
     assert column(ONE, folded(fold, inside.packed(), one(2, at_us + MINUTE)).values, Kind.COUNT, HOUR) == 0
 
 
+def test_of_an_entity_of_few_events_a_late_one_finds_32_cells_however_old() -> None:
+    fold, far = Fold(history(ONE)), 80 * MINUTE
+    events = [one(each, NOW + each * far) for each in range(1, 34)]
+
+    def seen_at(at_us: int, events: list[Event]) -> float:
+        return column(ONE, folded(fold, packed(events), one(99, at_us)).values, Kind.COUNT, HOUR)
+
+    assert [seen_at(each.at_us, events[:32]) for each in events[:2]] == [1, 1]
+    assert [seen_at(each.at_us, events) for each in events[:2]] == [0, 1]
+
+
+def test_of_a_busy_entity_a_late_one_finds_the_cells_that_are_120_behind_the_newest() -> None:
+    fold, newest = Fold(history(ONE)), NOW // HOUR * HOUR
+    behind = [*range(125, 115, -1), *range(40)]
+    kept = packed([one(each + 1, newest - each * MINUTE) for each in behind])
+
+    found = [folded(fold, kept, one(99, newest - each * MINUTE)).values for each in (121, 120, 119)]
+    assert [column(ONE, each, Kind.COUNT, HOUR) for each in found] == [0, 1, 2]
+
+
+def test_of_two_events_at_one_time_the_one_that_was_observed_last_is_the_last() -> None:
+    fold = Fold(history(ONE))
+    events = [one(1, NOW, 100), one(2, NOW, 300), one(3, NOW - 1, 200)]
+
+    # also for one that is not the newest
+    for after in ([], [one(4, NOW + 1, 400)]):
+        kept = packed([*events, *after])
+        for each in (kept, fold.packed(0, kept)):
+            assert column(ONE, folded(fold, each, one(5, NOW)).values, Kind.LAST) == 3.0
+
+
 def test_a_time_is_in_the_right_cell_in_any_year_to_the_microsecond() -> None:
     chance, window = random.Random(1), SECOND
     plan = entity_plan([HistoryColumn("count", Kind.COUNT, window)], keep_us=DAY)
@@ -339,6 +370,8 @@ def test_rows_that_do_not_fit_are_refused_before_they_are_read() -> None:
         fold.replay(0, times, times, numbers[:, :0], texts)
     with pytest.raises(ValueError, match="thousands of years"):
         fold.replay(0, times, times + (1 << 59), numbers, texts)
+    with pytest.raises(ValueError, match="thousands of years"):
+        folded(fold, b"", one(1, 1 << 59))
     assert fold.replay(0, times[:0], times[:0], numbers[:0], texts[:0]).shape == (0, len(ONE.columns))
 
 
