@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 HOW_TO = DOCS / "how-to" / "bring-your-own-transaction.md"
+TRAIN_WITH_HISTORY = DOCS / "how-to" / "train-with-history.md"
 SCORE_FILES = DOCS / "how-to" / "score-files.md"
 FOLLOW = DOCS / "how-to" / "follow-the-feed.md"
 RECEIVE = DOCS / "how-to" / "receive-callbacks.md"
@@ -248,6 +249,20 @@ def test_a_team_brings_its_own_transaction_as_the_how_to_says(environment: dict[
         for block in after:
             answer = run_block(block, directory=tmp_path, environment=own, port=up.state["port"])
             assert '"action":"DECLINE"' in answer
+
+
+@pytest.mark.timeout(1800)  # as above
+def test_a_class_with_history_is_trained_measured_and_scored_as_the_how_to_says(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    own = {**environment, "RISKLINE_DATA": str(tmp_path / "data")}
+
+    told = run_block("".join(runnable_blocks(TRAIN_WITH_HISTORY)), directory=tmp_path, environment=own)
+
+    assert "left out 20,036 rows from its first 30d, in which the windows of history fill" in told
+    assert "its twin, which decides while the history is away:" in told
+    assert re.search(r"To apply it: riskline models thresholds \S+ --decline \S+ --no-review --twin", told)
+    assert (tmp_path / "decisions.ndjson").exists()
 
 
 def test_the_callback_of_the_readme_arrives_and_is_verified_as_printed(
