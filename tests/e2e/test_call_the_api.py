@@ -111,7 +111,7 @@ def test_the_receiver_takes_what_either_secret_signed(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_readme_runs(up: RunningUp, tmp_path: Path) -> None:
-    (example,) = examples(ROOT / "README.md", "python")
+    (example,) = [each for each in examples(ROOT / "README.md", "python") if "riskline_client" in each]
 
     assert run(up, [sys.executable], example, tmp_path) == "APPROVE\n"
 

@@ -22,7 +22,8 @@ from riskline.shared.domain.history.markers import (
 )
 from riskline.shared.domain.history.plan import CELLS
 
-DOCS = Path(__file__).parents[3] / "docs"
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
 REFERENCE, HOW_TO = DOCS / "reference" / "history.md", DOCS / "how-to" / "bring-your-own-transaction.md"
 
 
@@ -37,6 +38,20 @@ def test_the_class_on_the_page_is_one_with_history(page: Path, monkeypatch: pyte
 
     assert history_of(found) is not None
     assert "amount_to_mean" in found.feature_names()
+
+
+def test_the_class_of_the_readme_is_one_with_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("of_the_readme")
+    monkeypatch.setitem(sys.modules, "of_the_readme", module)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec("from riskline import *", module.__dict__)  # noqa: S102  # the block is an excerpt
+    exec("from typing import Annotated\nfrom pydantic import AwareDatetime, Field", module.__dict__)  # noqa: S102  # likewise
+    exec(next(each for each in blocks if "Entity" in each), module.__dict__)  # noqa: S102  # our own page
+
+    history = history_of(load_transaction_class("of_the_readme:CardPayment"))
+
+    assert history is not None
+    assert [column.name for column in history.columns] == ["payments_1h", "mean_30d", "times_here"]
 
 
 def test_the_page_names_each_marker_and_each_bound() -> None:
