@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from riskline.ingest.history.late_observations import LateObservations
 from riskline.ingest.history.long_tails import LongTails
@@ -43,7 +44,8 @@ class HistoryLink:
     """Calls the history in time. While it is away no call is made but one probe after another.
 
     A probe adds the oldest late observations. The history is back once all of them are added and the last probe was
-    as quick as a call for a request must be.
+    as quick as a call for a request must be. While quick probes add them, requests wait for the end of that, as long
+    as for an answer.
     """
 
     def __init__(
@@ -60,6 +62,9 @@ class HistoryLink:
         self._timeout_seconds = timeout_seconds
         self._late = LateObservations() if late is None else late
         self._away = asyncio.Event()
+        self._free = asyncio.Event()
+        """Clear while requests are held."""
+        self._free.set()
         self._probed: Sequence[Observation] = ()
         self._outage = Outage(
             log,
@@ -155,7 +160,7 @@ class HistoryLink:
     async def _in_time(
         self, call: Callable[[Sequence[Observation]], Awaitable[list[Seen]]], observations: Sequence[Observation]
     ) -> list[Seen] | None:
-        if self._away.is_set():
+        if self._away.is_set() and not await self._comes_back():
             return None
         began = time.perf_counter()
         try:
@@ -171,6 +176,15 @@ class HistoryLink:
         HISTORY_CALL_TRANSACTIONS.observe(len(observations))
         return seen
 
+    async def _comes_back(self) -> bool:
+        """True where the history is back once what is late was added, which takes no longer than an answer may."""
+        if self._free.is_set():
+            return False
+        with suppress(TimeoutError):
+            async with patience(self._timeout_seconds):
+                await self._free.wait()
+        return not self._away.is_set()
+
     def _went_away(self, problem: object, observations: Sequence[Observation]) -> None:
         self._outage.failed(problem)
         self._probed = observations[:1]
@@ -179,25 +193,47 @@ class HistoryLink:
 
     async def _come_back(self) -> None:
         since = time.monotonic()
-        while self._away.is_set():
-            try:
-                seconds = await self._add_late()
-            except HistoryLostError as error:
-                self._loss.failed(error)
-                seconds = 0.0 if self._late or await self._is_recovered() else math.inf
-            except HistoryUnavailableError as error:
-                self._outage.failed(error)
-                seconds = math.inf
-            if seconds == math.inf or (seconds > self._timeout_seconds and not self._late):
-                await asyncio.sleep(RETRY_SECONDS)
-            elif not self._late:
-                self._outage.over()
-                self._loss.over()
-                self._away.clear()
-                HISTORY_AWAY.set(0)
-            now = time.monotonic()
-            HISTORY_AWAY_SECONDS.inc(now - since)
-            since = now
+        try:
+            while self._away.is_set():
+                await self._probe()
+                now = time.monotonic()
+                HISTORY_AWAY_SECONDS.inc(now - since)
+                since = now
+        finally:
+            self._free.set()
+
+    async def _probe(self) -> None:
+        """One step back: adds late observations, and pauses where that is of no use.
+
+        Once it is quick, requests are held while the last ones are added: under load there would always be one more.
+        """
+        is_quick, pauses = False, True
+        try:
+            seconds = await self._add_late()
+        except HistoryLostError as error:
+            self._loss.failed(error)
+            # asked also while observations go on to come late
+            is_quick = await self._is_recovered()
+            pauses = not (is_quick or self._late)
+        except HistoryUnavailableError as error:
+            self._outage.failed(error)
+        else:
+            is_quick = seconds <= self._timeout_seconds
+            pauses = not (is_quick or self._late)
+        if not is_quick:
+            self._free.set()
+        elif self._late:
+            self._free.clear()
+        else:
+            self._is_back()
+        if pauses:
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _is_back(self) -> None:
+        self._outage.over()
+        self._loss.over()
+        self._away.clear()
+        HISTORY_AWAY.set(0)
 
     async def _add_late(self) -> float:
         """Adds the oldest late observations, or only looks where there are none; returns the seconds it took.

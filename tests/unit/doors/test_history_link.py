@@ -1,9 +1,10 @@
 """The way to the history: what fails or is late costs the requests under way, and no other."""
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -166,6 +167,47 @@ async def test_a_merchants_thousand_late_transactions_are_packed_as_they_are_add
     [kept] = inner.kept.values()
     assert len(kept.content) < len(kept_after(fold, 1, events)) + MOST_A_CALL * plan.entities[1].event_bytes
     assert fold.packed(1, kept.content) == fold.packed(1, packed(events))
+
+
+class TakingTurns(Remembering):
+    """Answers in a later turn of the event loop, as whatever is behind a socket."""
+
+    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+        await asyncio.sleep(0)
+        return await super().observe(observations)
+
+
+async def send_on(link: HistoryLink, numbers: Iterator[int], observed: list[str]) -> None:
+    """As a client that sends the next one as soon as it was answered; ends with the first that has its history."""
+    found = None
+    while found is None:
+        [one] = observations(next(numbers))
+        observed.append(one.transaction_id)
+        found = await link.observe([one])
+        if found is None:
+            link.keep([one])
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_history_comes_back_also_while_each_turn_brings_more_than_a_probe_adds(
+    lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "RECOVERY_SECONDS", 0)
+    store = FaultyHistory(TakingTurns())
+    link = HistoryLink(store, timeout_seconds=PATIENCE_SECONDS)
+    store.away, store.lost, numbers, sent = True, lost, itertools.count(), list[str]()
+    async with running(link):
+        async with asyncio.timeout(PATIENCE_SECONDS / 10), asyncio.TaskGroup() as clients:
+            for _ in range(2 * MOST_A_CALL):
+                clients.create_task(send_on(link, numbers, sent))
+            await asyncio.sleep(0.01)
+            store.away = False
+            await asyncio.sleep(0.01)
+            store.lost = False
+        assert not link.is_away
+
+    assert store.inner.added == sent
 
 
 async def test_where_nothing_is_late_a_look_is_the_probe(store: FaultyHistory) -> None:
