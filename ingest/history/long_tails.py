@@ -53,7 +53,8 @@ class LongTails:
         try:
             compaction = self._fold.compaction(tail.at, tail.before, tail.event)
         except HistoryUnreadableError as error:
-            log.warning("the history of an entity cannot be packed", entity=tail.entity, problem=str(error))
+            # at each of its transactions: the observer has warned
+            log.debug("the history of an entity cannot be packed", entity=tail.entity, problem=str(error))
             return None
         if compaction is None:
             return None
