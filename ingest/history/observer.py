@@ -13,6 +13,7 @@ from riskline.ingest.history.compaction import Compactor
 from riskline.ingest.history.first_values import FirstValues
 from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
 from riskline.ingest.history.long_tails import LongTails
+from riskline.shared.domain.history import limits
 from riskline.shared.domain.history.observation import Observation, Observing, Seen, too_early
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
@@ -24,8 +25,7 @@ from riskline.shared.telemetry.metrics import HISTORY_OBSERVATIONS
 
 log = get_logger(__name__)
 
-TOO_EARLY = PydanticCustomError("too_early", "Input should be at most five minutes ahead of the present time")
-"""More is a wrong clock or zone. It would make all that follows late."""
+TOO_EARLY = PydanticCustomError("too_early", limits.TOO_EARLY)
 
 CALLS_AT_ONCE = 2
 """Calls under way for single requests: while Redis works on one, this process works on the answers of the other. More

@@ -241,7 +241,7 @@ def test_rows_of_the_future_are_bad_rows_and_a_repeated_id_counts_once(tmp_path:
         )
         return events, refusals
 
-    with pytest.raises(DatasetError, match="row 22: its event time is in the future"):
+    with pytest.raises(DatasetError, match="row 22: at: Input should be at most five minutes ahead"):
         read(skip=False)
     events, refusals = read(skip=True)
     assert refusals.total == 1

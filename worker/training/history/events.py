@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from riskline.shared.domain.history.limits import TOO_EARLY
 from riskline.shared.domain.history.observation import Observation, Observing, too_early
 from riskline.shared.domain.history.plan import ID_BYTES, TAG_BYTES, EntityPlan, History
 from riskline.shared.domain.transaction import TransactionModel
@@ -34,6 +35,7 @@ class Events:
     """The events of many transactions: those of files are in order of time, then of line."""
 
     def __init__(self, history: History) -> None:
+        self.time_field = history.time_field
         self._times, self._ids = array("q"), array("Q")
         self._entities = [_OfEntity(plan) for plan in history.entities]
 
@@ -88,7 +90,7 @@ def read_events(
         for row, transaction in zip(batch.rows, batch.transactions, strict=True):
             observation = observing.of(transaction)
             if too_early(observation, now_us):
-                refused.append(Refusal(row, ("its event time is in the future",)))
+                refused.append(Refusal(row, (f"{events.time_field}: {TOO_EARLY}",)))
             else:
                 events.add(observation)
         refusals.add(sorted(refused, key=lambda refusal: refusal.row))
