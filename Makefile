@@ -136,6 +136,7 @@ lock: ## Resolve the lock files anew (needs uv)
 	$(LOCK) --upgrade requirements/zig.in -o requirements/zig.txt
 	$(LOCK) --upgrade requirements/kubernetes.in -c requirements/dev.txt -o requirements/kubernetes.txt
 	$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
+	$(LOCK) --upgrade requirements/bench_history.in -o requirements/bench_history.txt
 	$(LOCK) --upgrade requirements/client.in -o requirements/client.txt
 	$(LOCK) --upgrade requirements/audit.in -o requirements/audit.txt
 

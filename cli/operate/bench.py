@@ -19,7 +19,7 @@ def bench(
         str | None,
         typer.Option(
             "--only",
-            help="Some of sync,keys,fields,async,drain,singles,latency,workers,files,footprint (default: all).",
+            help="Some of sync,keys,fields,history,async,drain,singles,latency,workers,files,footprint (default: all).",
         ),
     ] = None,
     rounds: Annotated[

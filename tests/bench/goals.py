@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from riskline.ingest.recording.recorder import AHEAD, MOST_AT_ONCE
 from tests.bench.results import Results, Rounds, number, ratios
-from tests.bench.scenarios import draining, files, footprint, latency, singles, submitting, sync, workers
+from tests.bench.scenarios import draining, files, footprint, history, latency, singles, submitting, sync, workers
 
 At = tuple[str, str, str, str]
 """Where a figure is: scenario, case, variant, name."""
@@ -39,7 +39,7 @@ class Goal:
 
 def goals() -> list[Goal]:
     """All lines, in the order of the scenarios."""
-    return [*_sync(), *_queue(), *_drain(), *_latency(), *_rest()]
+    return [*_sync(), *_history(), *_queue(), *_drain(), *_latency(), *_rest()]
 
 
 def _figure(*at: str) -> Callable[[Results], Rounds]:
@@ -73,6 +73,38 @@ def _sync() -> list[Goal]:
             most=sync.PROCESSES * (AHEAD + MOST_AT_ONCE),
         ),
     ]
+
+
+def _history() -> list[Goal]:
+    def rate(label: str, variant: str) -> At:
+        return ("history", label, variant, "per_second")
+
+    def against(label: str, variant: str) -> Callable[[Results], Rounds]:
+        return _ratio(rate(history.COMPUTED, variant), rate(label, variant))
+
+    one, many = map(sync.variant, history.CONNECTIONS)
+    p50 = ("history", history.COMPUTED, one, "p50_ms")
+    sent = "x the same columns sent"
+    return [
+        Goal("sync with history, 32 connections", sent, against(history.SENT, many), least=0.4),
+        Goal("sync with history, 1 connection, p50", "ms", _figure(*p50), most=0.6),
+        Goal(f"with history, {history.QUEUE}", sent, against(history.SENT, history.QUEUE), least=0.6),
+        Goal(f"with history, {history.DRAIN}", sent, against(history.SENT, history.DRAIN), least=0.7),
+        Goal("sync with history, 32 connections", "x FastAPI + Feast", against(history.FEAST, many), least=50),
+        Goal("sync with history, 1 connection", "x FastAPI + Feast", against(history.FEAST, one)),
+        Goal("one merchant's history, flooded", "bytes", _flooded("state_bytes"), most=8_192),
+        Goal("sync with history, flooded, p50", "x that of the first fifth", _flooded_ratio("p50_ms"), most=1.25),
+    ]
+
+
+def _flooded(name: str) -> Callable[[Results], Rounds]:
+    """The last part's figure."""
+    return lambda results: results.get("history", history.FLOODED, history.FLOOD_PARTS_NAMED[-1], name)
+
+
+def _flooded_ratio(name: str) -> Callable[[Results], Rounds]:
+    first, last = (("history", history.FLOODED, history.FLOOD_PARTS_NAMED[at], name) for at in (0, -1))
+    return _ratio(last, first)
 
 
 def _queue() -> list[Goal]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from riskline.cli.up.supervisor import TETHER
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.005
 
@@ -58,7 +58,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], *, l
     """Waits for a process to be ready; the seconds that took.
 
     Raises:
-        BenchError: it ended, or it took more than a minute.
+        BenchError: it ended, or it took more than two minutes.
     """
     started = time.perf_counter()
     while not ready():

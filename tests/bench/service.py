@@ -81,11 +81,11 @@ def redis_server(bench: Workspace) -> Iterator[str]:
 
 
 @contextmanager
-def api(bench: Workspace, redis_url: str, *, processes: int = 1) -> Iterator[Running]:
+def api(bench: Workspace, redis_url: str, *, processes: int = 1, **settings: str) -> Iterator[Running]:
     """`riskline api` alone."""
     port = free_port()
     words = ["api", "--port", str(port), "--processes", str(processes)]
-    with _ours(bench, words, redis_url) as process:
+    with _ours(bench, words, redis_url, settings=settings) as process:
         seconds = wait_until(answers(port, "/health/ready"), process, log=bench.run_directory / "api.log")
         yield Running(process, Redis.from_url(redis_url), redis_url, port, seconds)
 
@@ -126,10 +126,13 @@ def submissions(bench: Workspace, count: int, *, explain: bool = False) -> list[
 def records(transactions: Iterator[TransactionModel], *, explain: bool = False) -> list[Submission]:
     """What the API would write for these transactions, numbered anew."""
     queueing = Queueing(submitted_at=utc_now(), explain=explain, request_id=uuid4().hex)
-    return [
-        queueing.submission(each.model_copy(update={"transaction_id": f"w-{i:08d}"}))
-        for i, each in enumerate(transactions)
-    ]
+    return [queueing.submission(_renamed(each, f"w-{i:08d}")) for i, each in enumerate(transactions)]
+
+
+def _renamed(transaction: TransactionModel, name: str) -> TransactionModel:
+    """The transaction by another id, with the history that it has."""
+    renamed, values = transaction.model_copy(update={"transaction_id": name}), transaction.history_values()
+    return renamed.with_history(list(values.values())) if values else renamed
 
 
 def fill(redis_url: str, waiting: list[Submission], *, batch: int = FILL_BATCH) -> None:
