@@ -30,6 +30,9 @@ from tests.bench.workspace import ROOT, Workspace, is_older
 CONNECTIONS = (1, 32)
 PROCESSES, PEER_PROCESSES = 2, 4
 QUEUE_CONNECTIONS = 64
+PEER_START_SECONDS = 180.0
+"""Each of its processes imports pandas, pyarrow and dask."""
+
 WARM_REQUESTS, WARM_SECONDS = 40, 60
 WAITING = 40_000
 FLOOD, FLOOD_CONNECTIONS = 100_000, 32
@@ -193,7 +196,7 @@ def _feast(bench: Workspace) -> Iterator[tuple[str, Figures]]:
         words = ["-m", "uvicorn", "tests.bench.peers.feast_sklearn:app", "--workers", PEER_PROCESSES, "--port", port]
         command = [python, *words, "--log-level", "warning"]
         with running(command, log=log, environment=environment, directory=ROOT) as process:
-            wait_until(answers(port, "/docs.json", any_status=True), process, log=log)
+            wait_until(answers(port, "/docs.json", any_status=True), process, log=log, limit_seconds=PEER_START_SECONDS)
             _warm(port, directory / "rows.ndjson")
             yield from loads(bench, port, rows=directory / "rows.ndjson", all_connections=CONNECTIONS)
 
