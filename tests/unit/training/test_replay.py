@@ -140,12 +140,12 @@ def test_rows_are_replayed_by_time_then_line_whatever_their_order_in_the_file(tm
 
 def test_a_repeated_id_counts_once_and_has_its_first_values_again(tmp_path: Path) -> None:
     first, again = purchase(1), {**purchase(1), "at": purchase(seconds=600)["at"]}
-    rows = purchases(purchase(2, seconds=900), again, first, purchase(3, seconds=300))
+    rows = purchases(purchase(2, seconds=900), again, first, purchase(3, seconds=300), purchase(4, seconds=-60))
     count = Purchase.feature_names().index("purchases_1h")
 
     data = labelled(save(tmp_path / "rows.csv", rows))
 
-    assert data.rows[:, count].tolist() == [2, 0, 0, 1]
+    assert data.rows[:, count].tolist() == [3, 1, 1, 2, 0]
     assert data.refusals.repeated == 1
 
 
