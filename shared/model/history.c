@@ -434,10 +434,18 @@ static void count_texts(const plan *p, machine *m, int32_t which, int64_t t) {
     m->found[which] = found;
 }
 
-static double of_times(const machine *m, const column *c, int64_t t) {
+/* Of a late time that all kept ones are newer than, though there were some before, nothing exact is known: the oldest
+ * of these stands for the last one, and the mean time between them for that since it. */
+static double of_times_before(const machine *m, const column *c) {
+    int64_t since = (m->times[m->times_end - 1] - m->times[m->times_start]) / (TIMES - 1);
+    return (double)(c->kind == LAST ? m->kept[c->of * TIMES_ROOM + m->times_start] : since) / (double)c->unit;
+}
+
+static double of_times(const plan *p, const machine *m, const column *c, int64_t t) {
     int32_t at = m->times_end;
     while (at > m->times_start && m->times[at - 1] > t) at--;
-    if (at == m->times_start) return c->empty;
+    if (at == m->times_start)
+        return m->times_end - at == TIMES && t >= m->oldest && !is_too_old(p, m, t) ? of_times_before(m, c) : c->empty;
     int64_t found = c->kind == LAST ? m->kept[c->of * TIMES_ROOM + at - 1] : t - m->times[at - 1];
     return (double)found / (double)c->unit;
 }
@@ -458,7 +466,7 @@ static void put_columns(const plan *p, const machine *m, int64_t t, double *out,
         double *mine = out + (by_place ? c->place : i);
         if (is_empty) *mine = c->empty;
         else if (c->kind == DISTINCT) *mine = m->found[c->of] ? m->found[c->of] : c->empty;
-        else if (c->kind == SINCE_LAST || c->kind == LAST) *mine = of_times(m, c, t);
+        else if (c->kind == SINCE_LAST || c->kind == LAST) *mine = of_times(p, m, c, t);
         else *mine = of_window(p, m, c);
     }
 }

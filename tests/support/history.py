@@ -34,7 +34,7 @@ class Reference:
 
     def __init__(self, plan: EntityPlan) -> None:
         self.plan = plan
-        self.newest, self.applied = -math.inf, 0
+        self.newest, self.oldest, self.applied = -math.inf, math.inf, 0
         self.ids: list[int] = []
         self.times: list[Event] = []
         self.cells: dict[int, dict[int, list[Event]]] = {each.window_us: {} for each in plan.columns if each.window_us}
@@ -49,6 +49,7 @@ class Reference:
         if event.at_us < self.newest - self.plan.keep_us or event.id in self.ids[-128:]:
             return
         self.newest, self.applied = max(self.newest, event.at_us), self.applied + 1
+        self.oldest = min(self.oldest, event.at_us)
         oldest = int(self.newest) - self.plan.keep_us
         self.ids.append(event.id)
         self.times = [e for e in sorted([*self.times, event], key=lambda e: e.at_us)[-16:] if e.at_us >= oldest]
@@ -75,12 +76,7 @@ class Reference:
         if at_us > self.newest + self.plan.keep_us:
             return column.empty
         if column.kind in {Kind.SINCE_LAST, Kind.LAST}:
-            before = [e for e in self.times if e.at_us <= at_us]
-            if not before:
-                return column.empty
-            if column.kind is Kind.LAST:
-                return float(before[-1].numbers[column.number]) / float(self._unit(column))
-            return float(at_us - before[-1].at_us) / float(column.unit_us)
+            return self._last(column, at_us)
         window = column.window_us
         last = cell(at_us, window)
         first = max(last - CELLS, cell(int(self.newest) - self.plan.keep_us, window))
@@ -89,6 +85,17 @@ class Reference:
             return float(sum(any(first <= c <= last for c in cells) for cells in found)) or column.empty
         events = [e for c, events in self.cells[window].items() if first <= c <= last for e in events]
         return self._of(column, events) if events else column.empty
+
+    def _last(self, column: HistoryColumn, at_us: int) -> float:
+        before = [e for e in self.times if e.at_us <= at_us]
+        since = at_us - before[-1].at_us if before else 0
+        if not before and len(self.times) == 16 and at_us >= max(self.oldest, self.newest - self.plan.keep_us):
+            before, since = self.times[:1], (self.times[-1].at_us - self.times[0].at_us) // 15
+        if not before:
+            return column.empty
+        if column.kind is Kind.LAST:
+            return float(before[-1].numbers[column.number]) / float(self._unit(column))
+        return float(since) / float(column.unit_us)
 
     def _of(self, column: HistoryColumn, events: list[Event]) -> float:
         n, unit = len(events), self._unit(column)

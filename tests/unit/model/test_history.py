@@ -401,3 +401,22 @@ def test_a_merchant_takes_8_kilobytes_after_a_flood_and_no_purchase_is_missed() 
     found, expected = folded(fold, kept, one(1, NOW)).values, reference.columns(NOW)
     for each, mine, right in zip(plan.columns, found, expected, strict=True):
         assert mine == (64 if each.kind is Kind.DISTINCT else right)
+
+
+def test_one_that_comes_after_many_newer_ones_is_not_said_to_be_the_first() -> None:
+    columns = [
+        HistoryColumn("since", Kind.SINCE_LAST, unit_us=SECOND, empty=-1.0),
+        HistoryColumn("last", Kind.LAST, number=0, empty=-2.0),
+    ]
+    fold = Fold(history(entity_plan(columns, keep_us=DAY, places=(0,))))
+    kept = packed(Event(number, DAY + number * 3 * SECOND, (number,)) for number in range(1, 41))
+
+    assert folded(fold, kept, Event(99, DAY + 20 * 3 * SECOND)).values == (3.0, 25.0)
+    assert folded(fold, kept, Event(99, DAY + 30 * 3 * SECOND)).values == (0.0, 30.0)
+    assert folded(fold, kept, Event(99, DAY)).values == (-1.0, -2.0)
+    next_day = kept + packed(Event(number, 3 * DAY // 2 + number, (number,)) for number in range(50, 70))
+    assert folded(fold, next_day, Event(99, DAY + 40 * 3 * SECOND)).values == (1e-6, 54.0)
+    assert folded(fold, next_day + packed([Event(98, 2 * DAY + MINUTE, (9,))]), Event(99, DAY + 3 * SECOND)).values == (
+        -1.0,
+        -2.0,
+    )
