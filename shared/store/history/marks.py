@@ -16,17 +16,19 @@ NAME, LIVE_FROM, LIVE_TO, BACKFILLED_FROM, BACKFILLED_TO, PROGRESS = (
     "progress",
 )
 
-EPOCH, LOST = "epoch", "lost"
-"""A text that is drawn when the history begins, by which its end is seen; and when that was seen, in microseconds."""
+EPOCH, LOST, ACCEPTED = "epoch", "lost", "accepted"
+"""A text that is drawn when the history begins, by which its end is seen; when that was seen, in microseconds; and the
+epoch that is used though what came before it was lost."""
 
 WAS_LOST = (
     "it was emptied, came back without its file, or another Redis answers: `riskline history backfill` gives it the "
     "past of a file, `riskline history accept-loss` uses it as it is"
 )
 
-SILENCE_US = 7 * 86_400_000_000
-"""Longer than this, and than the columns look back, nothing was observed: then live transactions begin anew. What was
-before is in no window any more, so that it makes no difference where a backfill counts it twice."""
+TRY_US, SILENCE_US = 86_400_000_000, 7 * 86_400_000_000
+"""Where no more than a day was observed, and then nothing for longer than a week and than the columns look back, that
+was a try, with the time of an example: live transactions begin anew. What was before is in no window any more, so that it
+makes no difference where a backfill counts it twice."""
 
 OLDEST_US = -(1 << 63)
 """Before any event time."""
@@ -59,14 +61,20 @@ def live_fields(
     """What each minute's transactions, of these times, leave beside the marks that are there."""
     fields = {}
     for plan in entities:
-        mark = marks.get(plan.fingerprint)
-        before_us = None if mark is None else mark.live_to_us
-        to_us = max(times_us) if before_us is None else max(before_us, *times_us)
+        mark = marks.get(plan.fingerprint, Mark(plan.name))
+        to_us = max(times_us) if mark.live_to_us is None else max(mark.live_to_us, *times_us)
         fields[f"{plan.fingerprint}:{LIVE_TO}"] = str(to_us)
-        if before_us is not None and to_us > (silent_until := before_us + max(plan.reach_us, SILENCE_US)):
-            # a try with an old time, or a service that was not used: what is between them was not observed
-            fields[f"{plan.fingerprint}:{LIVE_FROM}"] = str(min(each for each in times_us if each > silent_until))
+        tried_until = _tried_until(plan, mark)
+        if tried_until is not None and to_us > tried_until:
+            fields[f"{plan.fingerprint}:{LIVE_FROM}"] = str(min(each for each in times_us if each > tried_until))
     return fields
+
+
+def _tried_until(plan: EntityPlan, mark: Mark) -> int | None:
+    """The time after which what was observed so far was a try; None where it is the service's."""
+    if mark.live_from_us is None or mark.live_to_us is None or mark.live_to_us - mark.live_from_us > TRY_US:
+        return None
+    return mark.live_to_us + max(plan.reach_us, SILENCE_US)
 
 
 def backfill_fields(plan: EntityPlan, *, from_us: int, to_us: int, progress: str) -> dict[str, str]:
