@@ -13,7 +13,7 @@ import pytest
 
 from riskline.cli.up.redis_server import server_candidates
 from riskline.shared.domain.history.observation import Observation, Seen
-from riskline.shared.errors import HistoryUnavailableError
+from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.store.history.interface import Replacement
 from riskline.shared.store.history.redis_history import MARK_AGAIN_SECONDS, RedisHistory
 from tests.integration.history_stores import redis_history
@@ -178,6 +178,24 @@ async def test_an_emptied_redis_is_begun_anew_and_marked_again(redis: OwnRedis) 
 
     assert {mark.live_from_us for mark in (await store.marks()).values()} == {START_US + 2}
     await store.close()
+
+
+async def test_a_process_that_was_idle_meanwhile_loses_an_accepted_history_for_no_other(redis: OwnRedis) -> None:
+    busy, idle = (redis_history(redis.url, refuses_lost=True) for _ in range(2))
+    for number, store in enumerate((busy, idle)):
+        await store.observe([an_observation(f"before {number}")])
+    with redis.client() as client:
+        client.flushall()
+    with pytest.raises(HistoryLostError):
+        await busy.observe([an_observation("a")])
+
+    await busy.accept_loss()
+
+    for number, store in enumerate((busy, idle, busy)):
+        [seen] = await store.observe([an_observation(f"after {number}")])
+        assert not seen.known
+    for store in (busy, idle):
+        await store.close()
 
 
 async def test_a_key_that_another_program_wrote_is_begun_anew_and_stops_no_other(

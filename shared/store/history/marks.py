@@ -27,8 +27,8 @@ WAS_LOST = (
 
 TRY_US, SILENCE_US = 86_400_000_000, 7 * 86_400_000_000
 """Where no more than a day was observed, and then nothing for longer than a week and than the columns look back, that
-was a try, with the time of an example: live transactions begin anew. What was before is in no window any more, so that it
-makes no difference where a backfill counts it twice."""
+was a try, with the time of an example: live transactions begin anew. What was before is in no window any more, so that
+it makes no difference where a backfill counts it twice."""
 
 OLDEST_US = -(1 << 63)
 """Before any event time."""

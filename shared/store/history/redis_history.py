@@ -16,6 +16,7 @@ from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms
 from riskline.shared.store.history.interface import Mark, Progress, Replacement, Size, unwatched
 from riskline.shared.store.history.marks import (
+    ACCEPTED,
     EPOCH,
     LOST,
     OLDEST_US,
@@ -42,7 +43,7 @@ MARK_AGAIN_SECONDS = 60.0
 
 MARKS = FIRST.history_marks
 
-EPOCH_NOW = Command(MARKS, ("HMGET", MARKS, EPOCH, LOST))
+EPOCH_NOW = Command(MARKS, ("HMGET", MARKS, EPOCH, LOST, ACCEPTED))
 """Goes with each call for a transaction: what is not there may be new, or lost."""
 
 
@@ -156,7 +157,9 @@ class RedisHistory:
 
     async def accept_loss(self) -> None:
         """See HistoryStore."""
-        await self._patiently([Command(MARKS, ("HDEL", MARKS, LOST))])
+        [epoch] = await self._patiently([Command(MARKS, ("HGET", MARKS, EPOCH))])
+        accepted = [] if epoch is None else [Command(MARKS, ("HSET", MARKS, ACCEPTED, epoch))]
+        await self._patiently([*accepted, Command(MARKS, ("HDEL", MARKS, LOST))])
 
     async def recovered(self) -> bool:
         """See HistoryStore."""
@@ -217,7 +220,10 @@ class RedisHistory:
         """The answers, and an error where the history is not the one any more that this process has known."""
         if not self._refuses_lost:
             return await self._run(commands), None
-        *answers, (epoch, lost) = await self._run([*commands, EPOCH_NOW])
+        *answers, (epoch, lost, accepted) = await self._run([*commands, EPOCH_NOW])
+        if epoch is not None and epoch == accepted:
+            # a process that had nothing to do meanwhile loses nothing again
+            self._epoch = epoch
         if self._epoch not in (None, epoch):
             await self._note_loss()
             lost = True
