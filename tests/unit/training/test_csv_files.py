@@ -151,7 +151,7 @@ def test_ids_that_are_there_twice_are_counted_and_said(tmp_path: Path, capsys: p
 
     assert len(found.rows) == 5
     assert (found.refusals.repeated, found.refusals.first_repeated, found.refusals.total) == (2, (3, "T1"), 0)
-    list_refusals(found.refusals)
+    list_refusals(found.refusals, Transaction)
     told = capsys.readouterr().err
     assert "2 rows with a transaction_id that an earlier row has (first: row 3, T1)" in told
     assert "left out" not in told
