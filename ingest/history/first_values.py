@@ -55,4 +55,4 @@ class FirstValues:
 
 def _is_of(record: Record, transaction: TransactionModel) -> bool:
     """False where the id was another transaction's first: the values of its entities are not those of this one."""
-    return is_later(record) or record["transaction"] == orjson.loads(transaction.to_json())
+    return is_later(record) or record.get("transaction") == orjson.loads(transaction.to_json())

@@ -30,7 +30,8 @@ class Records:
 
 
 def recorded(transaction: TransactionModel) -> dict[str, Any]:
-    members: dict[str, Any] = orjson.loads(b'{"v":1' + history_members(transaction) + b"}")
+    head = b'{"v":1,"transaction":' + transaction.to_json()
+    members: dict[str, Any] = orjson.loads(head + history_members(transaction) + b"}")
     return members
 
 
@@ -61,6 +62,13 @@ async def test_one_that_was_decided_without_history_is_so_again() -> None:
 @pytest.mark.parametrize("record", [None, {"v": 1}, {"v": 1, "history": {}, "history_of": "other"}])
 async def test_a_record_that_tells_nothing_gives_none(record: dict[str, Any] | None) -> None:
     assert await first(Purchase, record) is None
+
+
+@pytest.mark.parametrize("of_it", [{"history_of": "other"}, {"transaction": None}, {"transaction": {"cost": 1.0}}])
+async def test_a_record_of_other_windows_or_values_gives_none(of_it: dict[str, Any]) -> None:
+    decided = Purchase.from_row(purchase()).with_history(list(range(12)))
+
+    assert await first(Purchase, recorded(decided) | of_it) is None
 
 
 async def test_values_with_which_the_class_fails_are_not_used() -> None:
