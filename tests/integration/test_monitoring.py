@@ -38,6 +38,8 @@ REDIS_HANGS_SECONDS = 5.0
 
 CANNOT_BE: dict[str, str] = {
     "max(riskline_redis_memory_limit_bytes) > 0": "the Redis of `riskline up` has no maxmemory",
+    "sum by (door) (rate(riskline_decisions_without_history_total[20s]))": "the demo's class has no history",
+    "max(rate(riskline_queue_decisions_without_history_total[20s]))": "the demo's class has no history",
 }
 """Queries that have to find nothing here."""
 
