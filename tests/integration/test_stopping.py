@@ -134,10 +134,19 @@ def test_ctrl_c_at_a_terminal_waits_for_no_load_balancer(
 ) -> None:
     environment = {**demo_environment, "RISKLINE_STOP_DELAY": "1000"}
     with RunningUp(tmp_path_factory.mktemp("up"), environment=environment, flags=("--processes", "2")) as up:
+        url = f"http://127.0.0.1:{up.state['port']}"
+        # one that still starts may hear of the end by the server's SIGTERM alone, which waits for the delay
+        eventually(lambda: answering(url) == 2)  # processes
         up.process.send_signal(signal.SIGINT)
         # far from the delay
         assert up.process.wait(PATIENCE_SECONDS) == 0
     assert not up.said("is killed")
+
+
+def answering(url: str) -> int:
+    """How many API processes serve a model."""
+    versions = httpx.get(f"{url}/health/ready", timeout=PATIENCE_SECONDS).json()["processes"]["versions"]
+    return sum(each["api"] for each in versions)
 
 
 def answers(url: str) -> bool:
