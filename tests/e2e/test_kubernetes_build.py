@@ -27,7 +27,7 @@ CUSTOM = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "Prometheus
 
 OPTIONAL = ("model-image", "monitoring", "traces")
 
-MADE_BY_HAND = {"riskline-redis", "riskline-keys", "riskline-callbacks", "riskline-scaler"}
+MADE_BY_HAND = {"riskline-redis", "riskline-keys", "riskline-callbacks", "riskline-history", "riskline-scaler"}
 
 
 def variants() -> Iterator[tuple[str, tuple[str, ...]]]:
