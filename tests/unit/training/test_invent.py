@@ -98,7 +98,7 @@ def test_rows_of_any_class_are_read_back_as_transactions_from_every_kind_of_file
 
     assert data.rows.shape == (300, len(Wide.feature_names()))
     assert data.times is not None
-    assert (np.diff(data.times) >= np.timedelta64(0)).all()
+    assert (np.diff(data.times) >= np.timedelta64(0, "us")).all()
     assert len(np.unique(data.times)) > 200
 
 

@@ -160,6 +160,8 @@ def test_a_lightgbm_model_of_another_kind_is_refused(found: str, instead: str, s
         lightgbm_trees(LIGHTGBM.replace(found, instead))
 
 
+# a later XGBoost calls its random forests deprecated; teams have them all the same
+@pytest.mark.filterwarnings("ignore:`XGBRFClassifier` is deprecated:FutureWarning")
 @pytest.mark.parametrize("form", ["pkl", "json", "ubj", "named", "forest"])
 def test_an_xgboost_classifier_scores_as_it_did(tmp_path: Path, form: str) -> None:
     xgboost = pytest.importorskip("xgboost", reason="XGBoost is no package of Riskline's; `pip install xgboost`")
