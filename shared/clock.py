@@ -18,6 +18,11 @@ def utc_now() -> str:
     return f"{text}.{milliseconds:03d}Z"
 
 
+def now_us() -> int:
+    """The present time in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
 def utc_text(seconds: float) -> str:
     """A time in seconds since 1970, in the form of `utc_now`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from riskline.cli.doctor.finding import Finding, Verdict
-from riskline.cli.models.cold_history import WARMED_BY, coldness
+from riskline.cli.models.cold_history import coldness
 from riskline.shared.settings import Settings
+from riskline.shared.store.history.warmth import WARMED_BY
 
 CHECK = "history"
 

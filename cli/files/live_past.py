@@ -5,14 +5,9 @@ from pathlib import Path
 
 from riskline.cli.files.pasts import with_columns
 from riskline.cli.history.opened import opened_history
-from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.model.history import Fold
-from riskline.shared.store.history.interface import HistoryStore
 from riskline.worker.training.data.replay import Observed
 from riskline.worker.training.data.rows import RowBatch
-
-ROWS_A_CALL = 64
-"""More would keep Redis from the doors for longer than they wait."""
 
 
 class LivePast:
@@ -24,7 +19,7 @@ class LivePast:
 
     def __init__(self, data: Path | None, *, now_us: int) -> None:
         with opened_history(data) as opened:
-            self._observed = Observed(opened.history, now_us=now_us)
+            self._reader = Observed(opened.history, now_us=now_us)
             self._observing = opened.observing()
             self._fold = Fold(opened.history)
             self._opened = opened
@@ -35,21 +30,11 @@ class LivePast:
         Raises:
             HistoryUnavailableError: the history is away.
         """
-        batch, _ = self._observed.punctual(batch)
+        batch, _ = self._reader.punctual(batch)
         return with_columns(batch, asyncio.run(self._columns(batch)))
 
     async def _columns(self, batch: RowBatch) -> list[tuple[float, ...]]:
         observations = [self._observing.of(transaction) for transaction in batch.transactions]
-        store = self._opened.store()
-        try:
-            return [
-                self._fold.columns(observation, seen).values
-                for first in range(0, len(observations), ROWS_A_CALL)
-                for observation, seen in await _looked(store, observations[first : first + ROWS_A_CALL])
-            ]
-        finally:
-            await store.close()
-
-
-async def _looked(store: HistoryStore, observations: list[Observation]) -> list[tuple[Observation, Seen]]:
-    return list(zip(observations, await store.look(observations), strict=True))
+        async with self._opened.store() as store:
+            seen = await store.look(observations)
+        return [self._fold.columns(*each).values for each in zip(observations, seen, strict=True)]

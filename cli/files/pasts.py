@@ -1,7 +1,7 @@
 """The pasts from which `riskline score` takes the columns of history."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -37,9 +37,9 @@ class Taken(NamedTuple):
         return len(self.events.ids) + self.refusals.total
 
 
-def taken(block: Block, transaction_class: type[TransactionModel], observed: Observed) -> Taken:
+def taken(block: Block, transaction_class: type[TransactionModel], reader: Observed) -> Taken:
     """Takes the events of a block."""
-    batch, events = observed.of(block.batch(transaction_class))
+    batch, events = reader.of(block.batch(transaction_class))
     refusals = Refusals()
     refusals.add(batch.refused)
     return Taken(events, refusals)
@@ -100,11 +100,7 @@ class BlockWithPast:
 def with_columns(batch: RowBatch, columns: Iterable[list[float] | tuple[float, ...]]) -> RowBatch:
     """The batch with the columns of history of its transactions, without the rows whose features fail with them."""
     whole = [with_history(*row) for row in zip(batch.rows, batch.transactions, columns, strict=True)]
-    kept = [at for at, each in enumerate(whole) if not isinstance(each, Refusal)]
-    refused = [each for each in whole if isinstance(each, Refusal)]
-    return RowBatch(
-        [batch.rows[at] for at in kept],
-        [each for each in whole if not isinstance(each, Refusal)],
-        [batch.extras[at] for at in kept],
-        sorted([*batch.refused, *refused], key=lambda refusal: refusal.row),
-    )
+    transactions = [
+        before if isinstance(each, Refusal) else each for before, each in zip(batch.transactions, whole, strict=True)
+    ]
+    return replace(batch, transactions=transactions).without([each for each in whole if isinstance(each, Refusal)])

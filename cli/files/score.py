@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,15 +18,16 @@ from riskline.cli.files.scoring_pool import Scorers, scoring
 from riskline.cli.options import DataOption
 from riskline.cli.output import written
 from riskline.cli.terminal import rows_progress_to_end, stderr
+from riskline.shared.clock import now_us
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.domain.transaction import TransactionModel
-from riskline.shared.errors import DatasetError, InstallationError
+from riskline.shared.errors import InstallationError
 from riskline.shared.model.registry import Registry
 from riskline.shared.settings import Settings, load_settings
 from riskline.shared.wording import counted, install_command, no_transactions
-from riskline.worker.training.data.rows import Block, Refusals
+from riskline.worker.training.data.rows import Block, Refusals, bad_rows
 
 SMALL_FILE_BYTES = 1_000_000
 """A file that one process has scored before others would have started."""
@@ -84,7 +84,7 @@ def score(
     )
     settings = load_settings(data=data)
     transaction_class = load_transaction_class(settings.transaction)
-    past, now_us = _past(transaction_class, history), time.time_ns() // 1_000
+    past, started_us = _past(transaction_class, history), now_us()
     progress = rows_progress_to_end()
     if url is None:
         job = Job(
@@ -94,7 +94,7 @@ def score(
             explain=explain,
             past=past,
             data=data,
-            now_us=now_us,
+            now_us=started_us,
         )
         scorer = _scoring_here(job, processes=processes or _processes(file))
     else:
@@ -113,7 +113,7 @@ def score(
         with scorer as (score_blocks, versions):
             blocks = work.blocks()
             if past is Past.FILE and isinstance(score_blocks, Scorers):
-                blocks = work.replayed(blocks, score_blocks, now_us=now_us)
+                blocks = work.replayed(blocks, score_blocks, now_us=started_us)
             with written(out) as sink:
                 work.write(score_blocks(blocks), sink)
     _print_totals(work.decided, versions, work.refusals)
@@ -179,7 +179,7 @@ class _Work:
 
     def _require_good(self, refusals: Refusals) -> None:
         if refusals.total and not self._skip_bad_rows:
-            raise _bad_rows(self._file, refusals)
+            raise bad_rows(self._file, refusals)
 
 
 def _past(transaction_class: type[TransactionModel], wanted: str | None) -> Past:
@@ -272,13 +272,6 @@ def _opened(
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
     needed = (transaction_class.ID_FIELD,) if with_ids else ()
     return read_blocks(file, transaction_class, needed=needed), estimated_rows(file)
-
-
-def _bad_rows(file: Path, refusals: Refusals) -> DatasetError:
-    return DatasetError(
-        f"{file} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by --skip-bad-rows:\n"
-        f"{refusals.listed()}"
-    )
 
 
 def _processes(file: Path) -> int:

@@ -62,14 +62,14 @@ class Scorer:
         self._model = Registry(job.models_dir).load(job.version, inputs_of(self._class))
         self._explain = job.explain
         history = history_of(self._class)
-        self._observed = None if history is None else Observed(history, now_us=job.now_us)
+        self._reader = None if history is None else Observed(history, now_us=job.now_us)
         self._past = _live_past(job) if job.past is Past.LIVE else None
 
     def take(self, block: Block) -> Taken:
         """Takes the events of a block's transactions."""
-        if self._observed is None:
+        if self._reader is None:
             raise SettingsError(f"{self._class.__name__} has no columns of history")
-        return taken(block, self._class, self._observed)
+        return taken(block, self._class, self._reader)
 
     def score(self, block: Block) -> Scored:
         """Holds each row to the class's rules and decides those that pass."""

@@ -44,19 +44,17 @@ async def _put(file: Path, opened: OpenedHistory, events: Events, progress: Prog
     ordered = events.ordered()
     with file.open("rb") as content:
         digest = file_digest(content, lambda: blake2b(digest_size=8)).hexdigest()
-    store, tasks = opened.store(), dict[str, TaskID]()
+    tasks = dict[str, TaskID]()
 
     def advance(name: str, entities: int) -> None:
         if name not in tasks:
             tasks[name] = progress.add_task(f"{name}: entities that have their past")
         progress.advance(tasks[name], entities)
 
-    try:
+    async with opened.store() as store:
         await store.warm()
         backfill = Backfill(opened.history, store, Fold(opened.history), progress=advance)
         return ordered.repeated, await backfill.run(ordered, file=digest, span_us=events.span_us())
-    finally:
-        await store.close()
 
 
 def _described(done: Backfilled) -> dict[str, Any]:

@@ -76,11 +76,8 @@ def _value() -> str:
 
 def _run(opened: OpenedHistory, call: Callable[[HistoryStore, Progress], Awaitable[int]]) -> int:
     async def erased() -> int:
-        store = opened.store()
-        try:
+        async with opened.store() as store:
             return await call(store, advance)
-        finally:
-            await store.close()
 
     with rows_progress() as shown:
         task = shown.add_task("looking through the keys of Redis")

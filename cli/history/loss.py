@@ -18,8 +18,5 @@ def accept_loss(*, data: DataOption = None) -> None:
 
 
 async def _accept(opened: OpenedHistory) -> None:
-    store = opened.store()
-    try:
+    async with opened.store() as store:
         await store.accept_loss()
-    finally:
-        await store.close()

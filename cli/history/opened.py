@@ -1,7 +1,7 @@
 """The history of an installation, for commands."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +33,14 @@ class OpenedHistory:
         """Makes observations with the installation's secret."""
         return Observing(self.history, history_secret(self.settings))
 
-    def store(self) -> HistoryStore:
-        """The store, for one event loop."""
-        return open_history(self.settings, self.history, timeout_seconds=CALL_TIMEOUT_SECONDS)
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[HistoryStore]:
+        """The store, for one event loop; closed at the end."""
+        store = open_history(self.settings, self.history, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Reads the files of the past, with progress."""
 
-import time
 from pathlib import Path
 
 from rich.progress import Progress
 
 from riskline.cli.history.opened import OpenedHistory
 from riskline.cli.models.training import list_refusals
+from riskline.shared.clock import now_us
+from riskline.worker.training.data.replay import Observed
 from riskline.worker.training.history.events import Events, read_events
 
 
@@ -23,7 +24,7 @@ def add_file(file: Path, opened: OpenedHistory, events: Events, progress: Progre
         opened.observing(),
         events,
         skip_bad_rows=skip_bad_rows,
-        now_us=time.time_ns() // 1000,
+        reader=Observed(opened.history, now_us=now_us()),
         progress=lambda rows: progress.advance(task, rows),
     )
     list_refusals(refusals, opened.transaction_class)

@@ -1,7 +1,6 @@
 """`riskline history status`: what is kept of each entity, since when, and how warm its windows are."""
 
 import asyncio
-import time
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,7 +9,7 @@ import typer
 from riskline.cli.history.opened import OpenedHistory, opened_history
 from riskline.cli.options import DataOption, JsonOption
 from riskline.cli.terminal import working
-from riskline.shared.clock import utc_text
+from riskline.shared.clock import now_us, utc_text
 from riskline.shared.domain.history.plan import EntityPlan, duration
 from riskline.shared.store.history.interface import Mark, Size
 from riskline.shared.store.history.warmth import WindowWarmth, windows
@@ -43,16 +42,14 @@ def status(*, data: DataOption = None, as_json: JsonOption = False) -> None:
 
 
 async def _read(opened: OpenedHistory) -> list[EntityStatus]:
-    store, now_us = opened.store(), time.time_ns() // 1000
-    try:
+    asked_us = now_us()
+    async with opened.store() as store:
         marks, sizes = await store.marks(), await store.sizes()
-    finally:
-        await store.close()
     found = []
     for plan in opened.history.entities:
         mark = marks.get(plan.fingerprint, Mark(plan.name))
         size = sizes.get(plan.fingerprint, NOTHING)
-        found.append(EntityStatus(plan, mark, size, windows(plan, mark, now_us=now_us)))
+        found.append(EntityStatus(plan, mark, size, windows(plan, mark, now_us=asked_us)))
     return found
 
 

@@ -1,7 +1,6 @@
 """What activating a version says where the history that its columns are made of is cold."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +9,14 @@ import typer
 
 from riskline.cli.history.opened import OpenedHistory, opened_history
 from riskline.cli.installation import installation_settings
+from riskline.shared.clock import now_us
 from riskline.shared.domain.class_check import load_transaction_class
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.errors import BundleError, InstallationError, SettingsError
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.history.interface import Mark
 from riskline.shared.store.history.secret import secret_file
-from riskline.shared.store.history.warmth import cold_text, warmth
-
-WARMED_BY = "give it the past of a file by `riskline history backfill FILE`, or wait"
-
+from riskline.shared.store.history.warmth import WARMED_BY, cold_text, warmth
 
 NOT_RUNNING = "the history is not there yet"
 
@@ -71,7 +68,7 @@ def coldness(data: Path | None) -> Coldness | None:
         )
     try:
         with opened_history(data) as opened:
-            found = warmth(opened.history, asyncio.run(_marks(opened)), now_us=time.time_ns() // 1000)
+            found = warmth(opened.history, asyncio.run(_marks(opened)), now_us=now_us())
     except (InstallationError, SettingsError) as error:
         return Coldness(f"whether the history is warm is not known ({error})", is_certain=False)
     text = cold_text(found)
@@ -79,8 +76,5 @@ def coldness(data: Path | None) -> Coldness | None:
 
 
 async def _marks(opened: OpenedHistory) -> Mapping[str, Mark]:
-    store = opened.store()
-    try:
+    async with opened.store() as store:
         return await store.marks()
-    finally:
-        await store.close()

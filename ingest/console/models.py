@@ -16,6 +16,7 @@ from riskline.ingest.console.frame.rendering import Renderer
 from riskline.shared.domain.inputs import Inputs
 from riskline.shared.errors import BundleError
 from riskline.shared.model.registry import Registry
+from riskline.shared.store.history.warmth import WARMED_BY
 from riskline.shared.store.status.processes import ProcessState, by_version, refusing
 
 FIGURES = (
@@ -174,8 +175,7 @@ class SwitchPage(ConsolePage):
                 return
         if (cold := await self._coldness()) is not None:
             raise BundleError(
-                f"{cold}: give it the past of a file by `riskline history backfill FILE`, or wait, or activate "
-                f"{version} as it is by `riskline models activate {version} --cold`"
+                f"{cold}: {WARMED_BY}, or activate {version} as it is by `riskline models activate {version} --cold`"
             )
 
     def _see_that_it_is_still(self, asked_about: str) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 from collections import deque
 
-from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
+from riskline.ingest.history.link import HistoryLink
 from riskline.ingest.history.long_tails import LongTail, LongTails
 from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.log import get_logger
+from riskline.shared.store.history.interface import LARGEST_CALL
 
 log = get_logger(__name__)
 
@@ -36,7 +37,7 @@ class Compactor:
         """Packs until cancelled."""
         while True:
             await self._filled.wait()
-            batch = [self._waiting.popleft() for _ in range(min(MOST_A_CALL, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(LARGEST_CALL, len(self._waiting)))]
             if not self._waiting:
                 self._filled.clear()
             try:

@@ -13,7 +13,7 @@ from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
-from riskline.shared.store.history.interface import HistoryStore, Mark, Replacement
+from riskline.shared.store.history.interface import LARGEST_CALL, HistoryStore, Mark, Replacement
 from riskline.shared.telemetry.metrics import (
     HISTORY_AWAY,
     HISTORY_AWAY_SECONDS,
@@ -23,9 +23,6 @@ from riskline.shared.telemetry.metrics import (
 )
 
 log = get_logger(__name__)
-
-MOST_A_CALL = 64
-"""Transactions in a call: more of them keep Redis from everything else for longer than a millisecond or two."""
 
 PROBE_SECONDS = 1.0
 """The time that a probe may take: no request waits for it."""
@@ -242,7 +239,7 @@ class HistoryLink:
             HistoryLostError: they are added to a history that lacks what it had.
             HistoryUnavailableError: the history is away; they stay.
         """
-        batch = self._late.first(MOST_A_CALL)
+        batch = self._late.first(LARGEST_CALL)
         began = time.monotonic()
         try:
             async with asyncio.timeout(PROBE_SECONDS):

@@ -1,7 +1,6 @@
 """Observes transactions for the doors: each is added to the history of its entities, and gets its columns."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,8 +10,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from riskline.ingest.history.compaction import Compactor
 from riskline.ingest.history.first_values import FirstValues
-from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
-from riskline.ingest.history.long_tails import LongTails
+from riskline.ingest.history.link import HistoryLink
+from riskline.shared.clock import now_us
 from riskline.shared.domain.history import limits
 from riskline.shared.domain.history.observation import Observation, Observing, Seen, too_early
 from riskline.shared.domain.history.plan import History
@@ -20,6 +19,7 @@ from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import HistoryRequiredError, HistoryUnavailableError, HistoryUnreadableError
 from riskline.shared.log import get_logger
 from riskline.shared.model.history import Fold
+from riskline.shared.store.history.interface import LARGEST_CALL
 from riskline.shared.store.history.warmth import cold_text, warmth
 from riskline.shared.telemetry.metrics import HISTORY_OBSERVATIONS
 
@@ -54,6 +54,7 @@ class Observer:
     def __init__(
         self,
         link: HistoryLink,
+        compactor: Compactor,
         *,
         history: History,
         observing: Observing,
@@ -69,7 +70,7 @@ class Observer:
         self._fold = fold
         self._first_values = first_values
         self._refusal = refusal
-        self._compactor = Compactor(link, LongTails(fold, history.entities))
+        self._compactor = compactor
         self._pending: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way = 0
@@ -98,7 +99,7 @@ class Observer:
             pydantic.ValidationError: its event time is too far ahead of our clock.
         """
         observation = self._observing.of(transaction)
-        if too_early(observation, time.time_ns() // 1000):
+        if too_early(observation, now_us()):
             problem: InitErrorDetails = {"type": TOO_EARLY, "loc": (self._time_field,), "input": None}
             raise ValidationError.from_exception_data(type(transaction).__name__, [problem])
         return observation
@@ -143,8 +144,8 @@ class Observer:
             except ValidationError as error:
                 found[number] = error
         async with self._batches:
-            for start in range(0, len(timely), MOST_A_CALL):
-                part = timely[start : start + MOST_A_CALL]
+            for start in range(0, len(timely), LARGEST_CALL):
+                part = timely[start : start + LARGEST_CALL]
                 observed = await self._observe(
                     [transactions[number] for number, _ in part], [observation for _, observation in part]
                 )
@@ -170,7 +171,7 @@ class Observer:
             marks = await self._link.marks()
         except HistoryUnavailableError:
             return None
-        return cold_text(warmth(self._history, marks, now_us=time.time_ns() // 1000))
+        return cold_text(warmth(self._history, marks, now_us=now_us()))
 
     async def warm(self) -> None:
         """Connects before the first request comes."""
@@ -204,7 +205,7 @@ class Observer:
         self._comes = False
         try:
             while self._pending:
-                await self._answer([self._pending.popleft() for _ in range(min(MOST_A_CALL, len(self._pending)))])
+                await self._answer([self._pending.popleft() for _ in range(min(LARGEST_CALL, len(self._pending)))])
         finally:
             # at once: what comes in this turn must find a call that takes it, or begin one
             self._under_way -= 1

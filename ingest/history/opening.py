@@ -1,5 +1,6 @@
 """The observer of an API process, put together."""
 
+from riskline.ingest.history.compaction import Compactor
 from riskline.ingest.history.first_values import FirstValues
 from riskline.ingest.history.link import HistoryLink
 from riskline.ingest.history.long_tails import LongTails
@@ -44,8 +45,10 @@ def observer_of(
 
     fold = Fold(history)
     tails = LongTails(fold, history.entities)
+    link = HistoryLink(store, timeout_seconds=settings.history_timeout, tails=tails)
     return Observer(
-        HistoryLink(store, timeout_seconds=settings.history_timeout, tails=tails),
+        link,
+        Compactor(link, tails),
         history=history,
         observing=Observing(history, history_secret(settings)),
         fold=fold,

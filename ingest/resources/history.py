@@ -7,8 +7,7 @@ from pydantic import ValidationError
 from riskline.ingest.edge.bodies import read_json_body
 from riskline.ingest.history.erasure import EntityEraser, EntityValue
 from riskline.ingest.problems.problem import HttpProblem
-from riskline.shared.clock import utc_now
-from riskline.shared.errors import StoreUnavailableError
+from riskline.ingest.resources.erasure_log import note_erasure
 from riskline.shared.log import get_logger
 from riskline.shared.store.console import ConsoleStore
 
@@ -33,19 +32,9 @@ class EntityResource:
         if digest is None:
             raise HttpProblem("invalid-entity-value", f"It is no value that {entity} can have.")
         erased = await self._eraser.erase(entity, digest)
-        await self._note(req, entity, erased)
-        resp.status = falcon.HTTP_204
-
-    async def _note(self, req: falcon.asgi.Request, entity: str, erased: int) -> None:
-        key_name = req.context.get("key_name")
-        entry = {"at": utc_now(), "who": "anybody" if key_name is None else key_name, "what": "history erased"}
-        entry |= {"about": entity, "kept": str(erased), "request_id": req.context.request_id}
         log.info("a history was erased", entity=entity, kept=erased, request_id=req.context.request_id)
-        try:
-            # thousands of erasures would push changes out of the log
-            await self._notes.note(entry, is_change=False)
-        except StoreUnavailableError as error:
-            log.warning("an erasure is in no log but this", problem=str(error), **entry)
+        await note_erasure(self._notes, req, what="history erased", about=entity, kept=str(erased))
+        resp.status = falcon.HTTP_204
 
 
 def _value(body: bytes) -> str | int:

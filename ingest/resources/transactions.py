@@ -12,6 +12,7 @@ from riskline.ingest.history.observer import Observer
 from riskline.ingest.long_polls.waiters import DecisionWaiters
 from riskline.ingest.problems.problem import HttpProblem
 from riskline.ingest.recording.recorder import AnyRecorder
+from riskline.ingest.resources.erasure_log import note_erasure
 from riskline.ingest.submission.callback_field import SubmissionParser, SubmittedTransaction
 from riskline.ingest.submission.group_commit import COMMITTED, Answer
 from riskline.ingest.submission.submissions import Submitter, own_record
@@ -131,18 +132,10 @@ class TransactionResource:
             raise HttpProblem("unknown-transaction")
         if outcome is Erasure.QUEUED:
             raise HttpProblem("not-decided-yet")
-        await self._note_erasure(req, transaction_id)
+        await note_erasure(
+            self._notes, req, what="transaction erased", about=transaction_id, transaction=transaction_id
+        )
         resp.status = falcon.HTTP_204
-
-    async def _note_erasure(self, req: falcon.asgi.Request, transaction_id: str) -> None:
-        key_name = req.context.get("key_name")
-        entry = {"at": utc_now(), "who": "anybody" if key_name is None else key_name, "what": "transaction erased"}
-        entry |= {"about": transaction_id, "transaction": transaction_id, "request_id": req.context.request_id}
-        try:
-            # thousands of erasures would push changes out of the log
-            await self._notes.note(entry, is_change=False)
-        except StoreUnavailableError as error:
-            log.warning("an erasure is in no log but this", problem=str(error), **entry)
 
     async def shown(self, req: falcon.asgi.Request, transaction_id: str, record: Record) -> bytes:
         """The state of a transaction as JSON, with that of its callback where it has one."""

@@ -93,7 +93,7 @@ class TransactionModel(BaseModel):
         cls.lacks_history = bool(declared(cls).columns)
         schema = handler(source)
         if needs_computing(cls):
-            _compute_last(handler.resolve_ref_schema(schema), _keep_of_twin if cls.lacks_history else _keep)
+            _compute_last(handler.resolve_ref_schema(schema))
         return schema
 
     @classmethod
@@ -289,8 +289,7 @@ class _Merging(NamedTuple):
 @cache
 def _merging(cls: type[TransactionModel]) -> _Merging:
     history, full, twin = history_of(cls), _layout(cls), _twin_layout(cls)
-    columns = () if history is None else history.columns
-    names = tuple(each.name for each in columns)
+    names = () if history is None else history.names
     kinds: list[Any] = [declared(cls).columns[name].annotation for name in names]
     later = {name: method for name, method in full.derived.items() if name not in twin.derived}
     place = {name: at for at, name in enumerate((*twin.columns, *names, *later))}
@@ -324,23 +323,18 @@ def _getter(cls: type[TransactionModel]) -> Callable[[TransactionModel], Columns
     return get
 
 
-def _compute_last(schema: Any, keep: Callable[[TransactionModel], TransactionModel]) -> None:
+def _compute_last(schema: Any) -> None:
     """Wraps the model's schema in the computation of the columns, under the model's own reference."""
-    if schema["type"] != "function-after" or schema["function"]["function"] is not keep:
+    if schema["type"] != "function-after" or schema["function"]["function"] is not _keep:
         inner: Any = dict(schema)
-        outer = core_schema.no_info_after_validator_function(keep, inner, ref=inner.pop("ref"))
+        outer = core_schema.no_info_after_validator_function(_keep, inner, ref=inner.pop("ref"))
         schema.clear()
         schema.update(outer)
 
 
 def _keep(transaction: TransactionModel) -> TransactionModel:
     # as functools.cached_property does in a frozen model
-    transaction.__dict__[KEPT] = computed(transaction, _layout(type(transaction)))
-    return transaction
-
-
-def _keep_of_twin(transaction: TransactionModel) -> TransactionModel:
-    transaction.__dict__[KEPT] = computed(transaction, _twin_layout(type(transaction)))
+    transaction.__dict__[KEPT] = computed(transaction, _layout_of(transaction))
     return transaction
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskline.shared.domain.assessment import Rows
-from riskline.shared.domain.history.observation import STATE_TAG, Observation, Seen
+from riskline.shared.domain.history.observation import STATE_TAG, Observation, Seen, event_id
 from riskline.shared.domain.history.plan import ID_BYTES, TAG_BYTES, EntityPlan, History
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.model.build import LIBRARY
@@ -234,7 +234,7 @@ def _calls(path: Path) -> _Calls:
 def _id_hash(observation: Observation) -> bytes:
     """All parts have the same."""
     part = next((part for part in observation.parts if part is not None), None)
-    return NO_ID if part is None else part.event[TAG_BYTES : TAG_BYTES + ID_BYTES]
+    return NO_ID if part is None else event_id(part.event)
 
 
 def state_bytes(kept: bytes) -> int:

@@ -118,7 +118,11 @@ async def test_looking_adds_nothing_and_says_whether_the_id_is_known(store: Hist
 
     looked = await store.look([an_observation("b"), an_observation("a"), an_observation("c", None, "new")])
 
-    assert looked == [Seen((events("a"),) * 3), Seen((events("a"),) * 3, known=True), Seen((None, b"", None))]
+    assert looked == [
+        Seen((events("a"),) * 3),
+        Seen((events("a"),) * 3, known=True),
+        Seen((None, b"", None)),
+    ]
     assert await kept(store) == (events("a"),) * 3
     assert await kept(store, card="new", merchant="new") == (b"",) * 3
 

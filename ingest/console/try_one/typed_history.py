@@ -11,7 +11,7 @@ from riskline.shared.domain.columns import LARGEST_KEPT
 from riskline.shared.domain.features import Nominal, says
 from riskline.shared.domain.history.declared import declared
 from riskline.shared.domain.history.derive import history_of
-from riskline.shared.domain.history.plan import History, HistoryColumn, Kind
+from riskline.shared.domain.history.plan import HistoryColumn, Kind
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import HistoryRequiredError
 
@@ -83,17 +83,13 @@ async def with_history(
     found = await _looked_up(transaction, look) if len(given) < len(inputs) else {}
     if not given and not found:
         return Known(transaction, [])
-    values = {**dict(zip(_names(history), history.empty, strict=True)), **found, **given}
-    made = transaction.with_history([values[name] for name in _names(history)])
+    values = {**dict(zip(history.names, history.empty, strict=True)), **found, **given}
+    made = transaction.with_history([values[name] for name in history.names])
     sources = {**dict.fromkeys(found, LOOKED_UP), **dict.fromkeys(given, TYPED)}
     return Known(
         made,
         [KnownColumn(name, written(value), sources.get(name, OF_A_FIRST)) for name, value in _shown(made).items()],
     )
-
-
-def _names(history: History) -> list[str]:
-    return [column.name for column in history.columns]
 
 
 def _shown(transaction: TransactionModel) -> dict[str, float]:

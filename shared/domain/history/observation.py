@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from riskline.shared.domain.history.markers import units
-from riskline.shared.domain.history.plan import HASH_BYTES, ID_BYTES, EntityPlan, History
+from riskline.shared.domain.history.plan import HASH_BYTES, ID_BYTES, TAG_BYTES, EntityPlan, History
 
 EVENT_TAG, STATE_TAG = b"E", b"S"
 """The first byte of an event, and of a packed state."""
@@ -65,6 +65,11 @@ _new = tuple.__new__
 """Makes a named tuple in half the time of the tuple itself, which is a function in Python."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def event_id(event: bytes) -> bytes:
+    """The hashed id in an event."""
+    return event[TAG_BYTES : TAG_BYTES + ID_BYTES]
 
 
 def too_early(observation: Observation, now_us: int) -> bool:

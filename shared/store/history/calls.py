@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from riskline.shared.domain.history.observation import Observation, Part, Seen
+from riskline.shared.domain.history.observation import Observation, Part, Seen, event_id
 from riskline.shared.domain.history.plan import EntityPlan, History
 from riskline.shared.store.history.server import Command, Word, script_call
 from riskline.shared.store.keys import entity_key
@@ -112,11 +112,6 @@ def knows(observation: Observation, before: Sequence[bytes | None]) -> bool:
         for part, kept in zip(observation.parts, before, strict=True)
         if part is not None and kept is not None
     )
-
-
-def event_id(event: bytes) -> bytes:
-    """The hashed id in an event."""
-    return event[1:9]
 
 
 def _seen(observation: Observation, answer: Iterator[Any]) -> Seen:

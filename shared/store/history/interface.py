@@ -5,6 +5,9 @@ from typing import NamedTuple, Protocol
 
 from riskline.shared.domain.history.observation import Observation, Seen
 
+LARGEST_CALL = 64
+"""Transactions in one call: more would keep Redis from everything else for longer than a millisecond or two."""
+
 
 class Replacement(NamedTuple):
     """The first bytes of an entity, and the packed state to put in their place."""

@@ -10,11 +10,12 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from riskline.shared.clock import now_us
 from riskline.shared.domain.history.observation import Observation, Seen
 from riskline.shared.domain.history.plan import History
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms
-from riskline.shared.store.history.interface import Mark, Progress, Replacement, Size, unwatched
+from riskline.shared.store.history.interface import LARGEST_CALL, Mark, Progress, Replacement, Size, unwatched
 from riskline.shared.store.history.marks import (
     ACCEPTED,
     EPOCH,
@@ -34,9 +35,6 @@ from riskline.shared.store.history.server import Command, Server, Word, script_c
 from riskline.shared.store.history.servers import Servers
 from riskline.shared.store.history.warmth import warmth
 from riskline.shared.store.keys import FIRST, entity_key
-
-LARGEST_CALL = 64
-"""Transactions in one call of a script, which keeps Redis from everything else for some two milliseconds."""
 
 MARK_AGAIN_SECONDS = 60.0
 """The marks are looked at this often, as Redis may have been emptied; it costs a round trip."""
@@ -102,11 +100,16 @@ class RedisHistory:
 
     async def look(self, observations: Sequence[Observation]) -> list[Seen]:
         """See HistoryStore."""
-        async with self._limited(self._timeout_seconds):
-            answers, lost = await self._run_watching(self._calls.looks(observations))
-        if lost is not None:
-            raise lost
-        return self._calls.seen_looking(observations, answers)
+        seen: list[Seen] = []
+        # one call also for none, which asks whether the history is there
+        for start in range(0, max(1, len(observations)), LARGEST_CALL):
+            some = observations[start : start + LARGEST_CALL]
+            async with self._limited(self._timeout_seconds):
+                answers, lost = await self._run_watching(self._calls.looks(some))
+            if lost is not None:
+                raise lost
+            seen += self._calls.seen_looking(some, answers)
+        return seen
 
     async def compact(self, replacements: Sequence[Replacement]) -> int:
         """See HistoryStore."""
@@ -164,7 +167,7 @@ class RedisHistory:
     async def recovered(self) -> bool:
         """See HistoryStore."""
         marks = await self.marks()
-        if not all(each.is_warm for each in warmth(self._history, marks, now_us=time.time_ns() // 1000)):
+        if not all(each.is_warm for each in warmth(self._history, marks, now_us=now_us())):
             return False
         await self.accept_loss()
         return True
@@ -232,7 +235,7 @@ class RedisHistory:
     async def _note_loss(self) -> None:
         """Begins a new epoch, and tells all processes that what came before it is unknown."""
         self._epoch, self._marked_until = None, -float("inf")
-        await self._run([Command(MARKS, ("HSETNX", MARKS, LOST, str(time.time_ns() // 1000)))])
+        await self._run([Command(MARKS, ("HSETNX", MARKS, LOST, str(now_us())))])
         await self._agree_on_secret()
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:

@@ -10,6 +10,10 @@ WARM_SHARE = 0.9
 """Of its longest window, from which on an entity counts as warm: a file to backfill from always ends some time ago."""
 
 
+WARMED_BY = "give it the past of a file by `riskline history backfill FILE`, or wait"
+"""What to do about a cold history."""
+
+
 class Warmth(NamedTuple):
     """How much of the past of one entity's columns is there."""
 

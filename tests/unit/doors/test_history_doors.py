@@ -11,9 +11,9 @@ import pytest
 from falcon.testing import Result
 
 from riskline.ingest.history import observer as observers
-from riskline.ingest.history.link import MOST_A_CALL
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.settings import load_settings
+from riskline.shared.store.history.interface import LARGEST_CALL
 from riskline.shared.store.history.memory_history import MemoryHistory
 from riskline.shared.telemetry.metrics import exposition
 from tests.integration.running import PATIENCE_SECONDS
@@ -117,7 +117,7 @@ def test_a_purchase_whose_first_event_is_forgotten_is_decided_by_the_values_of_i
     api = HistoryApi()
     first = [api.score(purchase(number, seconds=number)) for number in range(8)]
     api.record()
-    api.post("/transactions/batch", [purchase(100 + number, seconds=10) for number in range(MOST_A_CALL)])
+    api.post("/transactions/batch", [purchase(100 + number, seconds=10) for number in range(LARGEST_CALL)])
     asyncio.run(packed(api))
 
     again = [api.score(purchase(number, seconds=number)) for number in range(8)]
@@ -172,7 +172,7 @@ def test_a_batch_shares_few_calls_and_keeps_the_order_of_its_rows() -> None:
     answer = api.post("/transactions/batch", [purchase(number, seconds=number / 100) for number in range(2000)])
 
     assert answer.json["accepted"] == 2000
-    assert len(api.history.observed) <= 2000 / MOST_A_CALL + 5
+    assert len(api.history.observed) <= 2000 / LARGEST_CALL + 5
     seen = [api.recorded(f"P-{number}")["history"]["purchases_1h"] for number in range(2000)]
     assert seen == list(range(2000))
 

@@ -11,12 +11,13 @@ import pytest
 
 from riskline.ingest.history import link as links
 from riskline.ingest.history.late_observations import LateObservations
-from riskline.ingest.history.link import MOST_A_CALL, HistoryLink
+from riskline.ingest.history.link import HistoryLink
 from riskline.ingest.history.long_tails import LongTails
 from riskline.ingest.history.patience import patience
 from riskline.shared.domain.history.observation import Observation, Part, Seen
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.model.history import Fold
+from riskline.shared.store.history.interface import LARGEST_CALL
 from riskline.shared.store.history.memory_history import MemoryHistory
 from tests.integration.running import PATIENCE_SECONDS
 from tests.support.faulty_history import FaultyHistory
@@ -93,15 +94,15 @@ async def test_what_came_while_it_was_away_is_added_in_order_before_anything_els
     link = HistoryLink(store, timeout_seconds=PATIENCE_SECONDS)
     store.away = True
     async with running(link):
-        for number in range(3 * MOST_A_CALL):
+        for number in range(3 * LARGEST_CALL):
             await link.observe(observations(number))
             link.keep(observations(number))
         store.away = False
         await until_back(link)
         assert await link.observe(observations(999)) == [Seen((b"",))]
 
-    assert store.inner.added == [f"T{number}" for number in (*range(3 * MOST_A_CALL), 999)]
-    assert max(map(len, store.observed)) == MOST_A_CALL
+    assert store.inner.added == [f"T{number}" for number in (*range(3 * LARGEST_CALL), 999)]
+    assert max(map(len, store.observed)) == LARGEST_CALL
     assert link.late == 0
 
 
@@ -130,7 +131,7 @@ async def test_a_history_that_was_emptied_is_added_to_and_not_used_until_it_has_
     store.lost = True
     async with running(link):
         assert await link.observe(observations(0)) is None
-        link.keep(observations(*range(3 * MOST_A_CALL)))
+        link.keep(observations(*range(3 * LARGEST_CALL)))
         async with asyncio.timeout(PATIENCE_SECONDS):
             while link.late:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.001)
@@ -139,7 +140,7 @@ async def test_a_history_that_was_emptied_is_added_to_and_not_used_until_it_has_
         store.lost = False
         await until_back(link)
 
-    assert store.inner.added == [f"T{number}" for number in range(3 * MOST_A_CALL)]
+    assert store.inner.added == [f"T{number}" for number in range(3 * LARGEST_CALL)]
     assert not link.is_lost
 
 
@@ -165,7 +166,7 @@ async def test_a_merchants_thousand_late_transactions_are_packed_as_they_are_add
         await until_back(link)
 
     [kept] = inner.kept.values()
-    assert len(kept.content) < len(kept_after(fold, 1, events)) + MOST_A_CALL * plan.entities[1].event_bytes
+    assert len(kept.content) < len(kept_after(fold, 1, events)) + LARGEST_CALL * plan.entities[1].event_bytes
     assert fold.packed(1, kept.content) == fold.packed(1, packed(events))
 
 
@@ -199,7 +200,7 @@ async def test_a_history_comes_back_also_while_each_turn_brings_more_than_a_prob
     store.away, store.lost, numbers, sent = True, lost, itertools.count(), list[str]()
     async with running(link):
         async with asyncio.timeout(PATIENCE_SECONDS / 10), asyncio.TaskGroup() as clients:
-            for _ in range(2 * MOST_A_CALL):
+            for _ in range(2 * LARGEST_CALL):
                 clients.create_task(send_on(link, numbers, sent))
             await asyncio.sleep(0.01)
             store.away = False

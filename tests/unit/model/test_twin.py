@@ -121,19 +121,10 @@ class Payment(TransactionModel):
         return self.cost / max(self.usual, 1.0)
 
 
-class OtherWindows(TransactionModel):
+class OtherWindows(Payment):
     """The same names, with other windows."""
 
-    at: Annotated[AwareDatetime, EventTime]
-    card_id: Annotated[str, Entity("30d")]
-    cost: Annotated[float, Exact(2)]
     often: Annotated[int, Count("card_id", "2h")]
-    usual: Annotated[float, Mean("cost", "card_id", "30d")]
-
-    @feature
-    def ratio(self) -> float:
-        """Of the cost to what is usual."""
-        return self.cost / max(self.usual, 1.0)
 
 
 class OtherKeep(Payment):

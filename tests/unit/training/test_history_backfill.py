@@ -13,6 +13,7 @@ from riskline.shared.errors import DatasetError, HistoryUnavailableError
 from riskline.shared.model.history import Fold
 from riskline.shared.store.history.interface import Replacement
 from riskline.shared.store.history.memory_history import MemoryHistory
+from riskline.worker.training.data.replay import Observed
 from riskline.worker.training.history import backfill as module
 from riskline.worker.training.history.backfill import Backfill, Backfilled
 from riskline.worker.training.history.events import Events, read_events
@@ -237,7 +238,13 @@ def test_rows_of_the_future_are_bad_rows_and_a_repeated_id_counts_once(tmp_path:
     def read(*, skip: bool) -> Any:
         events = Events(HISTORY)
         refusals = read_events(
-            path, Purchase, OBSERVING, events, skip_bad_rows=skip, now_us=NOW_US, progress=lambda _rows: None
+            path,
+            Purchase,
+            OBSERVING,
+            events,
+            skip_bad_rows=skip,
+            reader=Observed(HISTORY, now_us=NOW_US),
+            progress=lambda _rows: None,
         )
         return events, refusals
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -13,6 +14,8 @@ from pydantic_core import ErrorDetails, from_json
 
 from riskline.shared.domain.columns import RAISED, where
 from riskline.shared.domain.transaction import TransactionModel
+from riskline.shared.errors import DatasetError
+from riskline.shared.wording import no_transactions
 
 LISTED_ROWS = 5
 """Bad rows that a message lists; the others are counted."""
@@ -84,6 +87,14 @@ class Refusals:
         for reason, times in reasons:
             if reason in self.by_reason or len(self.by_reason) < COUNTED_REASONS:
                 self.by_reason[reason] += times
+
+
+def bad_rows(path: Path, refusals: Refusals) -> DatasetError:
+    """The error for a file with refused rows that are not to be left out."""
+    return DatasetError(
+        f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by --skip-bad-rows:\n"
+        f"{refusals.listed()}"
+    )
 
 
 @dataclass(frozen=True)

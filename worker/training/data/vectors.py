@@ -1,22 +1,21 @@
 """Reads a file of transactions as one array of features."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from riskline.shared.clock import now_us
 from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.class_check import require_pure
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
-from riskline.shared.wording import no_transactions
 from riskline.worker.training.data.dataset import read_batches
 from riskline.worker.training.data.replay import Int64s, Observed, Replay, with_history
-from riskline.worker.training.data.rows import Refusal, Refusals, RowBatch
+from riskline.worker.training.data.rows import Refusal, Refusals, RowBatch, bad_rows
 
 BUILT_TWICE = 1_000
 """Transactions that are built twice, to check that their features follow from them alone."""
@@ -72,10 +71,7 @@ def read_vectors(
         steps.rows(len(batch.rows) + len(batch.refused))
     refusals = reading.refusals
     if refusals.total and not skip_bad_rows:
-        raise DatasetError(
-            f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by "
-            f"--skip-bad-rows:\n{refusals.listed()}"
-        )
+        raise bad_rows(path, refusals)
     if not reading.parts:
         none = "rows that are transactions" if refusals.total else "rows, only the names of its columns"
         raise DatasetError(f"{path} has no {none}")
@@ -153,7 +149,7 @@ class _Beside(_Plain):
         merged = np.empty((len(rows), len(names)))
         merged[:, [names.index(name) for name in self._class.twin_feature_names()]] = rows
         columns = self._replay.columns(steps.begin)
-        merged[:, [names.index(column.name) for column in self._history.columns]] = columns[taken]
+        merged[:, [names.index(name) for name in self._history.names]] = columns[taken]
         return merged, self._replay.times[taken]
 
 
@@ -184,8 +180,8 @@ def _source(path: Path, transaction_class: type[TransactionModel], steps: Steps)
     history = history_of(transaction_class)
     if history is None:
         return _Plain()
-    observed = Observed(history, now_us=time.time_ns() // 1_000)
-    known = {*transaction_class.twin_feature_names(), *(column.name for column in history.columns)}
+    observed = Observed(history, now_us=now_us())
+    known = {*transaction_class.twin_feature_names(), *history.names}
     if known >= {*transaction_class.feature_names()}:
         return _Beside(transaction_class, history, observed)
     replay = Replay(history)

@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from riskline.shared.domain.history.limits import TOO_EARLY
-from riskline.shared.domain.history.observation import Observation, Observing, too_early
-from riskline.shared.domain.history.plan import ID_BYTES, TAG_BYTES, EntityPlan, History
+from riskline.shared.domain.history.observation import Observation, Observing, event_id
+from riskline.shared.domain.history.plan import EntityPlan, History
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
-from riskline.shared.wording import no_transactions
 from riskline.worker.training.data.dataset import read_batches
-from riskline.worker.training.data.rows import Refusal, Refusals
+from riskline.worker.training.data.replay import Observed
+from riskline.worker.training.data.rows import Refusals, bad_rows
 
 Int64s = npt.NDArray[np.int64]
 
@@ -35,7 +34,6 @@ class Events:
     """The events of many transactions: those of files are in order of time, then of line."""
 
     def __init__(self, history: History) -> None:
-        self.time_field = history.time_field
         self._times, self._ids = array("q"), array("Q")
         self._entities = [_OfEntity(plan) for plan in history.entities]
 
@@ -50,7 +48,7 @@ class Events:
         for part, mine in zip(observation.parts, self._entities, strict=True):
             if part is not None:
                 mine.add(row, part.entity, part.event)
-                identity = int.from_bytes(part.event[TAG_BYTES : TAG_BYTES + ID_BYTES], "little")
+                identity = int.from_bytes(event_id(part.event), "little")
         self._times.append(observation.at_us)
         self._ids.append(identity)
 
@@ -75,10 +73,12 @@ def read_events(
     events: Events,
     *,
     skip_bad_rows: bool,
-    now_us: int,
+    reader: Observed,
     progress: Callable[[int], None],
 ) -> Refusals:
     """Adds the events of a file's rows; returns the rows that are refused. `progress` is called with more rows.
+
+    The `reader` has the checks of the doors.
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, has no rows, or bad ones that are not to be skipped.
@@ -86,20 +86,13 @@ def read_events(
     before, refusals = len(events), Refusals()
     # an id that is a number of a row would not be known again when its transaction is sent
     for batch in read_batches(path, transaction_class, needed=(transaction_class.ID_FIELD,)):
-        refused = list(batch.refused)
-        for row, transaction in zip(batch.rows, batch.transactions, strict=True):
-            observation = observing.of(transaction)
-            if too_early(observation, now_us):
-                refused.append(Refusal(row, (f"{events.time_field}: {TOO_EARLY}",)))
-            else:
-                events.add(observation)
-        refusals.add(sorted(refused, key=lambda refusal: refusal.row))
+        punctual, _ = reader.punctual(batch)
+        for transaction in punctual.transactions:
+            events.add(observing.of(transaction))
+        refusals.add(punctual.refused)
         progress(len(batch.rows) + len(batch.refused))
     if refusals.total and not skip_bad_rows:
-        raise DatasetError(
-            f"{path} has {no_transactions(refusals.total)}; mend the file, or leave such rows out by "
-            f"--skip-bad-rows:\n{refusals.listed()}"
-        )
+        raise bad_rows(path, refusals)
     if len(events) == before:
         raise DatasetError(f"{path} has no rows that are transactions")
     return refusals

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from riskline.shared.domain.history.observation import Observation
+from riskline.shared.domain.history.observation import Observation, event_id
 from riskline.shared.domain.history.plan import ID_BYTES, NUMBER_BYTES, TAG_BYTES, EntityPlan, History
 from riskline.shared.model.history import Fold
 from riskline.worker.training.history.events import EntityEvents, OrderedEvents
@@ -131,11 +131,11 @@ class _Checking:
         """What is known of each entity; compares the columns of transactions that have none at once."""
         found: defaultdict[str, _Past] = defaultdict(_Past)
         parts = [(each, each.observation.parts[self._number]) for each in served]
-        ids = {_identity(part.event) for _, part in parts if part is not None}
+        ids = {event_id(part.event) for _, part in parts if part is not None}
         size = self._plan.event_bytes
         for entity in files:
             events = [entity.content[at : at + size] for at in range(0, len(entity.content), size)]
-            found[entity.entity].of_files += [_Event(event) for event in events if _identity(event) not in ids]
+            found[entity.entity].of_files += [_Event(event) for event in events if event_id(event) not in ids]
         for each, part in parts:
             if part is None:
                 self._compare_empty(each)
@@ -225,7 +225,3 @@ def _lives_by_time(served: list[tuple[int, _Event]], keep_us: int) -> list[dict[
 
 def _time_us(event: _Event) -> int:
     return int.from_bytes(event.content[TIME], "little", signed=True)
-
-
-def _identity(event: bytes) -> bytes:
-    return event[TAG_BYTES : TAG_BYTES + ID_BYTES]
