@@ -31,7 +31,7 @@ from riskline.shared.process.heartbeats import Presence, process_name
 from riskline.shared.settings import Settings
 from riskline.shared.store.history.interface import HistoryStore
 from riskline.shared.store.rates import RedisRates
-from riskline.shared.store.status.minute_counts import RedisHistory
+from riskline.shared.store.status.minute_counts import RedisMinuteCounts
 from riskline.shared.store.status.paces import AsyncPaces
 from riskline.shared.store.status.processes import AsyncProcesses
 from riskline.shared.store.status.tallies import AsyncTallies
@@ -88,7 +88,7 @@ class Services:
         tallies = AsyncTallies(store.first)
         presence = Presence(serving=serving, process=process_name(), kind="api")
         processes = ProcessStatus(presence, AsyncProcesses(store.first), tallies)
-        recent_counts = RecentCounts(backlog, processes, sums=tallies, kept=RedisHistory(store.first))
+        recent_counts = RecentCounts(backlog, processes, sums=tallies, kept=RedisMinuteCounts(store.first))
         places = WaitSlots(settings.max_waits)
         return cls(
             transaction_class=transaction_class,

@@ -6,7 +6,7 @@ from pathlib import Path
 from riskline.cli.files.pasts import with_columns
 from riskline.cli.history.opened import opened_history
 from riskline.shared.model.history import Fold
-from riskline.worker.training.data.replay import Observed
+from riskline.worker.training.data.replay import EventReader
 from riskline.worker.training.data.rows import RowBatch
 
 
@@ -19,7 +19,7 @@ class LivePast:
 
     def __init__(self, data: Path | None, *, now_us: int) -> None:
         with opened_history(data) as opened:
-            self._reader = Observed(opened.history, now_us=now_us)
+            self._reader = EventReader(opened.history, now_us=now_us)
             self._observing = opened.observing()
             self._fold = Fold(opened.history)
             self._opened = opened

@@ -10,7 +10,7 @@ from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
-from riskline.worker.training.data.replay import Events, Observed, Replay, with_history
+from riskline.worker.training.data.replay import BlockEvents, EventReader, Replay, with_history
 from riskline.worker.training.data.rows import Block, Refusal, Refusals, RowBatch
 
 
@@ -28,7 +28,7 @@ class Past(StrEnum):
 class Taken(NamedTuple):
     """The events of a block, and its rows that are no transactions."""
 
-    events: Events
+    events: BlockEvents
     refusals: Refusals
 
     @property
@@ -37,7 +37,7 @@ class Taken(NamedTuple):
         return len(self.events.ids) + self.refusals.total
 
 
-def taken(block: Block, transaction_class: type[TransactionModel], reader: Observed) -> Taken:
+def taken(block: Block, transaction_class: type[TransactionModel], reader: EventReader) -> Taken:
     """Takes the events of a block."""
     batch, events = reader.of(block.batch(transaction_class))
     refusals = Refusals()
@@ -53,7 +53,7 @@ class FilePast:
         self._now_us = now_us
         self._sizes: list[int] = []
 
-    def take(self, events: Events) -> None:
+    def take(self, events: BlockEvents) -> None:
         """Takes the events of the next block."""
         self._replay.add(events)
         self._sizes.append(len(events.ids))
@@ -91,7 +91,7 @@ class BlockWithPast:
         history = history_of(transaction_class)
         if history is None:
             return self.block.batch(transaction_class)
-        batch, _ = Observed(history, now_us=self.now_us).punctual(self.block.batch(transaction_class))
+        batch, _ = EventReader(history, now_us=self.now_us).punctual(self.block.batch(transaction_class))
         if len(batch.rows) != len(self.columns):
             raise DatasetError(CHANGED)
         return with_columns(batch, self.columns.tolist())

@@ -15,7 +15,7 @@ from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.inputs import inputs_of
 from riskline.shared.errors import SettingsError
 from riskline.shared.model.registry import Registry
-from riskline.worker.training.data.replay import Observed
+from riskline.worker.training.data.replay import EventReader
 from riskline.worker.training.data.rows import Block, Refusals
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Scorer:
         self._model = Registry(job.models_dir).load(job.version, inputs_of(self._class))
         self._explain = job.explain
         history = history_of(self._class)
-        self._reader = None if history is None else Observed(history, now_us=job.now_us)
+        self._reader = None if history is None else EventReader(history, now_us=job.now_us)
         self._past = _live_past(job) if job.past is Past.LIVE else None
 
     def take(self, block: Block) -> Taken:

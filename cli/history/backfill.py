@@ -18,7 +18,7 @@ from riskline.shared.clock import utc_text
 from riskline.shared.model.history import Fold
 from riskline.shared.wording import counted
 from riskline.worker.training.history.backfill import Backfill, Backfilled
-from riskline.worker.training.history.events import Events
+from riskline.worker.training.history.events import PastEvents
 
 
 def backfill(
@@ -26,7 +26,7 @@ def backfill(
 ) -> None:
     """Give cards, merchants and other entities the past that a file has; run it again after an interruption."""
     with opened_history(data) as opened, rows_progress() as progress:
-        events = Events(opened.history)
+        events = PastEvents(opened.history)
         add_file(file, opened, events, progress, skip_bad_rows=skip_bad_rows)
         repeated, done = asyncio.run(_put(file, opened, events, progress))
     if repeated:
@@ -38,7 +38,9 @@ def backfill(
         typer.echo(_sentence(each))
 
 
-async def _put(file: Path, opened: OpenedHistory, events: Events, progress: Progress) -> tuple[int, list[Backfilled]]:
+async def _put(
+    file: Path, opened: OpenedHistory, events: PastEvents, progress: Progress
+) -> tuple[int, list[Backfilled]]:
     """The number of repeated rows, and what was done."""
     progress.add_task("putting the events in order")
     ordered = events.ordered()

@@ -7,11 +7,11 @@ from rich.progress import Progress
 from riskline.cli.history.opened import OpenedHistory
 from riskline.cli.models.training import list_refusals
 from riskline.shared.clock import now_us
-from riskline.worker.training.data.replay import Observed
-from riskline.worker.training.history.events import Events, read_events
+from riskline.worker.training.data.replay import EventReader
+from riskline.worker.training.history.events import PastEvents, read_events
 
 
-def add_file(file: Path, opened: OpenedHistory, events: Events, progress: Progress, *, skip_bad_rows: bool) -> None:
+def add_file(file: Path, opened: OpenedHistory, events: PastEvents, progress: Progress, *, skip_bad_rows: bool) -> None:
     """Adds the events of a file's rows, and lists the rows that are left out.
 
     Raises:
@@ -24,7 +24,7 @@ def add_file(file: Path, opened: OpenedHistory, events: Events, progress: Progre
         opened.observing(),
         events,
         skip_bad_rows=skip_bad_rows,
-        reader=Observed(opened.history, now_us=now_us()),
+        reader=EventReader(opened.history, now_us=now_us()),
         progress=lambda rows: progress.advance(task, rows),
     )
     list_refusals(refusals, opened.transaction_class)

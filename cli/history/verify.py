@@ -18,9 +18,9 @@ from riskline.shared.model.history import Fold
 from riskline.shared.store.every_record import every_record
 from riskline.shared.store.records import Record
 from riskline.shared.wording import counted
-from riskline.worker.training.history.events import Events
+from riskline.worker.training.history.events import PastEvents
 from riskline.worker.training.history.served import served
-from riskline.worker.training.history.verify import Verdict, compare
+from riskline.worker.training.history.verify import Verification, compare
 
 FilesArgument = Annotated[
     list[Path] | None,
@@ -41,7 +41,7 @@ def verify(
 ) -> None:
     """Compute the columns of history that were served anew, and compare each bit; exit 1 where one differs."""
     with opened_history(data) as opened, rows_progress() as progress:
-        events = Events(opened.history)
+        events = PastEvents(opened.history)
         for file in files or ():
             add_file(file, opened, events, progress, skip_bad_rows=skip_bad_rows)
         verdict = _verdict(opened, events, progress)
@@ -53,7 +53,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verdict(opened: OpenedHistory, events: Events, progress: Progress) -> Verdict:
+def _verdict(opened: OpenedHistory, events: PastEvents, progress: Progress) -> Verification:
     task = progress.add_task("reading records")
 
     def records() -> Iterator[Record]:
@@ -70,7 +70,7 @@ def _verdict(opened: OpenedHistory, events: Events, progress: Progress) -> Verdi
     return compare(opened.history, Fold(opened.history), past=events.ordered(), served=in_order)
 
 
-def _described(verdict: Verdict) -> dict[str, Any]:
+def _described(verdict: Verification) -> dict[str, Any]:
     first = None if verdict.first is None else verdict.first._asdict()
     return {
         "transactions": verdict.transactions,
@@ -81,7 +81,7 @@ def _described(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _lines(verdict: Verdict) -> Iterator[str]:
+def _lines(verdict: Verification) -> Iterator[str]:
     if not verdict.transactions:
         yield "no record has columns of history: there is nothing to verify"
         return

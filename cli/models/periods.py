@@ -8,8 +8,8 @@ from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.history.markers import length_us
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.worker.training.data.labelled import LabelledRows
-from riskline.worker.training.data.periods import Moment, Periods
-from riskline.worker.training.data.warm_up import NONE, WarmUp, warm_up
+from riskline.worker.training.data.periods import Moment, TrainingPeriods
+from riskline.worker.training.data.warm_up import NONE, WarmUpTime, warm_up
 
 MOMENT = "DATE"
 
@@ -63,7 +63,7 @@ WarmUpOption = Annotated[
 
 def warm_up_of(
     data: LabelledRows, transaction_class: type[TransactionModel], wanted: str | None, *, first: Moment | None
-) -> WarmUp | None:
+) -> WarmUpTime | None:
     """The warm-up of a file, of whose rows those from `first` on are wanted."""
     return warm_up(history_of(transaction_class), data.times, wanted, has_beginning=first is not None)
 
@@ -85,13 +85,13 @@ def check_warm_up(wanted: str | None, transaction_class: type[TransactionModel])
         raise typer.BadParameter("is for a transaction class with history", param_hint="--warm-up")
 
 
-def periods(train_from: Moment | None, train_to: Moment | None, test_from: Moment | None) -> Periods:
+def periods(train_from: Moment | None, train_to: Moment | None, test_from: Moment | None) -> TrainingPeriods:
     """The periods that options name.
 
     Raises:
         typer.BadParameter: they contradict each other.
     """
-    named = Periods(train_from=train_from, train_to=train_to, test_from=test_from)
+    named = TrainingPeriods(train_from=train_from, train_to=train_to, test_from=test_from)
     if (contradiction := named.contradiction()) is not None:
         raise typer.BadParameter(contradiction)
     return named

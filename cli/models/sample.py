@@ -20,7 +20,7 @@ CARD_CLASS = "riskline.examples.card:CardPayment"
 """The example class that takes the rows of `--kind card`."""
 
 
-class Kind(StrEnum):
+class SampleKind(StrEnum):
     """What a sample can be of, whichever transaction class is set."""
 
     CARD = "card"
@@ -32,7 +32,7 @@ def data(
         "transactions.csv.gz"
     ),
     kind: Annotated[
-        Kind | None,
+        SampleKind | None,
         typer.Option("--kind", help=f"card: payments with cards, merchants and devices, for {CARD_CLASS}."),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1000, help="The number of transactions.")] = 60_000,
@@ -47,13 +47,13 @@ def data(
     frauds = int(frame[frame.columns[-1]].sum())
     said = f"{out}: {rows:,} {what}, {frauds:,} of them fraud ({frauds / rows:.2%})"
     stderr.print(said, highlight=False, soft_wrap=True)
-    if kind is Kind.CARD and load_settings().transaction != CARD_CLASS:
+    if kind is SampleKind.CARD and load_settings().transaction != CARD_CLASS:
         stderr.print(f"Their class is an example: export RISKLINE_TRANSACTION={CARD_CLASS}", soft_wrap=True)
 
 
-def _made(kind: Kind | None, *, rows: int, seed: int) -> tuple[pl.DataFrame, str]:
+def _made(kind: SampleKind | None, *, rows: int, seed: int) -> tuple[pl.DataFrame, str]:
     """The rows, and what they are."""
-    if kind is Kind.CARD:
+    if kind is SampleKind.CARD:
         return simulate_cards(rows=rows, seed=seed), "simulated card payments"
     transaction_class = load_transaction_class(load_settings().transaction)
     if transaction_class is Transaction:

@@ -39,7 +39,7 @@ from riskline.worker.training.calibration import Method
 from riskline.worker.training.data.labelled import LabelledRows, read_labelled
 from riskline.worker.training.data.periods import LeftOut, split
 from riskline.worker.training.data.rows import Refusals
-from riskline.worker.training.data.vectors import Steps
+from riskline.worker.training.data.vectors import ReadingSteps
 from riskline.worker.training.evaluation.measurement import measure
 from riskline.worker.training.fit import Algorithm
 from riskline.worker.training.train import Recipe
@@ -202,7 +202,7 @@ def method_named(calibration: str | None) -> Method | None:
     return None if calibration is None else Method(calibration)
 
 
-def steps_of(progress: Progress, first: str) -> Steps:
+def steps_of(progress: Progress, first: str) -> ReadingSteps:
     """Shows how far the reading of a file is, beginning with a first step."""
     task = progress.add_task(first)
 
@@ -210,7 +210,7 @@ def steps_of(progress: Progress, first: str) -> Steps:
         nonlocal task
         task = progress.add_task(step)
 
-    return Steps(lambda rows: progress.advance(task, rows), begin)
+    return ReadingSteps(lambda rows: progress.advance(task, rows), begin)
 
 
 def labelled_rows(

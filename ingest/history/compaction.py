@@ -5,7 +5,7 @@ from collections import deque
 
 from riskline.ingest.history.link import HistoryLink
 from riskline.ingest.history.long_tails import LongTail, LongTails
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 from riskline.shared.log import get_logger
 from riskline.shared.store.history.interface import LARGEST_CALL
 
@@ -25,7 +25,7 @@ class Compactor:
         self._known: set[tuple[int, str]] = set()
         self._filled = asyncio.Event()
 
-    def consider(self, observation: Observation, seen: Seen) -> None:
+    def consider(self, observation: Observation, seen: SeenBefore) -> None:
         """Takes the entities of an observation that was just added whose tails are long."""
         for tail in self._tails.of(observation, seen):
             if (tail.at, tail.entity) not in self._known and len(self._waiting) < MOST_WAITING:

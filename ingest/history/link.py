@@ -9,7 +9,7 @@ from contextlib import suppress
 from riskline.ingest.history.late_observations import LateObservations
 from riskline.ingest.history.long_tails import LongTails
 from riskline.ingest.history.patience import patience
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.outage import Outage
@@ -90,11 +90,11 @@ class HistoryLink:
         """True where the history answers, and lacks what it had."""
         return self._loss.lasts
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen] | None:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore] | None:
         """Adds observations and returns what was there before each; None where the history is away."""
         return await self._in_time(self._store.observe, observations)
 
-    async def look(self, observations: Sequence[Observation]) -> list[Seen] | None:
+    async def look(self, observations: Sequence[Observation]) -> list[SeenBefore] | None:
         """Returns what is there, and adds nothing; None where the history is away."""
         return await self._in_time(self._store.look, observations)
 
@@ -155,8 +155,8 @@ class HistoryLink:
         await self._store.close()
 
     async def _in_time(
-        self, call: Callable[[Sequence[Observation]], Awaitable[list[Seen]]], observations: Sequence[Observation]
-    ) -> list[Seen] | None:
+        self, call: Callable[[Sequence[Observation]], Awaitable[list[SeenBefore]]], observations: Sequence[Observation]
+    ) -> list[SeenBefore] | None:
         if self._away.is_set() and not await self._comes_back():
             return None
         began = time.perf_counter()
@@ -252,7 +252,7 @@ class HistoryLink:
         await self._added(batch, seen)
         return time.monotonic() - began
 
-    async def _added(self, batch: Sequence[Observation], seen: Sequence[Seen]) -> None:
+    async def _added(self, batch: Sequence[Observation], seen: Sequence[SeenBefore]) -> None:
         """Takes them out, and packs: each one of a merchant's is answered with all events that stand before it."""
         self._late.remove(len(batch))
         HISTORY_OBSERVATIONS.labels("late").inc(len(batch))

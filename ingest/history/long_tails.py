@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 from riskline.shared.domain.history.plan import EntityPlan
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.log import get_logger
@@ -30,7 +30,7 @@ class LongTails:
         # without a state in front, a shorter text of bytes has no long tail
         self._long_bytes = tuple(LONGEST_TAIL * each.event_bytes for each in entities)
 
-    def of(self, observation: Observation, seen: Seen) -> list[LongTail]:
+    def of(self, observation: Observation, seen: SeenBefore) -> list[LongTail]:
         """The long tails of an observation that was just added."""
         found = []
         for at, (before, long) in enumerate(zip(seen.before, self._long_bytes, strict=True)):
@@ -41,7 +41,7 @@ class LongTails:
                     found.append(LongTail(at, part.entity, before, part.event))
         return found
 
-    def replacements(self, observations: Sequence[Observation], seen: Sequence[Seen]) -> list[Replacement]:
+    def replacements(self, observations: Sequence[Observation], seen: Sequence[SeenBefore]) -> list[Replacement]:
         """The packed states of all long tails of observations that were added together."""
         added = [pair for pair in zip(observations, seen, strict=True) if not pair[1].known]
         # of an entity that comes several times, the last one has all events before it

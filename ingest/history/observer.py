@@ -13,7 +13,7 @@ from riskline.ingest.history.first_values import FirstValues
 from riskline.ingest.history.link import HistoryLink
 from riskline.shared.clock import now_us
 from riskline.shared.domain.history import limits
-from riskline.shared.domain.history.observation import Observation, Observing, Seen, too_early
+from riskline.shared.domain.history.observation import Observation, Observing, SeenBefore, too_early
 from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import HistoryRequiredError, HistoryUnavailableError, HistoryUnreadableError
@@ -253,7 +253,7 @@ class Observer:
         REPEATED.inc(repeated)
         return found
 
-    def _with_history(self, transaction: TransactionModel, observation: Observation, seen: Seen) -> Observed:
+    def _with_history(self, transaction: TransactionModel, observation: Observation, seen: SeenBefore) -> Observed:
         try:
             folded = self._fold.columns(observation, seen)
             if True in folded.too_old and not seen.known:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riskline.shared.domain.assessment import Rows
-from riskline.shared.domain.history.observation import STATE_TAG, Observation, Seen, event_id
+from riskline.shared.domain.history.observation import STATE_TAG, Observation, SeenBefore, event_id
 from riskline.shared.domain.history.plan import ID_BYTES, TAG_BYTES, EntityPlan, History
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.model.build import LIBRARY
@@ -102,7 +102,7 @@ class Fold:
         self._out_address = ctypes.addressof(self._out)
         self._none_too_old = (False,) * len(self._plans)
 
-    def columns(self, observation: Observation, seen: Seen) -> Folded:
+    def columns(self, observation: Observation, seen: SeenBefore) -> Folded:
         """The columns of a transaction, from what was kept of its entities before it.
 
         Raises:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from riskline.shared.domain.history.observation import Observation, Part, Seen
+from riskline.shared.domain.history.observation import Observation, Part, SeenBefore
 from riskline.shared.domain.history.plan import History
 from riskline.shared.model.history import Fold
 from tests.support.history import DAY, HOUR, SECOND, entity_plan, every_kind, history, kept_after, purchases, usual
@@ -38,21 +38,21 @@ def quickest(
     return min(found)
 
 
-def seen(plan: History, fold: Fold) -> tuple[Observation, Seen]:
+def seen(plan: History, fold: Fold) -> tuple[Observation, SeenBefore]:
     """A transaction of a card, a merchant and a device of usual lengths."""
     chance, parts, before = random.Random(1), [], []
     for number, (count, over_us) in enumerate(LENGTHS.values()):
         *past, last = purchases(plan.entities[number], chance, count=count + 1, over_us=over_us, until_us=NOW)
         parts.append(Part("", last.packed()))
         before.append(kept_after(fold, number, past))
-    return Observation("", NOW, tuple(parts)), Seen(tuple(before))
+    return Observation("", NOW, tuple(parts)), SeenBefore(tuple(before))
 
 
 def live() -> Iterator[tuple[str, str]]:
     """The figures of a transaction."""
     plan, fold = usual(), Fold(usual())
     observation, kept = seen(plan, fold)
-    nothing = Seen((b"",) * len(plan.entities))
+    nothing = SeenBefore((b"",) * len(plan.entities))
     for name, each in zip(LENGTHS, kept.before, strict=True):
         yield (
             f"bytes of a {name}: {LENGTHS[name][0]:,} events in {LENGTHS[name][1] // DAY} days",

@@ -17,7 +17,7 @@ from riskline.shared.domain.transaction import Transaction
 from riskline.shared.model.registry import Registry
 from riskline.worker.training.data.dataset import read_batches
 from riskline.worker.training.data.labelled import read_labelled
-from riskline.worker.training.data.periods import Moment, Periods, split
+from riskline.worker.training.data.periods import Moment, TrainingPeriods, split
 from riskline.worker.training.fit import Algorithm, fit
 from riskline_client import Client
 from tests.integration.running import PATIENCE_SECONDS, RunningUp, riskline
@@ -52,7 +52,7 @@ def test_every_door_gives_the_decision_that_scikit_learn_would_give(
     installation: tuple[Path, dict[str, str], Path, list[str]], tmp_path: Path
 ) -> None:
     home, environment, file, split_words = installation
-    periods = Periods(test_from=Moment.parse(split_words[1]))
+    periods = TrainingPeriods(test_from=Moment.parse(split_words[1]))
     labelled = read_labelled(file, Transaction, label="is_fraud", skip_bad_rows=True)
     training = split(labelled, periods, seed=SEED).training
     rows = [

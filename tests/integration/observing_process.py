@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from riskline.shared.domain.history.derive import history_of
-from riskline.shared.domain.history.observation import Observation, Observing, Seen
+from riskline.shared.domain.history.observation import Observation, Observing, SeenBefore
 from riskline.shared.domain.history.plan import History
 from riskline.shared.model.history import Fold, Folded
 from riskline.shared.store.history.interface import HistoryStore, Replacement
@@ -76,7 +76,7 @@ async def _fold_and_compact(url: str, observations: list[Observation], batch: in
     return told
 
 
-async def compact(store: HistoryStore, fold: Fold, observations: list[Observation], seen: list[Seen]) -> int:
+async def compact(store: HistoryStore, fold: Fold, observations: list[Observation], seen: list[SeenBefore]) -> int:
     replacements = []
     for observation, each in zip(observations, seen, strict=True):
         for number, (part, before) in enumerate(zip(observation.parts, each.before, strict=True)):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from riskline.shared.domain.history.observation import Seen
+from riskline.shared.domain.history.observation import SeenBefore
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.redis_history import RedisHistory
 from riskline.shared.store.keys import entity_key
@@ -103,7 +103,7 @@ async def test_nothing_is_lost_or_refused_while_a_full_slot_is_moved_back_and_fo
             rows = [(f"t{number}-{card}", card) for card in cards]
             seen = await store.observe([an_observation(name, card, None) for name, card in rows])
             for (name, card), each in zip(rows, seen, strict=True):
-                assert each == Seen((b"".join(map(an_event, added[card])), None, None))
+                assert each == SeenBefore((b"".join(map(an_event, added[card])), None, None))
                 added[card].append(name)
             number += 1
 
@@ -134,7 +134,7 @@ async def test_what_reached_some_nodes_only_is_completed_by_repeating_it(store: 
     [looked] = await store.look([an_observation("c", card, merchant)])
 
     both = an_event("a") + an_event("b")
-    assert seen == again == Seen((both, both, both), known=True)
+    assert seen == again == SeenBefore((both, both, both), known=True)
     assert looked.before == (both, both, both)
 
 

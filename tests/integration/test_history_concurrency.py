@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 from redis import Redis
 
-from riskline.shared.domain.history.observation import Seen
+from riskline.shared.domain.history.observation import SeenBefore
 from riskline.shared.model.history import Fold
 from tests.integration.history_stores import redis_history
 from tests.integration.observing_process import Told, fold_and_compact, purchases
@@ -45,9 +45,9 @@ async def test_an_id_that_comes_a_thousand_times_at_once_is_added_once(empty_red
 
     seen = [each for call in await asyncio.gather(*calls) for each in call]
 
-    first = Seen((b"", b"", b""))
+    first = SeenBefore((b"", b"", b""))
     assert seen.count(first) == 1
-    assert seen.count(Seen((an_event("same"),) * 3, known=True)) == 999
+    assert seen.count(SeenBefore((an_event("same"),) * 3, known=True)) == 999
     for store in stores:
         await store.close()
 
@@ -149,10 +149,10 @@ def events_in_order(told: list[Told]) -> dict[tuple[int, str], Line]:
     return lines
 
 
-def seen_before(told: Told, lines: dict[tuple[int, str], Line]) -> Seen:
+def seen_before(told: Told, lines: dict[tuple[int, str], Line]) -> SeenBefore:
     """All that came before, as it was before anything was packed."""
     before: list[bytes | None] = []
     for number, (part, ordinal) in enumerate(zip(told.observation.parts, told.folded.ordinals, strict=True)):
         line = {} if part is None else lines[number, part.entity]
         before.append(None if ordinal is None else b"".join(line[place] for place in range(1, ordinal)))
-    return Seen(tuple(before))
+    return SeenBefore(tuple(before))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from riskline.cli.up.redis_server import server_candidates
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.store.history.interface import Replacement
 from riskline.shared.store.history.redis_history import MARK_AGAIN_SECONDS, RedisHistory
@@ -65,7 +65,7 @@ async def test_a_redis_that_is_down_is_an_error_and_one_that_is_back_is_used_aga
             await call
 
     redis.start()
-    assert await store.observe([an_observation("b")]) == [Seen((an_event("a"),) * 3)]
+    assert await store.observe([an_observation("b")]) == [SeenBefore((an_event("a"),) * 3)]
 
 
 async def test_each_call_gives_up_on_a_frozen_redis_and_says_when_it_began(
@@ -112,7 +112,7 @@ async def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_call(
     await hasty.close()
 
 
-async def patiently(store: RedisHistory, observation: Observation) -> list[Seen]:
+async def patiently(store: RedisHistory, observation: Observation) -> list[SeenBefore]:
     """Repeats a call until it has an answer in time, as a busy machine may be slow."""
     while True:
         try:
@@ -141,7 +141,7 @@ async def test_a_redis_that_forgot_its_scripts_is_given_them_again(store: RedisH
     with redis.client() as client:
         client.script_flush()
 
-    assert await store.observe([an_observation("b")]) == [Seen((an_event("a"),) * 3)]
+    assert await store.observe([an_observation("b")]) == [SeenBefore((an_event("a"),) * 3)]
     with redis.client() as client:
         client.script_flush()
     assert await store.compact([Replacement(CARD, hashed("card"), an_event("a"), b"S")]) == 1
@@ -158,11 +158,11 @@ async def test_a_full_redis_is_an_error_and_adds_nothing_by_half(store: RedisHis
             with pytest.raises(HistoryUnavailableError, match="maxmemory"):
                 await call
         [looked] = await store.look([an_observation("b")])
-        assert looked == Seen((an_event("a"),) * 3)
-        assert await store.observe([an_observation("a")]) == [Seen((an_event("a"),) * 3, known=True)]
+        assert looked == SeenBefore((an_event("a"),) * 3)
+        assert await store.observe([an_observation("a")]) == [SeenBefore((an_event("a"),) * 3, known=True)]
         client.config_set("maxmemory", "0")
 
-    assert await store.observe([an_observation("b")]) == [Seen((an_event("a"),) * 3)]
+    assert await store.observe([an_observation("b")]) == [SeenBefore((an_event("a"),) * 3)]
 
 
 async def test_an_emptied_redis_is_begun_anew_and_marked_again(redis: OwnRedis) -> None:
@@ -172,7 +172,7 @@ async def test_an_emptied_redis_is_begun_anew_and_marked_again(redis: OwnRedis) 
     with redis.client() as client:
         client.flushall()
 
-    assert await store.observe([an_observation("b", at_us=START_US + 1)]) == [Seen((b"", b"", b""))]
+    assert await store.observe([an_observation("b", at_us=START_US + 1)]) == [SeenBefore((b"", b"", b""))]
     now += MARK_AGAIN_SECONDS
     await store.observe([an_observation("c", at_us=START_US + 2)])
 
@@ -208,15 +208,15 @@ async def test_a_key_that_another_program_wrote_is_begun_anew_and_stops_no_other
         client.hset(key, "not", "ours")
 
     assert await store.compact([Replacement(CARD, hashed("card"), an_event("a"), b"S")]) == 0
-    assert await store.observe([an_observation("b")]) == [Seen((b"", an_event("a"), an_event("a")))]
+    assert await store.observe([an_observation("b")]) == [SeenBefore((b"", an_event("a"), an_event("a")))]
     assert await store.observe([an_observation("c")]) == [
-        Seen((an_event("b"), an_event("a") + an_event("b"), an_event("a") + an_event("b")))
+        SeenBefore((an_event("b"), an_event("a") + an_event("b"), an_event("a") + an_event("b")))
     ]
 
 
 async def test_what_was_acknowledged_survives_kills_and_what_was_not_is_safe_to_repeat(redis: OwnRedis) -> None:
     stores = [redis_history(redis.url) for _ in range(3)]
-    done: dict[str, Seen] = {}
+    done: dict[str, SeenBefore] = {}
     told: asyncio.Queue[str] = asyncio.Queue()
 
     async def observe(store: RedisHistory, mine: int) -> None:
@@ -297,7 +297,7 @@ async def test_the_history_speaks_tls(over_tls: tuple[str, Path]) -> None:
     url, certificate = over_tls
     store, stranger = redis_history(f"{url}?ssl_ca_certs={certificate}"), redis_history(url)
 
-    assert await patiently(store, an_observation("a")) == [Seen((b"", b"", b""))]
+    assert await patiently(store, an_observation("a")) == [SeenBefore((b"", b"", b""))]
     with pytest.raises(HistoryUnavailableError, match="certificate"):
         await stranger.observe([an_observation("b")])
     await store.close()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis import Redis
 
-from riskline.shared.domain.history.observation import Seen
+from riskline.shared.domain.history.observation import SeenBefore
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.interface import HistoryStore, Mark, Replacement
 from riskline.shared.store.history.memory_history import MemoryHistory
@@ -49,7 +49,9 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[HistoryStore]:
     await made.close()
 
 
-async def observed(store: HistoryStore, *names: str, card: str = "card", merchant: str = "merchant") -> list[Seen]:
+async def observed(
+    store: HistoryStore, *names: str, card: str = "card", merchant: str = "merchant"
+) -> list[SeenBefore]:
     return await store.observe([an_observation(name, card, merchant) for name in names])
 
 
@@ -63,9 +65,9 @@ def events(*names: str) -> bytes:
 
 
 async def test_a_transaction_sees_what_came_before_it_and_not_itself(store: HistoryStore) -> None:
-    assert await observed(store, "a") == [Seen((b"", b"", b""))]
-    assert await observed(store, "b") == [Seen((events("a"), events("a"), events("a")))]
-    assert await observed(store, "c", card="other") == [Seen((b"", events("a", "b"), b""))]
+    assert await observed(store, "a") == [SeenBefore((b"", b"", b""))]
+    assert await observed(store, "b") == [SeenBefore((events("a"), events("a"), events("a")))]
+    assert await observed(store, "c", card="other") == [SeenBefore((b"", events("a", "b"), b""))]
 
 
 async def test_of_one_call_the_later_ones_see_the_earlier_ones(store: HistoryStore) -> None:
@@ -88,16 +90,16 @@ async def test_an_entity_that_a_transaction_does_not_have_is_none_and_is_not_add
     await store.observe([an_observation("a", "card", None)])
     seen = await store.observe([an_observation("b", None, None), an_observation("c", "card", "merchant")])
 
-    assert seen == [Seen((None, None, None)), Seen((events("a"), b"", b""))]
+    assert seen == [SeenBefore((None, None, None)), SeenBefore((events("a"), b"", b""))]
 
 
 async def test_a_known_id_is_not_added_again_and_says_so(store: HistoryStore) -> None:
     await observed(store, "a", "b")
 
-    assert await observed(store, "a") == [Seen((events("a", "b"),) * 3, known=True)]
+    assert await observed(store, "a") == [SeenBefore((events("a", "b"),) * 3, known=True)]
     assert await observed(store, "c", "c") == [
-        Seen((events("a", "b"),) * 3),
-        Seen((events("a", "b", "c"),) * 3, known=True),
+        SeenBefore((events("a", "b"),) * 3),
+        SeenBefore((events("a", "b", "c"),) * 3, known=True),
     ]
     assert await kept(store) == (events("a", "b", "c"),) * 3
 
@@ -109,7 +111,7 @@ async def test_an_id_that_one_entity_knows_is_added_to_no_other(store: HistorySt
 
     [again] = await observed(store, "a", merchant="another")
 
-    assert again == Seen((events("a"), b"", b""), known=True)
+    assert again == SeenBefore((events("a"), b"", b""), known=True)
     assert await kept(store, merchant="another") == (events("a"), b"", b"")
 
 
@@ -119,9 +121,9 @@ async def test_looking_adds_nothing_and_says_whether_the_id_is_known(store: Hist
     looked = await store.look([an_observation("b"), an_observation("a"), an_observation("c", None, "new")])
 
     assert looked == [
-        Seen((events("a"),) * 3),
-        Seen((events("a"),) * 3, known=True),
-        Seen((None, b"", None)),
+        SeenBefore((events("a"),) * 3),
+        SeenBefore((events("a"),) * 3, known=True),
+        SeenBefore((None, b"", None)),
     ]
     assert await kept(store) == (events("a"),) * 3
     assert await kept(store, card="new", merchant="new") == (b"",) * 3
@@ -137,7 +139,7 @@ async def test_a_state_takes_the_place_of_the_events_it_is_made_of_and_those_tha
     assert await store.compact([replacement]) == 1
 
     assert await kept(store) == (b"S packed" + events("c", "d"), *[events("a", "b", "c", "d")] * 2)
-    assert await observed(store, "c") == [Seen(await kept(store), known=True)]
+    assert await observed(store, "c") == [SeenBefore(await kept(store), known=True)]
 
 
 async def test_what_was_compacted_by_another_meanwhile_is_left_as_it_is(store: HistoryStore) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 
 
@@ -23,22 +23,22 @@ class FaultyHistory:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         self.observed.append([each.transaction_id for each in observations])
         await self._reached()
         if self.full:
             raise HistoryUnavailableError("OOM")
-        found: list[Seen] = await self.inner.observe(observations)
+        found: list[SeenBefore] = await self.inner.observe(observations)
         if self.lost:
             lost = HistoryLostError("it was emptied")
             lost.seen = found
             raise lost
         return found
 
-    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def look(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         self.looked.append([each.transaction_id for each in observations])
         await self._reached()
-        found: list[Seen] = await self.inner.look(observations)
+        found: list[SeenBefore] = await self.inner.look(observations)
         if self.lost:
             raise HistoryLostError("it was emptied")
         return found

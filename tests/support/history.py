@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from riskline.shared.domain.history.observation import EVENT_TAG, Observation, Part, Seen
+from riskline.shared.domain.history.observation import EVENT_TAG, Observation, Part, SeenBefore
 from riskline.shared.domain.history.plan import CELLS, EntityPlan, History, HistoryColumn, Kind, Number
 from riskline.shared.model.history import Fold, Folded
 
@@ -162,7 +162,7 @@ def every_kind(*windows_us: int, numbers: int = 1, texts: int = 1, up_to: int = 
 
 def folded(fold: Fold, kept: bytes, event: Event, *, known: bool = False) -> Folded:
     """What the fold says of an event of a class with one entity."""
-    return fold.columns(Observation("", event.at_us, (Part("", event.packed()),)), Seen((kept,), known))
+    return fold.columns(Observation("", event.at_us, (Part("", event.packed()),)), SeenBefore((kept,), known))
 
 
 def packed(events: Iterable[Event]) -> bytes:

@@ -20,7 +20,7 @@ from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.log import get_logger
 from riskline.shared.store.connect.connection import redis_faults_named
 from riskline.shared.store.status.counts import Counts
-from riskline.shared.store.status.minute_counts import RedisHistory, Snapshot
+from riskline.shared.store.status.minute_counts import RedisMinuteCounts, Snapshot
 from riskline.shared.store.status.processes import refusing
 from riskline.shared.store.status.redis_safety import ServerFacts, dangers
 
@@ -51,7 +51,7 @@ class Overview:
 
     def __init__(self, services: Services, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._services = services
-        self._periods = Periods(services.recent_counts, RedisHistory(services.store.first))
+        self._periods = Periods(services.recent_counts, RedisMinuteCounts(services.store.first))
         self._clock = clock
         self._facts: ServerFacts | None = None
         self._facts_at = -FACTS_SECONDS

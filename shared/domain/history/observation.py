@@ -39,7 +39,7 @@ class Observation(NamedTuple):
     """In the order of `History.entities`; None where the transaction has no such entity, as its value is ignored."""
 
 
-class Seen(NamedTuple):
+class SeenBefore(NamedTuple):
     """What was kept of a transaction's entities before it."""
 
     before: tuple[bytes | None, ...]

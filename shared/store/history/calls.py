@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from riskline.shared.domain.history.observation import Observation, Part, Seen, event_id
+from riskline.shared.domain.history.observation import Observation, Part, SeenBefore, event_id
 from riskline.shared.domain.history.plan import EntityPlan, History
-from riskline.shared.store.history.server import Command, Word, script_call
+from riskline.shared.store.history.server import RedisCommand, Word, script_call
 from riskline.shared.store.keys import entity_key
 
 Place = tuple[int, int]
@@ -28,7 +28,7 @@ class Calls:
         """The key of an entity, by its number in `History.entities`."""
         return entity_key(self._entities[number].fingerprint, entity)
 
-    def together(self, observations: Sequence[Observation]) -> list[Command]:
+    def together(self, observations: Sequence[Observation]) -> list[RedisCommand]:
         """One call for all, for a server that has all entities: each transaction is added whole or not at all."""
         keys: list[str] = []
         args: list[Word] = []
@@ -45,12 +45,12 @@ class Calls:
                 args.pop()
         return [script_call("observe", keys, args)] if keys else []
 
-    def seen_together(self, observations: Sequence[Observation], answers: Sequence[Any]) -> list[Seen]:
+    def seen_together(self, observations: Sequence[Observation], answers: Sequence[Any]) -> list[SeenBefore]:
         """The answer to that call."""
         answer = iter(answers[0] if answers else ())
         return [_seen(observation, answer) for observation in observations]
 
-    def apart(self, observations: Sequence[Observation]) -> tuple[list[Command], list[list[Place]]]:
+    def apart(self, observations: Sequence[Observation]) -> tuple[list[RedisCommand], list[list[Place]]]:
         """A call for each entity, as a cluster has them on several nodes; and the places that each call is about.
 
         A call of one key is answered also while its slot is moved.
@@ -69,11 +69,11 @@ class Calls:
 
     def seen_apart(
         self, observations: Sequence[Observation], places: Sequence[Sequence[Place]], answers: Sequence[Any]
-    ) -> list[Seen]:
+    ) -> list[SeenBefore]:
         """The answers to those calls.
 
         Where some entities know a transaction and others do not, an attempt before has reached some of the nodes: all
-        have its event now, as `Seen.known` says.
+        have its event now, as `SeenBefore.known` says.
         """
         before: list[list[bytes | None]] = [[None] * len(self._entities) for _ in observations]
         known: set[int] = set()
@@ -88,20 +88,20 @@ class Calls:
         for row, number in added:
             if row in known:
                 before[row][number] = (before[row][number] or b"") + _part(observations, (row, number)).event
-        return [Seen(tuple(each), row in known) for row, each in enumerate(before)]
+        return [SeenBefore(tuple(each), row in known) for row, each in enumerate(before)]
 
-    def looks(self, observations: Sequence[Observation]) -> list[Command]:
+    def looks(self, observations: Sequence[Observation]) -> list[RedisCommand]:
         """A read for each entity."""
         keys = [self.key(number, part.entity) for observation in observations for number, part in _parts(observation)]
-        return [Command(key, ("GET", key)) for key in keys]
+        return [RedisCommand(key, ("GET", key)) for key in keys]
 
-    def seen_looking(self, observations: Sequence[Observation], answers: Sequence[Any]) -> list[Seen]:
+    def seen_looking(self, observations: Sequence[Observation], answers: Sequence[Any]) -> list[SeenBefore]:
         """The answers to those reads."""
         answer = iter(answers)
         found = []
         for observation in observations:
             before = tuple(None if part is None else next(answer) or b"" for part in observation.parts)
-            found.append(Seen(before, knows(observation, before)))
+            found.append(SeenBefore(before, knows(observation, before)))
         return found
 
 
@@ -114,9 +114,9 @@ def knows(observation: Observation, before: Sequence[bytes | None]) -> bool:
     )
 
 
-def _seen(observation: Observation, answer: Iterator[Any]) -> Seen:
+def _seen(observation: Observation, answer: Iterator[Any]) -> SeenBefore:
     is_known = bool(next(answer)) if any(part is not None for part in observation.parts) else False
-    return Seen(tuple(None if part is None else next(answer) for part in observation.parts), is_known)
+    return SeenBefore(tuple(None if part is None else next(answer) for part in observation.parts), is_known)
 
 
 def _parts(observation: Observation) -> Iterator[tuple[int, Part]]:

@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from riskline.shared.store.connect.cluster_nodes import Nodes
 from riskline.shared.store.connect.inquiry import Address, ask_async
-from riskline.shared.store.history.server import Command, Server
+from riskline.shared.store.history.server import HistoryServer, RedisCommand
 from riskline.shared.store.sharding.shards import SLOTS, slot_of
 
 MOST_HOPS = 4
@@ -33,11 +33,11 @@ class ClusterServers:
         """`maker` makes the connections of one node."""
         self._nodes = nodes
         self._maker = maker
-        self._servers: dict[Address, Server] = {}
+        self._servers: dict[Address, HistoryServer] = {}
         self._owners: dict[int, Address] = {}
         """The node of each slot; empty until it is asked for, and after each failure."""
 
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
+    async def run(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """See Servers; a failure of one node is that of all, though the others have executed their commands."""
         answers: list[Any] = [None] * len(commands)
         try:
@@ -54,7 +54,7 @@ class ClusterServers:
             raise
         return answers
 
-    async def _hop(self, commands: Sequence[Command], hops: Sequence[_Hop], answers: list[Any]) -> None:
+    async def _hop(self, commands: Sequence[RedisCommand], hops: Sequence[_Hop], answers: list[Any]) -> None:
         """Sends each node its commands, all at the same time."""
         by_node: dict[tuple[Address, bool], list[int]] = {}
         for hop in hops:
@@ -76,7 +76,7 @@ class ClusterServers:
         if failed is not None:
             raise failed
 
-    def _next(self, command: Command, hop: _Hop, answer: Any) -> Sequence[_Hop]:
+    def _next(self, command: RedisCommand, hop: _Hop, answer: Any) -> Sequence[_Hop]:
         """Where the command goes after this answer, if anywhere."""
         if isinstance(answer, ClusterDownError):
             self._owners = {}
@@ -91,7 +91,7 @@ class ClusterServers:
         self._nodes.ask_first(node)
         return (_Hop(hop.number, node),)
 
-    async def each(self) -> Sequence[Server]:
+    async def each(self) -> Sequence[HistoryServer]:
         """See Servers."""
         return [self._server(node) for node in dict.fromkeys((await self._learn()).values())]
 
@@ -104,15 +104,15 @@ class ClusterServers:
         for server in self._servers.values():
             await server.close()
 
-    def _server(self, node: Address) -> Server:
+    def _server(self, node: Address) -> HistoryServer:
         if node not in self._servers:
-            self._servers[node] = Server(self._maker(node))
+            self._servers[node] = HistoryServer(self._maker(node))
         return self._servers[node]
 
     async def _learn(self) -> dict[int, Address]:
         """The node of each slot, by the first node that answers."""
         asked = await ask_async(self._nodes.owner(None))
-        [ranges] = await self._server(asked).run([Command("", ("CLUSTER", "SLOTS"))])
+        [ranges] = await self._server(asked).run([RedisCommand("", ("CLUSTER", "SLOTS"))])
         if isinstance(ranges, ResponseError):
             raise ranges
         owners: dict[int, Address] = {}

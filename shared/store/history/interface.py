@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 
 LARGEST_CALL = 64
 """Transactions in one call: more would keep Redis from everything else for longer than a millisecond or two."""
@@ -58,14 +58,14 @@ class HistoryStore(Protocol):
     For those who decide by it, `observe` and `look` raise HistoryLostError while it lacks what it once had.
     """
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         """Adds transactions, each once, and returns what was kept before each of them.
 
         Of one call the later ones see the earlier ones. Repeating a call is harmless: an id that is known is not
         added again.
         """
 
-    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def look(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         """Returns what is kept of the entities of transactions, and adds nothing."""
 
     async def compact(self, replacements: Sequence[Replacement]) -> int:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from riskline.shared.domain.history.observation import STATE_TAG, Observation, Seen
+from riskline.shared.domain.history.observation import STATE_TAG, Observation, SeenBefore
 from riskline.shared.domain.history.plan import History
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms, knows
@@ -34,7 +34,7 @@ class MemoryHistory:
         self._calls = Calls(history)
         self._clock = clock
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         """See HistoryStore."""
         self._reach()
         if observations:
@@ -44,7 +44,7 @@ class MemoryHistory:
             self.fields |= live_fields(self._history.entities, parsed_marks(self.fields), times_us=times_us)
         return [self._observe(each) for each in observations]
 
-    def _observe(self, observation: Observation) -> Seen:
+    def _observe(self, observation: Observation) -> SeenBefore:
         seen = self._look(observation)
         if not seen.known:
             for number, (part, kept) in enumerate(zip(observation.parts, seen.before, strict=True)):
@@ -52,16 +52,16 @@ class MemoryHistory:
                     self._put(number, part.entity, (kept or b"") + part.event)
         return seen
 
-    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def look(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         """See HistoryStore."""
         self._reach()
         return [self._look(each) for each in observations]
 
-    def _look(self, observation: Observation) -> Seen:
+    def _look(self, observation: Observation) -> SeenBefore:
         before = tuple(
             None if part is None else self._get(number, part.entity) for number, part in enumerate(observation.parts)
         )
-        return Seen(before, knows(observation, before))
+        return SeenBefore(before, knows(observation, before))
 
     async def compact(self, replacements: Sequence[Replacement]) -> int:
         """See HistoryStore."""

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from riskline.shared.clock import now_us
-from riskline.shared.domain.history.observation import Observation, Seen
+from riskline.shared.domain.history.observation import Observation, SeenBefore
 from riskline.shared.domain.history.plan import History
 from riskline.shared.errors import HistoryLostError, HistoryUnavailableError
 from riskline.shared.store.history.calls import Calls, keep_ms
@@ -31,7 +31,7 @@ from riskline.shared.store.history.marks import (
     parsed_marks,
 )
 from riskline.shared.store.history.scans import Reach, erase_everything, erase_of_composites, sizes_of
-from riskline.shared.store.history.server import Command, Server, Word, script_call
+from riskline.shared.store.history.server import HistoryServer, RedisCommand, Word, script_call
 from riskline.shared.store.history.servers import Servers
 from riskline.shared.store.history.warmth import warmth
 from riskline.shared.store.keys import FIRST, entity_key
@@ -41,7 +41,7 @@ MARK_AGAIN_SECONDS = 60.0
 
 MARKS = FIRST.history_marks
 
-EPOCH_NOW = Command(MARKS, ("HMGET", MARKS, EPOCH, LOST, ACCEPTED))
+EPOCH_NOW = RedisCommand(MARKS, ("HMGET", MARKS, EPOCH, LOST, ACCEPTED))
 """Goes with each call for a transaction: what is not there may be new, or lost."""
 
 
@@ -75,9 +75,9 @@ class RedisHistory:
         self._refuses_lost = refuses_lost
         self._epoch: bytes | None = None
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         """See HistoryStore; in a cluster an entity at a time, so that one may know an id that another has forgotten."""
-        seen: list[Seen] = []
+        seen: list[SeenBefore] = []
         for start in range(0, len(observations), LARGEST_CALL):
             some = observations[start : start + LARGEST_CALL]
             async with self._limited(self._timeout_seconds):
@@ -85,7 +85,7 @@ class RedisHistory:
                 seen += await self._observe(some)
         return seen
 
-    async def _observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def _observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         if self._servers.scattered:
             calls, places = self._calls.apart(observations)
             answers, lost = await self._run_watching(calls)
@@ -98,9 +98,9 @@ class RedisHistory:
             raise lost
         return seen
 
-    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def look(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         """See HistoryStore."""
-        seen: list[Seen] = []
+        seen: list[SeenBefore] = []
         # one call also for none, which asks whether the history is there
         for start in range(0, max(1, len(observations)), LARGEST_CALL):
             some = observations[start : start + LARGEST_CALL]
@@ -129,7 +129,7 @@ class RedisHistory:
             names.setdefault(fingerprint, tuple(mark.name.split("+")))
         keys = [entity_key(fingerprint, digest) for fingerprint, fields in names.items() if fields == (field,)]
         async with self._limited(self._patience_seconds):
-            erased = int(sum(await self._run([Command(key, ("UNLINK", key)) for key in keys])))
+            erased = int(sum(await self._run([RedisCommand(key, ("UNLINK", key)) for key in keys])))
         composites = {
             fingerprint: fields.index(field)
             for fingerprint, fields in names.items()
@@ -142,13 +142,13 @@ class RedisHistory:
     async def erase_all(self, *, progress: Progress = unwatched) -> int:
         """See HistoryStore."""
         erased = await erase_everything(await self._reach(), progress)
-        await self._patiently([Command(MARKS, ("DEL", MARKS))])
+        await self._patiently([RedisCommand(MARKS, ("DEL", MARKS))])
         self._marked_until = -float("inf")
         return erased
 
     async def marks(self) -> dict[str, Mark]:
         """See HistoryStore."""
-        [kept] = await self._patiently([Command(MARKS, ("HGETALL", MARKS))])
+        [kept] = await self._patiently([RedisCommand(MARKS, ("HGETALL", MARKS))])
         return _parsed(kept)
 
     async def mark_backfill(self, entity_index: int, *, from_us: int, to_us: int, progress: str = "") -> None:
@@ -160,9 +160,9 @@ class RedisHistory:
 
     async def accept_loss(self) -> None:
         """See HistoryStore."""
-        [epoch] = await self._patiently([Command(MARKS, ("HGET", MARKS, EPOCH))])
-        accepted = [] if epoch is None else [Command(MARKS, ("HSET", MARKS, ACCEPTED, epoch))]
-        await self._patiently([*accepted, Command(MARKS, ("HDEL", MARKS, LOST))])
+        [epoch] = await self._patiently([RedisCommand(MARKS, ("HGET", MARKS, EPOCH))])
+        accepted = [] if epoch is None else [RedisCommand(MARKS, ("HSET", MARKS, ACCEPTED, epoch))]
+        await self._patiently([*accepted, RedisCommand(MARKS, ("HDEL", MARKS, LOST))])
 
     async def recovered(self) -> bool:
         """See HistoryStore."""
@@ -180,7 +180,7 @@ class RedisHistory:
         """See HistoryStore."""
         async with self._limited(self._patience_seconds):
             await self._servers.warm()
-            self._same_secret(await self._run([Command(MARKS, ("HGET", MARKS, SECRET))]))
+            self._same_secret(await self._run([RedisCommand(MARKS, ("HGET", MARKS, SECRET))]))
 
     async def close(self) -> None:
         """See HistoryStore."""
@@ -196,8 +196,8 @@ class RedisHistory:
         await self._agree_on_secret()
         entities = self._history.entities
         once = live_marks(entities, at_us=observations[0].at_us)
-        commands = [Command(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in once]
-        *_, kept = await self._run([*commands, Command(MARKS, ("HGETALL", MARKS))])
+        commands = [RedisCommand(MARKS, ("HSETNX", MARKS, mark.field, mark.value)) for mark in once]
+        *_, kept = await self._run([*commands, RedisCommand(MARKS, ("HGETALL", MARKS))])
         times_us = [*(each.at_us for each in observations), self._newest_us]
         await self._run([_set_marks(live_fields(entities, _parsed(kept), times_us=times_us))])
         self._marked_until = now + MARK_AGAIN_SECONDS
@@ -210,7 +210,7 @@ class RedisHistory:
             ("HMGET", MARKS, EPOCH, LOST),
             ("HGET", MARKS, SECRET),
         )
-        answers = await self._run([Command(MARKS, each) for each in commands])
+        answers = await self._run([RedisCommand(MARKS, each) for each in commands])
         self._same_secret(answers)
         if self._epoch is None:
             self._epoch = answers[2][0]
@@ -219,7 +219,7 @@ class RedisHistory:
         if answers[-1] not in (None, self._check.encode()):
             raise HistoryUnavailableError(UNKNOWN_HASHES)
 
-    async def _run_watching(self, commands: Sequence[Command]) -> tuple[list[Any], HistoryLostError | None]:
+    async def _run_watching(self, commands: Sequence[RedisCommand]) -> tuple[list[Any], HistoryLostError | None]:
         """The answers, and an error where the history is not the one any more that this process has known."""
         if not self._refuses_lost:
             return await self._run(commands), None
@@ -235,19 +235,19 @@ class RedisHistory:
     async def _note_loss(self) -> None:
         """Begins a new epoch, and tells all processes that what came before it is unknown."""
         self._epoch, self._marked_until = None, -float("inf")
-        await self._run([Command(MARKS, ("HSETNX", MARKS, LOST, str(now_us())))])
+        await self._run([RedisCommand(MARKS, ("HSETNX", MARKS, LOST, str(now_us())))])
         await self._agree_on_secret()
 
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run(self, commands: Sequence[RedisCommand]) -> list[Any]:
         if not commands:
             return []
         return _unless_refused(await self._servers.run(commands))
 
-    async def _patiently(self, commands: Sequence[Command]) -> list[Any]:
+    async def _patiently(self, commands: Sequence[RedisCommand]) -> list[Any]:
         async with self._limited(self._patience_seconds):
             return await self._run(commands)
 
-    async def _ask(self, server: Server, command: Command) -> Any:
+    async def _ask(self, server: HistoryServer, command: RedisCommand) -> Any:
         async with self._limited(self._patience_seconds):
             return _unless_refused(await server.run([command]))[0]
 
@@ -269,8 +269,8 @@ class RedisHistory:
             raise fault from error
 
 
-def _set_marks(fields: Mapping[str, str]) -> Command:
-    return Command(MARKS, ("HSET", MARKS, *(word for pair in fields.items() for word in pair)))
+def _set_marks(fields: Mapping[str, str]) -> RedisCommand:
+    return RedisCommand(MARKS, ("HSET", MARKS, *(word for pair in fields.items() for word in pair)))
 
 
 def _parsed(kept: Any) -> dict[str, Mark]:

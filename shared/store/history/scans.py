@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from riskline.shared.store.history.interface import Progress, Size
-from riskline.shared.store.history.server import Command, Server
+from riskline.shared.store.history.server import HistoryServer, RedisCommand
 from riskline.shared.store.keys import ENTITY_PATTERN, parse_entity_key
 
 KEYS_A_STEP = 1000
@@ -21,10 +21,10 @@ SIZED_KEYS = 100
 class Reach(NamedTuple):
     """The servers, and ways to call them that end in time and name their faults."""
 
-    servers: Sequence[Server]
-    run: Callable[[Sequence[Command]], Awaitable[list[Any]]]
+    servers: Sequence[HistoryServer]
+    run: Callable[[Sequence[RedisCommand]], Awaitable[list[Any]]]
     """Runs commands at the servers that have their keys."""
-    ask: Callable[[Server, Command], Awaitable[Any]]
+    ask: Callable[[HistoryServer, RedisCommand], Awaitable[Any]]
     """Runs a command at this server."""
 
 
@@ -37,7 +37,7 @@ async def erase_of_composites(reach: Reach, positions: Mapping[str, int], digest
             found = parse_entity_key(key)
             if found is not None and found[0] in positions and found[1][positions[found[0]]] == digest:
                 mine.append(key.decode())
-        erased += sum(await reach.run([Command(key, ("UNLINK", key)) for key in mine]))
+        erased += sum(await reach.run([RedisCommand(key, ("UNLINK", key)) for key in mine]))
         progress(walk.looked_at, walk.total)
     return erased
 
@@ -47,7 +47,7 @@ async def erase_everything(reach: Reach, progress: Progress) -> int:
     erased, walk = 0, _Walk(reach.servers, reach.ask, pattern=ENTITY_PATTERN)
     async for keys in walk.steps():
         names = [key.decode() for key in keys]
-        erased += sum(await reach.run([Command(name, ("UNLINK", name)) for name in names]))
+        erased += sum(await reach.run([RedisCommand(name, ("UNLINK", name)) for name in names]))
         progress(walk.looked_at, walk.total)
     return erased
 
@@ -66,7 +66,7 @@ async def sizes_of(reach: Reach) -> dict[str, Size]:
         share = 1.0 if walk.is_whole else walk.looked_at / max(1, walk.total)
         for fingerprint, names in found.items():
             some = names[:SIZED_KEYS]
-            asked = await reach.run([Command(name, ("MEMORY", "USAGE", name)) for name in some])
+            asked = await reach.run([RedisCommand(name, ("MEMORY", "USAGE", name)) for name in some])
             mean = sum(each or 0 for each in asked) / len(some)
             entities = round(len(names) / share)
             before = sums.get(fingerprint, Size(0, 0, is_exact=True))
@@ -82,8 +82,8 @@ async def sizes_of(reach: Reach) -> dict[str, Size]:
 class _Walk:
     """A SCAN over the keys of servers."""
 
-    servers: Sequence[Server]
-    ask: Callable[[Server, Command], Awaitable[Any]]
+    servers: Sequence[HistoryServer]
+    ask: Callable[[HistoryServer, RedisCommand], Awaitable[Any]]
     pattern: str
     most_steps: int | None = None
     looked_at: int = 0
@@ -93,12 +93,12 @@ class _Walk:
 
     async def steps(self) -> AsyncIterator[list[bytes]]:
         """The keys that match, step by step."""
-        sizes = [await self.ask(server, Command("", ("DBSIZE",))) for server in self.servers]
+        sizes = [await self.ask(server, RedisCommand("", ("DBSIZE",))) for server in self.servers]
         self.total = sum(sizes)
         for server, size in zip(self.servers, sizes, strict=True):
             cursor, steps, before = b"0", 0, self.looked_at
             while True:
-                scan = Command("", ("SCAN", cursor, "MATCH", self.pattern, "COUNT", KEYS_A_STEP))
+                scan = RedisCommand("", ("SCAN", cursor, "MATCH", self.pattern, "COUNT", KEYS_A_STEP))
                 cursor, keys = await self.ask(server, scan)
                 steps += 1
                 self.looked_at = before + min(size, steps * KEYS_A_STEP)

@@ -22,7 +22,7 @@ Word = str | bytes | int
 _pack: Callable[[tuple[Word, ...]], bytes] = pack_command  # type: ignore[assignment]  # its stub wants tuples of one
 
 
-class Command(NamedTuple):
+class RedisCommand(NamedTuple):
     """A command on one key, or on several of one slot."""
 
     key: str
@@ -31,12 +31,12 @@ class Command(NamedTuple):
     """The script that it calls, if any."""
 
 
-def script_call(name: str, keys: Sequence[str], args: Sequence[Word]) -> Command:
+def script_call(name: str, keys: Sequence[str], args: Sequence[Word]) -> RedisCommand:
     """The command that runs a script."""
-    return Command(keys[0], ("EVALSHA", source_of(name)[1], len(keys), *keys, *args), name)
+    return RedisCommand(keys[0], ("EVALSHA", source_of(name)[1], len(keys), *keys, *args), name)
 
 
-class Server:
+class HistoryServer:
     """One Redis server, or whichever one its connections find."""
 
     def __init__(self, new_connection: Callable[[], Any]) -> None:
@@ -44,7 +44,7 @@ class Server:
         self._idle: list[Any] = []
         self._free = asyncio.Semaphore(CONNECTIONS)
 
-    async def run(self, commands: Sequence[Command], *, asking: bool = False) -> list[Any]:
+    async def run(self, commands: Sequence[RedisCommand], *, asking: bool = False) -> list[Any]:
         """The answers to the commands, in one round trip; an error of one is its answer.
 
         A script that the server does not have is sent to it. With `asking` the server answers for a slot that is being

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from riskline.shared.store.history.server import Command, Server
+from riskline.shared.store.history.server import HistoryServer, RedisCommand
 
 
 class Servers(Protocol):
@@ -12,10 +12,10 @@ class Servers(Protocol):
     scattered: bool
     """True where two entities may be on two servers."""
 
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
+    async def run(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """The answers of the servers that have the commands' keys; an error of one command is its answer."""
 
-    async def each(self) -> Sequence[Server]:
+    async def each(self) -> Sequence[HistoryServer]:
         """The servers that have entities."""
 
     async def warm(self) -> None:
@@ -31,13 +31,13 @@ class OneServer:
     scattered = False
 
     def __init__(self, new_connection: Callable[[], Any]) -> None:
-        self._server = Server(new_connection)
+        self._server = HistoryServer(new_connection)
 
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
+    async def run(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """See Servers."""
         return await self._server.run(commands)
 
-    async def each(self) -> Sequence[Server]:
+    async def each(self) -> Sequence[HistoryServer]:
         """See Servers."""
         return (self._server,)
 

@@ -31,7 +31,7 @@ class Snapshot(NamedTuple):
     numbers: Mapping[str, float]
 
 
-class RedisHistory:
+class RedisMinuteCounts:
     """The snapshots in Redis; every method raises StoreUnavailableError where Redis fails."""
 
     def __init__(self, redis: Redis) -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from riskline.shared.store.keys import Keys
-from riskline.shared.store.status.minute_counts import RedisHistory, Snapshot
+from riskline.shared.store.status.minute_counts import RedisMinuteCounts, Snapshot
 from tests.support.console_pages import Open, attempt, ids
 
 PAGES = ("", "/decisions", "/decisions.csv", "/failed", "/changes")
@@ -103,7 +103,7 @@ def test_what_else_is_among_the_figures_takes_no_page_with_it(console: Open, gar
         await console.api.processes.update()
         await console.api.worker_need.update()
         server = redis.connection_pool.connection_kwargs["server"]
-        history = RedisHistory(fakeredis.FakeAsyncRedis(server=server))
+        history = RedisMinuteCounts(fakeredis.FakeAsyncRedis(server=server))
         assert await history.since(0) == await history.of_the_week(0, apart_seconds=60) == [Snapshot(1795490107.0, {})]
 
     asyncio.run(look())

@@ -11,7 +11,7 @@ from riskline.shared.domain.policy import Thresholds
 from riskline.shared.errors import StoreUnavailableError
 from riskline.shared.store.keys import Keys
 from riskline.shared.store.status.counts import Counts
-from riskline.shared.store.status.minute_counts import KEPT_QUARTERS, RedisHistory, Snapshot
+from riskline.shared.store.status.minute_counts import KEPT_QUARTERS, RedisMinuteCounts, Snapshot
 from tests.support.console_pages import Open
 
 NOON = 1_764_072_000.0
@@ -144,7 +144,7 @@ class Known:
 
 async def test_a_week_is_kept_by_quarters_of_an_hour_and_asked_for_once_a_minute() -> None:
     redis = fakeredis.FakeAsyncRedis()
-    history = RedisHistory(redis)
+    history = RedisMinuteCounts(redis)
     for each in snapshots(120):
         await history.keep(each)
     assert await redis.xlen(Keys().history_week) == 8
@@ -158,7 +158,7 @@ async def test_a_week_is_kept_by_quarters_of_an_hour_and_asked_for_once_a_minute
 
 async def test_the_quarters_of_a_week_are_all_that_is_kept() -> None:
     redis = fakeredis.FakeAsyncRedis()
-    history = RedisHistory(redis)
+    history = RedisMinuteCounts(redis)
     for each in snapshots(KEPT_QUARTERS + 5, apart=900):
         await history.keep(each)
 

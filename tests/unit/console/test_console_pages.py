@@ -29,7 +29,7 @@ from riskline.shared.domain.features import InputOnly
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.model.registry import Registry
 from riskline.shared.store.keys import Keys
-from riskline.shared.store.status.minute_counts import RedisHistory, Snapshot
+from riskline.shared.store.status.minute_counts import RedisMinuteCounts, Snapshot
 from riskline.shared.telemetry.histograms import SECONDS
 from tests.support.console_pages import Open, ids
 from tests.support.factories import transaction_json
@@ -163,7 +163,7 @@ def test_a_time_with_an_offset_stands_in_the_form_in_utc(console: Open) -> None:
 
 async def test_minutes_are_kept_again_after_a_clock_was_ahead_once() -> None:
     redis = fakeredis.FakeAsyncRedis()
-    history = RedisHistory(redis)
+    history = RedisMinuteCounts(redis)
     await history.keep(Snapshot(1_000_000 + 86_400, {"decided": 1}))
 
     for minute in range(3):

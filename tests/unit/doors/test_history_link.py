@@ -14,7 +14,7 @@ from riskline.ingest.history.late_observations import LateObservations
 from riskline.ingest.history.link import HistoryLink
 from riskline.ingest.history.long_tails import LongTails
 from riskline.ingest.history.patience import patience
-from riskline.shared.domain.history.observation import Observation, Part, Seen
+from riskline.shared.domain.history.observation import Observation, Part, SeenBefore
 from riskline.shared.errors import HistoryUnavailableError
 from riskline.shared.model.history import Fold
 from riskline.shared.store.history.interface import LARGEST_CALL
@@ -30,13 +30,13 @@ class Remembering:
     def __init__(self) -> None:
         self.added: list[str] = []
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         new = [each.transaction_id for each in observations if each.transaction_id not in self.added]
         self.added += new
-        return [Seen((b"",), each.transaction_id not in new) for each in observations]
+        return [SeenBefore((b"",), each.transaction_id not in new) for each in observations]
 
-    async def look(self, observations: Sequence[Observation]) -> list[Seen]:
-        return [Seen((b"",)) for _ in observations]
+    async def look(self, observations: Sequence[Observation]) -> list[SeenBefore]:
+        return [SeenBefore((b"",)) for _ in observations]
 
 
 def observations(*numbers: int) -> list[Observation]:
@@ -99,7 +99,7 @@ async def test_what_came_while_it_was_away_is_added_in_order_before_anything_els
             link.keep(observations(number))
         store.away = False
         await until_back(link)
-        assert await link.observe(observations(999)) == [Seen((b"",))]
+        assert await link.observe(observations(999)) == [SeenBefore((b"",))]
 
     assert store.inner.added == [f"T{number}" for number in (*range(3 * LARGEST_CALL), 999)]
     assert max(map(len, store.observed)) == LARGEST_CALL
@@ -173,7 +173,7 @@ async def test_a_merchants_thousand_late_transactions_are_packed_as_they_are_add
 class TakingTurns(Remembering):
     """Answers in a later turn of the event loop, as whatever is behind a socket."""
 
-    async def observe(self, observations: Sequence[Observation]) -> list[Seen]:
+    async def observe(self, observations: Sequence[Observation]) -> list[SeenBefore]:
         await asyncio.sleep(0)
         return await super().observe(observations)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riskline.shared.domain.history.observation import Observation, Part, Seen
+from riskline.shared.domain.history.observation import Observation, Part, SeenBefore
 from riskline.shared.domain.history.plan import EntityPlan, HistoryColumn, Kind
 from riskline.shared.errors import HistoryUnreadableError
 from riskline.shared.model.history import KEPT_TAIL, LONGEST_TAIL, Fold
@@ -294,7 +294,7 @@ def test_no_entity_has_the_values_of_nothing() -> None:
     fold = Fold(history(ONE, entity_plan(every_kind(HOUR), keep_us=DAY, places=(2,), texts=1, first=len(ONE.columns))))
     event = one(9, NOW).packed()
     found = fold.columns(
-        Observation("", NOW, (None, Part("", event))), Seen((None, packed([one(1, NOW, 250), one(2, NOW, 350)])))
+        Observation("", NOW, (None, Part("", event))), SeenBefore((None, packed([one(1, NOW, 250), one(2, NOW, 350)])))
     )
 
     assert found.values[: len(ONE.columns)] == tuple(each.empty for each in ONE.columns)

@@ -13,10 +13,10 @@ from riskline.shared.errors import DatasetError, HistoryUnavailableError
 from riskline.shared.model.history import Fold
 from riskline.shared.store.history.interface import Replacement
 from riskline.shared.store.history.memory_history import MemoryHistory
-from riskline.worker.training.data.replay import Observed
+from riskline.worker.training.data.replay import EventReader
 from riskline.worker.training.history import backfill as module
 from riskline.worker.training.history.backfill import Backfill, Backfilled
-from riskline.worker.training.history.events import Events, read_events
+from riskline.worker.training.history.events import PastEvents, read_events
 from tests.support.histories import START, Purchase, purchase
 
 SECRET = bytes(32)
@@ -49,7 +49,7 @@ def rows(count: int, *, first: int = 0) -> list[dict[str, Any]]:
 
 
 def put(store: MemoryHistory, past: Sequence[dict[str, Any]], *, file: str = "file") -> list[Backfilled]:
-    events = Events(HISTORY)
+    events = PastEvents(HISTORY)
     for row in past:
         events.add(seen(row))
     backfill = Backfill(HISTORY, store, FOLD, progress=lambda _name, _count: None)
@@ -236,14 +236,14 @@ def test_rows_of_the_future_are_bad_rows_and_a_repeated_id_counts_once(tmp_path:
     path.write_bytes(b"\n".join(Purchase.from_row(row).to_json() for row in made))
 
     def read(*, skip: bool) -> Any:
-        events = Events(HISTORY)
+        events = PastEvents(HISTORY)
         refusals = read_events(
             path,
             Purchase,
             OBSERVING,
             events,
             skip_bad_rows=skip,
-            reader=Observed(HISTORY, now_us=NOW_US),
+            reader=EventReader(HISTORY, now_us=NOW_US),
             progress=lambda _rows: None,
         )
         return events, refusals

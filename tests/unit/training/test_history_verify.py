@@ -12,8 +12,8 @@ from riskline.shared.model.history import Fold
 from riskline.shared.store.history.interface import Replacement
 from riskline.shared.store.history.memory_history import MemoryHistory
 from riskline.worker.training.history.backfill import Backfill
-from riskline.worker.training.history.events import Events
-from riskline.worker.training.history.verify import AWAY, OUT_OF_ORDER, UNKNOWN_PAST, Served, Verdict, compare
+from riskline.worker.training.history.events import PastEvents
+from riskline.worker.training.history.verify import AWAY, OUT_OF_ORDER, UNKNOWN_PAST, Served, Verification, compare
 from tests.support.histories import Purchase, purchase
 
 HISTORY = history_of(Purchase)
@@ -60,8 +60,8 @@ def serve(store: MemoryHistory, some: Sequence[dict[str, Any]]) -> list[Served]:
     return found
 
 
-def verdict(served: Sequence[Served], *, files: Sequence[dict[str, Any]] = ()) -> Verdict:
-    events = Events(HISTORY)
+def verdict(served: Sequence[Served], *, files: Sequence[dict[str, Any]] = ()) -> Verification:
+    events = PastEvents(HISTORY)
     for row in files:
         events.add(seen(row))
     return compare(HISTORY, FOLD, past=events.ordered(), served=served)
@@ -118,7 +118,7 @@ def test_what_was_backfilled_is_in_the_file(before: int) -> None:
     store = MemoryHistory(HISTORY)
     past, later = rows(150), rows(400, first=200)
     served = serve(store, later[:before])
-    events = Events(HISTORY)
+    events = PastEvents(HISTORY)
     for row in past:
         events.add(seen(row))
     backfill = Backfill(HISTORY, store, FOLD, progress=lambda _name, _count: None)

@@ -7,7 +7,7 @@ import pytest
 from riskline.shared.domain.transaction import Transaction
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.data.labelled import LabelledRows, read_labelled
-from riskline.worker.training.data.periods import LeftOut, Moment, Periods, between, split
+from riskline.worker.training.data.periods import LeftOut, Moment, TrainingPeriods, between, split
 from tests.support.files import LABEL, rows_of, save
 
 
@@ -17,8 +17,8 @@ def hours(tmp_path: Path, count: int = 96) -> LabelledRows:
     return read_labelled(path, Transaction, label=LABEL, skip_bad_rows=False)
 
 
-def periods(**moments: str) -> Periods:
-    return Periods(**{name: Moment.parse(text) for name, text in moments.items()})
+def periods(**moments: str) -> TrainingPeriods:
+    return TrainingPeriods(**{name: Moment.parse(text) for name, text in moments.items()})
 
 
 def window(data: LabelledRows) -> list[str]:

@@ -15,7 +15,7 @@ from riskline.shared.domain.assessment import Rows
 from riskline.shared.domain.history.derive import history_of
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.worker.training.data.rows import Refusals
-from riskline.worker.training.data.vectors import SILENT, Steps, read_vectors
+from riskline.worker.training.data.vectors import SILENT, ReadingSteps, read_vectors
 
 TIMESTAMP, CARD = "timestamp", "card_id"
 
@@ -78,7 +78,7 @@ def read_labelled(
     *,
     label: str,
     skip_bad_rows: bool,
-    steps: Steps = SILENT,
+    steps: ReadingSteps = SILENT,
     card_column: str | None = None,
 ) -> LabelledRows:
     """Reads a labelled file whole.

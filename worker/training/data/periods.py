@@ -10,7 +10,7 @@ import numpy.typing as npt
 from riskline.shared.errors import DatasetError
 from riskline.shared.wording import counted
 from riskline.worker.training.data.labelled import TIMESTAMP, LabelledRows
-from riskline.worker.training.data.warm_up import WarmUp
+from riskline.worker.training.data.warm_up import WarmUpTime
 
 HOLDOUT_SHARE = 0.25
 """The share of rows that tests where no option says which."""
@@ -64,7 +64,7 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Periods:
+class TrainingPeriods:
     """The times of the rows to train on and of those that test; each of them may be left to the file."""
 
     train_from: Moment | None = None
@@ -89,7 +89,9 @@ class Periods:
         return next((option for option, moment in named.items() if moment is not None), None)
 
 
-def split(data: LabelledRows, periods: Periods | None = None, *, warm_up: WarmUp | None = None, seed: int) -> Parts:
+def split(
+    data: LabelledRows, periods: TrainingPeriods | None = None, *, warm_up: WarmUpTime | None = None, seed: int
+) -> Parts:
     """Training and test rows: by time where there are times (the last quarter, if none is named), else at random.
 
     Rows of the warm-up are neither.
@@ -97,7 +99,7 @@ def split(data: LabelledRows, periods: Periods | None = None, *, warm_up: WarmUp
     Raises:
         DatasetError: a part has no rows, or not both labels.
     """
-    periods = Periods() if periods is None else periods
+    periods = TrainingPeriods() if periods is None else periods
     if data.times is None and (option := periods.named()) is not None:
         raise DatasetError(f"{option} needs a column {TIMESTAMP} with a time in every row")
     left_out: tuple[LeftOut, ...] = ()
@@ -124,7 +126,9 @@ class Between(NamedTuple):
     left_out: tuple[LeftOut, ...] = ()
 
 
-def between(data: LabelledRows, first: Moment | None, last: Moment | None, *, warm_up: WarmUp | None = None) -> Between:
+def between(
+    data: LabelledRows, first: Moment | None, last: Moment | None, *, warm_up: WarmUpTime | None = None
+) -> Between:
     """The rows from one moment to another, of which either may be open, without those of the warm-up.
 
     Raises:
@@ -145,7 +149,7 @@ def between(data: LabelledRows, first: Moment | None, last: Moment | None, *, wa
     return Between(data if inside.all() else data.subset(inside), left_out)
 
 
-def _warm(times: npt.NDArray[np.datetime64], warm_up: WarmUp | None) -> tuple[Mask, tuple[LeftOut, ...]]:
+def _warm(times: npt.NDArray[np.datetime64], warm_up: WarmUpTime | None) -> tuple[Mask, tuple[LeftOut, ...]]:
     """The rows whose windows have filled, and the others as those that are left out."""
     if warm_up is None:
         return np.ones(len(times), bool), ()
@@ -154,7 +158,7 @@ def _warm(times: npt.NDArray[np.datetime64], warm_up: WarmUp | None) -> tuple[Ma
 
 
 def _by_time(
-    times: npt.NDArray[np.datetime64], periods: Periods, warm_up: WarmUp | None
+    times: npt.NDArray[np.datetime64], periods: TrainingPeriods, warm_up: WarmUpTime | None
 ) -> tuple[Mask, Mask, tuple[LeftOut, ...]]:
     first, last, test = periods.train_from, periods.train_to, periods.test_from
     warm, left_out = _warm(times, warm_up)

@@ -26,7 +26,7 @@ NOTHING = -1
 """The number of a value that names nothing."""
 
 
-class Events(NamedTuple):
+class BlockEvents(NamedTuple):
     """What some transactions are to the history of their entities; small enough to be sent to another process."""
 
     ids: list[str]
@@ -37,7 +37,7 @@ class Events(NamedTuple):
     numbers: dict[Number, Int64s]
 
 
-class Observed:
+class EventReader:
     """Takes from transactions what history is made of, after the checks of the doors.
 
     Event times are compared with the clock, `now_us`.
@@ -61,11 +61,11 @@ class Observed:
         reason = (f"{self._time_field}: {TOO_EARLY}",)
         return batch.without([Refusal(batch.rows[at], reason) for at in np.flatnonzero(early)]), times[~early]
 
-    def of(self, batch: RowBatch) -> tuple[RowBatch, Events]:
+    def of(self, batch: RowBatch) -> tuple[RowBatch, BlockEvents]:
         """The batch without the rows that a door would refuse for their time, and the events of the others."""
         batch, times = self.punctual(batch)
         transactions = batch.transactions
-        return batch, Events(
+        return batch, BlockEvents(
             [transaction.transaction_id for transaction in transactions],
             times,
             {name: list(map(get, transactions)) for name, get in self._values},
@@ -125,7 +125,7 @@ class Replay:
         self._ids: list[Int64s] = []
         self._times: list[Int64s] = []
 
-    def add(self, events: Events) -> None:
+    def add(self, events: BlockEvents) -> None:
         """Adds the next rows of the file."""
         # of millions of ids no two have the same hash
         self._ids.append(np.fromiter(map(hash, events.ids), np.int64, len(events.ids)))

@@ -14,7 +14,7 @@ from riskline.shared.domain.history.plan import History
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.data.dataset import read_batches
-from riskline.worker.training.data.replay import Int64s, Observed, Replay, with_history
+from riskline.worker.training.data.replay import EventReader, Int64s, Replay, with_history
 from riskline.worker.training.data.rows import Refusal, Refusals, RowBatch, bad_rows
 
 BUILT_TWICE = 1_000
@@ -27,14 +27,14 @@ Take = Callable[[dict[str, Any]], str | None]
 """Gets each transaction's other values, and returns the reason for refusing the row, or None."""
 
 
-class Steps(NamedTuple):
+class ReadingSteps(NamedTuple):
     """Is told how far reading is: the rows that were read since the last call, and the step that begins."""
 
     rows: Callable[[int], None]
     begin: Callable[[str], None]
 
 
-SILENT = Steps(lambda _rows: None, lambda _step: None)
+SILENT = ReadingSteps(lambda _rows: None, lambda _step: None)
 
 
 class Vectors(NamedTuple):
@@ -54,7 +54,7 @@ def read_vectors(
     needed: Sequence[str] = (),
     kept: Sequence[str] = (),
     skip_bad_rows: bool,
-    steps: Steps = SILENT,
+    steps: ReadingSteps = SILENT,
 ) -> Vectors:
     """Reads a file whole; of a class with history it replays what came before each row.
 
@@ -125,7 +125,7 @@ class _Plain:
         """The rows that are transactions, and the vector of each, or its refusal."""
         return batch, [transaction.features() for transaction in batch.transactions]
 
-    def whole(self, rows: Rows, _taken: np.ndarray, _steps: Steps) -> tuple[Rows, Int64s | None]:
+    def whole(self, rows: Rows, _taken: np.ndarray, _steps: ReadingSteps) -> tuple[Rows, Int64s | None]:
         """The rows with all columns, and their event times."""
         return rows, None
 
@@ -133,7 +133,7 @@ class _Plain:
 class _Beside(_Plain):
     """Makes vectors of a class with history whose features need none of it: its columns are put beside them."""
 
-    def __init__(self, transaction_class: type[TransactionModel], history: History, observed: Observed) -> None:
+    def __init__(self, transaction_class: type[TransactionModel], history: History, observed: EventReader) -> None:
         self._class = transaction_class
         self._history = history
         self._observed = observed
@@ -144,7 +144,7 @@ class _Beside(_Plain):
         self._replay.add(events)
         return super().vectors(batch)
 
-    def whole(self, rows: Rows, taken: np.ndarray, steps: Steps) -> tuple[Rows, Int64s | None]:
+    def whole(self, rows: Rows, taken: np.ndarray, steps: ReadingSteps) -> tuple[Rows, Int64s | None]:
         names = self._class.feature_names()
         merged = np.empty((len(rows), len(names)))
         merged[:, [names.index(name) for name in self._class.twin_feature_names()]] = rows
@@ -156,7 +156,7 @@ class _Beside(_Plain):
 class _Within(_Plain):
     """Makes vectors of a class whose features use history: each transaction gets its own, from an earlier pass."""
 
-    def __init__(self, path: Path, observed: Observed, columns: Rows, times: Int64s) -> None:
+    def __init__(self, path: Path, observed: EventReader, columns: Rows, times: Int64s) -> None:
         self._path = path
         self._observed = observed
         self._columns = columns
@@ -172,15 +172,15 @@ class _Within(_Plain):
         whole = [with_history(*row) for row in rows]
         return batch, [each if isinstance(each, Refusal) else each.features() for each in whole]
 
-    def whole(self, rows: Rows, taken: np.ndarray, _steps: Steps) -> tuple[Rows, Int64s | None]:
+    def whole(self, rows: Rows, taken: np.ndarray, _steps: ReadingSteps) -> tuple[Rows, Int64s | None]:
         return rows, self._times[taken]
 
 
-def _source(path: Path, transaction_class: type[TransactionModel], steps: Steps) -> _Plain:
+def _source(path: Path, transaction_class: type[TransactionModel], steps: ReadingSteps) -> _Plain:
     history = history_of(transaction_class)
     if history is None:
         return _Plain()
-    observed = Observed(history, now_us=now_us())
+    observed = EventReader(history, now_us=now_us())
     known = {*transaction_class.twin_feature_names(), *history.names}
     if known >= {*transaction_class.feature_names()}:
         return _Beside(transaction_class, history, observed)

@@ -20,7 +20,7 @@ FEWEST_UNITS = 2
 LONGEST_FIRST = sorted(UNITS_US.items(), key=lambda unit: unit[1], reverse=True)
 
 
-class WarmUp(NamedTuple):
+class WarmUpTime(NamedTuple):
     """The time from a file's first row on in which rows only fill the windows."""
 
     length: np.timedelta64
@@ -39,7 +39,7 @@ def warm_up(
     wanted: str | None,
     *,
     has_beginning: bool = False,
-) -> WarmUp | None:
+) -> WarmUpTime | None:
     """The warm-up of a file: as wanted, else the longest window, or half the file's time where that is too short.
 
     None where there is none. A file `has_beginning` where an option says from when on rows are wanted: it is then never
@@ -51,13 +51,13 @@ def warm_up(
     if history is None or times is None or wanted == NONE:
         return None
     if wanted is not None:
-        return WarmUp(_delta(length_us(wanted)), wanted)
+        return WarmUpTime(_delta(length_us(wanted)), wanted)
     longest = longest_look_back_us(history)
     span = int((times.max() - times.min()) / np.timedelta64(1, "us"))
     if has_beginning or span >= SHORT_FILE * longest:
-        return WarmUp(_delta(longest), duration(longest))
+        return WarmUpTime(_delta(longest), duration(longest))
     half = _rounded(span // SHORT_FILE)
-    return WarmUp(_delta(length_us(half)), half, f" (half of its time: windows of {duration(longest)} need more)")
+    return WarmUpTime(_delta(length_us(half)), half, f" (half of its time: windows of {duration(longest)} need more)")
 
 
 def longest_look_back_us(history: History) -> int:

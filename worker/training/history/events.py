@@ -13,7 +13,7 @@ from riskline.shared.domain.history.plan import EntityPlan, History
 from riskline.shared.domain.transaction import TransactionModel
 from riskline.shared.errors import DatasetError
 from riskline.worker.training.data.dataset import read_batches
-from riskline.worker.training.data.replay import Observed
+from riskline.worker.training.data.replay import EventReader
 from riskline.worker.training.data.rows import Refusals, bad_rows
 
 Int64s = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ class EntityEvents(NamedTuple):
     """The event time of the newest one."""
 
 
-class Events:
+class PastEvents:
     """The events of many transactions: those of files are in order of time, then of line."""
 
     def __init__(self, history: History) -> None:
@@ -70,10 +70,10 @@ def read_events(
     path: Path,
     transaction_class: type[TransactionModel],
     observing: Observing,
-    events: Events,
+    events: PastEvents,
     *,
     skip_bad_rows: bool,
-    reader: Observed,
+    reader: EventReader,
     progress: Callable[[int], None],
 ) -> Refusals:
     """Adds the events of a file's rows; returns the rows that are refused. `progress` is called with more rows.
@@ -99,7 +99,7 @@ def read_events(
 
 
 class OrderedEvents:
-    """The events of each entity, as `Events.ordered` puts them in order."""
+    """The events of each entity, as `PastEvents.ordered` puts them in order."""
 
     def __init__(self, times: Int64s, ranks: Int64s, entities: list["_OfEntity"]) -> None:
         self._times, self._ranks, self._entities = times, ranks, entities

@@ -51,7 +51,7 @@ class Difference(NamedTuple):
 
 
 @dataclass
-class Verdict:
+class Verification:
     """What was found."""
 
     transactions: int = 0
@@ -96,9 +96,9 @@ class _Past:
         return some.get(missing, []) if is_one_way else []
 
 
-def compare(history: History, fold: Fold, *, past: OrderedEvents | None, served: Sequence[Served]) -> Verdict:
+def compare(history: History, fold: Fold, *, past: OrderedEvents | None, served: Sequence[Served]) -> Verification:
     """Compares what was served, in the order of submission, with what comes of it and of the past that files have."""
-    verdict = Verdict(transactions=len(served))
+    verdict = Verification(transactions=len(served))
     for each in served:
         if each.values is None:
             verdict.unchecked[each.reason] += len(history.columns)
@@ -114,7 +114,7 @@ def compare(history: History, fold: Fold, *, past: OrderedEvents | None, served:
 class _Checking:
     """The comparison of one kind of entity."""
 
-    def __init__(self, number: int, plan: EntityPlan, fold: Fold, verdict: Verdict) -> None:
+    def __init__(self, number: int, plan: EntityPlan, fold: Fold, verdict: Verification) -> None:
         self._number, self._plan, self._fold, self._verdict = number, plan, fold, verdict
         numbers, texts = len(plan.numbers), len(plan.texts)
         start = TAG_BYTES + ID_BYTES

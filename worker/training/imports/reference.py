@@ -14,7 +14,7 @@ from riskline.shared.errors import BundleError, DatasetError
 from riskline.shared.model.trees import LEAF, Scoring, Trees
 from riskline.worker.training.data.labelled import DEFAULT_LABEL, LabelledRows, truth_of
 from riskline.worker.training.data.rows import Refusals
-from riskline.worker.training.data.vectors import SILENT, Steps, read_vectors
+from riskline.worker.training.data.vectors import SILENT, ReadingSteps, read_vectors
 from riskline.worker.training.imports.unpickle import is_label
 
 MAX_DIFFERENCE = 1e-6
@@ -66,7 +66,7 @@ def read_reference(
     label: str | None,
     fraud_class: str | None = None,
     skip_bad_rows: bool,
-    steps: Steps = SILENT,
+    steps: ReadingSteps = SILENT,
 ) -> Reference:
     """Reads a file of transactions whole, and its labels: those of is_fraud where it has that, or of the named column.
 
